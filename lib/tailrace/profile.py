@@ -1,0 +1,323 @@
+"""A profile says what to deploy, where, and within which limits: frozen, validated, refused early.
+
+`load` reads `runbook/profiles/<name>.yaml`, lays it over the profile that it `extends`, and checks all of it.
+Whatever is wrong is raised as one `ProfileError` that names the file, the key, what was found and what was
+expected, before anything starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tailrace import credentials
+from tailrace.errors import ProfileError
+
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=0, le=65_535, description="0 means: any free port")]
+UrlPath = Annotated[str, Field(pattern=r"^/[^\s]*$")]
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, use_attribute_docstrings=True)
+
+
+class Health(Model):
+    """Where the service answers for itself."""
+
+    live: UrlPath = "/healthz"
+    ready: UrlPath = "/readyz"
+    startup: UrlPath = "/readyz"
+
+
+class Probe(Model):
+    """A request that proves that an instance works: used to warm it up and as a smoke test."""
+
+    method: Literal["GET", "POST"] = "GET"
+    path: UrlPath = "/"
+    json_body: Any = Field(default=None, alias="json")
+    status: int = Field(default=200, ge=100, le=599)
+    contains: str = ""
+    """Text that the body has to hold."""
+    stream: bool = False
+    """The answer is a stream of server-sent events, and has to end with its terminator."""
+
+
+class Service(Model):
+    """What to deploy. With neither `command` nor `image` it is tailrace's own service."""
+
+    command: tuple[str, ...] = ()
+    """Any program; `{port}` and `{host}` are filled in."""
+    image: str = ""
+    """An image of yours, by name (engine `docker`)."""
+    dockerfile: str = ""
+    """Or a Dockerfile to build, relative to the project (engine `docker`)."""
+    container_port: Port = 8000
+    health: Health = Health()
+    environment: dict[EnvironmentName, str] = {}
+    """Plain settings. They are part of the release: another value is another release."""
+    secrets: tuple[EnvironmentName, ...] = ()
+    """Names of environment variables that are handed on to the instances, and never written down."""
+    warmup: tuple[Probe, ...] = ()
+    smoke: tuple[Probe, ...] = ()
+
+    @field_validator("environment")
+    @classmethod
+    def _plain(cls, environment: dict[str, str]) -> dict[str, str]:
+        for name, value in environment.items():
+            if credentials.SECRET_NAME.search(name) and value:
+                raise ValueError(f"{name} is named like a credential; list the name under service.secrets")
+        return environment
+
+    @property
+    def ours(self) -> bool:
+        """Whether tailrace's own service is meant."""
+        return not (self.command or self.image or self.dockerfile)
+
+
+class Simulator(Model):
+    """The built-in provider: latencies are lognormal, in seconds."""
+
+    seed: int = 1
+    ttft_s: PositiveSeconds = 0.05
+    """Median time to first token."""
+    ttft_sigma: Annotated[float, Field(ge=0, le=3)] = 0.35
+    """Standard deviation of its logarithm."""
+    token_s: Seconds = 0.001
+    """Median time per token after the first."""
+    token_sigma: Annotated[float, Field(ge=0, le=3)] = 0.2
+
+
+class Provider(Model):
+    """The model API behind the service."""
+
+    base_url: str = ""
+    """Of an OpenAI-compatible API, with its `/v1`; empty: the built-in simulator."""
+    api_key_env: EnvironmentName = "OPENAI_API_KEY"
+    """The name of the environment variable that holds the key; never the key."""
+    model: str = "gpt-4o-mini"
+    simulator: Simulator = Simulator()
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        if url and not re.match(r"^https?://[^\s/@]+(?:/[^\s]*)?$", url):
+            raise ValueError("expected an http(s) URL without user name or password in it")
+        return url.rstrip("/")
+
+    @property
+    def simulated(self) -> bool:
+        return not self.base_url
+
+
+class Edge(Model):
+    """The proxy in front of the two slots."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+
+
+class Warmup(Model):
+    """Warm-up ends when latency has settled, or at the limit."""
+
+    min_requests: int = Field(default=20, ge=0, le=10_000)
+    max_requests: int = Field(default=200, ge=0, le=10_000)
+    settle_ratio: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Settled: medians of the last two batches of ten differ by less than this share."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_requests > self.max_requests:
+            raise ValueError(f"min_requests {self.min_requests} is above max_requests {self.max_requests}")
+        return self
+
+
+class Gate(Model):
+    """What the new colour has to hold while it bakes, in every window."""
+
+    window_s: PositiveSeconds = 1.0
+    min_requests: int = Field(default=20, ge=1)
+    """A window with fewer says nothing."""
+    max_error_rate: Share = 0.02
+    max_latency_ratio: Annotated[float, Field(gt=1)] = 3.0
+    """Of the new colour's p95 over the old colour's before the switch."""
+    latency_floor_ms: Annotated[float, Field(ge=0)] = 20.0
+    """Differences below this are noise."""
+
+
+class Rollout(Model):
+    """How a switch goes: its waits, gates and deadlines."""
+
+    start_timeout_s: PositiveSeconds = 30.0
+    ready_timeout_s: PositiveSeconds = 30.0
+    ack_timeout_s: PositiveSeconds = 5.0
+    warmup: Warmup = Warmup()
+    weights: tuple[Annotated[int, Field(gt=0, lt=100)], ...] = ()
+    """Optional shares (percent) of the new colour before the commit, with a gate at each."""
+    weight_s: PositiveSeconds = 5.0
+    bake_s: Seconds = 5.0
+    gate: Gate = Gate()
+    drain: bool = True
+    """Turn it off only to see what draining is worth."""
+    drain_timeout_s: PositiveSeconds = 30.0
+    stop_grace_s: PositiveSeconds = 10.0
+
+    @field_validator("weights")
+    @classmethod
+    def _rising(cls, weights: tuple[int, ...]) -> tuple[int, ...]:
+        if list(weights) != sorted(set(weights)):
+            raise ValueError(f"weights have to rise, found {list(weights)}")
+        return weights
+
+
+class Limits(Model):
+    """What an instance may use (engine `docker`)."""
+
+    memory_mb: int = Field(default=512, ge=32)
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    pids: int = Field(default=256, ge=16)
+
+
+class Slo(Model):
+    """The limits that the verdict is about."""
+
+    percentiles_ms: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {
+        "p95": 500.0,
+        "p99": 1_000.0,
+    }
+    error_rate: Share = 0.001
+    apdex_ms: Annotated[float, Field(gt=0)] = 250.0
+
+    @field_validator("percentiles_ms")
+    @classmethod
+    def _percentiles(cls, limits: dict[str, float]) -> dict[str, float]:
+        for name in limits:
+            percentile(name)
+        ordered = [limits[name] for name in sorted(limits, key=percentile)]
+        if ordered != sorted(ordered):
+            raise ValueError("limits have to rise with the percentile")
+        return limits
+
+
+class Profile(Model):
+    """One validated profile."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
+    engine: Literal["process", "docker"] = "process"
+    service: Service = Service()
+    provider: Provider = Provider()
+    edge: Edge = Edge()
+    rollout: Rollout = Rollout()
+    limits: Limits = Limits()
+    slo: Slo = Slo()
+    steps: dict[str, dict[str, Any]] = {}
+    """Notebook parameters by step; the runner checks them against each notebook's parameters cell."""
+    teardown: Literal["always", "never"] = "always"
+    """Whether a run stops the deployment at its end."""
+    step_timeout_s: PositiveSeconds = 900.0
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.engine == "process" and (self.service.image or self.service.dockerfile):
+            raise ValueError("service.image and service.dockerfile need engine: docker; found engine: process")
+        return self
+
+
+def percentile(name: str) -> float:
+    """Return the percentile that `name` ("p50", "p99.9") stands for, in percent; ValueError when it is none."""
+    match = re.fullmatch(r"p(\d{1,2}(?:\.\d{1,4})?)", name)
+    if match is None or not 0 < float(match[1]) < 100:
+        raise ValueError(f"{name!r} is not a percentile; expected p50, p95, p99.9 … above 0 and below 100")
+    return float(match[1])
+
+
+def load(name: str, root: Path, environment: Mapping[str, str] = os.environ) -> Profile:
+    """Return the profile `name` of the project at `root`; `name` may also be the path of a YAML file.
+
+    Raises ProfileError, which names the file, the key, what was found and what was expected.
+    """
+    path = _path(name, root)
+    merged = _merged(path, ())
+    merged.setdefault("name", path.stem)
+    try:
+        profile = Profile.model_validate(merged)
+    except ValidationError as error:
+        raise ProfileError(_explained(path, error)) from None
+    _present(path, profile, environment)
+    return profile
+
+
+def _path(name: str, root: Path) -> Path:
+    folder = root / "runbook" / "profiles"
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+        raise ProfileError(f"profile {name!r}: {path} does not exist; profiles here: {known}")
+    return path
+
+
+def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """Read `path` laid over what it extends; mappings merge by key, everything else replaces."""
+    if path in seen:
+        raise ProfileError(f"{path}: extends: {' → '.join(p.stem for p in (*seen, path))} runs in a circle")
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ProfileError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ProfileError(f"{path}: found a {type(content).__name__}, expected a mapping of keys")
+    for finding in credentials.find(text):
+        line = text.count("\n", 0, finding.start) + 1
+        raise ProfileError(
+            f"{path}: line {line} holds what looks like a credential ({finding.kind}); expected the name of an "
+            "environment variable (provider.api_key_env, service.secrets). If it is a real one, revoke it"
+        )
+    parent = content.pop("extends", None)
+    if parent is None:
+        return content
+    if not isinstance(parent, str):
+        raise ProfileError(f"{path}: extends: found {parent!r}, expected the name of a profile")
+    below = parent if parent.endswith(".yaml") else f"{parent}.yaml"
+    if not (path.parent / below).is_file():
+        raise ProfileError(f"{path}: extends: found {parent!r}, but {path.parent / below} does not exist")
+    return _laid_over(_merged(path.parent / below, (*seen, path)), content)
+
+
+def _laid_over(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    both = {k: _laid_over(low[k], high[k]) for k in low.keys() & high.keys()
+            if isinstance(low[k], dict) and isinstance(high[k], dict)}  # fmt: skip
+    return {**low, **high, **both}
+
+
+def _explained(path: Path, error: ValidationError) -> str:
+    lines = []
+    for detail in error.errors(include_url=False):
+        key = ".".join(str(part) for part in detail["loc"]) or "(top level)"
+        found = detail["input"]
+        shown = type(found).__name__ if isinstance(found, dict | list | Model) else repr(found)
+        what = "unknown key" if detail["type"] == "extra_forbidden" else detail["msg"]
+        lines.append(f"{path}: {key}: found {shown}; {what}")
+    return "\n".join(lines)
+
+
+def _present(path: Path, profile: Profile, environment: Mapping[str, str]) -> None:
+    """Refuse a profile whose secrets are not in the environment."""
+    wanted = dict.fromkeys(profile.service.secrets, "service.secrets")
+    if not profile.provider.simulated:
+        wanted[profile.provider.api_key_env] = "provider.api_key_env"
+    for name, key in wanted.items():
+        if not environment.get(name):
+            raise ProfileError(
+                f"{path}: {key}: environment variable {name} is not set; expected it to hold the credential. "
+                f"Set it where tailrace runs: export {name}=…"
+            )

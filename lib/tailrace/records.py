@@ -1,0 +1,48 @@
+"""One flat row per request: the durable artefact from which every figure can be drawn again.
+
+Integers carry their unit in their name. Times are `time.perf_counter_ns()` of the machine that sent the
+request: one monotonic clock, shared by every process of the machine. Latency is not stored; it is derived,
+both ways, by `tailrace.analysis`:
+
+    from intended   send_lag_us + service_us     what a user who arrived on schedule waited
+    from sent       service_us                   what the service took, once it was asked
+
+A failed request has a row like any other, with `outcome` "error" and the time until it failed.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+HIT: Final = "hit"  # answered from a cache, said so by `x-tailrace-cache`
+MISS: Final = "miss"  # answered by the provider
+ERROR: Final = "error"
+
+
+class Record(NamedTuple):
+    """What is known of one request, in the order of the columns."""
+
+    run_id: str
+    shard: int  # which generator process sent it
+    seq: int  # place in the schedule of that shard, from 0
+    step: str  # "03_blue_green_switch"
+    phase: str  # the arm or the part of the step: "switch", "cached", …
+    colour: str  # of the instance that answered, from `x-colour`; "" when none did
+    release: str  # from `x-release`; "" when none answered
+    generation: int  # of the edge's routes, from `x-generation`; 0 when unknown
+    model: str
+    stream: bool
+    outcome: str  # HIT, MISS or ERROR
+    error_type: str  # "" or one of tailrace.load's classes: "connect", "timeout", "http_503", "cut_stream", …
+    status: int  # of the last answer; 0 when none came
+    attempts: int  # upstream attempts that the client made; 1 for a plain request, 0 for a local hit
+    intended_ns: int  # when the schedule wanted it sent
+    send_lag_us: int  # sent minus intended: the generator's own error
+    service_us: int  # last byte (or failure) minus sent
+    ttfc_us: int  # first chunk of the body minus sent; -1 when none came
+    backoff_us: int  # of service_us, the part spent waiting between attempts
+    chunks: int  # content chunks of a stream; 0 when not streamed
+    in_tok: int
+    out_tok: int
+    cached_tok: int  # of in_tok, those that the provider had cached
+    cost_microusd: int  # -1: the model's price is not known
