@@ -1,0 +1,98 @@
+"""How a profile is read: laid over what it extends, checked whole, refused before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from tailrace import credentials
+from tailrace.errors import ProfileError
+from tailrace.profile.models import Model, Profile
+
+
+def load(name: str, root: Path, environment: Mapping[str, str] = os.environ) -> Profile:
+    """Return the profile `name` of the project at `root`; `name` may also be the path of a YAML file.
+
+    Raises ProfileError, which names the file, the key, what was found and what was expected.
+    """
+    path = _path(name, root)
+    merged = _merged(path, ())
+    merged.setdefault("name", path.stem)
+    try:
+        profile = Profile.model_validate(merged)
+    except ValidationError as error:
+        raise ProfileError(_explained(path, error)) from None
+    _present(path, profile, environment)
+    return profile
+
+
+def _path(name: str, root: Path) -> Path:
+    folder = root / "runbook" / "profiles"
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+        raise ProfileError(f"profile {name!r}: {path} does not exist; profiles here: {known}")
+    return path
+
+
+def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """Read `path` laid over what it extends; mappings merge by key, everything else replaces."""
+    if path in seen:
+        raise ProfileError(f"{path}: extends: {' → '.join(p.stem for p in (*seen, path))} runs in a circle")
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ProfileError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ProfileError(f"{path}: found a {type(content).__name__}, expected a mapping of keys")
+    for finding in credentials.find(text):
+        line = text.count("\n", 0, finding.start) + 1
+        raise ProfileError(
+            f"{path}: line {line} holds what looks like a credential ({finding.kind}); expected the name of an "
+            "environment variable (provider.api_key_env, service.secrets). If it is a real one, revoke it"
+        )
+    parent = content.pop("extends", None)
+    if parent is None:
+        return content
+    if not isinstance(parent, str):
+        raise ProfileError(f"{path}: extends: found {parent!r}, expected the name of a profile")
+    below = parent if parent.endswith(".yaml") else f"{parent}.yaml"
+    if not (path.parent / below).is_file():
+        raise ProfileError(f"{path}: extends: found {parent!r}, but {path.parent / below} does not exist")
+    return _laid_over(_merged(path.parent / below, (*seen, path)), content)
+
+
+def _laid_over(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    both = {k: _laid_over(low[k], high[k]) for k in low.keys() & high.keys()
+            if isinstance(low[k], dict) and isinstance(high[k], dict)}  # fmt: skip
+    return {**low, **high, **both}
+
+
+def _explained(path: Path, error: ValidationError) -> str:
+    lines = []
+    for detail in error.errors(include_url=False):
+        key = ".".join(str(part) for part in detail["loc"]) or "(top level)"
+        found = detail["input"]
+        shown = type(found).__name__ if isinstance(found, dict | list | Model) else repr(found)
+        what = "unknown key" if detail["type"] == "extra_forbidden" else detail["msg"]
+        lines.append(f"{path}: {key}: found {shown}; {what}")
+    return "\n".join(lines)
+
+
+def _present(path: Path, profile: Profile, environment: Mapping[str, str]) -> None:
+    """Refuse a profile whose secrets are not in the environment."""
+    wanted = dict.fromkeys(profile.service.secrets, "service.secrets")
+    if not profile.provider.simulated:
+        wanted[profile.provider.api_key_env] = "provider.api_key_env"
+    for name, key in wanted.items():
+        if not environment.get(name):
+            raise ProfileError(
+                f"{path}: {key}: environment variable {name} is not set; expected it to hold the credential. "
+                f"Set it where tailrace runs: export {name}=…"
+            )
