@@ -30,7 +30,7 @@ class Event(NamedTuple):
 
 
 def append(run_dir: Path, event: str, **fields: Any) -> None:
-    """Write one event to the run at `run_dir`; `fields` have to be JSON (else TypeError, and nothing is written)."""
+    """Write one event to the run at `run_dir`; `fields` have to be JSON, else TypeError or ValueError."""
     stamped = {"event": event, "t_ns": time.perf_counter_ns(), "at": datetime.now(UTC).isoformat(), **fields}
     line = json.dumps(stamped, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     handle = os.open(run_dir / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
