@@ -1,0 +1,54 @@
+# The ways in. `make` alone lists them. Nothing has to be installed before but Python 3.11+ and make.
+#
+# make itself leaves with 2 whatever a recipe left with ("Error 1" is in its last line): where the status
+# matters, call `.venv/bin/tailrace run` (0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 could not run).
+
+PROFILE ?= local
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run report down test lint lab bench engine lock clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make .venv from the hashed lock
+
+$(READY): requirements.lock pyproject.toml .ci/setup
+	@.ci/setup
+
+run: $(READY)  ## run the whole runbook (PROFILE=local)
+	@$(BIN)/tailrace run --profile $(PROFILE) $(ARGS)
+
+report: $(READY)  ## draw the report of the latest run again from its records
+	@$(BIN)/tailrace report runs/latest
+
+down: $(READY)  ## stop what a run left running (PROFILE=local)
+	@$(BIN)/tailrace down --profile $(PROFILE)
+
+test: $(READY)  ## run the tests (ARGS="-k switch" to choose)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+lab: $(READY)  ## open JupyterLab on the notebooks, in the same environment
+	@$(BIN)/jupyter lab --notebook-dir=. notebooks/README.md
+
+bench: $(READY)  ## the benchmarks (tests/bench), one at a time
+	@$(BIN)/python -m pytest tests/bench -s -m "" $(ARGS)
+
+engine:  ## install a Docker Engine where apt can, and start it
+	@.ci/engine
+
+lock:  ## pin all dependencies of pyproject.toml again, with hashes and without addresses
+	@.ci/lock
+
+clean: ## remove the environment, caches and builds; runs/ and .tailrace/ stay
+	@rm -rf $(VENV) build dist wheelhouse .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find lib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
