@@ -2,6 +2,7 @@
 
     TailraceError
     ├── ProfileError          a profile, a plan or a parameter was refused before anything started
+    ├── SettingsError         the service's environment was refused before it listened
     ├── PartMissing           something that the profile asks for is not on this machine
     ├── DeployError
     │   ├── BuildFailed       no release came out; the last lines of the log are in the message
@@ -31,6 +32,10 @@ class TailraceError(Exception):
 
 
 class ProfileError(TailraceError):
+    exit_code = 3
+
+
+class SettingsError(TailraceError):
     exit_code = 3
 
 

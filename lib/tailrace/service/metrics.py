@@ -1,0 +1,66 @@
+"""The service's figures for Prometheus, in a registry of their own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from tailrace import __version__
+from tailrace.service.settings import Settings
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+OUTCOMES = ("hit", "miss", "coalesced", "stale", "bypass", "error", "cancelled", "cut")
+
+
+def buckets(slo_ms: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the bounds in seconds: ×2 from 100 µs to 52 s, and one at each limit."""
+    doubling = {round(1e-4 * 2**power, 7) for power in range(20)}
+    return tuple(sorted(doubling | {limit / 1e3 for limit in slo_ms}))
+
+
+class Metrics:
+    """Every counter of one service; what is labelled has few values that the service chose itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.duration = Histogram(
+            "tailrace_request_duration_seconds",
+            "From a forwarded request's arrival to the last byte of its answer.",
+            ["outcome"], registry=registry, buckets=buckets(settings.slo_ms))  # fmt: skip
+        self.requests = Counter(
+            "tailrace_requests", "Answers, by route and status.", ["route", "status"], registry=registry)  # fmt: skip
+        self.attempts = Counter("tailrace_upstream_attempts", "Requests to the provider.", registry=registry)
+        self.retries = Counter("tailrace_retries", "Attempts after the first of a call.", registry=registry)
+        self.lookups = Counter(
+            "tailrace_cache_lookups", "Cache look-ups, by result.", ["result"], registry=registry)  # fmt: skip
+        self.tokens = Counter(
+            "tailrace_tokens", "Tokens paid for; `cached` is part of `in`.", ["kind"], registry=registry)  # fmt: skip
+        self.cost = Counter("tailrace_cost_usd", "Cost of calls whose price is known.", registry=registry)
+        self.saved = Counter("tailrace_saved_usd", "What hits would have cost.", registry=registry)
+        self.unpriced = Counter("tailrace_unpriced_calls", "Calls whose price is not known.", registry=registry)
+        self.in_flight = Gauge("tailrace_requests_in_flight", "Being answered now.", registry=registry)
+        self.ready = Gauge("tailrace_ready", "1 when the last look found everything usable.", registry=registry)
+        self.draining = Gauge("tailrace_draining", "1 after SIGTERM.", registry=registry)
+        self.loop_lag = Gauge("tailrace_loop_lag_seconds", "How late the loop's last turn was.", registry=registry)
+        self.log_dropped = Gauge("tailrace_log_lines_dropped", "Lines that stderr did not take.", registry=registry)
+        build = Gauge(
+            "tailrace_build_info", "Always 1.", ["version", "release", "colour"], registry=registry)  # fmt: skip
+        build.labels(__version__, settings.release, settings.colour).set(1)
+        ProcessCollector(registry=registry)
+        self._observe = {outcome: self.duration.labels(outcome) for outcome in OUTCOMES}
+        self._requests: dict[tuple[str, int], Counter] = {}
+
+    def answered(self, route: str, status: int) -> None:
+        """Count one answer; `route` is a template, never a caller's text."""
+        child = self._requests.get((route, status))
+        if child is None:
+            child = self._requests[route, status] = self.requests.labels(route, status)
+        child.inc()
+
+    def forwarded(self, outcome: str, duration_s: float) -> None:
+        """Observe one forwarded request."""
+        self._observe[outcome if outcome in self._observe else "error"].observe(duration_s)
+
+    def text(self) -> bytes:
+        """Return all of it in the exposition format."""
+        return generate_latest(self.registry)
