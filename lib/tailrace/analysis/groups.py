@@ -1,0 +1,49 @@
+"""Rows put into groups by the values of some columns, fast enough for fifty million of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Groups:
+    """`keys` has a row per group, sorted; `order` lists the rows of group 0, then of group 1 …, in their order."""
+
+    keys: pd.DataFrame
+    order: npt.NDArray[np.intp]
+    bounds: npt.NDArray[np.intp]
+
+    def slices(self) -> Iterator[slice]:
+        """Yield, per group, its part of anything that was taken in `order`."""
+        for start, stop in zip(self.bounds[:-1].tolist(), self.bounds[1:].tolist(), strict=True):
+            yield slice(start, stop)
+
+
+def group(rows: pd.DataFrame, by: Sequence[str]) -> Groups:
+    """Return the groups of `rows` by the columns `by`; without `by` there is one group, be it empty."""
+    if not by:
+        return Groups(pd.DataFrame(index=range(1)), np.arange(len(rows)), np.array([0, len(rows)]))
+    codes, keys = _codes(rows, list(by))
+    counts = np.bincount(codes, minlength=len(keys))
+    narrow = codes.astype(np.uint16) if len(keys) < 65_536 else codes  # 16 bits: numpy sorts by radix
+    return Groups(keys, np.argsort(narrow, kind="stable"), np.concatenate(([0], np.cumsum(counts))))
+
+
+def _codes(rows: pd.DataFrame, by: list[str]) -> tuple[npt.NDArray[np.intp], pd.DataFrame]:
+    combined = np.zeros(len(rows), dtype=np.int64)
+    values = []
+    for name in by:
+        code, unique = pd.factorize(rows[name], sort=True)
+        combined = combined * max(1, len(unique)) + code
+        values.append(unique)
+    present, codes = np.unique(combined, return_inverse=True)
+    columns = {}
+    for name, unique in zip(reversed(by), reversed(values), strict=True):
+        present, position = np.divmod(present, max(1, len(unique)))
+        columns[name] = unique[position] if len(unique) else unique
+    return codes, pd.DataFrame({name: columns[name] for name in by})

@@ -1,0 +1,91 @@
+"""The table of percentiles: per group, with n, the interval of each, and what failures make of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tailrace.analysis import frames, groups, intervals, quantiles
+
+Array = npt.NDArray[Any]
+
+
+def latency(
+    records: pd.DataFrame,
+    by: Sequence[str] = ("phase",),
+    start: frames.Start = "intended",
+    percentiles: Sequence[str | float] = quantiles.PERCENTILES,
+) -> pd.DataFrame:
+    """Return a row per group: `by`, n, errors, p50_ms, p50_lo_ms, p50_hi_ms, p50_adj_ms …, max_ms, episodes.
+
+    n counts successes, and only they are in the distribution; `_adj_` columns count each failure as +∞.
+    (Grouped by `outcome`, the group of errors has the distribution of the time until failure.)
+    Below the least n of a percentile its columns are NaN, without successes all are. `episodes` is the number of
+    separate spells at or beyond p99. Milliseconds.
+    """
+    names = [quantiles.named(p) for p in percentiles]
+    grouped = groups.group(records, by)
+    values = narrowed(frames.elapsed_us(records, start)[grouped.order])
+    times = records["intended_ns"].to_numpy(dtype=np.int64)[grouped.order]
+    failures = frames.failed(records)[grouped.order]
+    if "outcome" in by:
+        rows = [_row(values[s], times[s], int(failures[s].sum()), 0, names) for s in grouped.slices()]
+    else:
+        rows = [_of_group(values[s], times[s], failures[s], names) for s in grouped.slices()]
+    table = pd.DataFrame(rows, columns=columns(names)).astype({"n": "int64", "errors": "int64", "episodes": "int64"})
+    return pd.concat([grouped.keys, table], axis=1)
+
+
+def columns(names: Sequence[str]) -> list[str]:
+    """Return the columns that follow those of the group, in order."""
+    kinds = ("", "lo", "hi", "adj")
+    return ["n", "errors", *(quantiles.column(p, k) for p in names for k in kinds), "max_ms", "episodes"]
+
+
+def narrowed(values: npt.NDArray[np.int64]) -> Array:
+    """Return `values` in 32 bits when they fit: they sort in half the time."""
+    fits = not len(values) or int(values.max()) < 2**31 > -int(values.min())
+    return values.astype(np.int32) if fits else values
+
+
+def _of_group(values: Array, times: Array, failures: Array, names: Sequence[str]) -> dict[str, float]:
+    errors = int(failures.sum())
+    if not errors:
+        return _row(values, times, 0, 0, names)
+    return _row(values[~failures], times[~failures], errors, errors, names)
+
+
+def _row(values: Array, times: Array, errors: int, beyond: int, names: Sequence[str]) -> dict[str, float]:
+    """Return one row: of `values` (µs), with `beyond` failures counted as +∞ in the adjusted columns."""
+    n = len(values)
+    row: dict[str, float] = {"n": n, "errors": errors, "episodes": 0, "max_ms": math.nan}
+    ordered = np.sort(values)
+    for name, value in zip(names, quantiles.adjusted(ordered, beyond, names), strict=True):
+        enough = n + beyond >= quantiles.needs(name)
+        row[quantiles.column(name, "adj")] = value / 1_000 if enough else math.nan
+    enough_for = [name for name in names if n >= quantiles.needs(name)]
+    if n:
+        row["max_ms"] = float(ordered[-1]) / 1_000
+        slow = values >= ordered[quantiles.rank(n, "p99") - 1]
+        row["episodes"] = intervals.episodes(times, slow)
+    if enough_for:
+        row |= _intervals(values, times, ordered, enough_for)
+    return row
+
+
+def _intervals(values: Array, times: Array, ordered: Array, names: Sequence[str]) -> dict[str, float]:
+    rising = sorted(names, key=quantiles.share)
+    points = quantiles.of_sorted(ordered, rising)
+    table = intervals.cells(values, points.tolist(), intervals.batched(times))
+    row = {}
+    for name, point, effect in zip(rising, points.tolist(), intervals.effects(table).tolist(), strict=True):
+        low, high = intervals.ranks(len(ordered), name, effect)
+        row[quantiles.column(name)] = point / 1_000
+        row[quantiles.column(name, "lo")] = float(ordered[low - 1]) / 1_000
+        row[quantiles.column(name, "hi")] = float(ordered[high - 1]) / 1_000
+    return row
