@@ -1,0 +1,96 @@
+"""What holds for every test: what may be skipped, and that nothing is left running."""
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+MARK = "TAILRACE_TEST_SESSION"
+
+
+@cache
+def lacks_docker() -> str:
+    """Say why Docker cannot be used here; "" when it can."""
+    if shutil.which("docker") is None:
+        return "no docker command on this machine"
+    answer = subprocess.run(["docker", "info"], capture_output=True, text=True, timeout=20, check=False)
+    return "" if answer.returncode == 0 else "no Docker Engine answers; make engine starts one"
+
+
+@cache
+def lacks_browser() -> str:
+    """Say why no browser can be used here; "" when one can."""
+    return "" if any(map(shutil.which, BROWSERS)) else "no Chromium on this machine"
+
+
+PARTS = {"docker": lacks_docker, "browser": lacks_browser}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose part this machine lacks, for a stated reason."""
+    for part, lacks in PARTS.items():
+        if item.get_closest_marker(part) and (reason := lacks()):
+            pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Turn the skip of a test into a failure when TAILRACE_REQUIRE names its part ("docker browser")."""
+    report = yield
+    required = set(os.environ.get("TAILRACE_REQUIRE", "").split())
+    marked = required & {marker.name for marker in item.iter_markers()}
+    if report.skipped and marked and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but TAILRACE_REQUIRE names {', '.join(sorted(marked))}: {report.longrepr[2]}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the project."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """The path of a Chromium."""
+    return next(path for name in BROWSERS if (path := shutil.which(name)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail the session when a process outlives it: a child, or one that carries our mark or works in our folders."""
+    os.environ[MARK] = mark = uuid.uuid4().hex
+    yield
+    left = [process for process in psutil.process_iter() if _ours(process, mark, str(tmp_path_factory.getbasetemp()))]
+    _, left = psutil.wait_procs(left, timeout=2)
+    said = [f"{process.pid} {' '.join(_asked(process.cmdline, []))[:200]}" for process in left]
+    for process in left:
+        _asked(process.kill, None)
+    assert not said, "the tests left these processes behind (ended now):\n" + "\n".join(said)
+
+
+def _ours(process: psutil.Process, mark: str, folder: str) -> bool:
+    command = " ".join(_asked(process.cmdline, []))
+    if process.pid == os.getpid() or "multiprocessing.resource_tracker" in command:
+        return False
+    if process.ppid() == os.getpid() or folder in command:
+        return True
+    inside = f"{_asked(process.cwd, '')}/".startswith(f"{folder}/")
+    return inside or _asked(process.environ, {}).get(MARK) == mark
+
+
+def _asked(question, otherwise):
+    """Return the answer of a process that may be gone, or another user's."""
+    try:
+        return question()
+    except (psutil.Error, OSError):
+        return otherwise

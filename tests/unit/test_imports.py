@@ -1,0 +1,130 @@
+"""Who may import whom: DESIGN §3, walked through the source, and what stays out of the service image."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LIB = Path(__file__).parents[2] / "lib" / "tailrace"
+
+# From the ground up. A room may import the layers below its own, and itself; never a neighbour in its layer.
+LAYERS = [
+    {"errors", "credentials"},
+    {"profile", "records", "events", "rundir"},
+    {"client", "simulator", "deploy", "load", "analysis"},
+    {"report", "service"},
+    {"provider"},
+    {"stack"},
+    {"step"},
+    {"runner"},
+    {"cli"},
+]
+# Where a layer is not the whole truth: all that the room may import.
+NARROWER = {
+    "events": set(),
+    "errors": set(),
+    "client": {"errors", "credentials"},
+    "simulator": {"errors", "credentials"},
+    "service": {"errors", "credentials", "client"},
+    "analysis": {"errors", "records"},
+    "runner": {"errors", "credentials", "profile", "records", "events", "rundir", "report", "stack"},
+}
+WIDER = {"rundir": {"profile"}}
+HEAVY = [
+    "IPython",
+    "docker",
+    "matplotlib",
+    "nbformat",
+    "numpy",
+    "pandas",
+    "papermill",
+    "psutil",
+    "pyarrow",
+    "rich",
+    "yaml",
+]
+LIGHT = ["tailrace", "tailrace.cli", "tailrace.client", "tailrace.service", "tailrace.simulator"]
+
+
+def allowed(room: str) -> set[str]:
+    if room in NARROWER:
+        return NARROWER[room]
+    below: set[str] = set()
+    for layer in LAYERS:
+        if room in layer:
+            return below | WIDER.get(room, set())
+        below |= layer
+    raise AssertionError(f"room {room!r} has no place in LAYERS yet: give it one")
+
+
+def imported_rooms(source: str) -> set[str]:
+    """Return the rooms of tailrace that `source` imports, anywhere in it."""
+    rooms = set()
+    for name in _imported(ast.parse(source)):
+        parts = name.split(".")
+        if parts[0] == "tailrace" and len(parts) > 1:
+            rooms.add(parts[1])
+    return rooms - {"__version__"}
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the room: write them in full"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(LIB).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", sorted(LIB.rglob("*.py")), ids=lambda path: str(path.relative_to(LIB)))
+def test_a_module_imports_only_what_lies_below_it(path):
+    """Each import of a module goes down the layers, never up and never to a sibling."""
+    room = room_of(path)
+    if room == "__init__":
+        assert imported_rooms(path.read_text()) <= {"client"}
+        return
+    assert imported_rooms(path.read_text()) - {room} <= allowed(room)
+
+
+def test_a_sibling_is_seen():
+    """The rule can fail: an import of a sibling, even inside a function, is found."""
+    rooms = imported_rooms("def f():\n    from tailrace.load import run\n")
+    assert not rooms <= allowed("deploy")
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_light_module_imports_without_the_heavy_packages(name):
+    """What a service image needs is importable where pandas, papermill and their like are not installed."""
+    assert _import_without(name, HEAVY).returncode == 0, _import_without(name, HEAVY).stderr
+
+
+def test_a_heavy_module_does_not_import_without_them():
+    """The check above can fail: the profile needs YAML."""
+    assert "yaml" in _import_without("tailrace.profile", HEAVY).stderr
+
+
+def _import_without(name: str, blocked: list[str]) -> subprocess.CompletedProcess[str]:
+    program = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import {name}"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_an_import_changes_nothing(name):
+    """Importing neither configures logging, nor sets an event-loop policy, nor warns, nor prints."""
+    program = (
+        "import asyncio, logging; policy = type(asyncio.get_event_loop_policy())\n"
+        f"import {name}\n"
+        "assert not logging.getLogger().handlers and type(asyncio.get_event_loop_policy()) is policy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning:asyncio", "-c", program],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
