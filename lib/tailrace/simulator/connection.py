@@ -1,0 +1,138 @@
+"""One HTTP/1.1 connection: requests are read, and answered one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import time
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from tailrace.simulator.exchange import Exchange
+from tailrace.simulator.ledger import Access
+from tailrace.simulator.requests import Request
+
+if TYPE_CHECKING:
+    from tailrace.simulator.server import Server
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+MAX_WAITING = 64
+"""Requests that may wait on one connection for the answer before them."""
+_REFUSED = b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class Connection(asyncio.Protocol):
+    """Feeds the parser, and hands each request to the server."""
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop, self._server = loop, server
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._current: Exchange | None = None
+        self._waiting: deque[Request] = deque()
+        self.peer = ""
+
+    @property
+    def idle(self) -> bool:
+        return self._current is None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.peer = str((transport.get_extra_info("peername") or ("",))[0])
+        self._server.connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._waiting.clear()
+        if self._current is not None:
+            self._current.leave()
+        self._server.leave(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._read_ns = time.perf_counter_ns()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # the request is answered as it is; what comes after it is not HTTP
+        except httptools.HttpParserError:
+            self._refuse(b"400 Bad Request")
+
+    # Called by the parser.
+
+    def on_message_begin(self) -> None:
+        self._arrival_ns = self._read_ns
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._size = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        if self._headers.get("expect", "").lower() == "100-continue":
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size > MAX_BODY_BYTES:
+            self._refuse(b"413 Content Too Large")
+        else:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        path, _, query = self._url.decode("latin-1").partition("?")
+        request = Request(
+            self._parser.get_method().decode(), path, query, self._headers, b"".join(self._body), self._arrival_ns,
+            self._parser.get_http_version(), self._parser.should_keep_alive(),
+        )  # fmt: skip
+        if self._current is None:
+            self._take(request)
+        elif len(self._waiting) < MAX_WAITING:
+            self._waiting.append(request)
+        else:
+            self._refuse(b"400 Bad Request")
+
+    # Called by an exchange.
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def end(self, *, reset: bool) -> None:
+        """Close the connection; with `reset` by a TCP reset, which takes what is unsent with it."""
+        self._waiting.clear()
+        if self._transport is None:
+            return
+        if not reset:
+            self._transport.close()
+            return
+        with contextlib.suppress(OSError):
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+    def ended(self, access: Access) -> None:
+        """Take note of the end of an exchange, and take up the next."""
+        self._current = None
+        self._server.note(access)
+        if self._server.closing:
+            self.end(reset=False)
+        elif self._waiting:
+            self._take(self._waiting.popleft())
+
+    def _take(self, request: Request) -> None:
+        reply, request_id = self._server.take(request, self.peer)
+        self._current = Exchange(self, request, reply, request_id)
+        self._current.advance()
+
+    def _refuse(self, status: bytes) -> None:
+        self.write(_REFUSED % status)
+        self.end(reset=False)

@@ -1,0 +1,141 @@
+"""Scripted faults: which request meets which one, by probability or by sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Kind = Literal[
+    "rate_limit", "quota", "error500", "error503", "hang", "reset", "slow", "slow_stream", "cut_stream", "malformed",
+    "outage",
+]  # fmt: skip
+Wait = Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]
+
+STREAM_ONLY: Final = frozenset({"slow_stream", "cut_stream"})
+_OWN: Final = {
+    "retry_after_s": {"rate_limit", "error503", "outage"},
+    "hold_s": {"hang"},
+    "chunks": {"hang", "reset", "cut_stream"},
+    "clean": {"cut_stream"},
+}
+"""Fields that only some kinds have."""
+_DELAYS: Final = {"slow": 1.0, "slow_stream": 0.2}
+
+
+class Fault(BaseModel):
+    """One scripted fault; with neither `probability` nor `sequence` it meets every request.
+
+    It meets calls of the model only (chat, responses, embeddings); `outage` meets everything under /v1/.
+    `slow_stream` and `cut_stream` neither meet nor count requests that are not streamed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Kind
+    probability: Annotated[float, Field(ge=0, le=1)] | None = None
+    sequence: tuple[bool, ...] | None = None
+    """Repeated over the requests: (0, 0, 1) meets every third. Also as text: "001"."""
+    after: Annotated[int, Field(ge=0)] = 0
+    """Lets this many requests pass first."""
+    count: Annotated[int, Field(ge=1)] | None = None
+    """Ends after it has met this many."""
+    duration_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Ends this long after it was set; with `after`, after the last request that it let pass."""
+    delay_s: Wait = 0.0
+    """Waits before the answer or the failure (`slow`: 1 s); with `slow_stream` before every chunk (0.2 s)."""
+    retry_after_s: Wait | None = None
+    """`Retry-After`; rate_limit always sends one (1 s)."""
+    hold_s: Wait = 120.0
+    """A hang ends with the connection closed after this long."""
+    chunks: Annotated[int, Field(ge=0)] | None = None
+    """Chunks of a stream that are sent first; cut_stream: half of them, hang and reset: nothing, not even a head."""
+    clean: bool = False
+    """cut_stream: end the HTTP message properly, only without finish and terminator."""
+
+    @field_validator("sequence", mode="before")
+    @classmethod
+    def _from_text(cls, sequence: Any) -> Any:
+        return tuple(sequence) if isinstance(sequence, str) else sequence
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.probability is not None and self.sequence is not None:
+            raise ValueError("probability and sequence exclude each other")
+        if self.sequence is not None and not any(self.sequence):
+            raise ValueError("sequence never meets a request; expected at least one 1 in it")
+        for name, kinds in _OWN.items():
+            if name in self.model_fields_set and self.kind not in kinds:
+                raise ValueError(f"{name} is not for {self.kind}, only for {', '.join(sorted(kinds))}")
+        return self
+
+    @property
+    def wait_s(self) -> float:
+        return self.delay_s if "delay_s" in self.model_fields_set else _DELAYS.get(self.kind, 0.0)
+
+
+class Rule:
+    """A fault that was set, and what it has seen since."""
+
+    def __init__(self, fault: Fault, random: Random, clock: Callable[[], float]) -> None:
+        self.fault, self.seen, self.met = fault, 0, 0
+        self._random, self._clock, self._since_s = random, clock, clock()
+
+    @property
+    def active(self) -> bool:
+        """Whether it can still meet a request."""
+        fault = self.fault
+        if fault.count is not None and self.met >= fault.count:
+            return False
+        waiting = self.seen < fault.after
+        return fault.duration_s is None or waiting or self._clock() - self._since_s < fault.duration_s
+
+    def meets(self) -> bool:
+        """Let one request come by, and say whether the fault hits it."""
+        place = self.seen - self.fault.after
+        active = self.active
+        self.seen += 1
+        if self.seen == self.fault.after:
+            self._since_s = self._clock()
+        return self._chosen(place) and active and place >= 0
+
+    def _chosen(self, place: int) -> bool:
+        if self.fault.sequence is not None:
+            return self.fault.sequence[place % len(self.fault.sequence)]
+        return self.fault.probability is None or self._random.random() < self.fault.probability
+
+
+class Script:
+    """All faults that are set; the first that meets a request takes it."""
+
+    def __init__(self, faults: Sequence[Fault], seed: int, clock: Callable[[], float]) -> None:
+        self._seed, self._clock = seed, clock
+        self.rules: list[Rule] = []
+        self.set(faults)
+
+    def set(self, faults: Sequence[Fault]) -> None:
+        """Replace all faults; their counts and random sequences begin anew."""
+        randoms = [Random(f"{self._seed}:{index}:{fault.kind}") for index, fault in enumerate(faults)]
+        self.rules = [Rule(fault, random, self._clock) for fault, random in zip(faults, randoms, strict=True)]
+
+    def next(self, *, inference: bool, stream: bool) -> Fault | None:
+        """Return the fault that meets the next request, or None; every fault sees every request that it is for."""
+        found: Fault | None = None
+        for rule in self.rules:
+            kind = rule.fault.kind
+            if not (inference or kind == "outage") or (kind in STREAM_ONLY and not stream):
+                continue
+            if rule.meets() and found is None:
+                found = rule.fault
+                rule.met += 1
+        return found
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the faults as JSON, with what they have `seen` and `met`, and whether they are `active`."""
+        return [
+            {**rule.fault.model_dump(mode="json", exclude_unset=True), "seen": rule.seen, "met": rule.met,
+             "active": rule.active}
+            for rule in self.rules
+        ]  # fmt: skip

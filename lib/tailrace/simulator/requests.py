@@ -1,0 +1,57 @@
+"""A request as it came in, and the digest on which its answer depends."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+SIGNIFICANT = ("authorization", "openai-organization", "openai-project")
+"""Headers that change who asks, and so the answer."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request, read to its end."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    """By lower-case name."""
+    body: bytes
+    arrival_ns: int
+    """`perf_counter_ns` when its first bytes were read."""
+    version: str = "1.1"
+    keep_alive: bool = True
+
+    @cached_property
+    def content(self) -> dict[str, Any] | None:
+        """The JSON object in the body; None when it holds none."""
+        try:
+            content = orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+        return content if isinstance(content, dict) else None
+
+    @property
+    def stream(self) -> bool:
+        return bool(self.content and self.content.get("stream"))
+
+    @property
+    def model(self) -> str:
+        return str((self.content or {}).get("model") or "")
+
+    def digest(self, seed: int) -> bytes:
+        """Return 32 bytes that differ when anything that matters to the answer does.
+
+        The order of JSON keys does not matter; `0` and `0.0` are two values.
+        """
+        digest = hashlib.blake2b(f"{seed}\n{self.method}\n{self.path}?{self.query}".encode(), digest_size=32)
+        for name in SIGNIFICANT:
+            digest.update(b"\n" + hashlib.blake2b(self.headers.get(name, "").encode(), digest_size=16).digest())
+        digest.update(orjson.dumps(self.content, option=orjson.OPT_SORT_KEYS))
+        return digest.digest()
