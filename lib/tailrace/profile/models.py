@@ -114,6 +114,8 @@ class Edge(Model):
 
     host: str = "127.0.0.1"
     port: Port = 0
+    stream_idle_s: PositiveSeconds = 300.0
+    """A stream may last for ever, but is ended when it has been silent for so long."""
 
 
 class Warmup(Model):
