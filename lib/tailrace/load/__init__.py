@@ -1,0 +1,31 @@
+"""Load: open-loop traffic from processes of its own, with every request on record.
+
+Say when (`arrivals`), what (`Workload`), put both into a `Traffic`, and `run` or `start` it.
+"""
+
+from tailrace.load import arrivals
+from tailrace.load.arrivals import Schedule, Users
+from tailrace.load.flight import Flight, run, start
+from tailrace.load.live import Snapshot
+from tailrace.load.outcome import Outcome
+from tailrace.load.summary import Summary, Thresholds
+from tailrace.load.traces import Trace
+from tailrace.load.traffic import Traffic
+from tailrace.load.workload import Weighted, Workload
+
+__all__ = [
+    "Flight",
+    "Outcome",
+    "Schedule",
+    "Snapshot",
+    "Summary",
+    "Thresholds",
+    "Trace",
+    "Traffic",
+    "Users",
+    "Weighted",
+    "Workload",
+    "arrivals",
+    "run",
+    "start",
+]

@@ -1,0 +1,182 @@
+"""Sends on schedule, whatever the answers do: the open loop, and the closed one beside it.
+
+The schedule is absolute and never re-anchored: after a pause of the generator everything that has come due goes
+out at once, and its lag is recorded. A request is timed from the moment it was intended, and from the moment it
+was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tailrace.load.alarm import Alarm
+from tailrace.load.arrivals import Offsets, Users
+from tailrace.load.outcome import CANCELLED, HITS, TIMEOUT, Outcome, of_exception
+from tailrace.load.sender import Sender
+from tailrace.load.traces import Arrival
+from tailrace.load.traffic import Traffic
+from tailrace.load.workload import Request
+from tailrace.records import ERROR, HIT, MISS, Record
+
+_AT_ONCE = 64  # sent in one turn of the loop before answers are read again
+
+
+class Shard(NamedTuple):
+    """One worker's part of the traffic."""
+
+    traffic: Traffic
+    number: int
+    offsets_ns: Offsets | None
+    """None in a closed loop."""
+    arrivals: Sequence[Arrival]
+    """Of a trace: all of them, for all shards; empty otherwise."""
+
+    def place(self, seq: int) -> int:
+        """The place in the whole traffic."""
+        return seq * self.traffic.shards + self.number
+
+    def request(self, seq: int) -> Request:
+        place = self.place(seq)
+        return self.traffic.workload.request(place, self.arrivals[place] if self.arrivals else None)
+
+
+class Dispatcher:
+    """Drives one sender through one shard; `keep` gets a record for everything that was sent."""
+
+    def __init__(self, shard: Shard, sender: Sender, keep: Callable[[Record], None]) -> None:
+        self.sent = self.done = self.errors = 0
+        self.failure: BaseException | None = None
+        self._shard, self._sender, self._keep = shard, sender, keep
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        self._all_sent = asyncio.Event()
+        self._alarm = Alarm(self._loop, self._due)
+        self._start_ns = 0
+
+    async def fly(self, start_ns: int) -> None:
+        """Until everything is sent (or `stop`); what is still in flight goes on."""
+        self._start_ns = start_ns
+        arrivals = self._shard.traffic.arrivals
+        if isinstance(arrivals, Users):
+            await self._users(arrivals)
+        else:
+            self._due()
+            await self._all_sent.wait()
+        self._alarm.close()
+
+    async def land(self, within_s: float) -> None:
+        """Wait for what is in flight; after `within_s` it is cancelled, and recorded so."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within_s)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._stopped.set()
+        self._all_sent.set()
+
+    def _due(self) -> None:
+        offsets = self._shard.offsets_ns
+        assert offsets is not None
+        count, now_ns = len(offsets), time.perf_counter_ns()
+        for _ in range(_AT_ONCE):
+            if self.sent >= count or self._stopped.is_set():
+                self._all_sent.set()
+                return
+            intended_ns = self._start_ns + int(offsets[self.sent])
+            if intended_ns > now_ns:
+                self._alarm.set(intended_ns)
+                return
+            self._launch(intended_ns)
+        self._loop.call_soon(self._due)
+
+    def _launch(self, intended_ns: int) -> asyncio.Task[None]:
+        task = self._loop.create_task(self._one(self.sent, intended_ns))
+        self.sent += 1
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failure = self.failure or error  # a request without a record: the flight is not to be believed
+            self.stop()
+
+    async def _users(self, users: Users) -> None:
+        end_ns = self._start_ns + int(users.duration_s * 1e9)
+        mine = range(self._shard.number, users.count, self._shard.traffic.shards)
+        await asyncio.gather(*(self._user(users, number, end_ns) for number in mine))
+
+    async def _user(self, users: Users, number: int, end_ns: int) -> None:
+        """One user of the closed loop: ask, wait, think. The wish to ask is its intended time."""
+        chance = random.Random(f"{users.seed} {number}") if users.seed is not None else None
+        await self._pause(self._start_ns)
+        wish_ns = max(self._start_ns, time.perf_counter_ns())
+        while wish_ns < end_ns and not self._stopped.is_set():
+            await asyncio.wait((self._launch(wish_ns),))
+            think_s = -users.think_s * math.log1p(-chance.random()) if chance else users.think_s
+            wish_ns = time.perf_counter_ns() + int(think_s * 1e9)
+            if think_s:
+                await self._pause(min(wish_ns, end_ns))
+
+    async def _pause(self, until_ns: int) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, (until_ns - time.perf_counter_ns()) / 1e9)):
+                await self._stopped.wait()
+        except TimeoutError:
+            pass
+
+    async def _one(self, seq: int, intended_ns: int) -> None:
+        request = self._shard.request(seq)
+        sent_ns = time.perf_counter_ns()
+        try:
+            async with asyncio.timeout(self._shard.traffic.timeout_s):
+                outcome = await self._sender.send(self._shard.place(seq), request)
+        except TimeoutError:
+            outcome = Outcome(TIMEOUT)
+        except asyncio.CancelledError:
+            outcome = Outcome(CANCELLED)
+        except Exception as error:
+            outcome = Outcome(of_exception(error))
+        self.done += 1
+        self.errors += bool(outcome.error_type)
+        end_ns = outcome.last_ns or time.perf_counter_ns()
+        traffic = self._shard.traffic
+        self._keep(
+            Record(
+                run_id=traffic.run_id,
+                shard=self._shard.number,
+                seq=seq,
+                step=traffic.step,
+                phase=traffic.phase,
+                colour=outcome.colour,
+                release=outcome.release,
+                generation=outcome.generation,
+                model=request.model,
+                stream=request.stream,
+                outcome=ERROR if outcome.error_type else HIT if outcome.cache in HITS else MISS,
+                error_type=outcome.error_type,
+                status=outcome.status,
+                attempts=outcome.attempts,
+                intended_ns=intended_ns,
+                send_lag_us=(sent_ns - intended_ns) // 1000,
+                service_us=(end_ns - sent_ns) // 1000,
+                ttfc_us=(outcome.first_ns - sent_ns) // 1000 if outcome.first_ns else -1,
+                backoff_us=outcome.backoff_us,
+                chunks=outcome.chunks,
+                in_tok=outcome.in_tok,
+                out_tok=outcome.out_tok,
+                cached_tok=outcome.cached_tok,
+                cost_microusd=outcome.cost_microusd,
+            )
+        )

@@ -1,0 +1,231 @@
+"""A flight: generator processes that are started together, watched, stopped, and never left behind.
+
+    with start(traffic, url, out) as flight:      # returns once the first request is due
+        …switch, break, wait…
+    flight.summary                                # leaving the block waits for the schedule's end
+
+`run` is start and wait. The processes read their orders from pipes: when this process dies, however it dies, they
+write what they have and end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import orjson
+
+from tailrace.errors import LoadError
+from tailrace.load.live import Board, Report, Snapshot
+from tailrace.load.summary import Flown, Landed, Summary, parts, summarise
+from tailrace.load.traffic import Traffic
+
+_READY_WITHIN_S = 30.0
+_HEAD_START_NS = 20_000_000
+_WRITE_WITHIN_S = 15.0  # for the last parts, after the last answer
+
+
+class _Process:
+    """One worker and the thread that hears it."""
+
+    def __init__(self, shard: int, order: dict[str, Any], board: Board) -> None:
+        self.shard = shard
+        self.landed: Landed | None = None
+        self.failure = ""
+        self.ready = threading.Event()
+        self._board = board
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "tailrace.load.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.tell(order)
+        self._errors: list[bytes] = []
+        self._threads = [threading.Thread(target=hear, daemon=True) for hear in (self._hear, self._hear_errors)]
+        for thread in self._threads:
+            thread.start()
+
+    def tell(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            assert self.child.stdin is not None
+            self.child.stdin.write(orjson.dumps(message) + b"\n")
+            self.child.stdin.flush()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for its end; end it when it takes too long."""
+        try:
+            self.child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+            self.failure = self.failure or f"generator process {self.shard} did not end and was killed"
+        for thread in self._threads:
+            thread.join(5)
+        for pipe in (self.child.stdin, self.child.stdout, self.child.stderr):
+            _close(pipe)
+        if self.landed is None and not self.failure:
+            tail = b"".join(self._errors[-5:]).decode(errors="replace").strip()
+            self.failure = (
+                f"generator process {self.shard} ended with status {self.child.returncode}: {tail or 'no word'}"
+            )
+
+    def _hear(self) -> None:
+        assert self.child.stdout is not None
+        for line in self.child.stdout:
+            message = orjson.loads(line)
+            if "progress" in message:
+                t_ns, sent, done, errors, seen = message["progress"]
+                report = Report(t_ns, sent, done, errors, {int(bucket): n for bucket, n in seen.items()})
+                self._board.add(self.shard, report)
+            elif "landed" in message:
+                self.landed = Landed(self.shard, **message["landed"])
+            elif "failed" in message:
+                self.failure = f"generator process {self.shard}: {message['failed']}"
+            self.ready.set()
+        self.ready.set()
+
+    def _hear_errors(self) -> None:
+        assert self.child.stderr is not None
+        for line in self.child.stderr:
+            self._errors = [*self._errors[-19:], line]
+
+
+class Flight:
+    """Traffic under way. As a context manager it waits at the end of the block, or stops when the block raised."""
+
+    def __init__(self, traffic: Traffic, out: Path, processes: list[_Process], prefix: str, board: Board) -> None:
+        self.traffic, self.out = traffic, out
+        self.start_ns = 0
+        """When the schedule began, on `perf_counter_ns`."""
+        self._processes, self._prefix, self._board = processes, prefix, board
+        self._stopped_ns = 0
+        self._summary: Summary | None = None
+
+    @property
+    def parts(self) -> list[Path]:
+        """The record files written so far."""
+        return parts(self.out, self._prefix)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Counters, and rate and percentiles of the last seconds: cheap, for a live line."""
+        return self._board.snapshot()
+
+    @property
+    def flying(self) -> bool:
+        return any(process.child.poll() is None for process in self._processes)
+
+    @property
+    def summary(self) -> Summary:
+        """Of the finished flight; waits for its end."""
+        return self.wait()
+
+    def wait(self) -> Summary:
+        """Until the schedule has ended and every answer is there or timed out. Ctrl-C keeps what was recorded."""
+        if self._summary is None:
+            try:
+                self._join(self._left_s() + self.traffic.timeout_s)
+            except KeyboardInterrupt:
+                self.stop(grace_s=1.0)
+                raise
+        assert self._summary is not None
+        return self._summary
+
+    def stop(self, grace_s: float = 5.0) -> Summary:
+        """Send nothing more; what is in flight has `grace_s` to end, the rest is recorded as "cancelled"."""
+        if self._summary is None:
+            self._stopped_ns = self._stopped_ns or time.perf_counter_ns()
+            for process in self._processes:
+                process.tell({"stop": grace_s})
+            self._join(grace_s)
+        assert self._summary is not None
+        return self._summary
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.wait() if kind is None else self.stop(grace_s=1.0)
+
+    def _launch(self) -> None:
+        """Wait until all are ready, then give them one start."""
+        deadline = time.monotonic() + _READY_WITHIN_S
+        for process in self._processes:
+            process.ready.wait(max(0.0, deadline - time.monotonic()))
+        broken = [process for process in self._processes if process.failure or process.child.poll() is not None]
+        unready = [process for process in self._processes if not process.ready.is_set()]
+        if broken or unready:
+            for process in self._processes:
+                process.child.kill()
+                process.join(5)
+            facts = "; ".join(process.failure for process in broken) or f"{len(unready)} not ready"
+            raise LoadError(f"no traffic was sent to this URL: {facts} (limit {_READY_WITHIN_S:g} s to get ready)")
+        self.start_ns = time.perf_counter_ns() + _HEAD_START_NS
+        for process in self._processes:
+            process.tell({"go": self.start_ns})
+
+    def _left_s(self) -> float:
+        return max(0.0, self.start_ns / 1e9 + self.traffic.arrivals.duration_s - time.perf_counter_ns() / 1e9)
+
+    def _join(self, within_s: float) -> None:
+        deadline = time.monotonic() + within_s + _WRITE_WITHIN_S
+        for process in self._processes:
+            process.join(max(0.1, deadline - time.monotonic()))
+        span_s = self.traffic.arrivals.duration_s
+        if self._stopped_ns:
+            span_s = min(span_s, (self._stopped_ns - self.start_ns) / 1e9)
+        flown = Flown(
+            self.traffic.loop,
+            self.traffic.shards,
+            self.start_ns,
+            max(span_s, 1e-9),
+            tuple(process.landed for process in self._processes if process.landed),
+            tuple(process.failure for process in self._processes if process.failure),
+        )
+        self._summary = summarise(self.parts, flown)
+        note = {"traffic": self.traffic.describe(), "flown": asdict(flown), "summary": asdict(self._summary)}
+        (self.out / f"_{self._prefix}.json").write_bytes(orjson.dumps(note, option=orjson.OPT_INDENT_2))
+
+
+def start(
+    traffic: Traffic, url: str, out: Path, sender: str = "http", options: Mapping[str, Any] | None = None
+) -> Flight:
+    """Start the traffic on `url` (base of the API, with its `/v1`); records go to `out/part-*.parquet`.
+
+    Raises LoadError when a generator process cannot get ready; nothing was sent then.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    prefix, board = f"part-{secrets.token_hex(4)}", Board()
+    order = {"traffic": traffic.describe(), "url": url, "out": os.fspath(out), "sender": sender}
+    order["options"] = dict(options or {})
+    processes = [
+        _Process(shard, {**order, "shard": shard, "prefix": f"{prefix}-{shard}"}, board)
+        for shard in range(traffic.shards)
+    ]
+    flight = Flight(traffic, out, processes, prefix, board)
+    flight._launch()
+    return flight
+
+
+def run(
+    traffic: Traffic, url: str, out: Path, sender: str = "http", options: Mapping[str, Any] | None = None
+) -> Summary:
+    """Start the traffic and wait for its end."""
+    return start(traffic, url, out, sender, options).wait()
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    if pipe is not None:
+        with contextlib.suppress(OSError):
+            pipe.close()

@@ -1,0 +1,80 @@
+"""What a flight looks like from outside while it is under way: counters, and latencies in mergeable buckets."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+_PER_OCTAVE = 32  # bucket width 2.2 %: for a live line, never for a verdict
+
+
+class Snapshot(NamedTuple):
+    """Counters since the start; rate and percentiles of the last seconds, NaN when nothing came."""
+
+    sent: int
+    done: int
+    errors: int
+    rate_rps: float
+    p50_ms: float
+    p99_ms: float
+
+
+class Report(NamedTuple):
+    """What a worker says of one interval."""
+
+    t_ns: int
+    sent: int
+    done: int
+    errors: int
+    buckets: dict[int, int]
+
+
+def buckets(latencies_us: Iterable[int]) -> dict[int, int]:
+    """Count latencies by logarithmic bucket."""
+    return dict(Counter(int(math.log2(max(1, us)) * _PER_OCTAVE) for us in latencies_us))
+
+
+def quantile_ms(counts: Mapping[int, int], q: float) -> float:
+    """The upper end of the bucket that holds the quantile, in ms; NaN when empty."""
+    wanted, seen = math.ceil(q * sum(counts.values())), 0
+    for bucket in sorted(counts):
+        seen += counts[bucket]
+        if seen >= wanted:
+            return float(2 ** ((bucket + 1) / _PER_OCTAVE) / 1e3)
+    return math.nan
+
+
+class Board:
+    """Merges the reports of all workers over a sliding window."""
+
+    def __init__(self, window_s: float = 3.0) -> None:
+        self._window_ns = int(window_s * 1e9)
+        self._last: dict[int, Report] = {}
+        self._recent: deque[tuple[int, int, dict[int, int]]] = deque()
+
+    def add(self, shard: int, report: Report) -> None:
+        before = self._last.get(shard)
+        self._last[shard] = report
+        self._recent.append((report.t_ns, report.done - (before.done if before else 0), report.buckets))
+        while self._recent and self._recent[0][0] < report.t_ns - self._window_ns:
+            self._recent.popleft()
+
+    def snapshot(self) -> Snapshot:
+        recent = list(self._recent)
+        merged: Counter[int] = Counter()
+        for _, _, counts in recent:
+            merged.update(counts)
+        spans = {t_ns for t_ns, _, _ in recent}
+        span_s = (max(spans) - min(spans)) / 1e9 if len(spans) > 1 else 0.0
+        done = sum(count for t_ns, count, _ in recent if t_ns > min(spans))
+        last = list(self._last.values())
+        return Snapshot(
+            sum(report.sent for report in last),
+            sum(report.done for report in last),
+            sum(report.errors for report in last),
+            done / span_s if span_s else math.nan,
+            quantile_ms(merged, 0.5),
+            quantile_ms(merged, 0.99),
+        )

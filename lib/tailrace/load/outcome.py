@@ -1,0 +1,60 @@
+"""What became of one request, in the words of a sender.
+
+The classes of `error_type`:
+
+    connect      no connection came about                   tls         the handshake failed
+    timeout      no complete answer within the limit        reset       the connection broke before the answer was whole
+    http_429 …   an answer of status 400 or above           bad_body    not HTTP, not JSON, or an error object under 200
+    cut_stream   a stream ended without its terminator      cancelled   the generator was stopped before the answer
+    sender_X     the sender itself raised X: a bug to look at
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+CONNECT: Final = "connect"
+TLS: Final = "tls"
+TIMEOUT: Final = "timeout"
+RESET: Final = "reset"
+BAD_BODY: Final = "bad_body"
+CUT_STREAM: Final = "cut_stream"
+CANCELLED: Final = "cancelled"
+
+HITS: Final = frozenset({"hit", "coalesced", "stale"})
+"""Values of `x-tailrace-cache` that mean: answered without asking the provider for it."""
+
+
+class Outcome(NamedTuple):
+    """The facts of one answer, or of its absence; times are `perf_counter_ns`, 0 when unknown."""
+
+    error_type: str = ""
+    status: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    cache: str = ""
+    colour: str = ""
+    release: str = ""
+    generation: int = 0
+    attempts: int = 1
+    backoff_us: int = 0
+    chunks: int = 0
+    in_tok: int = 0
+    out_tok: int = 0
+    cached_tok: int = 0
+    cost_microusd: int = -1
+
+
+def of_exception(error: BaseException) -> str:
+    """The class of a failure that came as an exception."""
+    import ssl
+
+    if isinstance(error, ssl.SSLError):
+        return TLS
+    if isinstance(error, TimeoutError):
+        return TIMEOUT
+    if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError):
+        return RESET
+    if isinstance(error, OSError):
+        return CONNECT
+    return f"sender_{type(error).__name__}"

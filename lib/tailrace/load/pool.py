@@ -1,0 +1,116 @@
+"""Connections to one address: the one used last is used first, a new one is opened when none is free."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from tailrace.errors import LoadError
+from tailrace.load.wire import Connection
+
+
+class Address(NamedTuple):
+    """Where a URL points."""
+
+    host: str
+    port: int
+    path: str
+    secure: bool
+
+    @property
+    def authority(self) -> str:
+        """The value of the header `Host`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+
+
+def parse(url: str) -> Address:
+    """The address in an http(s) URL; its path without a trailing slash."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
+        raise LoadError(f"{url!r} is not the URL of an API; expected http(s)://host[:port][/path]")
+    secure = parts.scheme == "https"
+    return Address(parts.hostname, parts.port or (443 if secure else 80), parts.path.rstrip("/"), secure)
+
+
+class Pool:
+    """At most `most` connections; who comes when all are busy waits for its turn."""
+
+    def __init__(self, address: Address, tls: ssl.SSLContext | None, most: int) -> None:
+        self._address = address
+        self._tls = tls
+        self._free_slots = most
+        self._idle: list[Connection] = []
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._hosts: list[str] = []
+
+    async def acquire(self) -> Connection:
+        """A usable connection; OSError when none could be opened."""
+        while True:
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.usable:
+                    return connection
+                self._free_slots += 1
+            if self._free_slots > 0:
+                return await self._open()
+            turn = asyncio.get_running_loop().create_future()
+            self._queue.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._next()  # the turn was given to one who left
+                raise
+
+    def release(self, connection: Connection) -> None:
+        """Give it back; one that cannot be used again makes room for another."""
+        if connection.usable:
+            self._idle.append(connection)
+        else:
+            connection.close()
+            self._free_slots += 1
+        self._next()
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    def _next(self) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    async def _open(self) -> Connection:
+        self._free_slots -= 1
+        try:
+            return await self._connect()
+        except BaseException:
+            self._free_slots += 1
+            self._next()
+            raise
+
+    async def _connect(self) -> Connection:
+        """Try the host's addresses in turn; the one that answered is tried first from then on."""
+        loop = asyncio.get_running_loop()
+        if not self._hosts:
+            infos = await loop.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
+            self._hosts = list(dict.fromkeys(str(info[4][0]) for info in infos))
+        name = self._address.host if self._tls else None
+        for host in tuple(self._hosts):
+            try:
+                _, connection = await loop.create_connection(
+                    Connection, host, self._address.port, ssl=self._tls, server_hostname=name
+                )
+            except ConnectionRefusedError as error:
+                refused = error
+                continue
+            self._hosts.sort(key=lambda known: known != host)
+            return connection
+        raise refused

@@ -1,0 +1,129 @@
+"""Records to parquet as they come: packed rows in memory, a part every few seconds, written beside the loop.
+
+A part is written under another name and renamed when it is whole, so that whatever kills the generator leaves
+readable parts. Memory is bounded by the rows of a part. Strings go by number, and are a dictionary on disk;
+times are delta-coded: about ten bytes a row.
+
+Written without an Arrow schema: readers get plain strings, or categories when they ask (`read_dictionary`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import struct
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tailrace.records import Record
+
+ROWS_PER_PART: Final = 50_000
+SECONDS_PER_PART: Final = 5.0
+
+_SMALL: Final = frozenset({"shard", "generation", "status", "attempts", "chunks", "in_tok", "out_tok", "cached_tok"})
+TYPES: Final[dict[str, str]] = {
+    name: {str: "u2", bool: "?"}.get(kind, "i4" if name in _SMALL else "i8")
+    for name, kind in get_type_hints(Record).items()
+}
+"""How each column is packed; "u2" stands for the number of a string."""
+STRINGS: Final = tuple(name for name, kind in TYPES.items() if kind == "u2")
+_ROW: Final = np.dtype([(name, f"<{kind}") for name, kind in TYPES.items()])
+_PACK: Final = struct.Struct("<" + "".join({"u2": "H", "?": "?", "i4": "i", "i8": "q"}[k] for k in TYPES.values()))
+_STRING_PLACES: Final = tuple(i for i, kind in enumerate(TYPES.values()) if kind == "u2")
+_DELTA: Final = ("seq", "intended_ns", "send_lag_us", "service_us", "ttfc_us")
+
+
+class Recorder:
+    """Takes records of one shard and leaves `<prefix>-<n>.parquet` in `folder`; close it to keep the last."""
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self._folder, self._prefix = folder, prefix
+        self._codes: dict[str, int] = {}
+        self._rows = bytearray()
+        self._since = time.monotonic()
+        self._parts: queue.SimpleQueue[tuple[bytes, list[str]] | None] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._thread = threading.Thread(target=self._write_parts, name="recorder", daemon=True)
+        self._thread.start()
+
+    def add(self, record: Record) -> None:
+        values: list[Any] = list(record)
+        codes = self._codes
+        for place in _STRING_PLACES:
+            text = values[place]
+            code = codes.get(text)
+            values[place] = self._number(text) if code is None else code
+        self._rows += _PACK.pack(*values)
+        if len(self._rows) >= ROWS_PER_PART * _PACK.size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what has come to the writer; called when a part is full, and by `tick`."""
+        if self._rows:
+            self._parts.put((bytes(self._rows), list(self._codes)))
+            self._rows = bytearray()
+        self._since = time.monotonic()
+
+    def tick(self) -> None:
+        """Call now and then: flushes when the last part is old enough."""
+        if time.monotonic() - self._since >= SECONDS_PER_PART:
+            self.flush()
+
+    def close(self) -> None:
+        """Write the rest; raises what hindered the writer."""
+        self.flush()
+        self._parts.put(None)
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _number(self, text: str) -> int:
+        """A number for a new string. Beyond 60,000 (a server that makes them up) they share one."""
+        if len(self._codes) >= 60_000:
+            return self._codes.setdefault("(too many)", len(self._codes))
+        return self._codes.setdefault(text, len(self._codes))
+
+    def _write_parts(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            # On Linux niceness belongs to the thread: compressing must not delay the schedule.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        n = 0
+        while (part := self._parts.get()) is not None:
+            if self._failure is None:
+                try:
+                    write(*part, self._folder / f"{self._prefix}-{n:05d}.parquet")
+                except Exception as error:
+                    self._failure = error
+            n += 1
+
+
+def write(rows: bytes, strings: list[str], path: Path) -> None:
+    """Write packed rows as one parquet file, in the order of their intended times."""
+    packed = np.frombuffer(rows, dtype=_ROW)
+    packed = packed[np.argsort(packed["intended_ns"], kind="stable")]
+    dictionary = pa.array(strings, pa.string())
+    columns = {
+        name: pa.DictionaryArray.from_arrays(pa.array(packed[name].astype(np.int32)), dictionary)
+        if name in STRINGS
+        else pa.array(np.ascontiguousarray(packed[name]))
+        for name in TYPES
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    pq.write_table(
+        pa.table(columns),
+        partial,
+        compression="zstd",
+        use_dictionary=[name for name in TYPES if name not in _DELTA and TYPES[name] != "?"],
+        column_encoding=dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"),
+        store_schema=False,
+        write_statistics=False,
+    )
+    partial.rename(path)

@@ -1,0 +1,114 @@
+"""Senders: async callables that send the n-th request and say what became of it.
+
+`http` is built in. Anything else is named `module:factory` and called as `factory(options)` in the worker; what
+it returns is called as `await sender(seq, body, stream)` and answers with an `Outcome`. So the load generator
+drives any client without knowing it. The options hold `url`, `timeout_s` and what the caller gave, all JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from tailrace.errors import LoadError
+from tailrace.load.answers import judge
+from tailrace.load.outcome import Outcome
+from tailrace.load.pool import Address, Pool, parse
+from tailrace.load.workload import Request, Workload
+
+Plugin = Callable[[int, bytes, bool], Awaitable[Outcome]]
+
+
+class Sender(Protocol):
+    """What the dispatcher drives."""
+
+    async def send(self, seq: int, request: Request) -> Outcome: ...
+
+    async def close(self) -> None: ...
+
+
+class HttpSender:
+    """The lean one: `options` are connections (the most, 4096), headers, api_key_env, verify (true, false, CA file)."""
+
+    def __init__(self, url: str, workload: Workload, options: Mapping[str, Any]) -> None:
+        unknown = set(options) - {"connections", "headers", "api_key_env", "verify"}
+        if unknown:
+            raise LoadError(f"sender http: unknown options {sorted(unknown)}")
+        address = parse(url)
+        self._openai = workload.kind == "chat"
+        self._pool = Pool(address, _tls(address, options.get("verify", True)), int(options.get("connections", 4096)))
+        self._head = _head(address, workload, options)
+
+    async def send(self, seq: int, request: Request) -> Outcome:
+        tenant = f"x-tailrace-tenant: {request.tenant}\r\n" if request.tenant else ""
+        head = f"{self._head}{tenant}content-length: {len(request.body)}\r\n\r\n"
+        message = head.encode("latin-1") + request.body
+        connection = await self._pool.acquire()
+        try:
+            reply = await connection.ask(message)
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            self._pool.release(connection)
+        return judge(reply, openai=self._openai)
+
+    async def close(self) -> None:
+        self._pool.close()
+
+
+class PluginSender:
+    """A callable of somebody else's."""
+
+    def __init__(self, call: Plugin) -> None:
+        self._call = call
+
+    async def send(self, seq: int, request: Request) -> Outcome:
+        return await self._call(seq, request.body, request.stream)
+
+    async def close(self) -> None:
+        closing = getattr(self._call, "aclose", None)
+        if closing is not None:
+            await closing()
+
+
+async def build(name: str, url: str, workload: Workload, options: Mapping[str, Any]) -> Sender:
+    """The sender called `name`; LoadError when there is none."""
+    if name == "http":
+        return HttpSender(url, workload, {key: value for key, value in options.items() if key != "timeout_s"})
+    module, _, factory = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), factory)({"url": url, **options})
+    except (ImportError, AttributeError, ValueError) as error:
+        raise LoadError(f"sender {name!r}: {error}; expected http or module:factory") from error
+    return PluginSender(await made if inspect.isawaitable(made) else made)
+
+
+def _head(address: Address, workload: Workload, options: Mapping[str, Any]) -> str:
+    """Everything of a request before its length."""
+    headers = {"host": address.authority, "accept": "*/*", "user-agent": "tailrace-load"}
+    if workload.method != "GET":
+        headers["content-type"] = "application/json"
+    if key_env := options.get("api_key_env"):
+        if not os.environ.get(key_env):
+            raise LoadError(f"the environment variable {key_env} is not set; it has to hold the API key")
+        headers["authorization"] = f"Bearer {os.environ[key_env]}"
+    headers |= {name.lower(): value for name, value in options.get("headers", {}).items()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    if any(control in value for value in headers.values() for control in "\r\n"):
+        raise LoadError("a header of the sender holds a line break")
+    return f"{workload.method} {address.path}{workload.path} HTTP/1.1\r\n{lines}"
+
+
+def _tls(address: Address, verify: bool | str) -> ssl.SSLContext | None:
+    if not address.secure:
+        return None
+    context = ssl.create_default_context(cafile=verify if isinstance(verify, str) and Path(verify).exists() else None)
+    if verify is False:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context

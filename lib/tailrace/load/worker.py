@@ -1,0 +1,197 @@
+"""One generator process: `python -m tailrace.load.worker`, started and spoken to by a `Flight`.
+
+It reads lines of JSON on stdin, and answers with lines of JSON on stdout:
+
+    →  {"traffic": …, "shard": 0, "url": …, "out": …, "prefix": …, "sender": …, "options": …}
+    ←  {"ready": true}                                 →  {"go": <perf_counter_ns>}
+    ←  {"progress": [t_ns, sent, done, errors, buckets]} …   →  {"stop": <grace in seconds>}
+    ←  {"landed": {…}}      or at any time     ←  {"failed": "what went wrong"}
+
+It never outlives its parent: the end of stdin is a stop, and if the loop does not obey, the process is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tailrace.errors import TailraceError
+from tailrace.load import live, sender
+from tailrace.load.dispatch import Dispatcher, Shard
+from tailrace.load.pulse import Pulse
+from tailrace.load.recorder import Recorder
+from tailrace.load.traces import Trace
+from tailrace.load.traffic import restore
+from tailrace.records import Record
+
+_REPORT_S = 0.5
+_ORPHAN_GRACE_S = 1.0
+_OBEY_S = 10.0  # beyond the grace, for writing the last part
+
+
+class Worker:
+    """The life of one generator process."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self._order = order
+        self._loop = asyncio.get_running_loop()
+        self._go: asyncio.Future[int] = self._loop.create_future()
+        self._latencies_us: list[int] = []
+        self._grace_s: float | None = None
+        self._dispatcher: Dispatcher | None = None
+
+    async def live(self) -> None:
+        """Prepare, wait for the start, fly, land, say how it was."""
+        shard, recorder, pulse = self._prepare(), self._recorder(), Pulse(self._loop)
+        traffic = shard.traffic
+        options = {**self._order["options"], "timeout_s": traffic.timeout_s}
+        driver = await sender.build(self._order["sender"], self._order["url"], traffic.workload, options)
+        self._dispatcher = dispatcher = Dispatcher(shard, driver, self._keep(recorder))
+        if shard.offsets_ns is None or len(shard.offsets_ns):
+            shard.request(0)  # what is built once is built before the first request is due
+        _spare_the_collector()
+        say({"ready": True})
+        threading.Thread(target=self._listen, name="orders", daemon=True).start()
+        start_ns = await self._go
+        pulse.restart()
+        reporting = self._loop.create_task(self._report(dispatcher, recorder))
+        await dispatcher.fly(start_ns)
+        await dispatcher.land(traffic.timeout_s if self._grace_s is None else self._grace_s)
+        ended_ns = time.perf_counter_ns()
+        reporting.cancel()
+        vitals = pulse.vitals()
+        pulse.close()
+        await driver.close()
+        await asyncio.to_thread(recorder.close)
+        if dispatcher.failure is not None:
+            raise dispatcher.failure
+        intended = None if shard.offsets_ns is None else int((shard.offsets_ns + start_ns <= ended_ns).sum())
+        say({"landed": {"sent": dispatcher.sent, "due": intended, "ended_ns": ended_ns, **vitals._asdict()}})
+
+    def _prepare(self) -> Shard:
+        traffic, number = restore(self._order["traffic"]), int(self._order["shard"])
+        arrivals = traffic.arrivals
+        if arrivals.kind == "users":
+            return Shard(traffic, number, None, ())
+        of_trace = arrivals.arrivals() if isinstance(arrivals, Trace) else ()
+        return Shard(traffic, number, arrivals.offsets_ns(number, traffic.shards), of_trace)
+
+    def _recorder(self) -> Recorder:
+        return Recorder(Path(self._order["out"]), self._order["prefix"])
+
+    def _keep(self, recorder: Recorder) -> Any:
+        seen, add = self._latencies_us, recorder.add
+
+        def keep(record: Record) -> None:
+            add(record)
+            seen.append(record.send_lag_us + record.service_us)
+
+        return keep
+
+    async def _report(self, dispatcher: Dispatcher, recorder: Recorder) -> None:
+        while True:
+            await asyncio.sleep(_REPORT_S)
+            recorder.tick()
+            counts = live.buckets(self._latencies_us)
+            self._latencies_us.clear()
+            report = (time.perf_counter_ns(), dispatcher.sent, dispatcher.done, dispatcher.errors, counts)
+            say({"progress": report})
+
+    def _listen(self) -> None:
+        """In a thread of its own, so that a busy loop cannot overhear the end."""
+        with contextlib.suppress(ValueError, OSError):
+            while line := sys.stdin.buffer.readline():
+                order = orjson.loads(line)
+                if "go" in order:
+                    self._loop.call_soon_threadsafe(self._go.set_result, order["go"])
+                elif "stop" in order:
+                    self.obey(float(order["stop"]))
+        self.obey(_ORPHAN_GRACE_S)
+
+    def obey(self, grace_s: float) -> None:
+        """Stop sending, give what is in flight `grace_s`; end the process if that does not help. From any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: all is done
+            self._loop.call_soon_threadsafe(self._stop, grace_s)
+        _deadline(grace_s + _OBEY_S)
+
+    def _stop(self, grace_s: float) -> None:
+        if self._grace_s is not None:
+            return
+        self._grace_s = grace_s
+        if not self._go.done():
+            self._go.set_result(time.perf_counter_ns())
+        if self._dispatcher is not None:
+            self._dispatcher.stop()
+
+
+def _deadline(within_s: float) -> None:
+    timer = threading.Timer(within_s, os._exit, (4,))
+    timer.daemon = True
+    timer.start()
+
+
+def _spare_the_collector() -> None:
+    """What stands now is never garbage; look for cycles seldom, for each look is a pause."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def _raise_limits() -> None:
+    """As many connections as the machine allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard > 0 else 65_536, hard))
+
+
+def say(message: dict[str, Any]) -> None:
+    """One line on stdout; a parent that is gone does not matter here."""
+    with contextlib.suppress(OSError, ValueError):
+        os.write(1, orjson.dumps(message, option=orjson.OPT_NON_STR_KEYS) + b"\n")
+
+
+async def _live(order: dict[str, Any]) -> None:
+    worker = Worker(order)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, worker.obey, _ORPHAN_GRACE_S)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is for the parent, which says stop
+    await worker.live()
+
+
+def main() -> int:
+    """Entry point of the child process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.setswitchinterval(0.0005)
+    _raise_limits()
+    order = orjson.loads(sys.stdin.buffer.readline())
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_live(order))
+    except (TailraceError, ValueError, OSError) as error:
+        say({"failed": f"{type(error).__name__}: {error}"})
+        return 3
+    return 0
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    sys.exit(main())

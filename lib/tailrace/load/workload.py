@@ -1,0 +1,152 @@
+"""What is asked: the request of every place in the schedule, by number, from a seed.
+
+The n-th request is a pure function of the workload and n, whatever shard sends it and however often it is built.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import field
+from functools import cached_property
+from typing import Annotated, Any, Literal, NamedTuple
+
+import orjson
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from tailrace.errors import LoadError
+from tailrace.load.lengths import Lengths, fixed, uniform
+from tailrace.load.prompts import Text
+from tailrace.load.traces import Arrival
+
+Share = Annotated[float, Field(ge=0, le=1)]
+_STRICT = ConfigDict(extra="forbid")
+
+
+class Request(NamedTuple):
+    """One request, ready to be sent."""
+
+    body: bytes
+    model: str
+    stream: bool
+    tenant: str = ""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Weighted:
+    """A model or a tenant, and its share of the requests."""
+
+    name: str
+    weight: Annotated[float, Field(gt=0)] = 1.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Workload:
+    """Chat completions, by default: generated prompts, each different from all others.
+
+    With `repeat_share` s, a share s of the requests takes its prompt from `pool` popular ones (`zipf` 0: all equally
+    popular; 1: the usual skew), so that an ideal cache hits s of them, less the first request of each.
+    With `prompts`, those are asked in turn (or by `zipf` popularity). With `messages_of="trace"`, lengths and equal
+    prefixes come from the trace that gives the arrivals.
+    """
+
+    model: str = "gpt-4o-mini"
+    prompts: tuple[str, ...] = ()
+    repeat_share: Share = 0.0
+    stream_share: Share = 0.0
+    seed: int = 0
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
+    """0 by default: only such answers may be cached. None leaves it out."""
+    prompt_tokens: Lengths = field(default_factory=lambda: fixed(16))
+    max_tokens: Lengths | None = None
+    pool: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    zipf: Annotated[float, Field(ge=0, le=10)] = 0.0
+    models: tuple[Weighted, ...] = ()
+    """Several models by weight, instead of `model`."""
+    tenants: tuple[Weighted, ...] = ()
+    """Sent as `user` in the body and as the header `x-tailrace-tenant`."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """More fields for every body."""
+    path: str = "/chat/completions"
+    """Below the URL of the API."""
+    kind: Literal["chat", "plain"] = "chat"
+    """"plain": `method`, `path` and `body` as they stand, and no opinion on the answer's body."""
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    body: str = ""
+
+    def __post_init__(self) -> None:
+        if self.prompts and self.repeat_share:
+            raise ValueError("repeat_share makes generated prompts repeat; own prompts repeat by `zipf` or in turn")
+
+    def request(self, n: int, arrival: Arrival | None = None) -> Request:
+        """The n-th request of the whole traffic; `arrival` brings its lengths from a trace."""
+        if self.kind == "plain":
+            return Request(self.body.encode(), "", False)
+        model = self._weighted(self.models, n, 1) or self.model
+        tenant = self._weighted(self.tenants, n, 2)
+        stream = uniform(self.seed, n, 3) < self.stream_share
+        fields: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": self.prompt(n, arrival)}]}
+        if self.temperature is not None:
+            fields["temperature"] = self.temperature
+        if arrival is not None:
+            fields["max_tokens"] = max(1, arrival.out_tok)
+        elif self.max_tokens is not None:
+            fields["max_tokens"] = max(1, self.max_tokens.draw(uniform(self.seed, n, 4)))
+        if stream:
+            fields |= {"stream": True, "stream_options": {"include_usage": True}}
+        if tenant:
+            fields["user"] = tenant
+        return Request(orjson.dumps(fields | self.extra), model, stream, tenant)
+
+    def prompt(self, n: int, arrival: Arrival | None = None) -> str:
+        """The text of the n-th request."""
+        if arrival is not None:
+            return (
+                self._text.blocks(arrival.blocks, arrival.in_tok) if arrival.blocks else self._fresh(n, arrival.in_tok)
+            )
+        if self.prompts:
+            return self.prompts[self._popular(n) if self.zipf else n % len(self.prompts)]
+        if uniform(self.seed, n, 5) < self.repeat_share:
+            rank = self._popular(n)
+            return self._text.words(f"popular {rank}", self.prompt_tokens.draw(uniform(self.seed, rank, 6)), rank)
+        return self._fresh(n, self.prompt_tokens.draw(uniform(self.seed, n, 7)))
+
+    def _fresh(self, n: int, tokens: int) -> str:
+        return self._text.words(f"request {n}", tokens, n)
+
+    def _popular(self, n: int) -> int:
+        at = uniform(self.seed, n, 8)
+        count = len(self.prompts) or self.pool
+        return int(at * count) if not self.zipf else bisect.bisect_right(self._zipf_bounds, at)
+
+    def _weighted(self, choices: Sequence[Weighted], n: int, salt: int) -> str:
+        if not choices:
+            return ""
+        at = uniform(self.seed, n, salt) * sum(choice.weight for choice in choices)
+        for choice in choices:
+            at -= choice.weight
+            if at < 0:
+                return choice.name
+        return choices[-1].name
+
+    @cached_property
+    def _text(self) -> Text:
+        return Text(self.seed)
+
+    @cached_property
+    def _zipf_bounds(self) -> list[float]:
+        """Cumulative shares of the ranks: the share of rank k is proportional to 1 / k**zipf."""
+        weights = [1 / rank**self.zipf for rank in range(1, (len(self.prompts) or self.pool) + 1)]
+        total, reached, bounds = sum(weights), 0.0, []
+        for weight in weights[:-1]:
+            reached += weight / total
+            bounds.append(reached)
+        return bounds
+
+
+def plain(path: str, method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET", body: str = "") -> Workload:
+    """Requests for a service that is not OpenAI-shaped."""
+    if not path.startswith("/"):
+        raise LoadError(f"path {path!r} does not start with /")
+    return Workload(kind="plain", path=path, method=method, body=body)
