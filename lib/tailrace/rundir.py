@@ -15,17 +15,20 @@ import platform
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tailrace.errors import RecordsError
+from tailrace.errors import ProfileError, RecordsError
 from tailrace.profile import Profile
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+EXIT_CODES: dict[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
 
 RUNS = "runs"
 LATEST = "latest"
@@ -43,6 +46,14 @@ class StepOutcome(Model):
     duration_s: float
     reason: str = ""
     """Why, when the checks of the step do not say it: a dead kernel, a time limit, a step that was not reached."""
+
+
+class RunCheck(Model):
+    """A check of the run as a whole, which no step can make."""
+
+    name: str
+    ok: bool
+    fact: str
 
 
 class Environment(Model):
@@ -69,7 +80,7 @@ class RunRecord(Model):
     engine: str
     kind: Literal["run", "exploratory"] = "run"
     """Exploratory: a notebook that was run by hand, in Lab."""
-    started_at: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+    started_at: str = Field(default_factory=lambda: _now())
     finished_at: str | None = None
     duration_s: float | None = None
     verdict: Verdict | None = None
@@ -77,8 +88,15 @@ class RunRecord(Model):
     reason: str = ""
     """Why, when no step says it: "interrupted", a leak."""
     steps: tuple[StepOutcome, ...] = ()
+    checks: tuple[RunCheck, ...] = ()
     environment: Environment = Field(default_factory=Environment)
     clock: Clock = Field(default_factory=Clock)
+
+    def finished(self, verdict: Verdict, exit_code: int, **more: Any) -> Self:
+        """Return this record with its end filled in; `more` are other fields that are known only now."""
+        duration_s = round((time.perf_counter_ns() - self.clock.perf_ns) / 1e9, 3)
+        end = {"finished_at": _now(), "duration_s": duration_s, "verdict": verdict, "exit_code": exit_code}
+        return self.model_copy(update=end | more)
 
 
 @dataclass(frozen=True)
@@ -133,6 +151,15 @@ class RunDir:
         write_atomically(self.path / "run.json", record.model_dump_json(indent=2) + "\n")
 
 
+def find_project(start: Path) -> Path:
+    """Return the project around `start`: the nearest folder, here or above, with a `runbook/plan.yaml`."""
+    here = start.resolve()
+    for folder in (here, *here.parents):
+        if (folder / "runbook" / "plan.yaml").is_file():
+            return folder
+    raise ProfileError(f"{here}: found no runbook/plan.yaml here or above; expected the folder of a tailrace project")
+
+
 def create_run(root: Path, profile: Profile, kind: Literal["run", "exploratory"] = "run") -> RunDir:
     """Make the folder of a new run under `root/runs`, with its `run.json` and `profile.json`."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -142,6 +169,16 @@ def create_run(root: Path, profile: Profile, kind: Literal["run", "exploratory"]
     write_atomically(run.profile, profile.model_dump_json(indent=2, by_alias=True) + "\n")
     run.write(RunRecord(id=run.id, profile=profile.name, engine=profile.engine, kind=kind))
     return run
+
+
+def close(run: RunDir, verdict: Verdict, steps: Sequence[str]) -> RunRecord:
+    """End an exploratory run: write the verdict of its steps into `run.json`."""
+    record = run.read()
+    done = record.finished(verdict, EXIT_CODES[verdict])
+    outcomes = tuple(StepOutcome(name=name, verdict=verdict, duration_s=done.duration_s or 0.0) for name in steps)
+    done = done.model_copy(update={"steps": outcomes})
+    run.write(done)
+    return done
 
 
 def point_latest(run: RunDir) -> Path:
@@ -160,6 +197,10 @@ def write_atomically(path: Path, text: str) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _cores() -> int:
