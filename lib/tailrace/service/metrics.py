@@ -6,10 +6,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from tailrace import __version__
+from tailrace.client.accounting import Call
 from tailrace.service.settings import Settings
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-OUTCOMES = ("hit", "miss", "coalesced", "stale", "bypass", "error", "cancelled", "cut")
+LOOKUPS = ("hit", "miss", "coalesced", "stale", "bypass")
+OUTCOMES = (*LOOKUPS, "error", "cancelled", "cut")
 
 
 def buckets(slo_ms: tuple[float, ...]) -> tuple[float, ...]:
@@ -48,6 +50,8 @@ class Metrics:
         build.labels(__version__, settings.release, settings.colour).set(1)
         ProcessCollector(registry=registry)
         self._observe = {outcome: self.duration.labels(outcome) for outcome in OUTCOMES}
+        self._lookups = {result: self.lookups.labels(result) for result in LOOKUPS}
+        self._in, self._out, self._cached = (self.tokens.labels(kind) for kind in ("in", "out", "cached"))
         self._requests: dict[tuple[str, int], Counter] = {}
 
     def answered(self, route: str, status: int) -> None:
@@ -60,6 +64,22 @@ class Metrics:
     def forwarded(self, outcome: str, duration_s: float) -> None:
         """Observe one forwarded request."""
         self._observe[outcome if outcome in self._observe else "error"].observe(duration_s)
+
+    def called(self, call: Call) -> None:
+        """Count what the client did for one call; a hit costs no tokens."""
+        self._lookups[call.cache].inc()
+        if call.attempts:
+            self.attempts.inc(call.attempts)
+            self.retries.inc(call.attempts - 1)
+            self._in.inc(call.in_tok)
+            self._out.inc(call.out_tok)
+            self._cached.inc(call.cached_tok)
+            if call.cost_usd is not None:
+                self.cost.inc(call.cost_usd)
+            elif call.outcome == "ok" and call.in_tok:
+                self.unpriced.inc()
+        if call.saved_usd:
+            self.saved.inc(call.saved_usd)
 
     def text(self) -> bytes:
         """Return all of it in the exposition format."""

@@ -74,10 +74,10 @@ def _cache(text: str) -> str:
 
 
 def _limits_ms(text: str) -> tuple[float, ...]:
-    limits = tuple(float(part) for part in text.split(","))
-    if sorted(set(limits)) != list(limits) or not all(0 < limit <= DAY_S * 1e3 for limit in limits):
+    limits = {float(part) for part in text.split(",")}
+    if not all(0 < limit <= DAY_S * 1e3 for limit in limits):
         raise ValueError
-    return limits
+    return tuple(sorted(limits))
 
 
 _SECONDS = "seconds, above 0 and at most 86400"
@@ -96,7 +96,12 @@ TABLE: tuple[Setting, ...] = (
     Setting("retry_attempts", _whole(1, 100), "a whole number from 1 to 100", "tries in all; 1 never retries"),
     Setting("deadline_s", _seconds, _SECONDS, "for a whole call, waits between attempts included"),
     Setting("attempt_timeout_s", _seconds, _SECONDS, "for one attempt"),
-    Setting("slo_ms", _limits_ms, "rising milliseconds, like 50,250", "each is a bucket of the duration histogram"),
+    Setting(
+        "slo_ms",
+        _limits_ms,
+        "milliseconds with commas between, like 50,250",
+        "each is a bucket of the duration histogram",
+    ),
     Setting("drain_s", _drain, "seconds, from 0 to 86400", "what requests in flight get after SIGTERM"),
     Setting("max_body_bytes", _whole(1, 2**40), "bytes, above 0", "a larger request is answered with 413"),
     Setting("ready_timeout_s", _seconds, _SECONDS, "how long /readyz waits for the provider"),

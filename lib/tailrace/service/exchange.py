@@ -1,0 +1,92 @@
+"""What is known of one request while it is answered: the row that its log line and its metrics are made of."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tailrace import credentials
+
+if TYPE_CHECKING:
+    from tailrace.client.accounting import Call
+
+ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+ROUTES = frozenset(
+    f"/v1/{name}"
+    for name in ("chat/completions", "completions", "responses", "embeddings", "models", "moderations", "files",
+                 "batches", "images/generations", "audio/speech", "audio/transcriptions")
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request; `route` is a template, never the caller's path."""
+
+    request_id: str
+    method: str
+    route: str
+    started_s: float = field(default_factory=time.perf_counter)
+    status: int = 0
+    """Of the answer that was begun; 0 before."""
+    outcome: str = ""
+    error_type: str = ""
+    call: Call | None = None
+    """The client's account of the call, when it has ended."""
+
+    def facts(self, duration_s: float) -> dict[str, Any]:
+        """Return the fields of the log line."""
+        facts: dict[str, Any] = {
+            "request_id": self.request_id,
+            "method": self.method,
+            "route": self.route,
+            "status": self.status,
+            "outcome": self.outcome,
+            "duration_ms": round(duration_s * 1e3, 3),
+        }
+        if self.error_type:
+            facts["error_type"] = self.error_type
+        if (call := self.call) is not None:
+            facts |= {
+                "cache": call.cache,
+                "attempts": call.attempts,
+                "backoff_ms": round(call.backoff_s * 1e3, 3),
+                "in_tok": call.in_tok,
+                "out_tok": call.out_tok,
+                "cached_tok": call.cached_tok,
+                "cost_usd": call.cost_usd,
+            }
+        return facts
+
+
+CURRENT: ContextVar[Exchange] = ContextVar("tailrace_exchange")
+"""The exchange of the running request; tasks that a call starts inherit it."""
+
+
+def begin(scope: Any, route: str) -> Exchange:
+    """Return the exchange of a new request and make it the current one."""
+    exchange = Exchange(request_id(scope["headers"]), scope["method"], route)
+    CURRENT.set(exchange)
+    return exchange
+
+
+def request_id(headers: list[tuple[bytes, bytes]]) -> str:
+    """Return the caller's `x-request-id` where it is a plain identifier, else a new one.
+
+    It goes into logs: what looks like a credential, or could break a line, is not taken over.
+    """
+    for name, value in headers:
+        if name == b"x-request-id":
+            text = value.decode("latin-1")
+            if ID.fullmatch(text) and not any(True for _ in credentials.find(text)):
+                return text
+    return f"req_{secrets.token_hex(12)}"
+
+
+def route_of(path: str) -> str:
+    """Return the template of a forwarded path."""
+    return path if path in ROUTES else "/v1/*"

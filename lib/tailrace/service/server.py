@@ -1,0 +1,107 @@
+"""The process around the app: one loop, one listener, and an orderly end.
+
+The first SIGTERM (or SIGINT) turns readiness false at once and goes on serving what is in flight, and what
+still arrives for a moment, until nothing is in flight or the drain's time is over. The second one ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tailrace.service import answers
+from tailrace.service.flights import Flights
+from tailrace.service.logs import Log
+
+KEEP_ALIVE_S = 3_660
+"""Longer than Envoy keeps an idle connection (an hour): the side that sends has to close first, or it loses a
+request to a connection that was closed under it."""
+LISTEN_ON_S = 5.0
+LAST_BYTES_S = 2
+"""What connections get to take what is already written."""
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's parser, with malformed requests answered in OpenAI's shape."""
+
+    def send_400_response(self, msg: str) -> None:
+        answer = answers.failure(400, "This is not HTTP/1.1 as it should be.", "malformed_request")
+        body = answer.body
+        assert isinstance(body, bytes)
+        fields = [*self.server_state.default_headers, *answer.headers, (b"connection", b"close")]
+        fields.append((b"content-length", b"%d" % len(body)))
+        head = b"".join(b"%b: %b\r\n" % field for field in fields)
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + body)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, whose signals are ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def make(app: Any, headers: list[tuple[str, str]]) -> Server:
+    """Return a server for `app` that puts `headers` on every answer."""
+    config = uvicorn.Config(
+        app, http=Protocol, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
+        proxy_headers=False, server_header=False, headers=headers, timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=LAST_BYTES_S)  # fmt: skip
+    return Server(config)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket; port 0 takes any free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def watch_signals(first: Callable[[], Awaitable[None]], log: Log) -> None:
+    """Let the first SIGTERM or SIGINT run `first`, and the second one end the process at once."""
+    loop = asyncio.get_running_loop()
+    begun: list[asyncio.Task[None]] = []
+
+    async def run() -> None:
+        await first()
+
+    def on_signal(number: int) -> None:
+        if begun:
+            log.event("killed", level="warning", signal=signal.Signals(number).name)
+            log.close()
+            os._exit(128 + number)
+        begun.append(loop.create_task(run()))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+
+
+async def drain(flights: Flights, server: Server, log: Log, timeout_s: float) -> None:
+    """Finish what is in flight, then let the server end.
+
+    The listener stays open for a moment, because whoever sends here may not have heard yet; then it closes,
+    so that a stream of new requests cannot carry the drain to its deadline.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    log.event("draining", in_flight=len(flights), timeout_s=timeout_s)
+    whole = await flights.drain(min(LISTEN_ON_S, timeout_s / 2))
+    if not whole:
+        for listener in server.servers:
+            listener.close()
+        whole = await flights.drain(deadline - loop.time())
+    cut = 0 if whole else await flights.cut()
+    left_s = max(0.0, deadline - loop.time())
+    log.event("drained", level="warning" if cut else "info", cut=cut, waited_s=round(timeout_s - left_s, 3))
+    server.config.timeout_graceful_shutdown = max(LAST_BYTES_S, math.ceil(left_s))
+    server.should_exit = True
