@@ -1,0 +1,59 @@
+"""Latency over the rate that was offered, and the highest rate that is within the limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from tailrace.analysis import quantiles
+from tailrace.analysis.latency import latency
+
+
+def rates(
+    records: pd.DataFrame, by: str = "", slices: int = 12, percentiles: Sequence[str] = ("p50", "p95", "p99")
+) -> pd.DataFrame:
+    """Return a row per value of `by`, or per slice of equal time: rate_rps, goodput_rps, error_rate, latency columns.
+
+    Rates are of intended starts (offered) and of successes. Sorted by rate_rps.
+    """
+    if not len(records):
+        return latency(records, by=("slice",)) if "slice" in records else pd.DataFrame({"rate_rps": []})
+    at = records["intended_ns"].to_numpy(dtype=np.int64)
+    width = (int(at.max()) - int(at.min())) / slices
+    cut = records if by else records.assign(slice=((at - at.min()) / (width + 1)).astype(np.int64))
+    name = by or "slice"
+    table = latency(cut, by=(name,), percentiles=percentiles)
+    spans = cut.groupby(name, sort=True)["intended_ns"].agg(["min", "max", "size"]).reset_index()
+    # n starts span n - 1 gaps; a slice of a ramp spans its whole width
+    gaps = (spans["size"] - 1).clip(lower=1) / spans["size"]
+    seconds = (spans["max"] - spans["min"]).clip(lower=1) / 1e9 / gaps if by else width / 1e9
+    requests = table["n"] + table["errors"]
+    table.insert(1, "rate_rps", requests / seconds)
+    table.insert(2, "goodput_rps", table["n"] / seconds)
+    table.insert(3, "error_rate", table["errors"] / requests)
+    return table.sort_values("rate_rps", kind="stable", ignore_index=True)
+
+
+def knee(table: pd.DataFrame, limit_ms: float, percentile: str = "p95", error_rate: float = 0.01) -> float:
+    """Return the highest rate up to which every measured rate was within the limits; NaN when not even the first."""
+    column = quantiles.column(percentile)
+    highest = math.nan
+    for row in table.to_dict("records"):
+        if math.isnan(row[column]):
+            continue
+        if row[column] > limit_ms or row["error_rate"] > error_rate:
+            break
+        highest = row["rate_rps"]
+    return highest
+
+
+def achieved(records: pd.DataFrame) -> float:
+    """Return achieved over intended: the share of the schedule's time in which its requests were really sent."""
+    if len(records) < 2:
+        return math.nan
+    intended = records["intended_ns"].to_numpy(dtype=np.int64)
+    sent = intended + records["send_lag_us"].to_numpy(dtype=np.int64) * 1_000
+    return float((intended.max() - intended.min()) / max(1, sent.max() - sent.min()))

@@ -1,0 +1,70 @@
+"""The timeline of the probes: what live, ready, edge and cached said, while things were broken on purpose."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tailrace.analysis.verdict import number
+from tailrace.report import style
+from tailrace.report.figures import time
+
+ORDER = ("live", "ready", "edge", "cached")
+SAID = {
+    "live": "live: the loop turns",
+    "ready": "ready: may get new traffic",
+    "edge": "edge: answers through the proxy",
+    "cached": "cached: known questions",
+}
+
+
+def probes(probes: pd.DataFrame, marks: pd.DataFrame | None = None, *, until_s: float | None = None) -> Figure:
+    """Draw a row per probe: a bar while it is well, another while it is not, nothing before its first answer."""
+    if probes.empty:
+        return style.nothing("Probes: none were recorded.")
+    origin = int(probes["t_ns"].min())
+    names = [*(n for n in ORDER if n in set(probes["probe"])), *sorted(set(probes["probe"]) - set(ORDER))]
+    ordered = probes.sort_values("t_ns", kind="stable")
+    ordered = ordered.assign(t_s=time.seconds(ordered["t_ns"], origin))
+    end = until_s or float(ordered["t_s"].max()) * 1.01 + 0.05
+    figure, axes = style.grid(height_in=0.9 + 0.5 * len(names))
+    ax = axes[0, 0]
+    facts = []
+    for row, name in enumerate(names):
+        spells = spells_of(ordered[ordered["probe"] == name], end)
+        _bars(ax, row, spells)
+        facts.append(_told(name, spells))
+    ax.plot([], [], color=style.SLATE, linewidth=7, alpha=0.45, label="well")
+    ax.plot([], [], color=style.FAILURE, linewidth=7, label="not well")
+    ax.set_yticks(range(len(names)), [SAID.get(name, name) for name in names])
+    ax.set_ylim(len(names) - 0.45, -0.55)
+    ax.grid(visible=False, axis="y")
+    time.shade([ax], marks, origin, end)
+    ax.set_xlim(0, end)
+    ax.set_xlabel("time since the first probe, s")
+    figure.legend(loc="outside lower right", ncols=2)
+    return style.described(figure, "Timeline of probes. " + " ".join(facts))
+
+
+def spells_of(rows: pd.DataFrame, end_s: float) -> list[tuple[float, float, bool, str]]:
+    """Return from, to, ok and the first fact of each stretch in which a probe kept saying the same."""
+    ok = rows["ok"].astype(bool)
+    first = rows[ok.ne(ok.shift())]
+    starts = [*first["t_s"].tolist(), max(end_s, float(rows["t_s"].max()))]
+    facts = zip(pairwise(starts), first["ok"], first["fact"], strict=True)
+    return [(start, stop, bool(good), str(fact)) for (start, stop), good, fact in facts]
+
+
+def _bars(ax: Axes, row: int, spells: list[tuple[float, float, bool, str]]) -> None:
+    for good in (True, False):
+        spans = [(start, stop - start) for start, stop, ok, _ in spells if ok is good]
+        colour, alpha = (style.SLATE, 0.45) if good else (style.FAILURE, 1.0)
+        ax.broken_barh(spans, (row - 0.27, 0.54), color=colour, alpha=alpha, linewidth=0, zorder=3)
+
+
+def _told(name: str, spells: list[tuple[float, float, bool, str]]) -> str:
+    bad = [f"{number(start)}–{number(stop)} s ({fact})" for start, stop, ok, fact in spells if not ok]
+    return f"{name} was not well at {', '.join(bad)}." if bad else f"{name} was well throughout."

@@ -1,0 +1,70 @@
+"""Latency over rate, with the knee: the highest rate within the limits."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tailrace.analysis import capacity, quantiles
+from tailrace.analysis.verdict import number, percent
+from tailrace.report import style
+
+
+def ramp(
+    records: pd.DataFrame,
+    *,
+    by: str = "",
+    slices: int = 12,
+    limit_ms: float | None = None,
+    percentile: str = "p95",
+    error_rate: float = 0.01,
+) -> Figure:
+    """Draw p50, p95 and p99 over the offered rate: per value of `by` (a sweep), or per slice of time (a ramp)."""
+    table = capacity.rates(records, by, slices) if len(records) else pd.DataFrame()
+    if table.empty:
+        return style.nothing("Latency over rate: no requests were recorded.")
+    figure, axes = style.grid(height_in=3.5)
+    ax = axes[0, 0]
+    for name in ("p50", "p95", "p99"):
+        _line(ax, table, name)
+    failing = table[table["error_rate"] > error_rate]
+    column = quantiles.column(percentile)
+    if len(failing):
+        ax.plot(failing["rate_rps"], failing[column], "x", color=style.FAILURE, markersize=8, markeredgewidth=2,
+                label=f"more than {percent(error_rate)} failed", zorder=5)  # fmt: skip
+    style.milliseconds(ax)
+    style.limit(ax, limit_ms, f"{percentile} limit")
+    knee = capacity.knee(table, limit_ms, percentile, error_rate) if limit_ms else math.nan
+    if not math.isnan(knee):
+        ax.axvline(knee, color=style.INK, linewidth=1)
+        ax.annotate(f"{number(knee)} requests/s within the limits", (knee, 1), xytext=(0, 4), ha="center",
+                    xycoords=ax.get_xaxis_transform(), textcoords="offset points", fontweight="bold")  # fmt: skip
+    ax.set_xlabel("offered rate, requests/s")
+    ax.set_xlim(0, float(table["rate_rps"].max()) * 1.04)
+    ax.legend(loc="upper left")
+    return style.described(figure, _facts(table, knee, limit_ms, percentile))
+
+
+def _line(ax: Axes, table: pd.DataFrame, name: str) -> None:
+    colour = style.PERCENTILE[name]
+    kinds = ("", "lo", "hi")
+    middle, low, high = (table[quantiles.column(name, kind)].to_numpy() for kind in kinds)
+    ax.fill_between(table["rate_rps"], low, high, color=colour, alpha=0.14, linewidth=0)
+    known = "" if table[quantiles.column(name)].notna().any() else f" n/a (needs {quantiles.needs(name):,})"
+    ax.plot(table["rate_rps"], middle, "-o", markersize=4, color=colour, label=name + known)
+
+
+def _facts(table: pd.DataFrame, knee: float, limit_ms: float | None, percentile: str) -> str:
+    column = quantiles.column(percentile)
+    told = [
+        f"{number(row['rate_rps'])}/s: {number(row[column])} ms, {percent(row['error_rate'])} failed"
+        for row in table.to_dict("records")
+    ]
+    within = ""
+    if limit_ms is not None:
+        found = "no measured rate is" if math.isnan(knee) else f"{number(knee)} requests/s is the highest rate"
+        within = f" Within {number(limit_ms)} ms: {found}."
+    return f"{percentile} over the offered rate. {'; '.join(told)}.{within}"

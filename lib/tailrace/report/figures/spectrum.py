@@ -1,0 +1,106 @@
+"""The percentile spectrum: latency over the share of requests that are slower."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tailrace import analysis
+from tailrace.analysis import frames, quantiles
+from tailrace.analysis.verdict import number
+from tailrace.report import style
+
+TICKS = ("p50", "p90", "p99", "p99.9", "p99.99", "p99.999")
+LINES: Final[dict[frames.Start, tuple[str, str]]] = {
+    "intended": ("from intended start", "-"),
+    "sent": ("from sent: waiting for a late generator left out", ":"),
+}
+
+
+def spectrum(
+    records: pd.DataFrame, *, by: str = "", limits_ms: dict[str, float] | None = None, points: int = 60
+) -> Figure:
+    """Draw every percentile that n allows, log in 1 - p, with its 95 % interval; from intended and from sent.
+
+    With `by` there is a line per value of that column, from intended. `limits_ms` (by percentile) are drawn in.
+    """
+    counted = int((~frames.failed(records)).sum())
+    names = reachable(counted, points)
+    if not names:
+        return style.nothing(f"Percentile spectrum: n/a (needs {quantiles.needs('p50')} successes, found {counted}).")
+    figure, axes = style.grid(height_in=3.6)
+    ax = axes[0, 0]
+    if by:
+        for colour, (value, part) in zip(_colours(records, by), records.groupby(by, sort=True), strict=True):
+            _line(ax, part, "intended", names, colour, str(value) or "unknown", "-")
+    else:
+        for start, (label, dash) in LINES.items():
+            _line(ax, records, start, names, style.INK if start == "intended" else style.ORANGE, label, dash)
+    for name, limit in (limits_ms or {}).items():
+        ax.plot(beyond(name), limit, marker="v", markersize=7, color=style.INK, markeredgewidth=0, zorder=5)
+        ax.annotate(f"{name} limit {style.plain(limit)} ms", (beyond(name), limit), xytext=(0, 6), ha="center",
+                    textcoords="offset points", fontsize=8.5)  # fmt: skip
+    _axes(ax, names[-1])
+    return style.described(figure, _facts(records, by))
+
+
+def reachable(n: int, points: int) -> list[str]:
+    """Return about `points` percentiles from p50 to the highest that `n` values allow, even in log(1 - p)."""
+    if n < quantiles.needs("p50"):
+        return []
+    ceiling = 1 - 0.025 ** (1 / n)  # the least 1 - p whose interval n values hold
+    steps = np.geomspace(0.5, max(ceiling * 1.001, 1e-7), points) if ceiling < 0.5 else np.array([0.5])
+    names = dict.fromkeys(quantiles.named(round(100 * (1 - float(s)), 6)) for s in steps)
+    return [name for name in names if quantiles.needs(name) <= n]
+
+
+def beyond(percentile: str) -> float:
+    """Return where `percentile` is on the axis: 1 / (1 - p)."""
+    return float(1 / (1 - quantiles.share(percentile)))
+
+
+def _colours(records: pd.DataFrame, by: str) -> list[str]:
+    values = sorted(records[by].unique())
+    if by == "colour":
+        return [style.COLOURS.get(value, style.MUTED) for value in values]
+    return [style.SERIES[i % len(style.SERIES)] for i in range(len(values))]
+
+
+def _line(
+    ax: Axes, records: pd.DataFrame, start: frames.Start, names: list[str], colour: str, label: str, dash: str
+) -> None:
+    row = analysis.latency(records, by=(), start=start, percentiles=names).iloc[0]
+    x = [beyond(name) for name in names]
+    middle, low, high = ([float(row[quantiles.column(name, kind)]) for name in names] for kind in ("", "lo", "hi"))
+    if dash == "-":
+        ax.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+    ax.plot(x, middle, dash, color=colour, label=f"{label}, n = {int(row['n']):,}", zorder=3)
+
+
+def _axes(ax: Axes, last: str) -> None:
+    ax.set_xscale("log")
+    shown = [name for name in TICKS if beyond(name) <= beyond(last) * 1.05]
+    ax.set_xticks([beyond(name) for name in shown], [name[1:] + " %" for name in shown])
+    ax.set_xticks([], minor=True)
+    ax.set_xlim(2, max(beyond(last), 10) * 1.04)
+    ax.set_xlabel("share of successful requests that are faster")
+    style.milliseconds(ax)
+    ax.legend(loc="upper left")
+
+
+def _facts(records: pd.DataFrame, by: str) -> str:
+    table = analysis.latency(records, by=[by] if by else [], percentiles=("p50", "p99", "p99.9"))
+    told = []
+    for row in table.to_dict("records"):
+        values = [
+            f"p{p} {number(row[c])} ms [{number(row[c[:-3] + '_lo_ms'])}, {number(row[c[:-3] + '_hi_ms'])}]"
+            for p, c in (("50", "p50_ms"), ("99", "p99_ms"), ("99.9", "p999_ms"))
+            if not math.isnan(row[c])
+        ]
+        told.append(f"{row[by] if by else 'All'} (n = {row['n']:,}): {', '.join(values) or 'too few requests'}")
+    return f"Percentile spectrum from the intended start with its 95 % interval. {'. '.join(told)}."

@@ -1,0 +1,79 @@
+"""What figures over time share: the clock, the marks of states, faults and actions, and points by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from tailrace.report import style
+
+CHARACTER: Final = 0.0092
+"""Width of a character of a mark's label, as a share of the width of the axes."""
+KINDS: Final = {"state": style.INK, "fault": style.FAILURE, "action": style.MUTED}
+
+
+def seconds(t_ns: Any, origin_ns: int) -> npt.NDArray[np.float64]:
+    """Return times in seconds since `origin_ns`."""
+    since: npt.NDArray[np.float64] = (np.asarray(t_ns, dtype=np.int64) - origin_ns) / 1e9
+    return since
+
+
+def shade(axes: Sequence[Axes], marks: pd.DataFrame | None, origin_ns: int, end_s: float) -> int:
+    """Shade every other phase between marks, name each on top of `axes[0]`; return how many rows of names it took.
+
+    `marks` has t_ns, label and kind (state, fault, action). Marks outside of the drawn time are left out.
+    """
+    if marks is None or marks.empty:
+        return 0
+    drawn = marks.assign(t_s=seconds(marks["t_ns"], origin_ns)).sort_values("t_s", kind="stable")
+    drawn = drawn[drawn["t_s"] <= end_s]
+    states = drawn[drawn["kind"] == "state"]["t_s"].clip(lower=0).tolist()
+    for start, stop in list(zip(states, [*states[1:], end_s], strict=False))[::2]:
+        for one in axes:
+            one.axvspan(start, stop, color=style.BAND, linewidth=0, zorder=0)
+    drawn = drawn[drawn["t_s"] >= 0]
+    for row in drawn.itertuples():
+        for one in axes:
+            one.axvline(row.t_s, color=KINDS.get(row.kind, style.MUTED), linewidth=0.7, alpha=0.55, zorder=1)
+    return _name(axes[0], drawn, end_s)
+
+
+def _name(axes: Axes, drawn: pd.DataFrame, end_s: float) -> int:
+    """Write the labels above the axes, in as many rows as keep them apart; equal neighbours are written once."""
+    ends: list[float] = []
+    for row in drawn.itertuples():
+        at = row.t_s / end_s
+        width = CHARACTER * (len(row.label) + 1)
+        left = min(at, 1 - width)
+        place = next((i for i, end in enumerate(ends) if end <= left), len(ends))
+        ends[place : place + 1] = [left + width]
+        colour = KINDS.get(row.kind, style.MUTED)
+        axes.annotate(row.label, (left, 1), xycoords="axes fraction", xytext=(1, 3 + 11 * place),
+                      textcoords="offset points", fontsize=8, color=colour, va="bottom")  # fmt: skip
+        if place:
+            axes.annotate("", (at, 1), xytext=(0, 3 + 11 * place), xycoords=("axes fraction", "axes fraction"),
+                          textcoords="offset points", arrowprops=LEADER | {"color": colour})  # fmt: skip
+    return len(ends)
+
+
+LEADER: Final[dict[str, Any]] = {"arrowstyle": "-", "linewidth": 0.6, "alpha": 0.45, "shrinkA": 0, "shrinkB": 0}
+
+
+def pixels(x: npt.NDArray[Any], y: npt.NDArray[Any], columns: int = 1_600, rows: int = 500) -> npt.NDArray[np.intp]:
+    """Return the indices of one point per pixel of an area: what more would be drawn over them anyway."""
+    if len(x) <= 20_000:
+        return np.arange(len(x))
+    cell = _scaled(x, columns) * rows + _scaled(y, rows)
+    first: npt.NDArray[np.intp] = np.unique(cell, return_index=True)[1]
+    return first
+
+
+def _scaled(values: npt.NDArray[Any], cells: int) -> npt.NDArray[np.int64]:
+    low, high = values.min(), values.max()
+    scaled: npt.NDArray[np.int64] = ((values - low) * ((cells - 1) / ((high - low) or 1))).astype(np.int64)
+    return scaled

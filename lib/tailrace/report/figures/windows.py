@@ -1,0 +1,75 @@
+"""Percentiles per window of time, with gaps where there are too few requests."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tailrace import analysis
+from tailrace.analysis import frames, quantiles
+from tailrace.analysis.verdict import number
+from tailrace.report import style
+from tailrace.report.figures import time
+
+
+def windows(
+    records: pd.DataFrame,
+    marks: pd.DataFrame | None = None,
+    *,
+    width_s: float = 1.0,
+    percentiles: tuple[str, ...] = ("p50", "p95", "p99"),
+    limits_ms: dict[str, float] | None = None,
+    start: frames.Start = "intended",
+) -> Figure:
+    """Draw each percentile per window of `width_s`; below it successes and failures per second."""
+    if records.empty:
+        return style.nothing("Percentiles per window: no requests were recorded.")
+    table = analysis.windows(records, width_s, start=start, percentiles=percentiles)
+    gapless = np.arange(0, table["t_s"].max() + 1.5 * width_s, width_s)
+    number_of = (table["t_s"] / width_s).round().astype(int)
+    table = table.assign(i=number_of).set_index("i").reindex(range(len(gapless)))
+    figure, axes = style.grid(2, 1, height_in=4.1, sharex=True, height_ratios=(4, 1.1))
+    ax, counts = axes[:, 0]
+    for name in percentiles:
+        _line(ax, gapless, width_s, table[quantiles.column(name)].to_numpy(), name)
+    for name, limit in (limits_ms or {}).items():
+        if name in percentiles:
+            style.limit(ax, limit, f"{name} limit")
+    style.milliseconds(ax)
+    ax.legend(loc="upper left", ncols=len(percentiles))
+    edges = np.append(gapless, gapless[-1] + width_s)
+    good, bad = (table[name].fillna(0).to_numpy() / width_s for name in ("n", "errors"))
+    counts.stairs(good, edges, fill=True, color=style.SLATE, alpha=0.55, linewidth=0)
+    counts.stairs(good + bad, edges, baseline=good, fill=True, color=style.FAILURE, linewidth=0)
+    counts.set_ylim(0)
+    counts.set_ylabel("requests/s")
+    counts.set_xlabel("time since the first request, s")
+    time.shade([ax, counts], marks, int(records["intended_ns"].min()), float(edges[-1]))
+    counts.set_xlim(0, edges[-1])
+    return style.described(figure, _facts(table, percentiles, width_s))
+
+
+def _line(ax: Axes, at: np.ndarray, width_s: float, values: np.ndarray, name: str) -> None:
+    colour = style.PERCENTILE.get(name, style.INK)
+    known = int(np.isfinite(values).sum())
+    needs = "" if known else f" n/a (needs {quantiles.needs(name):,} per window)"
+    dots = "o" if known < 120 else ""
+    ax.plot(at + width_s / 2, values, marker=dots, markersize=3.2, color=colour, label=name + needs)
+
+
+def _facts(table: pd.DataFrame, percentiles: tuple[str, ...], width_s: float) -> str:
+    told = []
+    for name in percentiles:
+        values = table[quantiles.column(name)].dropna()
+        if values.empty:
+            told.append(f"{name} n/a (needs {quantiles.needs(name):,} per window)")
+        else:
+            worst = number(float(values.idxmax()) * width_s)
+            told.append(f"{name} from {number(values.min())} to {number(values.max())} ms, worst at {worst} s")
+    gaps = int((table["n"].fillna(0) == 0).sum())
+    return (
+        f"Percentiles in {len(table)} windows of {number(width_s)} s: {'; '.join(told)}. "
+        f"{int(table['errors'].sum()):,} failures; {gaps} windows without a success."
+    )

@@ -1,0 +1,130 @@
+"""Tables for people: numbers written out with their intervals, and what is missing said in words."""
+
+from __future__ import annotations
+
+import html as escape
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from tailrace import analysis
+from tailrace.analysis import capacity, frames, quantiles
+from tailrace.analysis.arms import arms
+from tailrace.analysis.verdict import number, percent
+
+
+def percentiles(
+    records: pd.DataFrame,
+    *,
+    by: Sequence[str] = ("phase",),
+    start: frames.Start = "intended",
+    percentiles: Sequence[str] = quantiles.PERCENTILES,
+    adjusted: bool = False,
+) -> pd.DataFrame:
+    """Return a row per group: n, errors, each percentile "612 [588, 655]" in ms, max, slow episodes.
+
+    `adjusted` adds those in which each failure counts as +∞.
+    """
+    table = analysis.latency(records, by=tuple(by), start=start, percentiles=percentiles)
+    shown = table[[*by, "n", "errors"]].copy()
+    for name in percentiles:
+        shown[f"{name}, ms"] = [cell(row, name) for row in table.to_dict("records")]
+        if adjusted:
+            shown[f"{name} with failures, ms"] = [number(v) for v in table[quantiles.column(name, "adj")]]
+    shown["max, ms"] = [number(v) for v in table["max_ms"]]
+    shown["slow episodes"] = table["episodes"]
+    return _written(shown)
+
+
+def cell(row: Mapping[str, Any], name: str) -> str:
+    """Write a percentile of a row of `latency`: "612 [588, 655]", or "n/a (needs 368)"."""
+    value, low, high = (row[quantiles.column(name, kind)] for kind in ("", "lo", "hi"))
+    if math.isnan(value):
+        return f"n/a (needs {quantiles.needs(name):,})"
+    return f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def judgements(
+    records: pd.DataFrame,
+    *,
+    slo: Mapping[str, float],
+    error_rate: float | None = None,
+    start: frames.Start = "intended",
+    invalid: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return a row per limit: limit, verdict, reason."""
+    judged = analysis.judge(records, slo, error_rate, start=start, invalid=invalid)
+    rows = [(j.name, j.verdict, j.text) for j in judged]
+    return pd.DataFrame(rows, columns=["limit", "verdict", "reason"])
+
+
+def clients(records: pd.DataFrame, *, by: str = "phase", order: Sequence[str] = ()) -> pd.DataFrame:
+    """Return a row per arm: success, latency, hits, upstream calls, cost."""
+    table = arms(records, by).set_index(by, drop=False)
+    table = table.loc[[name for name in order if name in table.index] or list(table.index)]
+    shown = pd.DataFrame({by: table[by].to_numpy(), "requests": table["requests"].to_numpy()})
+    shown["succeeded"] = [percent(v) for v in table["success_rate"]]
+    for name in ("p50", "p95", "p99"):
+        shown[f"{name}, ms"] = [cell(row, name) for row in table.to_dict("records")]
+    shown["from cache"] = [percent(v) for v in table["hit_rate"]]
+    shown["upstream calls"] = table["upstream_calls"].to_numpy()
+    shown["cost, USD"] = [number(v) for v in table["cost_usd"]]
+    return _written(shown)
+
+
+def rates(records: pd.DataFrame, *, by: str = "", slices: int = 12) -> pd.DataFrame:
+    """Return a row per offered rate: goodput, error rate, percentiles."""
+    table = capacity.rates(records, by, slices)
+    shown = pd.DataFrame({"offered, /s": [number(v) for v in table["rate_rps"]]})
+    if len(table):
+        shown["succeeded, /s"] = [number(v) for v in table["goodput_rps"]]
+        shown["failed"] = [percent(v) for v in table["error_rate"]]
+        for name in ("p50", "p95", "p99"):
+            shown[f"{name}, ms"] = [cell(row, name) for row in table.to_dict("records")]
+    return shown
+
+
+def frame(frame: pd.DataFrame, *, columns: Sequence[str] = (), rows: int = 50) -> pd.DataFrame:
+    """Return a stored frame as it is, its numbers written out; at most `rows` of it."""
+    return _written(frame[list(columns)] if columns else frame).head(rows)
+
+
+def html(table: pd.DataFrame) -> str:
+    """Return `table` as an HTML table, all text escaped; columns of numbers are set right."""
+    right = [_numeric(table[name]) for name in table.columns]
+    head = "".join(_th(str(name), r) for name, r in zip(table.columns, right, strict=True))
+    rows = "".join(
+        "<tr>" + "".join(_td(str(v), r) for v, r in zip(row, right, strict=True)) + "</tr>"
+        for row in table.itertuples(index=False, name=None)
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _th(text: str, right: bool) -> str:
+    return f'<th scope="col"{" class=r" if right else ""}>{escape.escape(text)}</th>'
+
+
+def _td(text: str, right: bool) -> str:
+    verdict = f' data-verdict="{text}"' if text in ("PASS", "FAIL", "INCONCLUSIVE") else ""
+    return f"<td{' class=r' if right else ''}{verdict}>{escape.escape(text)}</td>"
+
+
+def _numeric(column: pd.Series) -> bool:
+    return bool(len(column)) and all(str(v)[:1] in "0123456789-∞n" and not str(v).startswith("no") for v in column)
+
+
+def _written(table: pd.DataFrame) -> pd.DataFrame:
+    """Write every number: whole ones with separators, others with three digits, nothing known as "n/a"."""
+    return pd.DataFrame({name: [_text(v) for v in table[name]] for name in table.columns})
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return number(value)
+    return "" if value is None else str(value)
