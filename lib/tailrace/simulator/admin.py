@@ -21,6 +21,8 @@ from tailrace.simulator.provider import Provider
 from tailrace.simulator.requests import Request
 
 PREFIX = "/admin/"
+PASSED_ON = frozenset({"forwarded", "origin", "via", "x-forwarded-for"})
+"""Headers of proxies and browsers: the peer is on loopback, but who asks may not be."""
 _FAULTS = TypeAdapter(tuple[Fault, ...])
 
 
@@ -58,6 +60,8 @@ class Admin:
     def _act(self, request: Request, peer: str) -> Any:
         if not trusted(peer):
             raise refusals.Refusal(403, f"The admin path is for loopback only; this call came from {peer}.")
+        if not PASSED_ON.isdisjoint(request.headers):
+            raise refusals.Refusal(403, "The admin path is for direct calls only; this one came through a proxy.")
         actions = self._routes.get(request.path.removeprefix(PREFIX))
         if actions is None:
             raise refusals.no_path(request.method, request.path)

@@ -45,6 +45,9 @@ class Answer:
     """Leaves with the last part: finish, usage and terminator."""
     in_tok: int = 0
     out_tok: int = 0
+    """Of all choices together."""
+    steps: int = 0
+    """Tokens that come one after the other: those of the longest choice."""
     media: str = "application/json"
 
     @property

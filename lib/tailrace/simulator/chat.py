@@ -36,7 +36,8 @@ def answer(question: Question) -> Answer:
     in_tok = tokens.count_messages(_messages(content))
     parameters.fits(content["model"], in_tok, "messages")
     choices = _choices(question)
-    out_tok = sum(len(choice.text.pieces) for choice in choices)
+    lengths = [len(choice.text.pieces) for choice in choices]
+    out_tok, steps = sum(lengths), max(lengths)
     usage = _usage(in_tok, out_tok, tokens.cached(in_tok, content))
     head = {
         "id": f"chatcmpl-{question.digest.hex()[:29]}",
@@ -48,9 +49,10 @@ def answer(question: Question) -> Answer:
     }
     if not parameters.flag(content, "stream"):
         body = orjson.dumps({**head, "choices": [_whole(i, c) for i, c in enumerate(choices)], "usage": usage})
-        return Answer(body, in_tok=in_tok, out_tok=out_tok)
+        return Answer(body, in_tok=in_tok, out_tok=out_tok, steps=steps)
     counted = bool(parameters.mapping(content, "stream_options").get("include_usage"))
-    return _streamed({**head, "object": "chat.completion.chunk"}, choices, usage if counted else None, in_tok, out_tok)
+    parts, tail = _events({**head, "object": "chat.completion.chunk"}, choices, usage if counted else None)
+    return Answer(parts=parts, tail=tail, in_tok=in_tok, out_tok=out_tok, steps=steps, media=EVENT_STREAM)
 
 
 def _messages(content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -70,7 +72,7 @@ def _check(message: Any, place: str) -> None:
     role, said = message.get("role"), message.get("content")
     if role is None:
         raise refusals.missing(f"{place}.role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise refusals.wrong_value(f"{place}.role", f"expected one of {', '.join(sorted(ROLES))}, but got {role!r}")
     if said is None and role != "assistant":
         raise refusals.missing(f"{place}.content")
@@ -90,23 +92,25 @@ def _choices(question: Question) -> list[Choice]:
 def _choice(question: Question, index: int, limit: int | None) -> Choice:
     tool = _tool(question.content)
     if tool is not None:
-        text = cut(schema.document(question, index, tool.get("parameters") or {"type": "object"}), limit)
+        text = cut(
+            schema.document(question, index, parameters.mapping(tool, "parameters") or {"type": "object"}), limit
+        )
         return Choice(text, str(tool.get("name")), f"call_{question.digest.hex()[:24]}{index}")
     form = parameters.mapping(question.content, "response_format")
     if form.get("type") in ("json_object", "json_schema"):
-        wanted = (form.get("json_schema") or {}).get("schema")
-        return Choice(cut(schema.document(question, index, wanted), limit))
+        wanted = parameters.mapping(parameters.mapping(form, "json_schema"), "schema")
+        return Choice(cut(schema.document(question, index, wanted or None), limit))
     return Choice(write(question, index, limit))
 
 
 def _tool(content: dict[str, Any]) -> dict[str, Any] | None:
     """Return the function to call: only when the request demands a call, by name or by "required"."""
     wanted = content.get("tool_choice")
-    functions = [tool.get("function") or {} for tool in content.get("tools") or () if isinstance(tool, dict)]
+    functions = [parameters.mapping(tool, "function") for tool in parameters.objects(content, "tools")]
     if wanted == "required" and functions:
         return functions[0]
     if isinstance(wanted, dict):
-        name = (wanted.get("function") or {}).get("name")
+        name = parameters.mapping(wanted, "function").get("name")
         return next((function for function in functions if function.get("name") == name), None)
     return None
 
@@ -123,9 +127,10 @@ def _whole(index: int, choice: Choice) -> dict[str, Any]:
     return {"index": index, "message": message, "logprobs": None, "finish_reason": choice.finish}
 
 
-def _streamed(
-    head: dict[str, Any], choices: list[Choice], usage: dict[str, Any] | None, in_tok: int, out_tok: int
-) -> Answer:
+def _events(
+    head: dict[str, Any], choices: list[Choice], usage: dict[str, Any] | None
+) -> tuple[tuple[bytes, ...], bytes]:
+    """Return what leaves with each token, and what ends the stream; with `usage` also the chunk that holds it."""
     before = orjson.dumps(head)[:-1] + b',"choices":['
     after = b"" if usage is None else b',"usage":null'
     opening = b"".join(_event(before, i, _opening(c), None, after) for i, c in enumerate(choices))
@@ -142,9 +147,7 @@ def _streamed(
     tail = b"".join(_event(before, i, b"{}", c.finish, after) for i, c in enumerate(choices))
     if usage is not None:
         tail += b"data: " + before + b'],"usage":' + orjson.dumps(usage) + b"}\n\n"
-    return Answer(
-        parts=tuple(parts), tail=tail + b"data: [DONE]\n\n", in_tok=in_tok, out_tok=out_tok, media=EVENT_STREAM
-    )
+    return tuple(parts), tail + b"data: [DONE]\n\n"
 
 
 def _opening(choice: Choice) -> bytes:

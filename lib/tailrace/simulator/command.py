@@ -63,7 +63,7 @@ def simulate(
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(settings))
     except OSError as error:
-        raise click.ClickException(f"simulator on {host}:{port}: {error.strerror or error}") from None
+        raise click.ClickException(f"simulator on {host}:{port}: {error}") from None
 
 
 async def _serve(settings: Settings) -> None:
@@ -81,7 +81,8 @@ async def _serve(settings: Settings) -> None:
     again = asyncio.ensure_future(told.acquire())
     await asyncio.wait((closing, again), return_when=asyncio.FIRST_COMPLETED)
     again.cancel()
-    closing.cancel()
+    if not closing.cancel():
+        closing.result()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -88,6 +88,8 @@ class Connection(asyncio.Protocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._transport is None:
+            return  # it was closed by what came before in the same bytes
         path, _, query = self._url.decode("latin-1").partition("?")
         request = Request(
             self._parser.get_method().decode(), path, query, self._headers, b"".join(self._body), self._arrival_ns,
@@ -109,15 +111,16 @@ class Connection(asyncio.Protocol):
     def end(self, *, reset: bool) -> None:
         """Close the connection; with `reset` by a TCP reset, which takes what is unsent with it."""
         self._waiting.clear()
-        if self._transport is None:
+        transport, self._transport = self._transport, None
+        if transport is None:
             return
         if not reset:
-            self._transport.close()
+            transport.close()
             return
         with contextlib.suppress(OSError):
-            sock = self._transport.get_extra_info("socket")
+            sock = transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._transport.abort()
+        transport.abort()
 
     def ended(self, access: Access) -> None:
         """Take note of the end of an exchange, and take up the next."""

@@ -43,7 +43,7 @@ class Exchange:
             return self._end()
         if not parts:
             self._sent = 1
-            self._write(self._head() + reply.answer.body)
+            self._write(self._head() + (b"" if self._request.method == "HEAD" else reply.answer.body))
             return self._end()
         return self._stream(parts, reply.sends, elapsed_s)
 

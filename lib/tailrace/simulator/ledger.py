@@ -61,7 +61,7 @@ class Ledger:
         self._outcomes[access.outcome] += 1
         if access.fault:
             self._faults[access.fault] += 1
-        if self._log is not None:
+        if self._log is not None and not self._log.closed:
             self._log.write(orjson.dumps(asdict(access), option=orjson.OPT_APPEND_NEWLINE))
 
     def describe(self) -> dict[str, Any]:

@@ -75,6 +75,13 @@ def mapping(content: Content, name: str) -> Content:
     return value or {}
 
 
+def objects(content: Content, name: str) -> list[Content]:
+    value = content.get(name)
+    if not isinstance(value, list | None) or not all(isinstance(item, dict) for item in value or ()):
+        raise refusals.wrong_type(name, "an array of objects", value)
+    return value or []
+
+
 def fits(model: str, tokens: int, param: str) -> None:
     """Refuse input that is longer than the model's context."""
     limit = CONTEXTS.get(model, CONTEXT_TOKENS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import orjson
+
 from tailrace.simulator import chat, embeddings, models, refusals, replies, responses
 from tailrace.simulator.answers import Answer, Question
 from tailrace.simulator.faults import Script
@@ -56,7 +58,11 @@ class Provider:
             raise refusals.no_method(request.method, request.path, "POST")
         if request.content is None:
             raise refusals.not_json()
-        return endpoint(Question(request.content, request.digest(self.settings.seed), self.settings.tokens))
+        try:
+            digest = request.digest(self.settings.seed)
+        except orjson.JSONEncodeError:  # nested deeper than orjson writes
+            raise refusals.not_json() from None
+        return endpoint(Question(request.content, digest, self.settings.tokens))
 
     def _check_key(self, request: Request) -> None:
         given = request.headers.get("authorization")

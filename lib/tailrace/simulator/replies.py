@@ -64,11 +64,10 @@ def _refusal(fault: Fault) -> refusals.Refusal | None:
 
 def paced(answer: Answer, pace: Pace) -> Reply:
     """Return the reply that sends `answer` at the pace of a model."""
-    first_s, gaps_s = pace.first_s(), pace.gaps_s(answer.out_tok)
+    first_s, gaps_s = pace.first_s(), pace.gaps_s(answer.steps)
     if not answer.stream:
         return plain(answer, wait_s=first_s + sum(gaps_s))
-    # Several choices share the parts: part i leaves with the i-th token.
-    due_s = tuple(accumulate(gaps_s[: len(answer.parts) - 1], initial=first_s))
+    due_s = tuple(accumulate(gaps_s, initial=first_s))
     return Reply(answer, due_s, sends=len(answer.parts))
 
 

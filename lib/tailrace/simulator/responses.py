@@ -31,9 +31,9 @@ def answer(question: Question) -> Answer:
     message = _message(question, text)
     whole = _response(question, text, [message], usage)
     if not parameters.flag(content, "stream"):
-        return Answer(orjson.dumps(whole), in_tok=in_tok, out_tok=out_tok)
+        return Answer(orjson.dumps(whole), in_tok=in_tok, out_tok=out_tok, steps=out_tok)
     parts, tail = _events(question, whole, message, text)
-    return Answer(parts=parts, tail=tail, in_tok=in_tok, out_tok=out_tok, media=EVENT_STREAM)
+    return Answer(parts=parts, tail=tail, in_tok=in_tok, out_tok=out_tok, steps=out_tok, media=EVENT_STREAM)
 
 
 def _count(given: Any) -> int:
@@ -46,9 +46,9 @@ def _count(given: Any) -> int:
 
 def _text(question: Question) -> Text:
     limit = parameters.integer(question.content, "max_output_tokens", 1, 1_000_000)
-    form = parameters.mapping(question.content, "text").get("format") or {}
+    form = parameters.mapping(parameters.mapping(question.content, "text"), "format")
     if form.get("type") in ("json_object", "json_schema"):
-        return cut(schema.document(question, 0, form.get("schema")), limit)
+        return cut(schema.document(question, 0, parameters.mapping(form, "schema") or None), limit)
     return write(question, 0, limit)
 
 

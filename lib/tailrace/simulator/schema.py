@@ -8,8 +8,11 @@ import orjson
 
 from tailrace.simulator.answers import Question, write
 
-DEPTH = 12
-"""Nesting at which a schema that refers to itself is given up."""
+SHALLOW = 4
+"""Nesting from which on lists are left empty and options null, so that a recursive schema comes to an end."""
+DEEP = 24
+NODES = 2_000
+"""Values in one document; beyond them everything is null."""
 
 
 def document(question: Question, index: int, schema: dict[str, Any] | None) -> str:
@@ -17,46 +20,65 @@ def document(question: Question, index: int, schema: dict[str, Any] | None) -> s
     words = write(question, index, None).text
     if schema is None:
         return orjson.dumps({"answer": words}).decode()
-    return orjson.dumps(_instance(schema, schema, words, 0)).decode()
+    return orjson.dumps(_Maker(schema, words).make(schema, 0)).decode()
 
 
-def _instance(schema: Any, root: dict[str, Any], words: str, depth: int) -> Any:
-    if not isinstance(schema, dict) or depth > DEPTH:
+class _Maker:
+    """Makes one document."""
+
+    def __init__(self, root: dict[str, Any], words: str) -> None:
+        self._root, self._words, self._left = root, words, NODES
+
+    def make(self, schema: Any, depth: int) -> Any:
+        self._left -= 1
+        if not isinstance(schema, dict) or depth > DEEP or self._left < 0:
+            return None
+        if "$ref" in schema:
+            return self.make(self._resolve(str(schema["$ref"])), depth + 1)
+        if "const" in schema:
+            return schema["const"]
+        if _filled(schema, "enum"):
+            return schema["enum"][0]
+        for key in ("anyOf", "oneOf", "allOf"):
+            if _filled(schema, key):
+                options = schema[key]
+                if depth > SHALLOW and {"type": "null"} in options:
+                    return None
+                return self.make(options[0], depth + 1)
+        return self._typed(schema, depth)
+
+    def _typed(self, schema: dict[str, Any], depth: int) -> Any:
+        kind = schema["type"][0] if _filled(schema, "type") else schema.get("type")
+        match kind or ("object" if "properties" in schema else "string"):
+            case "object":
+                properties = schema.get("properties")
+                below = properties if isinstance(properties, dict) else {}
+                return {name: self.make(inner, depth + 1) for name, inner in below.items()}
+            case "array":
+                return self._array(schema, depth)
+            case "string":
+                return self._words
+            case "integer" | "number":
+                return schema.get("minimum", 1)
+            case "boolean":
+                return True
         return None
-    if "$ref" in schema:
-        return _instance(_resolve(str(schema["$ref"]), root), root, words, depth + 1)
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    for key in ("anyOf", "oneOf", "allOf"):
-        if schema.get(key):
-            return _instance(schema[key][0], root, words, depth + 1)
-    return _typed(schema, root, words, depth)
+
+    def _array(self, schema: dict[str, Any], depth: int) -> list[Any]:
+        least = schema.get("minItems")
+        size = least if isinstance(least, int) else 0
+        if depth <= SHALLOW:
+            size = max(1, size)
+        return [self.make(schema.get("items", {}), depth + 1) for _ in range(min(size, max(0, self._left)))]
+
+    def _resolve(self, reference: str) -> Any:
+        """Return what a reference within the document ("#/$defs/Name") points to, or None."""
+        found: Any = self._root
+        for part in reference.removeprefix("#").strip("/").split("/"):
+            if part:
+                found = found.get(part) if isinstance(found, dict) else None
+        return found
 
 
-def _typed(schema: dict[str, Any], root: dict[str, Any], words: str, depth: int) -> Any:
-    kind = schema.get("type", "object" if "properties" in schema else "string")
-    match kind[0] if isinstance(kind, list) and kind else kind:
-        case "object":
-            properties = schema.get("properties") or {}
-            return {name: _instance(below, root, words, depth + 1) for name, below in properties.items()}
-        case "array":
-            size = min(max(1, int(schema.get("minItems", 1))), 100)
-            return [_instance(schema.get("items", {}), root, words, depth + 1)] * size
-        case "string":
-            return words
-        case "integer" | "number":
-            return schema.get("minimum", 1)
-        case "boolean":
-            return True
-    return None
-
-
-def _resolve(reference: str, root: dict[str, Any]) -> Any:
-    """Return what a reference within the document ("#/$defs/Name") points to, or None."""
-    found: Any = root
-    for part in reference.removeprefix("#").strip("/").split("/"):
-        if part:
-            found = found.get(part) if isinstance(found, dict) else None
-    return found
+def _filled(schema: dict[str, Any], key: str) -> bool:
+    return isinstance(schema.get(key), list) and bool(schema[key])
