@@ -49,6 +49,7 @@ class Worker:
         self._go: asyncio.Future[int] = self._loop.create_future()
         self._latencies_us: list[int] = []
         self._grace_s: float | None = None
+        self._stopped_ns = 0
         self._dispatcher: Dispatcher | None = None
 
     async def live(self) -> None:
@@ -68,7 +69,7 @@ class Worker:
         reporting = self._loop.create_task(self._report(dispatcher, recorder))
         await dispatcher.fly(start_ns)
         await dispatcher.land(traffic.timeout_s if self._grace_s is None else self._grace_s)
-        ended_ns = time.perf_counter_ns()
+        ended_ns = self._stopped_ns or time.perf_counter_ns()
         reporting.cancel()
         vitals = pulse.vitals()
         pulse.close()
@@ -128,7 +129,7 @@ class Worker:
     def _stop(self, grace_s: float) -> None:
         if self._grace_s is not None:
             return
-        self._grace_s = grace_s
+        self._grace_s, self._stopped_ns = grace_s, time.perf_counter_ns()
         if not self._go.done():
             self._go.set_result(time.perf_counter_ns())
         if self._dispatcher is not None:

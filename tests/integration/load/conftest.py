@@ -1,0 +1,66 @@
+"""The target of the load tests: a real server in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("target.py")
+
+
+@dataclass
+class Target:
+    """A running server; `seen` ends it, and gives its log: (number of the request, arrived ns, answered ns)."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.origin}/v1"
+
+    def seen(self) -> list[tuple[int, int, int]]:
+        self.end()
+        return [tuple(row) for row in json.loads(self.log.read_bytes())]
+
+    def end(self) -> None:
+        if self.process.stdin and not self.process.stdin.closed:
+            self.process.stdin.close()
+            self.process.wait(10)
+            assert self.process.stdout
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[float], Target]]:
+    """Start a target with the given delay in seconds."""
+    with contextlib.ExitStack() as started:
+
+        def start(delay_s: float = 0.0) -> Target:
+            log = tmp_path / "seen.json"
+            command = [sys.executable, str(PROGRAM), str(delay_s), str(log)]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            assert process.stdout
+            target = Target(process, int(process.stdout.readline()), log)
+            started.callback(target.end)
+            return target
+
+        yield start
+
+
+@pytest.fixture
+def target(serve: Callable[[float], Target]) -> Target:
+    """A target that answers at once."""
+    return serve(0.0)

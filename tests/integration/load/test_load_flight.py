@@ -1,0 +1,237 @@
+"""Flights on a real server: their records, their end, and that nothing outlives them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from tailrace.errors import LoadError
+from tailrace.load import Flight, Traffic, Workload, arrivals, run, start
+from tailrace.records import Record
+
+
+def rows(folder: Path) -> list[dict]:
+    """All records in a folder."""
+    return [row for part in sorted(folder.glob("part-*.parquet")) for row in pq.read_table(part).to_pylist()]
+
+
+def test_every_request_has_a_record(target, tmp_path):
+    """Two shards send the whole schedule once, and each row has the columns of a record."""
+    traffic = Traffic(arrivals.poisson(200, 1, seed=4), Workload(stream_share=0.3), 2, phase="p", step="s", run_id="r")
+    summary = run(traffic, target.url, tmp_path)
+    records = rows(tmp_path)
+    assert summary.intended == summary.sent == summary.recorded == len(records)
+    assert summary.errors == 0
+    assert summary.loop == "open"
+    assert tuple(records[0]) == Record._fields
+    assert {(row["phase"], row["step"], row["run_id"], row["colour"]) for row in records if not row["stream"]} == {
+        ("p", "s", "r", "blue")
+    }
+    numbers = sorted(row["seq"] * 2 + row["shard"] for row in records)
+    assert numbers == list(range(len(records)))
+    assert 0.15 < sum(row["stream"] for row in records) / len(records) < 0.45
+    assert len({number for number, _, _ in target.seen()}) == len(records)
+
+
+def test_failures_are_records(target, tmp_path):
+    """A failed request has a row with its class, its status and the time until it failed."""
+    summary = run(Traffic(arrivals.constant(100, 0.2)), target.origin + "/status/503", tmp_path)
+    assert summary.errors == 20
+    assert summary.errors_by_type == {"http_503": 20}
+    assert {(row["outcome"], row["error_type"], row["status"]) for row in rows(tmp_path)} == {
+        ("error", "http_503", 503)
+    }
+    assert min(row["service_us"] for row in rows(tmp_path)) > 0
+
+
+def test_nobody_there_is_recorded_not_raised(tmp_path):
+    """Requests to a closed port are failures of the class "connect"."""
+    summary = run(Traffic(arrivals.constant(50, 0.2)), "http://127.0.0.1:9/v1", tmp_path)
+    assert summary.errors_by_type == {"connect": 10}
+
+
+def test_hanging_requests_time_out(target, tmp_path):
+    """The flight ends at the end of the schedule plus the timeout, whatever the server does."""
+    began = time.monotonic()
+    summary = run(Traffic(arrivals.constant(20, 0.5), timeout_s=0.5), target.origin + "/hang", tmp_path)
+    assert summary.errors_by_type == {"timeout": 10}
+    assert time.monotonic() - began < 8
+    assert all(490_000 <= row["service_us"] < 700_000 for row in rows(tmp_path))
+
+
+def test_stop_keeps_what_was_recorded(serve, tmp_path):
+    """A stopped flight is shorter, not broken: all that was sent is recorded, and the span is the flown one."""
+    flight = start(Traffic(arrivals.constant(100, 60)), serve(0.02).url, tmp_path)
+    time.sleep(1.0)
+    summary = flight.stop()
+    assert summary.sent == summary.recorded
+    assert 60 < summary.recorded < 140
+    assert summary.errors == 0
+    assert summary.valid, summary.reasons
+    assert summary.intended_rps == pytest.approx(100, rel=0.05)
+
+
+def test_stop_without_grace_cancels(target, tmp_path):
+    """What is in flight when the grace is over is recorded as cancelled."""
+    flight = start(Traffic(arrivals.constant(20, 60)), target.origin + "/hang", tmp_path)
+    time.sleep(0.6)
+    summary = flight.stop(grace_s=0.1)
+    assert set(summary.errors_by_type) == {"cancelled"}
+    assert summary.recorded == summary.sent
+
+
+def test_live_counters(target, tmp_path):
+    """While it flies, counters, rate and percentiles can be asked for."""
+    with start(Traffic(arrivals.constant(200, 2)), target.url, tmp_path) as flight:
+        time.sleep(1.8)
+        seen = flight.snapshot
+    assert 100 < seen.done <= seen.sent <= 400
+    assert seen.errors == 0
+    assert seen.rate_rps == pytest.approx(200, rel=0.2)
+    assert 0 < seen.p50_ms <= seen.p99_ms
+    assert not flight.flying
+
+
+def test_a_block_that_raises_stops_the_flight(target, tmp_path):
+    """An exception in the block ends the traffic and keeps its records."""
+    flight = start(Traffic(arrivals.constant(50, 60)), target.url, tmp_path)
+
+    def interrupted() -> None:
+        with flight:
+            time.sleep(0.3)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
+    assert not flight.flying
+    assert rows(tmp_path)
+
+
+def test_closed_loop_is_named(serve, tmp_path):
+    """Four users with think time never have more than four requests in flight, and the output says "closed"."""
+    traffic = Traffic(arrivals.users(4, 1.0, think_s=0.05), shards=2)
+    summary = run(traffic, serve(0.05).url, tmp_path)
+    assert summary.loop == "closed"
+    assert summary.recorded == summary.sent
+    assert 20 <= summary.recorded <= 44
+    spans = [(r["intended_ns"] + r["send_lag_us"] * 1000, r["service_us"] * 1000) for r in rows(tmp_path)]
+    assert max(sum(begun <= at < begun + took for begun, took in spans) for at, _ in spans) <= 4
+    (note,) = tmp_path.glob("_part-*.json")
+    assert json.loads(note.read_bytes())["summary"]["loop"] == "closed"
+
+
+def test_two_flights_share_a_folder(target, tmp_path):
+    """Arms of one step write side by side; each summary counts its own."""
+    first = run(Traffic(arrivals.constant(50, 0.2), phase="a"), target.url, tmp_path)
+    second = run(Traffic(arrivals.constant(50, 0.4), phase="b"), target.url, tmp_path)
+    assert (first.recorded, second.recorded, len(rows(tmp_path))) == (10, 20, 30)
+
+
+def test_a_sender_of_yours(tmp_path, monkeypatch):
+    """`module:factory` is made in the worker from its options, and its outcomes become records."""
+    (tmp_path / "mysender.py").write_text(
+        textwrap.dedent("""
+        import asyncio, json
+        from tailrace.load import Outcome
+
+        def factory(options):
+            async def send(seq, body, stream):
+                await asyncio.sleep(0.01)
+                if seq == 3:
+                    raise KeyError("a bug")
+                if seq == 4:
+                    raise ConnectionResetError
+                return Outcome(status=200, cache="hit", colour=options["colour"], in_tok=len(json.loads(body)))
+            return send
+        """)
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    out = tmp_path / "out"
+    summary = run(Traffic(arrivals.constant(50, 0.2)), "unused", out, "mysender:factory", {"colour": "green"})
+    assert summary.recorded == 10
+    assert summary.errors_by_type == {"sender_KeyError": 1, "reset": 1}
+    good = [row for row in rows(out) if not row["error_type"]]
+    assert {(row["outcome"], row["colour"], row["in_tok"]) for row in good} == {("hit", "green", 3)}
+    assert all(row["service_us"] >= 8_000 for row in good)
+
+
+def test_a_sender_that_is_not_there(tmp_path):
+    """An unknown sender is an error before anything is sent."""
+    with pytest.raises(LoadError, match="nowhere"):
+        start(Traffic(arrivals.constant(1, 1)), "http://127.0.0.1:9", tmp_path, "nowhere:factory")
+    assert not rows(tmp_path)
+
+
+def _workers(of: int) -> list[psutil.Process]:
+    return [child for child in psutil.Process(of).children() if "tailrace.load.worker" in child.cmdline()]
+
+
+def _fly_elsewhere(url: str, out: Path) -> subprocess.Popen[bytes]:
+    """A process with a flight of two shards, well under way."""
+    program = f"""
+        from pathlib import Path
+        from tailrace.load import Traffic, arrivals, start
+        flight = start(Traffic(arrivals.constant(100, 60), shards=2), {url!r}, Path({str(out)!r}))
+        print("flying", flush=True)
+        flight.wait()
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == b"flying\n"
+    process.stdout.close()
+    time.sleep(0.7)
+    return process
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_die_with_their_parent_and_keep_their_records(target, tmp_path, how):
+    """Killed, terminated or interrupted: the workers write what they have and end within seconds."""
+    process = _fly_elsewhere(target.url, tmp_path)
+    workers = _workers(process.pid)
+    assert len(workers) == 2
+    os.killpg(process.pid, how) if how == signal.SIGINT else process.send_signal(how)
+    process.wait(10)
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert not alive
+    records = rows(tmp_path)
+    assert len(records) > 40
+    assert {row["error_type"] for row in records} == {""}
+
+
+def test_killed_workers_leave_readable_parts_and_an_invalid_summary(target, tmp_path):
+    """A generator that is killed is a missing shard, said so, and never a hang."""
+    flight = start(Traffic(arrivals.constant(100, 30), shards=2), target.url, tmp_path)
+    time.sleep(0.5)
+    _workers(os.getpid())[0].kill()
+    summary = flight.stop()
+    assert not summary.valid
+    assert any("did not report back" in reason for reason in summary.reasons)
+    assert summary.recorded > 10
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_no_records_is_not_valid(target, tmp_path):
+    """A schedule without arrivals gives no data, and no data is never a pass."""
+    summary = run(Traffic(arrivals.constant(0, 0.1)), target.url, tmp_path)
+    assert not summary.valid
+    assert "no records" in summary.reasons
+
+
+def test_flight_is_exported():
+    """What `start` returns has a public name."""
+    assert Flight.__name__ == "Flight"

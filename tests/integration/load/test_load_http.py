@@ -1,0 +1,148 @@
+"""What the lean HTTP sender makes of servers that behave, and of servers that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from tailrace.errors import LoadError
+from tailrace.load import Outcome, Workload
+from tailrace.load.sender import HttpSender
+from tailrace.load.workload import plain
+
+
+def ask(url: str, workload: Workload | None = None, count: int = 1, **options: object) -> list[Outcome]:
+    """The outcomes of `count` requests, one after the other."""
+    order = workload or Workload()
+
+    async def go() -> list[Outcome]:
+        sender = HttpSender(url, order, options)
+        try:
+            return [await sender.send(n, order.request(n)) for n in range(count)]
+        finally:
+            await sender.close()
+
+    return asyncio.run(go())
+
+
+def test_reads_what_the_answer_says(target):
+    """Status, tokens, colour, attempts, backoff and cost come from the answer."""
+    (outcome,) = ask(target.url)
+    assert (outcome.error_type, outcome.status, outcome.colour, outcome.release) == ("", 200, "blue", "r1")
+    assert (outcome.generation, outcome.attempts, outcome.backoff_us, outcome.cost_microusd) == (4, 2, 1500, 12)
+    assert (outcome.in_tok, outcome.out_tok, outcome.cached_tok, outcome.chunks) == (7, 3, 2, 0)
+    assert 0 < outcome.first_ns <= outcome.last_ns
+
+
+def test_reads_streams(target):
+    """A stream's chunks are counted, its usage is found, and its first chunk is timed apart from its last."""
+    (outcome,) = ask(target.url, Workload(stream_share=1))
+    assert (outcome.error_type, outcome.chunks, outcome.in_tok, outcome.out_tok) == ("", 2, 7, 3)
+    assert outcome.last_ns - outcome.first_ns > 15_000_000
+
+
+def test_a_hit_costs_no_attempt(target):
+    """`x-tailrace-cache: hit` is kept, with the attempts that the service counted."""
+    (outcome,) = ask(target.origin + "/hit")
+    assert (outcome.cache, outcome.attempts) == ("hit", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "stream", "expected", "status"),
+    [
+        ("/status/429", False, "http_429", 429),
+        ("/status/503", True, "http_503", 503),
+        ("/garbage", False, "bad_body", 200),
+        ("/errorbody", False, "bad_body", 200),
+        ("/noise", False, "bad_body", 0),
+        ("/reset", False, "reset", 0),
+        ("/half", False, "reset", 200),
+        ("/cut", True, "cut_stream", 200),
+        ("/torn", True, "cut_stream", 200),
+    ],
+)
+def test_failures_have_a_class(target, path, stream, expected, status):
+    """Each way to fail has its own class, and the status as far as one came."""
+    (outcome,) = ask(target.origin + path, Workload(stream_share=float(stream)))
+    assert (outcome.error_type, outcome.status) == (expected, status)
+
+
+def test_goes_on_after_a_reset(target):
+    """A broken connection fails one request; the next has a new one."""
+    assert [outcome.error_type for outcome in ask(target.origin + "/reset", count=3)] == ["reset"] * 3
+    assert [outcome.error_type for outcome in ask(target.url, count=3)] == [""] * 3
+
+
+def test_no_listener_is_an_oserror():
+    """Where nobody listens, the sender raises what the dispatcher calls "connect"."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectionRefusedError):
+            ask(f"http://127.0.0.1:{held.getsockname()[1]}/v1")
+
+
+def test_names_are_resolved(target):
+    """A host name with several addresses finds the one that answers."""
+    assert ask(f"http://localhost:{target.port}/v1")[0].status == 200
+
+
+def test_plain_requests_have_no_opinion_on_the_body(target):
+    """A foreign service may answer text, with a length or until the end of the connection."""
+    assert ask(target.origin, plain("/text"))[0].error_type == ""
+    assert [outcome.error_type for outcome in ask(target.origin, plain("/eof"), count=2)] == ["", ""]
+    assert ask(target.origin, plain("/garbage", "POST", "{}"))[0].error_type == ""
+
+
+def test_few_connections_are_shared_in_turn(target):
+    """With one connection, simultaneous requests wait for each other and all are answered."""
+
+    async def go() -> list[Outcome]:
+        workload = Workload()
+        sender = HttpSender(target.url, workload, {"connections": 1})
+        outcomes = await asyncio.gather(*(sender.send(n, workload.request(n)) for n in range(50)))
+        await sender.close()
+        return outcomes
+
+    assert {outcome.error_type for outcome in asyncio.run(go())} == {""}
+
+
+def test_who_leaves_the_queue_does_not_take_the_turn_along(target):
+    """Cancelled requests, waiting or in flight, leave the connections to the others."""
+
+    async def go() -> Outcome:
+        workload = Workload()
+        sender = HttpSender(target.origin + "/hang", workload, {"connections": 1})
+        waiting = [asyncio.ensure_future(sender.send(n, workload.request(n))) for n in range(3)]
+        await asyncio.sleep(0.05)
+        for one in (waiting[1], waiting[0]):
+            one.cancel()
+        await asyncio.sleep(0.05)
+        assert sender._pool._free_slots == 0, "the third has the only connection"
+        waiting[2].cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert sender._pool._free_slots == 1
+        return Outcome()
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/v1", "127.0.0.1:80", "http://", "http://u:p@127.0.0.1/"])
+def test_refuses_what_is_no_url(url):
+    """An URL that cannot be an API's is refused before anything is sent."""
+    with pytest.raises(LoadError, match="expected http"):
+        HttpSender(url, Workload(), {})
+
+
+def test_refuses_unknown_options(target):
+    """A mistyped option is an error, not a default."""
+    with pytest.raises(LoadError, match="conections"):
+        HttpSender(target.url, Workload(), {"conections": 3})
+
+
+def test_the_key_comes_from_the_environment(target, monkeypatch):
+    """A key is named, never given; a name without a value is refused."""
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    with pytest.raises(LoadError, match="SOME_KEY is not set"):
+        HttpSender(target.url, Workload(), {"api_key_env": "SOME_KEY"})
