@@ -118,7 +118,7 @@ class Heart:
 
 
 def reason(error: BaseException) -> str:
-    """Return why something failed, in words of the operating system, as SQLite's code or as a type, never the error's own text."""
+    """Return why something failed: the system's words, SQLite's code or a type; never the error's own text."""
     seen: BaseException | None = error
     while seen is not None:
         if code := getattr(seen, "sqlite_errorname", ""):

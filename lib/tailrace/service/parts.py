@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from tailrace.client import policy, wire
 from tailrace.client.accounting import Call
 from tailrace.client.driver import AsyncDriver
+from tailrace.client.guard import Guard
 from tailrace.client.senders.aiohttp import AiohttpSender
 from tailrace.client.stores import Entry, Memory, Sqlite, Store
 from tailrace.service import exchange
@@ -65,6 +66,7 @@ def policy_of(settings: Settings, store: Store | None, hook: policy.Hook) -> pol
         retry=None if settings.retry_attempts == 1 else policy.Retry(attempts=settings.retry_attempts),
         limits=policy.Limits(
             deadline_s=settings.deadline_s, attempt_timeout_s=settings.attempt_timeout_s, breaker=BREAKER),
+        guard=Guard(max_bytes=settings.max_body_bytes),
         hooks=(hook,))  # fmt: skip
 
 

@@ -1,0 +1,151 @@
+"""A simulated provider and real service processes in front of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+Started = Callable[..., "Service"]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Return a clean environment with these settings; what the tests' own process has is not inherited."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, **settings}
+
+
+def launched(command: list[str], env: dict[str, str], stderr: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start a process and return it with the URL that it says on its first line."""
+    with stderr.open("ab") as log:
+        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.search(r"listening on (http://\S+)", line)
+    if found is None:
+        process.wait(5)
+        process.stdout.close()
+        pytest.fail(f"{command} said {line!r} and {stderr.read_text()!r}")
+    return process, found[1]
+
+
+def ended(process: subprocess.Popen[str]) -> None:
+    """End a process that may be stopped or gone."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+    process.wait(5)
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+@dataclass
+class Provider:
+    """The simulator, to be asked and broken."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def admin(self, method: str, path: str, body: Any = None) -> Any:
+        return httpx2.request(method, f"{self.url}/admin/{path}", json=body).raise_for_status().json()
+
+    def break_with(self, *faults: dict[str, Any]) -> None:
+        self.admin("PUT", "faults", list(faults))
+
+    def repair(self) -> None:
+        self.admin("DELETE", "faults")
+
+    def slow(self, **latency: float) -> None:
+        self.admin("PUT", "latency", latency)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.admin("GET", "stats")
+        return found
+
+    def calls(self) -> int:
+        """Requests for completions that came by, probes not counted."""
+        return sum(count for path, count in self.stats["by_path"].items() if path != "/v1/models")
+
+
+@dataclass
+class Service:
+    """One running service."""
+
+    url: str
+    process: subprocess.Popen[str]
+    stderr: Path
+    http: httpx2.Client
+
+    def chat(self, content: str = "hello", **more: Any) -> httpx2.Response:
+        headers = more.pop("headers", {})
+        return self.http.post("/v1/chat/completions", json=question(content, **more), headers=headers)
+
+    def rows(self, event: str = "") -> list[dict[str, Any]]:
+        """The log's lines so far; every one of them has to be JSON."""
+        time.sleep(0.06)  # lines are written in batches
+        rows = [json.loads(line) for line in self.stderr.read_text().splitlines()]
+        return [row for row in rows if not event or row["event"] == event]
+
+    def until(self, event: str, timeout_s: float = 5.0) -> dict[str, Any]:
+        """Wait for an event in the log."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if rows := self.rows(event):
+                return rows[-1]
+        pytest.fail(f"no {event!r} within {timeout_s} s: {self.rows()}")
+
+
+def question(content: str = "hello", **more: Any) -> dict[str, Any]:
+    return {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": content}], **more}
+
+
+@pytest.fixture(scope="session")
+def _simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    command = [sys.executable, "-m", "tailrace.simulator", "--port", "0", "--ttft-s", "0.005", "--token-s", "0"]
+    process, url = launched(command, environment(), tmp_path_factory.mktemp("simulator") / "stderr")
+    yield Provider(url, process)
+    ended(process)
+
+
+@pytest.fixture
+def provider(_simulator: Provider) -> Provider:
+    """The simulator in its first state: fast, without faults, counting from zero."""
+    _simulator.admin("POST", "reset")
+    return _simulator
+
+
+@pytest.fixture
+def serve(provider: Provider, tmp_path: Path) -> Iterator[Started]:
+    """Start services with these settings; all are ended after the test."""
+    with ExitStack() as stack:
+
+        def start(*, own_key: bool = True, **settings: str) -> Service:
+            key = {"OPENAI_API_KEY": "sk-" + "s" * 30} if own_key else {}
+            base = {"TAILRACE_PROVIDER_URL": f"{provider.url}/v1", "TAILRACE_RELEASE": "r1", "TAILRACE_COLOUR": "blue"}
+            stderr = tmp_path / f"stderr-{len(list(tmp_path.iterdir()))}"
+            command = [sys.executable, "-m", "tailrace.service", "--port", "0"]
+            process, url = launched(command, environment(**base, **key, **settings), stderr)
+            stack.callback(ended, process)
+            http = stack.enter_context(httpx2.Client(base_url=url, timeout=10))
+            return Service(url, process, stderr, http)
+
+        yield start
+
+
+@pytest.fixture
+def service(serve: Started) -> Service:
+    """One service with its defaults."""
+    return serve()

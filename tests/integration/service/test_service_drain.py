@@ -1,0 +1,114 @@
+"""The end of a service: what is in flight ends whole, and the process leaves with 0."""
+
+import signal
+import threading
+import time
+from typing import Any
+
+import httpx2
+import pytest
+from tests.integration.service.conftest import Provider, Service, Started, question
+
+
+class Stream(threading.Thread):
+    """A caller who reads a stream that takes a while."""
+
+    def __init__(self, service: Service, tokens: int) -> None:
+        super().__init__()
+        self.url = f"{service.url}/v1/chat/completions"
+        self.body: dict[str, Any] = question(stream=True, max_tokens=tokens)
+        self.begun = threading.Event()
+        self.content = b""
+        self.error = ""
+        self.start()
+        assert self.begun.wait(5)
+
+    def run(self) -> None:
+        try:
+            with httpx2.stream("POST", self.url, json=self.body, timeout=20) as answer:
+                for chunk in answer.iter_raw():
+                    self.content += chunk
+                    self.begun.set()
+        except httpx2.HTTPError as error:
+            self.error = type(error).__name__
+
+    @property
+    def whole(self) -> bool:
+        return not self.error and self.content.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.fixture(autouse=True)
+def _slow_tokens(provider: Provider) -> None:
+    provider.slow(ttft_s=0.02, token_s=0.05, token_sigma=0)
+
+
+def test_what_is_in_flight_ends_whole(serve: Started) -> None:
+    """After SIGTERM ready is red at once, a stream and a request go on to their ends, and the process leaves with 0."""
+    service = serve(TAILRACE_DRAIN_S="10")
+    stream = Stream(service, tokens=24)
+    service.process.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
+    ready = service.http.get("/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["parts"]["drain"] == {"ok": False, "fact": "draining, 1 in flight"}
+    assert ready.headers["connection"] == "close"
+    late = service.chat()
+    assert late.status_code == 200
+    stream.join()
+    assert stream.whole
+    assert service.process.wait(5) == 0
+    assert service.rows("drained")[0]["cut"] == 0
+
+
+def test_without_time_to_drain_a_stream_is_cut(serve: Started) -> None:
+    """The control: with no time to drain, the same stream is cut, and the log counts it."""
+    service = serve(TAILRACE_DRAIN_S="0")
+    stream = Stream(service, tokens=24)
+    service.process.send_signal(signal.SIGTERM)
+    stream.join()
+    assert not stream.whole
+    assert service.process.wait(5) == 0
+    assert service.rows("drained")[0]["cut"] == 1
+    assert service.rows("request")[-1]["outcome"] == "cut"
+
+
+def test_what_passes_the_deadline_is_cut_and_counted(serve: Started, provider: Provider) -> None:
+    """At the deadline, who waits for a first byte gets a 503, a stream is cut, both are counted; exit 0."""
+    service = serve(TAILRACE_DRAIN_S="0.5")
+    stream = Stream(service, tokens=200)
+    provider.slow(ttft_s=5)
+    answers: list[httpx2.Response] = []
+    waiting = threading.Thread(target=lambda: answers.append(service.chat()))
+    waiting.start()
+    time.sleep(0.1)
+    started = time.monotonic()
+    service.process.send_signal(signal.SIGTERM)
+    waiting.join()
+    stream.join()
+    assert service.process.wait(5) == 0
+    assert time.monotonic() - started < 2.0
+    assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "draining")
+    assert not stream.whole
+    assert service.rows("drained")[0]["cut"] == 2
+
+
+def test_an_idle_service_leaves_at_once(service: Service) -> None:
+    """With nothing in flight, idle connections included, SIGTERM takes less than a second."""
+    assert service.http.get("/healthz").status_code == 200
+    started = time.monotonic()
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(5) == 0
+    assert time.monotonic() - started < 1.0
+
+
+def test_a_second_signal_ends_it_at_once(serve: Started) -> None:
+    """The second SIGTERM ends the process although a stream is in flight, and not with 0."""
+    service = serve(TAILRACE_DRAIN_S="30")
+    stream = Stream(service, tokens=200)
+    service.process.send_signal(signal.SIGTERM)
+    service.until("draining")
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(2) == 128 + signal.SIGTERM
+    stream.join()
+    assert not stream.whole
+    assert service.rows("killed")

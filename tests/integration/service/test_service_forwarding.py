@@ -1,0 +1,181 @@
+"""What goes through the service."""
+
+import socket
+import threading
+import time
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+import pytest
+from tests.integration.service.conftest import Provider, Service, Started, question
+
+
+def test_an_answer_is_the_providers_own(service: Service, provider: Provider) -> None:
+    """An answer through the service is byte for byte the one that the provider gives directly."""
+    key = {"authorization": "Bearer " + "sk-" + "s" * 30}
+    for path, body in (
+        ("chat/completions", question(temperature=0)),
+        ("responses", {"model": "gpt-4o-mini", "input": "hello"}),
+        ("embeddings", {"model": "text-embedding-3-small", "input": "hello"}),
+        ("chat/completions", question(stream=True)),
+    ):
+        direct = httpx2.post(f"{provider.url}/v1/{path}", json=body, headers=key)
+        through = service.http.post(f"/v1/{path}", json=body)
+        assert (through.status_code, through.content) == (direct.status_code, direct.content)
+        assert through.headers["content-type"] == direct.headers["content-type"]
+    assert service.http.get("/v1/models").json()["object"] == "list"
+    assert service.http.get("/v1/models/gpt-4o-mini").status_code == 200
+    assert service.http.get("/v1/nothing?x=1").status_code == 404
+
+
+def test_the_official_sdk_speaks_to_it(service: Service) -> None:
+    """The official SDK, pointed at the service, completes, streams and embeds."""
+    with openai.OpenAI(base_url=f"{service.url}/v1", api_key="anything", max_retries=0) as client:
+        messages = [{"role": "user", "content": "hello"}]
+        whole = client.chat.completions.create(model="gpt-4o-mini", messages=messages, temperature=0)  # type: ignore[arg-type]
+        assert whole.choices[0].message.content
+        parts = client.chat.completions.create(model="gpt-4o-mini", messages=messages, stream=True)  # type: ignore[arg-type]
+        assert "".join(part.choices[0].delta.content or "" for part in parts if part.choices)
+        assert client.embeddings.create(model="text-embedding-3-small", input="hello").data[0].embedding
+
+
+def test_a_stream_passes_chunk_by_chunk(service: Service, provider: Provider) -> None:
+    """The first chunk is here long before the last one was made."""
+    provider.slow(ttft_s=0.02, token_s=0.03, token_sigma=0)
+    arrivals = []
+    with service.http.stream("POST", "/v1/chat/completions", json=question(stream=True, max_tokens=12)) as answer:
+        for chunk in answer.iter_raw():
+            arrivals.append(time.monotonic())
+            last = chunk
+    assert len(arrivals) > 8
+    assert arrivals[-1] - arrivals[0] > 0.15
+    assert last.endswith(b"data: [DONE]\n\n")
+
+
+def test_a_repeated_question_is_a_hit(service: Service, provider: Provider) -> None:
+    """What was answered with temperature 0 is answered from the cache, streams byte for byte."""
+    for more in ({}, {"stream": True}):
+        first, second = (service.chat(temperature=0, **more) for _ in range(2))
+        assert [answer.headers["x-tailrace-cache"] for answer in (first, second)] == ["miss", "hit"]
+        assert first.content == second.content
+        assert (first.headers["x-tailrace-attempts"], second.headers["x-tailrace-attempts"]) == ("1", "0")
+    assert provider.calls() == 2
+
+
+def test_a_question_without_temperature_is_not_cached(service: Service, provider: Provider) -> None:
+    """What need not be the same twice is asked twice."""
+    assert [service.chat().headers["x-tailrace-cache"] for _ in range(2)] == ["bypass", "bypass"]
+    assert provider.calls() == 2
+
+
+def test_callers_with_different_credentials_share_nothing(service: Service, provider: Provider) -> None:
+    """With the service's own key, another caller's credential still has its own answers, and never leaves."""
+    seen = []
+    for name in ("Bearer one", "Bearer two", "Bearer one"):
+        answer = service.chat(temperature=0, headers={"authorization": name})
+        seen.append(answer.headers["x-tailrace-cache"])
+    assert seen == ["miss", "miss", "hit"]
+    assert provider.calls() == 2
+
+
+def test_without_a_key_of_its_own_the_callers_counts(serve: Started, provider: Provider) -> None:
+    """A service without a key sends the caller's, so that two callers get two answers."""
+    service = serve(own_key=False)
+    one, two = (service.chat(temperature=0, headers={"authorization": f"Bearer {name}"}) for name in ("one", "two"))
+    assert one.content != two.content
+    direct = httpx2.post(
+        f"{provider.url}/v1/chat/completions", json=question(temperature=0), headers={"authorization": "Bearer one"}
+    )
+    assert one.content == direct.content
+
+
+def test_transient_failures_are_retried(service: Service, provider: Provider) -> None:
+    """Two failures are behind a success, and the answer says three attempts."""
+    provider.break_with({"kind": "error500", "count": 2})
+    answer = service.chat()
+    assert answer.status_code == 200
+    assert answer.headers["x-tailrace-attempts"] == "3"
+    assert int(answer.headers["x-tailrace-backoff-us"]) >= 0
+
+
+def test_who_goes_cancels_the_call_upstream(service: Service, provider: Provider) -> None:
+    """When the caller leaves a stream, the provider sees it end too, and the log says so."""
+    provider.slow(ttft_s=0.02, token_s=0.2)
+    with service.http.stream("POST", "/v1/chat/completions", json=question(stream=True, max_tokens=200)) as answer:
+        next(answer.iter_raw())
+        assert provider.stats["in_flight"] == 1
+    deadline = time.monotonic() + 2
+    while provider.stats["in_flight"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert provider.stats["in_flight"] == 0
+    row = service.until("request")
+    assert (row["outcome"], row["status"]) == ("cancelled", 499)
+
+
+def test_a_leader_who_goes_leaves_the_answer_to_the_others(service: Service, provider: Provider) -> None:
+    """Of two who ask the same, the first may leave: the second gets the one answer."""
+    provider.slow(ttft_s=0.6, ttft_sigma=0)
+    got: list[httpx2.Response] = []
+    with pytest.raises(httpx2.ReadTimeout):
+        service.http.post("/v1/chat/completions", json=question(temperature=0), timeout=0.1)
+    follower = threading.Thread(target=lambda: got.append(service.chat(temperature=0)))
+    follower.start()
+    follower.join()
+    assert got[0].status_code == 200
+    assert got[0].headers["x-tailrace-cache"] == "coalesced"
+    assert provider.calls() == 1
+
+
+def test_every_answer_says_who_gave_it(service: Service, provider: Provider) -> None:
+    """Release, colour and request id are on every answer, errors included; the caller's id is kept."""
+    provider.break_with({"kind": "outage"})
+    answers = [
+        service.http.get("/healthz"), service.http.get("/readyz"), service.http.get("/metrics"),
+        service.http.get("/nowhere"), service.http.post("/healthz"), service.http.get("/ask"), service.chat(),
+        service.http.post("/ask", json={}),
+    ]  # fmt: skip
+    assert [answer.status_code for answer in answers] == [200, 503, 200, 404, 405, 405, 503, 422]
+    for answer in answers:
+        assert (answer.headers["x-release"], answer.headers["x-colour"]) == ("r1", "blue")
+        assert answer.headers["x-request-id"].startswith("req_")
+    assert service.http.get("/healthz", headers={"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
+
+
+def test_refusals_have_the_shape_of_openais(service: Service) -> None:
+    """Unknown paths, wrong methods and bodies that are too large are told as OpenAI tells its errors."""
+    for answer in (service.http.get("/nowhere"), service.http.delete("/ask"), service.http.get("/v1/%2e%2e/admin")):
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert service.http.delete("/ask").headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large_is_refused(serve: Started, provider: Provider, chunked: bool) -> None:
+    """A body above the limit gets a 413, whether its length was announced or not; one at the limit passes."""
+    service = serve(TAILRACE_MAX_BODY_BYTES="2000")
+    body = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"' + b"a" * 5000 + b'"}]}'
+    answer = service.http.post("/v1/chat/completions", content=iter([body]) if chunked else body)
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "request_too_large"
+    assert provider.calls() == 0
+    assert service.chat("a" * 1000).status_code == 200
+
+
+def test_what_is_not_http_is_refused_in_shape(service: Service) -> None:
+    """A malformed request gets a 400 in OpenAI's shape with the release on it."""
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname, address.port), timeout=5) as raw:
+        raw.sendall(b"GET / HTTP/1.1\r\nbroken header\r\n\r\n")
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"x-release: r1" in answer
+    assert b'"code":"malformed_request"' in answer
+
+
+def test_a_stream_that_breaks_does_not_look_whole(service: Service, provider: Provider) -> None:
+    """When the provider cuts a stream, the caller's connection breaks, and nothing of it is cached."""
+    provider.break_with({"kind": "cut_stream", "count": 1})
+    with pytest.raises(httpx2.RemoteProtocolError):
+        service.chat(temperature=0, stream=True)
+    assert service.until("request")["outcome"] == "error"
+    assert service.chat(temperature=0, stream=True).headers["x-tailrace-cache"] == "miss"

@@ -1,0 +1,133 @@
+"""The service as a process: how it starts, what it says, what it counts."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+
+import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.integration.service.conftest import Provider, Service, Started, environment, question
+
+from tailrace.service.settings import TABLE
+
+CANARY = "canary7391"
+
+
+def start(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tailrace.service", *arguments]
+    return subprocess.run(command, env=environment(**settings), capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_wrong_settings_are_told_one_by_one() -> None:
+    """Each wrong or unknown setting is one line on stderr, and the exit status is 3."""
+    done = start(TAILRACE_PROVIDER_URL="http://x/v1", TAILRACE_DEADLINE_S="soon", TAILRACE_COLOR="blue")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines() == [
+        "TAILRACE_COLOR: unknown setting; did you mean TAILRACE_COLOUR?",
+        "TAILRACE_DEADLINE_S: found 'soon'; expected seconds, above 0 and at most 86400",
+    ]
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    """A port that is taken is one line on stderr, and the exit status is 3."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = start("--port", str(port), TAILRACE_PROVIDER_URL="http://x/v1")
+    assert done.returncode == 3
+    assert done.stderr == f"127.0.0.1:{port}: cannot listen there: Address already in use; give another\n"
+
+
+def test_the_help_lists_every_setting() -> None:
+    """`--help` names each setting."""
+    said = start("--help").stdout
+    assert all(setting.name in said for setting in TABLE)
+
+
+def samples(service: Service) -> dict[tuple[str, ...], float]:
+    families = text_string_to_metric_families(service.http.get("/metrics").text)
+    return {
+        (sample.name, *(f"{k}={v}" for k, v in sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_metrics_count_what_happened(serve: Started, provider: Provider) -> None:
+    """After a hit, a miss, a retried call and a stream, the figures say exactly that."""
+    service = serve(TAILRACE_SLO_MS="300,50")
+    answers = [service.chat(temperature=0), service.chat(temperature=0)]
+    provider.break_with({"kind": "error500", "count": 1})
+    answers.append(service.chat("again"))
+    answers.append(service.chat("stream", stream=True, stream_options={"include_usage": True}))
+    usage = answers[0].json()["usage"], answers[2].json()["usage"]
+    seen = samples(service)
+    name = "tailrace_request_duration_seconds_count"
+    assert [seen[name, f"outcome={outcome}"] for outcome in ("hit", "miss", "bypass", "error")] == [1, 1, 2, 0]
+    assert ("tailrace_request_duration_seconds_bucket", "le=0.3", "outcome=hit") in seen
+    assert ("tailrace_request_duration_seconds_bucket", "le=0.0001", "outcome=hit") in seen
+    assert seen[("tailrace_retries_total",)] == 1
+    assert seen[("tailrace_upstream_attempts_total",)] == 4
+    assert seen["tailrace_cache_lookups_total", "result=hit"] == 1
+    assert seen["tailrace_tokens_total", "kind=in"] > sum(one["prompt_tokens"] for one in usage)
+    assert seen["tailrace_tokens_total", "kind=out"] > sum(one["completion_tokens"] for one in usage)
+    assert seen[("tailrace_cost_usd_total",)] > 0
+    assert seen[("tailrace_saved_usd_total",)] > 0
+    assert seen[("tailrace_requests_in_flight",)] == 0
+    assert seen["tailrace_requests_total", "route=/v1/chat/completions", "status=200"] == 4
+    assert any(key[0] == "tailrace_build_info" and "colour=blue" in key and "release=r1" in key for key in seen)
+
+
+def test_a_log_line_says_what_a_call_was(service: Service) -> None:
+    """Each request is one JSON line with its id, route, status, duration, cache, attempts, tokens and cost."""
+    service.chat(temperature=0, headers={"x-request-id": "mine-1"})
+    service.chat(stream=True)
+    first, second = service.rows("request")
+    assert {name: first[name] for name in ("request_id", "route", "status", "outcome", "cache", "attempts")} == {
+        "request_id": "mine-1", "route": "/v1/chat/completions", "status": 200, "outcome": "miss", "cache": "miss",
+        "attempts": 1,
+    }  # fmt: skip
+    assert first["duration_ms"] > 0
+    assert first["in_tok"] > 0
+    assert first["out_tok"] > 0
+    assert first["cost_usd"] > 0
+    assert first["level"] == "info"
+    assert second["outcome"] == "bypass"
+
+
+def test_nothing_that_was_said_is_written_down(serve: Started, provider: Provider) -> None:
+    """Canaries in prompts, keys, headers, paths and queries are in no log line and no metric, errors included."""
+    service = serve(own_key=False, TAILRACE_DEADLINE_S="1", TAILRACE_RETRY_ATTEMPTS="2")
+    key = "sk-" + CANARY + "k" * 20
+    headers = {"authorization": f"Bearer {key}", "x-request-id": f"{key}", f"x-{CANARY}": CANARY, "cookie": CANARY}
+    faults = [None, "rate_limit", "quota", "error500", "malformed", "reset", "hang", "cut_stream", "outage"]
+    for fault in faults:
+        provider.break_with(*([{"kind": fault}] if fault else []))
+        for body in (question(CANARY, temperature=0), question(CANARY, stream=True), question(CANARY + "\x00")):
+            with contextlib.suppress(httpx2.RemoteProtocolError):  # cut on purpose
+                service.http.post(f"/v1/chat/completions?key={CANARY}", json={**body, "user": CANARY}, headers=headers)
+        service.http.post("/ask", json={"prompt": CANARY, "config": {"temperature": CANARY}}, headers=headers)
+        service.http.post("/ask", json={"prompt": CANARY, CANARY: 1}, headers=headers)
+        service.http.post("/ask", json={"prompt": CANARY}, headers=headers)
+    service.http.get(f"/v1/files/{CANARY}", headers=headers)
+    service.http.get(f"/{CANARY}", headers=headers)
+    service.http.post("/v1/chat/completions", content=f"not json {CANARY}", headers=headers)
+    service.http.post("/v1/chat/completions", json=question(CANARY, model=CANARY), headers=headers)
+    provider.break_with({"kind": "hang"})
+    with pytest.raises(httpx2.ReadTimeout):
+        service.http.post("/v1/chat/completions", json=question(CANARY), headers=headers, timeout=0.2)
+    metrics = service.http.get("/metrics").text
+    service.process.terminate()
+    service.process.wait(10)
+    said = service.stderr.read_text()
+    assert len(service.rows("request")) > 50
+    assert {row["outcome"] for row in service.rows("request")} >= {"hit", "bypass", "error", "cancelled"}
+    assert CANARY not in said
+    assert CANARY not in metrics
+
+
+def test_the_canary_would_be_seen(service: Service) -> None:
+    """The control: a canary where an identifier belongs does show in the log."""
+    service.chat(headers={"x-request-id": CANARY})
+    assert CANARY in service.stderr.read_text() or CANARY in str(service.rows())
