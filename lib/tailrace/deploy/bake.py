@@ -1,0 +1,50 @@
+"""Watching a colour under traffic, window by window, with a hand on the way back."""
+
+from __future__ import annotations
+
+import time
+
+from tailrace.deploy import gate
+from tailrace.deploy.transition import Transition
+from tailrace.errors import RolledBack
+
+LOOK_EVERY_S = 0.05
+
+
+def watch(t: Transition, seconds: float, beside: bool) -> str:
+    """Watch the new colour for `seconds` and return what it did; raises RolledBack at the first breach.
+
+    A window is held against the old colour's in the same time when that serves `beside`, else against what the old
+    one did before the switch. A window with too few requests to say anything goes on until it has enough.
+    """
+    limits = t.profile.rollout.gate
+    began = opened = t.edge.counters()
+    deadline = time.monotonic() + seconds
+    closes = time.monotonic() + limits.window_s
+    while (now_s := time.monotonic()) < deadline:
+        time.sleep(min(LOOK_EVERY_S, deadline - now_s))
+        _look(t)
+        if t.wish() == "promote":
+            break
+        if time.monotonic() >= closes:
+            now = t.edge.counters()
+            seen = gate.window(opened.colours[t.to], now.colours[t.to])
+            before = t.before
+            if beside and t.old:
+                before = gate.window(opened.colours[t.old.colour], now.colours[t.old.colour])
+            if why := gate.breach(seen, before, limits):
+                raise RolledBack(f"{t.to} (release {t.release.id}) broke its gate: {why}. Traffic went back")
+            closes += limits.window_s
+            opened = now if seen.requests >= limits.min_requests else opened
+    all_of_it = gate.window(began.colours[t.to], t.edge.counters().colours[t.to])
+    return f"{all_of_it.requests} requests, {all_of_it.errors} failed, p95 {all_of_it.p95_ms:.0f} ms"
+
+
+def _look(t: Transition) -> None:
+    """Leave at once when the instance has died, or when the operator says so."""
+    if t.new and not t.engine.alive(t.new):
+        log = t.engine.log(t.new, 5)
+        died = f"{t.new.name} (release {t.release.id}) died under traffic"
+        raise RolledBack(f"{died}. Traffic went back; its log:\n{log}")
+    if t.wish() == "rollback":
+        raise RolledBack(f"{t.to} (release {t.release.id}) was taken back by the operator")

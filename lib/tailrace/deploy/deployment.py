@@ -1,0 +1,196 @@
+"""A deployment: two slots behind one edge, and a folder that knows all about them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from tailrace import credentials
+from tailrace.deploy import faults, files, lock, status, switch, teardown
+from tailrace.deploy.edge import Counters, Edge, other
+from tailrace.deploy.edge.documents import Routes, routes
+from tailrace.deploy.engines import Engine, Instance, Slot
+from tailrace.deploy.engines.process import ProcessEngine
+from tailrace.deploy.journal import Event, Journal
+from tailrace.deploy.release import Release
+from tailrace.deploy.transition import Observe, Switched, Transition
+from tailrace.errors import DeployError, Unfinished
+from tailrace.profile import Profile
+
+
+@dataclasses.dataclass(frozen=True)
+class Deployment:
+    """Opened on its folder by whoever comes; what it knows lies in files, so nothing is lost with the opener."""
+
+    profile: Profile
+    folder: Path
+    engine: Engine
+    fault: Callable[[str], None] = files.nothing
+
+    @classmethod
+    def open(cls, profile: Profile, home: Path) -> Self:
+        """Return the deployment of `profile` in `home`, whether it runs or not; nothing is started."""
+        return cls(profile, home.resolve() / profile.name, ProcessEngine(home.resolve()), faults.from_environment())
+
+    def build(self, source: Path) -> Release:
+        """Return the release of the profile's service from the project at `source`; raises BuildFailed."""
+        return self.engine.build(self.profile.service, source)
+
+    def up(
+        self, release: Release, environment: Mapping[str, str] | None = None, observe: Observe | None = None
+    ) -> None:
+        """Have the edge run, and something serve behind it: `release`, unless an instance serves already."""
+        with self._locked("up"):
+            self._refuse_unfinished()
+            if not self.stands:
+                # To green, which has no instance yet: so the first one becomes blue.
+                first = Routes(self.record.generation() + 1, {"green": 100})
+                files.write(self.edge.folder / "routes.yaml", routes(first))
+            self.edge.ensure()
+            if self.serving is None:
+                self._go("up", release, environment or {}, observe)
+
+    def switch(
+        self, release: Release, *, environment: Mapping[str, str] | None = None, observe: Observe | None = None
+    ) -> Switched:
+        """Switch to `release` without losing a request; returns when the old colour is retired.
+
+        `environment` is the new instance's wiring; None keeps what the last one was told. Raises StartFailed or
+        NotReady (traffic was not touched), EdgeRejected or RolledBack (traffic is where it was), Locked, Unfinished.
+        """
+        with self._locked("switch"):
+            self._refuse_unfinished()
+            if not self.stands or self.serving is None:
+                raise DeployError(f"{self.profile.name}: nothing serves yet, so there is nothing to switch; use up")
+            self.edge.ensure()
+            return self._go("switch", release, self._wiring() if environment is None else environment, observe)
+
+    def status(self) -> status.Status:
+        """Return how everything stands, by asking it."""
+        return status.take(self)
+
+    def counters(self) -> Counters:
+        """Return what the edge counted since it started; probes and previews are not among the requests."""
+        return self.edge.counters()
+
+    def down(self) -> list[str]:
+        """Stop all that was started, whoever started it, and return what it was; the journal and the logs stay."""
+        with self._locked("down"):
+            return teardown.down(self)
+
+    def abandoned(self) -> list[str]:
+        """Return what runs, or was left half-way, although nobody holds the lock; empty while somebody does."""
+        return [] if self.busy else teardown.left(self)
+
+    @property
+    def url(self) -> str:
+        """Base URL of the front door."""
+        return self.edge.url
+
+    @property
+    def probe_url(self) -> str:
+        """Base URL of a door with the same routes, whose requests are counted apart."""
+        return self.edge.layout.probe.url
+
+    @property
+    def preview_url(self) -> str:
+        """Base URL of the way, through the edge, to the colour that does not serve."""
+        return self.edge.preview_url(other(self.edge.routes().serving))
+
+    @property
+    def journal(self) -> list[Event]:
+        """All that was ever done here, oldest first."""
+        return self.record.events()
+
+    @property
+    def instances(self) -> list[Instance]:
+        """What was started and not stopped, the oldest first."""
+        return sorted(self.engine.instances(self.profile.name), key=lambda instance: instance.generation)
+
+    @property
+    def serving(self) -> Instance | None:
+        """The instance that the routes name, if it runs."""
+        colour = self.edge.routes().serving if self.stands else ""
+        alive = (i for i in reversed(self.instances) if i.colour == colour and self.engine.alive(i))
+        return next(alive, None)
+
+    @property
+    def stands(self) -> bool:
+        """Whether there is a route file: `up` was called, and `down` was not."""
+        return (self.folder / "edge" / "routes.yaml").exists()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a deploy is under way."""
+        return lock.is_held(self.folder / "lock")
+
+    @cached_property
+    def edge(self) -> Edge:
+        return dataclasses.replace(self.engine.edge(self.profile, self.folder), fault=self.fault)
+
+    @cached_property
+    def record(self) -> Journal:
+        """The journal, to write to."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Journal(self.folder / "journal.jsonl", self.fault)
+
+    def _go(self, verb: str, release: Release, environment: Mapping[str, str], observe: Observe | None) -> Switched:
+        old = self.serving
+        colour = other(self.edge.routes().serving)
+        self._clear(colour)
+        generation = max(self.record.generation(), self.edge.routes().generation) + 1
+        slot = Slot(self.profile.name, colour, generation, _harmless(environment), self._secrets())
+        t = self._transition(secrets.token_hex(4), release, slot, old, observe)
+        files.write(self._release_path(release.id), json.dumps(release.document(), indent=1) + "\n")
+        t.begin(verb, generation)
+        return switch.run(t)
+
+    def _transition(
+        self, id: str, release: Release, slot: Slot, old: Instance | None, observe: Observe | None
+    ) -> Transition:
+        parts = (self.engine, self.edge, self.record, self.profile)
+        return Transition(id, release, slot, old, *parts, observe=observe)
+
+    def _clear(self, colour: str) -> None:
+        """Remove what is left in a slot that gets no traffic, as an instance that died."""
+        for instance in self.instances:
+            if instance.colour == colour:
+                self.engine.stop(instance, self.profile.rollout.stop_grace_s)
+
+    def _wiring(self) -> Mapping[str, str]:
+        begun = [event for event in self.journal if event.kind == "begin"]
+        return begun[-1].data["environment"] if begun else {}
+
+    def _secrets(self) -> tuple[str, ...]:
+        return (*self.profile.service.secrets, self.profile.provider.api_key_env)
+
+    def _release_path(self, id: str) -> Path:
+        path = self.folder / "releases" / f"{id}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _refuse_unfinished(self) -> None:
+        if left := self.record.unfinished():
+            raise Unfinished(
+                f"{self.profile.name}: {left[0].fact} stopped half-way at {left[-1].state} ({left[-1].who}, "
+                f"{left[-1].at}); go on with resume, or go back with abort"
+            )
+
+    @contextlib.contextmanager
+    def _locked(self, doing: str) -> Iterator[None]:
+        with lock.hold(self.folder / "lock", doing):
+            yield
+
+
+def _harmless(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Refuse a credential: wiring is written into the journal."""
+    for name, value in environment.items():
+        if any(credentials.find(value)):
+            raise DeployError(f"{name} holds what looks like a credential; name it under service.secrets instead")
+    return dict(environment)

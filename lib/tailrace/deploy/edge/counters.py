@@ -1,0 +1,155 @@
+"""What the edge counted: read from Envoy's admin port, exact to the request.
+
+requests    every request through the front door; probes and previews have doors of their own
+failed      answered with 5xx, or begun and broken off by the edge (`cut`)
+abandoned   the client hung up before its answer was complete
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import quote
+
+from tailrace.deploy.edge.documents import COLOURS
+from tailrace.deploy.exchange import FAILURES, exchange
+from tailrace.errors import EdgeRejected
+
+INTERESTING = (
+    r"^(server\.(live|uptime)|http\.(ingress|probe)\.(downstream_rq_(total|completed|active|[2345]xx|tx_reset)"
+    r"|downstream_cx_destroy_remote_active_rq)|cluster\.(blue|green)\.(upstream_rq_(total|active|pending_active|5xx|time)"
+    r"|upstream_cx_(connect_fail|destroy_remote_with_active_rq)))$"
+)
+
+Buckets = tuple[tuple[float, int], ...]
+
+
+@dataclass(frozen=True)
+class ColourCounters:
+    """One slot's part: `active` is now, everything else since the edge started."""
+
+    total: int
+    active: int
+    failed: int
+    broken: int
+    """Connections that the instance closed while a request was on them."""
+    connect_failures: int
+    latency: Buckets = field(default=(), repr=False)
+    """Answered requests by upper bound in ms, cumulative."""
+
+    def since(self, earlier: ColourCounters) -> ColourCounters:
+        before = dict(earlier.latency)
+        return ColourCounters(
+            self.total - earlier.total, self.active, self.failed - earlier.failed, self.broken - earlier.broken,
+            self.connect_failures - earlier.connect_failures,
+            tuple((bound, count - before.get(bound, 0)) for bound, count in self.latency),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Counters:
+    """One reading; `t_ns` is of `time.perf_counter_ns`. Counting begins anew when the edge is started."""
+
+    t_ns: int
+    requests: int
+    completed: int
+    active: int
+    answers_2xx: int
+    answers_3xx: int
+    answers_4xx: int
+    answers_5xx: int
+    cut: int
+    abandoned: int
+    probes: int
+    colours: Mapping[str, ColourCounters]
+
+    @property
+    def failed(self) -> int:
+        return self.answers_5xx + self.cut
+
+    @property
+    def connect_failures(self) -> int:
+        return sum(colour.connect_failures for colour in self.colours.values())
+
+    def since(self, earlier: Counters) -> Counters:
+        """Return what was counted between `earlier` and this reading; `active` stays what it is now."""
+        kept = ("t_ns", "active", "colours")
+        differences = {
+            f.name: getattr(self, f.name) - getattr(earlier, f.name) for f in fields(self) if f.name not in kept
+        }
+        colours = {name: colour.since(earlier.colours[name]) for name, colour in self.colours.items()}
+        return Counters(t_ns=self.t_ns, active=self.active, colours=colours, **differences)
+
+
+def read(admin_url: str, timeout_s: float = 2.0) -> Counters:
+    """Return the counters as they are now; raises EdgeRejected when the edge does not answer."""
+    stats = _stats(admin_url, INTERESTING, timeout_s)
+    flat = {stat["name"]: stat["value"] for stat in stats if "name" in stat}
+    histograms = [histogram for stat in stats for histogram in stat.get("histograms", [])]
+    latency = {h["name"]: tuple((b["upper_bound"], b["cumulative"]) for b in h["buckets"]) for h in histograms}
+
+    def ingress(name: str) -> int:
+        return int(flat.get(f"http.ingress.downstream_{name}", 0))
+
+    return Counters(
+        time.perf_counter_ns(), ingress("rq_total"), ingress("rq_completed"), ingress("rq_active"), ingress("rq_2xx"),
+        ingress("rq_3xx"), ingress("rq_4xx"), ingress("rq_5xx"), ingress("rq_tx_reset"),
+        ingress("cx_destroy_remote_active_rq"), int(flat.get("http.probe.downstream_rq_total", 0)),
+        {colour: _colour(colour, flat, latency) for colour in COLOURS},
+    )  # fmt: skip
+
+
+def _colour(colour: str, flat: Mapping[str, int], latency: Mapping[str, Buckets]) -> ColourCounters:
+    def of(name: str) -> int:
+        return int(flat.get(f"cluster.{colour}.upstream_{name}", 0))
+
+    return ColourCounters(
+        of("rq_total"), of("rq_active") + of("rq_pending_active"), of("rq_5xx"), of("cx_destroy_remote_with_active_rq"),
+        of("cx_connect_fail"), latency.get(f"cluster.{colour}.upstream_rq_time", ()),
+    )  # fmt: skip
+
+
+def healthy(admin_url: str, colour: str, port: int, timeout_s: float = 2.0) -> bool:
+    """Return whether the edge's own health check finds the endpoint of `colour` at `port` well."""
+    clusters = _ask(f"{admin_url}/clusters?format=json", timeout_s).get("cluster_statuses", [])
+    hosts: list[dict[str, Any]] = next(
+        (cluster.get("host_statuses", []) for cluster in clusters if cluster["name"] == colour), []
+    )
+    for host in hosts:
+        status = host.get("health_status", {})
+        failing = any(status.get(flag) for flag in ("failed_active_health_check", "pending_active_hc"))
+        if host["address"]["socket_address"]["port_value"] == port:
+            return status.get("eds_health_status") == "HEALTHY" and not failing
+    return False
+
+
+def rejection(admin_url: str, timeout_s: float = 2.0) -> str:
+    """Return why the edge refused the route file that it last saw; empty when it did not."""
+    dump = _ask(f"{admin_url}/config_dump?resource=dynamic_route_configs", timeout_s)
+    for config in dump.get("configs", []):
+        if "error_state" in config:
+            return str(config["error_state"].get("details", "no details"))
+    rejected = _stats(admin_url, r"^http\.ingress\.rds\.ingress\.update_(rejected|failure)$", timeout_s)
+    counted = {stat["name"].rpartition(".")[2]: stat["value"] for stat in rejected if stat.get("value")}
+    return f"{counted} since it started" if counted else ""
+
+
+def _stats(admin_url: str, names: str, timeout_s: float) -> list[dict[str, Any]]:
+    query = f"format=json&histogram_buckets=cumulative&filter={quote(names)}"
+    stats: list[dict[str, Any]] = _ask(f"{admin_url}/stats?{query}", timeout_s)["stats"]
+    return stats
+
+
+def _ask(url: str, timeout_s: float) -> dict[str, Any]:
+    try:
+        answer = exchange(url, timeout_s=timeout_s)
+        document: dict[str, Any] = json.loads(answer.body)
+    except (*FAILURES, ValueError) as error:
+        where = url.partition("?")[0]
+        raise EdgeRejected(
+            f"the edge's admin port does not answer ({where}: {error}); see `status`, or run `resume`"
+        ) from None
+    return document

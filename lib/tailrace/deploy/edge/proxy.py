@@ -1,0 +1,137 @@
+"""The edge of one deployment: what it is told goes through files, what it says comes from its counters and probes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tailrace import profile
+from tailrace.deploy import files, ports, wait
+from tailrace.deploy.edge import counters, documents
+from tailrace.deploy.edge.documents import COLOURS, GENERATION, Address, Layout, Routes
+from tailrace.deploy.exchange import FAILURES, Answer, exchange
+from tailrace.errors import EdgeRejected, StartFailed
+
+START_TIMEOUT_S = 10.0
+
+
+class Runs(Protocol):
+    """How Envoy is run: as a process, or in a container."""
+
+    def alive(self) -> bool: ...
+    def start(self) -> None: ...
+    def stop(self) -> str: ...
+    def log(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Envoy in front of the two slots; everything that it must know after a restart lies in `folder`."""
+
+    folder: Path
+    runs: Runs
+    layout: Layout
+    fault: Callable[[str], None] = files.nothing
+
+    @property
+    def url(self) -> str:
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.layout.ingress.host, self.layout.ingress.host)  # noqa: S104
+        return f"http://{host}:{self.layout.ingress.port}"
+
+    def ensure(self) -> bool:
+        """Have it run on the files that are there; return whether it had to be started.
+
+        The route file is checked before: Envoy answers 404 to everything when it starts on a damaged one.
+        """
+        self.routes()
+        if self.runs.alive():
+            return False
+        files.write(self.folder / "bootstrap.yaml", documents.bootstrap(self.layout))
+        for colour in COLOURS:
+            if not (self.folder / f"{colour}.yaml").exists():
+                self.point(colour, None)
+        if not ports.is_free(self.layout.ingress.host, self.layout.ingress.port):
+            raise StartFailed(
+                f"edge: {self.layout.ingress} is taken by another program; see `ss -ltnp`, or set edge.port"
+            )
+        self.runs.start()
+        if not wait.until(lambda: self.probe() or not self.runs.alive(), START_TIMEOUT_S) or not self.runs.alive():
+            log = self.runs.log()
+            self.runs.stop()
+            raise StartFailed(f"edge did not answer at {self.layout.probe} within {START_TIMEOUT_S} s; its log:\n{log}")
+        return True
+
+    def routes(self) -> Routes:
+        """Return what the route file says; raises EdgeRejected when it is damaged."""
+        return documents.read_routes(self.folder / "routes.yaml")
+
+    def route(self, wanted: Routes) -> None:
+        """Write the route file. Its rename is the switch, and what a restarted edge will do."""
+        try:
+            files.write(self.folder / "routes.yaml", documents.routes(wanted), self.fault)
+        except OSError as error:
+            raise EdgeRejected(f"the route file could not be written ({error}); traffic is where it was") from error
+
+    def point(self, colour: str, address: Address | None, held: bool = False) -> None:
+        """Say where the instance of `colour` listens; None takes it out."""
+        files.write(self.folder / f"{colour}.yaml", documents.endpoints(colour, address, held))
+
+    def await_generation(self, generation: int, timeout_s: float) -> Answer:
+        """Return the first answer that was routed by `generation` (the ack); raises EdgeRejected.
+
+        The probe takes the routes of the front door, through a door of its own, so that it is counted apart.
+        """
+
+        def acknowledged() -> Answer | None:
+            answer = self.probe()
+            return answer if answer and answer.headers.get(GENERATION) == str(generation) else None
+
+        if answer := wait.until(acknowledged, timeout_s, every_s=0.002):
+            return answer
+        last = self.probe()
+        seen = f"still answers with generation {last.headers.get(GENERATION)}" if last else "does not answer"
+        reason = counters.rejection(self.layout.admin.url) if last else self.runs.log()
+        raise EdgeRejected(
+            f"edge did not acknowledge generation {generation} within {timeout_s} s: it {seen}; {reason}"
+        )
+
+    def probe(self) -> Answer | None:
+        """Ask the live path through the routes; None when the edge does not answer."""
+        try:
+            return exchange(self.layout.probe.url + self.layout.live_path, timeout_s=2.5)
+        except FAILURES:
+            return None
+
+    def healthy(self, colour: str, address: Address) -> bool:
+        return counters.healthy(self.layout.admin.url, colour, address.port)
+
+    def counters(self) -> counters.Counters:
+        return counters.read(self.layout.admin.url)
+
+    def preview_url(self, colour: str) -> str:
+        return self.layout.preview(colour).url
+
+
+def layout(wanted: profile.Profile, folder: Path, path: Path) -> Layout:
+    """Return where the edge of this deployment listens: chosen once, then kept in the file `path`."""
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        addresses = {name: Address(**address) for name, address in kept.items()}
+    else:
+        addresses = _chosen(wanted.edge)
+        files.write(path, json.dumps({name: asdict(address) for name, address in addresses.items()}, indent=1) + "\n")
+    return Layout(
+        **addresses, folder=str(folder), live_path=wanted.service.health.live, stream_idle_s=wanted.edge.stream_idle_s
+    )
+
+
+def _chosen(wanted: profile.Edge) -> dict[str, Address]:
+    addresses: dict[str, Address] = {}
+    for name in ("probe", "preview_blue", "preview_green", "admin"):
+        taken = frozenset(address.port for address in addresses.values())
+        addresses[name] = Address("127.0.0.1", ports.free(taken=taken | {wanted.port}))
+    taken = frozenset(address.port for address in addresses.values())
+    return {"ingress": Address(wanted.host, wanted.port or ports.free(wanted.host, taken)), **addresses}

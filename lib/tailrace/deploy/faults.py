@@ -1,0 +1,24 @@
+"""Points at which a test may kill the controller, named by one environment variable; without it, nothing happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+
+from tailrace.deploy import files
+
+VARIABLE = "TAILRACE_FAULT_POINT"
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Callable[[str], None]:
+    """Return what is called at every fault point: it kills this process at the one that the environment names."""
+    wanted = environment.get(VARIABLE)
+    if not wanted:
+        return files.nothing
+
+    def reach(point: str) -> None:
+        if point == wanted:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reach

@@ -1,0 +1,39 @@
+"""Writing a file so that a reader, or whoever comes after a crash, sees the old content or the new, never half."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def nothing(point: str) -> None:
+    """Do nothing at a fault point."""
+
+
+def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> None:
+    """Replace `path` atomically and durably: write beside it, fsync, rename, fsync the directory.
+
+    The rename commits: whoever watches the directory acts upon it. `fault` is called right before and after.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fault(f"{path.stem}:rename:before")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    fault(f"{path.stem}:rename:after")
+    sync(path.parent)
+
+
+def sync(directory: Path) -> None:
+    """Make the entries of `directory` durable."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

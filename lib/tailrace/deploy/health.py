@@ -1,0 +1,114 @@
+"""Asking an instance how it is: one probe, a probe that proves something, and a sampler for a timeline."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from tailrace import profile
+from tailrace.deploy.exchange import FAILURES, Answer, exchange
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one probe saw: `ok` is the verdict, `fact` what decided it, `status` 0 when nothing answered."""
+
+    t_ns: int
+    kind: str
+    ok: bool
+    status: int
+    fact: str
+    duration_s: float = 0.0
+    headers: Mapping[str, str] | None = None
+
+
+def probe(base_url: str, path: str = "/", timeout_s: float = 1.0, kind: str = "probe") -> Observation:
+    """Ask `path` once: 2xx is ok, everything else is not; never raises for what the other side does."""
+    return perform(base_url, profile.Probe(path=path), timeout_s, kind, any_success=True)
+
+
+def perform(
+    base_url: str, asked: profile.Probe, timeout_s: float = 10.0, kind: str = "probe", any_success: bool = False
+) -> Observation:
+    """Send the request `asked` and hold the answer against what it expects."""
+    started_ns = time.perf_counter_ns()
+    body, headers = None, {}
+    if asked.json_body is not None:
+        body, headers = json.dumps(asked.json_body).encode(), {"content-type": "application/json"}
+    try:
+        answer = exchange(base_url + asked.path, asked.method, body, headers, timeout_s)
+    except FAILURES as error:
+        spent_s = (time.perf_counter_ns() - started_ns) / 1e9
+        return Observation(started_ns, kind, False, 0, f"no answer: {_named(error)} after {spent_s:.2f} s", spent_s)
+    wrong = _wrong(answer, asked, any_success)
+    fact = wrong or f"{answer.status} in {answer.duration_s * 1e3:.0f} ms"
+    return Observation(started_ns, kind, not wrong, answer.status, fact, answer.duration_s, answer.headers)
+
+
+def _wrong(answer: Answer, asked: profile.Probe, any_success: bool) -> str:
+    as_expected = 200 <= answer.status < 300 if any_success else answer.status == asked.status
+    if not as_expected:
+        excerpt = " ".join(answer.body[:200].decode("utf-8", "replace").split())
+        return f"{answer.status} ({excerpt})" if excerpt else f"{answer.status}"
+    if asked.contains and asked.contains.encode() not in answer.body:
+        return f"{answer.status}, but {asked.contains!r} is not in its {len(answer.body)} bytes"
+    if asked.stream and not _ended(answer):
+        return f"{answer.status}, but its stream does not end with data: [DONE]"
+    return ""
+
+
+def _ended(answer: Answer) -> bool:
+    return answer.body.rstrip().endswith(b"data: [DONE]")
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+class Watch:
+    """A sampler in the background: each target is asked every `interval_s`, in a thread of its own.
+
+    `targets` maps the name of a probe ("live", "ready", "edge") to (base URL, path). `rows` has one Observation
+    per probe sent, ordered by time; it may be read while the sampler runs.
+    """
+
+    def __init__(self, targets: Mapping[str, tuple[str, str]], interval_s: float = 0.1, timeout_s: float = 1.0) -> None:
+        self._targets, self._interval_s, self._timeout_s = targets, interval_s, timeout_s
+        self._seen: list[Observation] = []
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def rows(self) -> list[Observation]:
+        return sorted(self._seen, key=lambda row: row.t_ns)
+
+    def __enter__(self) -> Self:
+        for kind, (base_url, path) in self._targets.items():
+            thread = threading.Thread(
+                target=self._sample, args=(kind, base_url, path), name=f"watch-{kind}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _sample(self, kind: str, base_url: str, path: str) -> None:
+        while not self._stop.is_set():
+            self._seen.append(probe(base_url, path, self._timeout_s, kind))
+            self._stop.wait(self._interval_s)
+
+
+def watch(targets: Mapping[str, tuple[str, str]], interval_s: float = 0.1, timeout_s: float = 1.0) -> Watch:
+    """Sample `targets` while the returned context is open."""
+    return Watch(targets, interval_s, timeout_s)

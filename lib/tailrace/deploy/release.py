@@ -1,0 +1,56 @@
+"""A release is a build and its configuration: another setting is another release (twelve-factor, V)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Kind = Literal["environment", "command", "image"]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What an instance is started from; equal content has equal `id`s, wherever it was built.
+
+    `build` is the digest of the built artefact, `command` starts it (`{host}` and `{port}` are filled in),
+    `environment` its plain settings. `facts` says what is in it and what making it took: evidence, no identity.
+    """
+
+    kind: Kind
+    build: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ours: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def id(self) -> str:
+        """The first twelve hexadecimal digits of the digest over build, command and environment."""
+        return digest(self.build, list(self.command), dict(sorted(self.environment.items())))[:12]
+
+    def configured(self, command: Sequence[str] | None = None, **environment: str) -> Release:
+        """Return the release of the same build with other settings, laid over those it has."""
+        settings = {**self.environment, **environment}
+        return replace(self, command=tuple(command or self.command), environment=settings)
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON-able data; `read` is the way back."""
+        return {
+            "id": self.id, "kind": self.kind, "build": self.build, "command": list(self.command),
+            "environment": dict(self.environment), "ours": self.ours, "facts": dict(self.facts),
+        }  # fmt: skip
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Release:
+        return cls(
+            document["kind"], document["build"], tuple(document["command"]), document["environment"],
+            document["ours"], document["facts"],
+        )  # fmt: skip
+
+
+def digest(*parts: Any) -> str:
+    """Return the sha256, in hexadecimal digits, over JSON-able `parts`."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,74 @@
+"""A small real HTTP server that behaves by path and by option: what a deployment sees of somebody else's service.
+
+/healthz /readyz    200, or what --ready says        /slow?s=N     answers after N seconds
+/error              500                              /stream?s=N   events for N seconds, then data: [DONE]
+"""
+
+import argparse
+import asyncio
+import signal
+import time
+from urllib.parse import parse_qs, urlsplit
+
+
+async def serve(options: argparse.Namespace) -> None:
+    begun = time.monotonic()
+    turn = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal turn
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                request = urlsplit(head.split(b" ", 2)[1].decode())
+                length = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+                if length:
+                    await reader.readexactly(length[0])
+                seconds = float(parse_qs(request.query).get("s", ["0"])[0])
+                if request.path == "/stream":
+                    await stream(writer, seconds)
+                    continue
+                await asyncio.sleep(seconds if request.path == "/slow" else options.delay_s)
+                status = 200
+                if request.path == "/readyz" and time.monotonic() - begun < options.ready_after_s:
+                    status = 503
+                elif request.path == "/error":
+                    status = 500
+                elif request.path not in ("/healthz", "/readyz"):
+                    turn += 1
+                    status = 500 if options.fail_every and turn % options.fail_every == 0 else 200
+                body = options.name.encode()
+                writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def stream(writer: asyncio.StreamWriter, seconds: float) -> None:
+        writer.write(b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            writer.write(b"9\r\ndata: 1\n\n\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+        writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+        await writer.drain()
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    await asyncio.sleep(options.start_after_s)
+    await asyncio.start_server(answer, options.host, options.port, backlog=1024)
+    await stop.wait()
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--host", default="127.0.0.1")
+    arguments.add_argument("--port", type=int, required=True)
+    arguments.add_argument("--name", default="x")
+    arguments.add_argument("--start-after-s", type=float, default=0)
+    arguments.add_argument("--ready-after-s", type=float, default=0)
+    arguments.add_argument("--delay-s", type=float, default=0)
+    arguments.add_argument("--fail-every", type=int, default=0)
+    asyncio.run(serve(arguments.parse_args()))
