@@ -13,6 +13,7 @@ import html
 import io
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -62,10 +63,13 @@ RC: Final[Any] = {
 
 def grid(rows: int = 1, columns: int = 1, *, height_in: float = 3.4, **options: Any) -> tuple[Figure, Any]:
     """Return a figure in this style and its axes, as an array of `rows` × `columns`."""
-    with mpl.rc_context(dict(RC)):
-        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained", dpi=RASTER_DPI)
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, axes
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained", dpi=RASTER_DPI)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def language() -> AbstractContextManager[None]:
+    """Draw in this style: for the time of a `with`, so that nobody else's figures change."""
+    return mpl.rc_context(RC)
 
 
 def milliseconds(axes: Axes, *, log: bool = True, label: str = "latency, ms") -> None:
@@ -90,7 +94,7 @@ def minor(value: float, _position: float = 0) -> str:
 
 
 def limit(axes: Axes, value: float | None, label: str = "limit", *, vertical: bool = False) -> None:
-    """Draw a limit into the figure, named at its end."""
+    """Draw a limit into the figure, named at its end; call it after everything else is drawn."""
     if value is None:
         return
     line = axes.axvline if vertical else axes.axhline
@@ -99,8 +103,10 @@ def limit(axes: Axes, value: float | None, label: str = "limit", *, vertical: bo
         axes.annotate(f"{label} {plain(value)}", (value, 1), xycoords=axes.get_xaxis_transform(), xytext=(4, -2),
                       textcoords="offset points", va="top", fontsize=8.5)  # fmt: skip
         return
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, max(high, value * 1.5))
     axes.annotate(f"{label} {plain(value)} ms", (1, value), xycoords=axes.get_yaxis_transform(), xytext=(-3, 3),
-                  textcoords="offset points", ha="right", va="bottom", fontsize=8.5)  # fmt: skip
+                  textcoords="offset points", ha="right", va="bottom", fontsize=8.5, zorder=6)  # fmt: skip
 
 
 def described(figure: Figure, text: str) -> Figure:

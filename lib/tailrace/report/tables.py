@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html as escape
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import pandas as pd
 
@@ -13,6 +13,25 @@ from tailrace import analysis
 from tailrace.analysis import capacity, frames, quantiles
 from tailrace.analysis.arms import arms
 from tailrace.analysis.verdict import number, percent
+from tailrace.report import binding, markup
+from tailrace.report.binding import Load
+
+
+def draw(name: str, load: Load, /, caption: str = "", **options: Any) -> str:
+    """Return the table `name` as HTML, from the frames that `load` gives; ValueError names what is not known."""
+    return markup.table(build(name, load, **options), caption)
+
+
+def build(name: str, load: Load, /, **options: Any) -> pd.DataFrame:
+    """Return the table `name` with its numbers written out."""
+    table: pd.DataFrame = binding.made("table", TABLES, name, load, options)
+    return table
+
+
+def checks(documents: Sequence[Mapping[str, Any]]) -> str:
+    """Return checks, as results hold them (name, ok, fact, and maybe state), as an HTML table."""
+    rows = [(markup.mark(markup.state(d)), str(d.get("name", "")), str(d.get("fact", ""))) for d in documents]
+    return markup.table(pd.DataFrame(rows, columns=["", "check", "fact"])) if rows else "<p>No check was made.</p>"
 
 
 def percentiles(
@@ -91,30 +110,6 @@ def frame(frame: pd.DataFrame, *, columns: Sequence[str] = (), rows: int = 50) -
     return _written(frame[list(columns)] if columns else frame).head(rows)
 
 
-def html(table: pd.DataFrame) -> str:
-    """Return `table` as an HTML table, all text escaped; columns of numbers are set right."""
-    right = [_numeric(table[name]) for name in table.columns]
-    head = "".join(_th(str(name), r) for name, r in zip(table.columns, right, strict=True))
-    rows = "".join(
-        "<tr>" + "".join(_td(str(v), r) for v, r in zip(row, right, strict=True)) + "</tr>"
-        for row in table.itertuples(index=False, name=None)
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def _th(text: str, right: bool) -> str:
-    return f'<th scope="col"{" class=r" if right else ""}>{escape.escape(text)}</th>'
-
-
-def _td(text: str, right: bool) -> str:
-    verdict = f' data-verdict="{text}"' if text in ("PASS", "FAIL", "INCONCLUSIVE") else ""
-    return f"<td{' class=r' if right else ''}{verdict}>{escape.escape(text)}</td>"
-
-
-def _numeric(column: pd.Series) -> bool:
-    return bool(len(column)) and all(str(v)[:1] in "0123456789-∞n" and not str(v).startswith("no") for v in column)
-
-
 def _written(table: pd.DataFrame) -> pd.DataFrame:
     """Write every number: whole ones with separators, others with three digits, nothing known as "n/a"."""
     return pd.DataFrame({name: [_text(v) for v in table[name]] for name in table.columns})
@@ -128,3 +123,14 @@ def _text(value: Any) -> Any:
     if isinstance(value, float):
         return number(value)
     return "" if value is None else str(value)
+
+
+TABLES: Final[Mapping[str, Callable[..., pd.DataFrame]]] = types.MappingProxyType(
+    {
+        "clients": clients,
+        "frame": frame,
+        "judgements": judgements,
+        "percentiles": percentiles,
+        "rates": rates,
+    }
+)

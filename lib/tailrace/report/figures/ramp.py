@@ -44,7 +44,7 @@ def ramp(
                     xycoords=ax.get_xaxis_transform(), textcoords="offset points", fontweight="bold")  # fmt: skip
     ax.set_xlabel("offered rate, requests/s")
     ax.set_xlim(0, float(table["rate_rps"].max()) * 1.04)
-    ax.legend(loc="upper left")
+    figure.legend(loc="outside lower left", ncols=4)
     return style.described(figure, _facts(table, knee, limit_ms, percentile))
 
 

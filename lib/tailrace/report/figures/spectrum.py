@@ -15,7 +15,7 @@ from tailrace.analysis import frames, quantiles
 from tailrace.analysis.verdict import number
 from tailrace.report import style
 
-TICKS = ("p50", "p90", "p99", "p99.9", "p99.99", "p99.999")
+TICKS = ("p50", "p75", "p90", "p95", "p99", "p99.5", "p99.9", "p99.99", "p99.999")
 LINES: Final[dict[frames.Start, tuple[str, str]]] = {
     "intended": ("from intended start", "-"),
     "sent": ("from sent: waiting for a late generator left out", ":"),
@@ -43,9 +43,10 @@ def spectrum(
             _line(ax, records, start, names, style.INK if start == "intended" else style.ORANGE, label, dash)
     for name, limit in (limits_ms or {}).items():
         ax.plot(beyond(name), limit, marker="v", markersize=7, color=style.INK, markeredgewidth=0, zorder=5)
-        ax.annotate(f"{name} limit {style.plain(limit)} ms", (beyond(name), limit), xytext=(0, 6), ha="center",
+        ax.annotate(f"{name} limit {style.plain(limit)} ms", (beyond(name), limit), xytext=(7, 0), va="center",
                     textcoords="offset points", fontsize=8.5)  # fmt: skip
     _axes(ax, names[-1])
+    figure.legend(loc="outside lower left", ncols=3)
     return style.described(figure, _facts(records, by))
 
 
@@ -87,10 +88,9 @@ def _axes(ax: Axes, last: str) -> None:
     shown = [name for name in TICKS if beyond(name) <= beyond(last) * 1.05]
     ax.set_xticks([beyond(name) for name in shown], [name[1:] + " %" for name in shown])
     ax.set_xticks([], minor=True)
-    ax.set_xlim(2, max(beyond(last), 10) * 1.04)
+    ax.set_xlim(1.93, max(beyond(last), 10) * 1.04)
     ax.set_xlabel("share of successful requests that are faster")
     style.milliseconds(ax)
-    ax.legend(loc="upper left")
 
 
 def _facts(records: pd.DataFrame, by: str) -> str:

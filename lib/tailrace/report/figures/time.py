@@ -26,7 +26,8 @@ def seconds(t_ns: Any, origin_ns: int) -> npt.NDArray[np.float64]:
 def shade(axes: Sequence[Axes], marks: pd.DataFrame | None, origin_ns: int, end_s: float) -> int:
     """Shade every other phase between marks, name each on top of `axes[0]`; return how many rows of names it took.
 
-    `marks` has t_ns, label and kind (state, fault, action). Marks outside of the drawn time are left out.
+    `marks` has t_ns, label and kind (state, fault, action), and maybe until_ns for those that last. Marks outside
+    of the drawn time are left out.
     """
     if marks is None or marks.empty:
         return 0
@@ -37,10 +38,22 @@ def shade(axes: Sequence[Axes], marks: pd.DataFrame | None, origin_ns: int, end_
         for one in axes:
             one.axvspan(start, stop, color=style.BAND, linewidth=0, zorder=0)
     drawn = drawn[drawn["t_s"] >= 0]
+    _stretches(axes, drawn, origin_ns)
     for row in drawn.itertuples():
         for one in axes:
             one.axvline(row.t_s, color=KINDS.get(row.kind, style.MUTED), linewidth=0.7, alpha=0.55, zorder=1)
     return _name(axes[0], drawn, end_s)
+
+
+def _stretches(axes: Sequence[Axes], drawn: pd.DataFrame, origin_ns: int) -> None:
+    """Tint the time of those marks that last (until_ns after t_ns) and are no states."""
+    if "until_ns" not in drawn:
+        return
+    lasting = drawn[(drawn["until_ns"] > drawn["t_ns"]) & (drawn["kind"] != "state")]
+    ends = seconds(lasting["until_ns"], origin_ns)
+    for start, stop, kind in zip(lasting["t_s"], ends, lasting["kind"], strict=True):
+        for one in axes:
+            one.axvspan(start, stop, color=KINDS.get(kind, style.MUTED), alpha=0.09, linewidth=0, zorder=0)
 
 
 def _name(axes: Axes, drawn: pd.DataFrame, end_s: float) -> int:

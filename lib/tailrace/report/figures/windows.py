@@ -27,9 +27,9 @@ def windows(
     if records.empty:
         return style.nothing("Percentiles per window: no requests were recorded.")
     table = analysis.windows(records, width_s, start=start, percentiles=percentiles)
-    gapless = np.arange(0, table["t_s"].max() + 1.5 * width_s, width_s)
     number_of = (table["t_s"] / width_s).round().astype(int)
-    table = table.assign(i=number_of).set_index("i").reindex(range(len(gapless)))
+    table = table.assign(i=number_of).set_index("i").reindex(range(number_of.max() + 1))
+    gapless = np.arange(len(table)) * width_s
     figure, axes = style.grid(2, 1, height_in=4.1, sharex=True, height_ratios=(4, 1.1))
     ax, counts = axes[:, 0]
     for name in percentiles:
@@ -38,7 +38,7 @@ def windows(
         if name in percentiles:
             style.limit(ax, limit, f"{name} limit")
     style.milliseconds(ax)
-    ax.legend(loc="upper left", ncols=len(percentiles))
+    figure.legend(loc="outside lower left", ncols=len(percentiles))
     edges = np.append(gapless, gapless[-1] + width_s)
     good, bad = (table[name].fillna(0).to_numpy() / width_s for name in ("n", "errors"))
     counts.stairs(good, edges, fill=True, color=style.SLATE, alpha=0.55, linewidth=0)

@@ -1,0 +1,70 @@
+"""Tables and verdicts as HTML. All text is escaped here."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pandas as pd
+
+VERDICTS: Final = ("PASS", "FAIL", "INCONCLUSIVE", "SKIPPED")
+SIGNS: Final = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?", "SKIPPED": "–"}
+_NUMBER: Final = re.compile(r"(n/a|[-−]?[\d∞])")
+
+
+class Mark(str):
+    """A verdict, which a table shows as its sign with the word beside it for who cannot see the sign."""
+
+
+def state(document: Mapping[str, Any]) -> str:
+    """Return the state of a check as results hold it: by its own word, or by `ok`."""
+    said = document.get("state")
+    if said in VERDICTS:
+        return str(said)
+    return {True: "PASS", False: "FAIL"}.get(document.get("ok"), "INCONCLUSIVE")  # type: ignore[arg-type]
+
+
+def mark(verdict: str) -> Mark:
+    return Mark(verdict)
+
+
+def badge(verdict: str) -> str:
+    """Return a verdict as a badge: sign and word."""
+    known = verdict if verdict in VERDICTS else "INCONCLUSIVE"
+    return f'<span class="badge" data-verdict="{known}">{SIGNS[known]} {html.escape(verdict)}</span>'
+
+
+def sign(verdict: str) -> str:
+    """Return a verdict as its sign alone, with the word for screen readers and copies."""
+    known = verdict if verdict in VERDICTS else "INCONCLUSIVE"
+    named = f'role="img" aria-label="{known}" title="{known}"'
+    return f'<span class="sign" data-verdict="{known}" {named}>{SIGNS[known]}</span>'
+
+
+def table(frame: pd.DataFrame, caption: str = "") -> str:
+    """Return `frame` as an HTML table; columns of numbers are set right, verdicts as badges."""
+    names = [str(name) for name in frame.columns]
+    right = [_numeric(frame[name]) for name in frame.columns]
+    head = "".join(f'<th scope="col"{_side(r)}>{html.escape(n)}</th>' for n, r in zip(names, right, strict=True))
+    rows = frame.itertuples(index=False, name=None)
+    body = "".join(f"<tr>{''.join(_cell(v, r) for v, r in zip(row, right, strict=True))}</tr>" for row in rows)
+    said = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    return f'<div class="wide"><table>{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(value: Any, right: bool) -> str:
+    if isinstance(value, Mark):
+        return f"<td>{sign(value)}</td>"
+    if value in VERDICTS:
+        return f"<td>{badge(value)}</td>"
+    return f"<td{_side(right)}>{html.escape(str(value))}</td>"
+
+
+def _side(right: bool) -> str:
+    return ' class="r"' if right else ""
+
+
+def _numeric(column: pd.Series) -> bool:
+    return bool(len(column)) and all(_NUMBER.match(str(value)) for value in column)

@@ -1,0 +1,86 @@
+"""The evidence in a run's folder, read without trust: what is missing or damaged is None, and said so on the page."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from tailrace import analysis
+from tailrace.errors import RecordsError
+from tailrace.report.binding import Load
+
+EVERY: Final = "all"
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
+    """Return a stored frame: "records", a name that the step saved, or "<step>/<name>" of another step.
+
+    "all/records" is the records of every step; so is "records" in a step that made none itself. Raises
+    RecordsError when it is not there.
+    """
+    named, _, name = name.rpartition("/")
+    for part in (named or step, name):
+        if not _NAME.fullmatch(part):
+            raise RecordsError(f"{part!r} is not the name of a step or frame; expected letters, digits, - and _")
+    if name == "records":
+        alone = named or (step if (run_dir / "records" / step).is_dir() else EVERY)
+        return _records(run_dir, alone)
+    path = run_dir / "data" / (named or step) / f"{name}.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.parquet"))) or "none"
+        raise RecordsError(
+            f"{path.relative_to(run_dir)} cannot be read ({type(error).__name__}); saved: {known}"
+        ) from None
+
+
+def loader(run_dir: Path, step: str) -> Load:
+    """Return the function that figures and tables of `step` load their frames with."""
+    return partial(frame, run_dir, step)
+
+
+def _records(run_dir: Path, step: str) -> pd.DataFrame:
+    folder = run_dir / "records"
+    if step != EVERY:
+        return analysis.read(folder / step)
+    every = sorted(path for path in folder.glob("*") if path.is_dir())
+    if not every:
+        raise RecordsError("records/ is empty: no step of this run recorded a request")
+    return analysis.read(every)
+
+
+def run(run_dir: Path) -> dict[str, Any]:
+    """Return run.json, empty when the run left none."""
+    return _json(run_dir / "run.json")
+
+
+def result(run_dir: Path, step: str) -> dict[str, Any]:
+    """Return the result of `step`, empty when it left none."""
+    return _json(run_dir / "results" / f"{step}.json")
+
+
+def profile(run_dir: Path) -> dict[str, Any]:
+    """Return the resolved profile, empty when the run left none."""
+    return _json(run_dir / "profile.json")
+
+
+def steps(run_dir: Path, known: Sequence[str] = ()) -> list[str]:
+    """Return the steps of the run: those that run.json lists, then any others that left a result or a notebook."""
+    left = {path.stem for pattern in ("results/*.json", "notebooks/*.ipynb") for path in run_dir.glob(pattern)}
+    return [*known, *sorted(left - set(known))]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

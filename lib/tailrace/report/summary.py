@@ -1,0 +1,53 @@
+"""The one sentence that a run is summed up in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tailrace.report import markup
+
+
+def verdict_of(run: Mapping[str, Any]) -> str:
+    """Return the verdict of a run; one that never finished is INCONCLUSIVE."""
+    verdict = run.get("verdict")
+    return str(verdict) if verdict in markup.VERDICTS else "INCONCLUSIVE"
+
+
+def headline(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what a reader has to know first: what went through the switch, or what went wrong."""
+    sentences = []
+    if not run:
+        sentences.append("This folder has no run.json: the run did not finish.")
+    elif not run.get("verdict"):
+        sentences.append("The run has not finished.")
+    if run.get("reason"):
+        sentences.append(f"{str(run['reason']).rstrip('.')}.")
+    for result in results.values():
+        switch = result.get("switch")
+        if isinstance(switch, Mapping) and isinstance(switch.get("requests"), int):
+            sentences.append(
+                f"{switch['requests']:,} requests through a blue-green switch: "
+                f"{_count(switch.get('failed'))} failed, {_count(switch.get('unexplained'))} unexplained."
+            )
+    sentences.append(_checks(run, results))
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _checks(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> str:
+    documents = [c for r in results.values() for c in r.get("checks") or []] + list(run.get("checks") or [])
+    states = [markup.state(document) for document in documents]
+    if not states:
+        return "No check was made."
+    failed, passed, open_ = states.count("FAIL"), states.count("PASS"), states.count("INCONCLUSIVE")
+    parts = [f"{passed} of {len(states) - states.count('SKIPPED')} checks passed"]
+    if failed:
+        names = [str(d.get("name")) for d, s in zip(documents, states, strict=True) if s == "FAIL"]
+        parts.append(f"{failed} failed ({', '.join(names[:3])}{', …' if failed > 3 else ''})")
+    if open_:
+        parts.append(f"{open_} without enough data")
+    return ", ".join(parts) + "."
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else "an unknown number"
