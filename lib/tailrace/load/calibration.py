@@ -1,0 +1,67 @@
+"""The floor of this client: what it measures where there is nothing to measure."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from tailrace.errors import LoadError
+from tailrace.load import arrivals
+from tailrace.load.flight import start
+from tailrace.load.traffic import Traffic
+from tailrace.load.workload import Workload
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Latencies against a server that answers at once: whatever is measured has these in it."""
+
+    rate_rps: float
+    n: int
+    p50_ms: float
+    p99_ms: float
+    send_lag_p99_ms: float
+
+    def __str__(self) -> str:
+        return (
+            f"floor of this client: p50 {self.p50_ms:.2f} ms, p99 {self.p99_ms:.2f} ms"
+            f" (send lag p99 {self.send_lag_p99_ms:.2f} ms; null server, {self.n:,} requests at {self.rate_rps:g}/s)"
+        )
+
+
+def floor(rate_rps: float = 500, duration_s: float = 1.0, workload: Workload | None = None) -> Floor:
+    """Measure it on this machine, now: with the sender `http`, from the intended start."""
+    with null_server() as url, tempfile.TemporaryDirectory(prefix="tailrace-floor-") as folder:
+        flight = start(Traffic(arrivals.constant(rate_rps, duration_s), workload or Workload()), url, Path(folder))
+        summary = flight.wait()
+        tables = [pq.read_table(part, columns=["send_lag_us", "service_us"]) for part in flight.parts]
+        took_us = [table["send_lag_us"].to_numpy() + table["service_us"].to_numpy() for table in tables]
+    if not took_us or summary.errors:
+        raise LoadError(f"calibration: {summary.recorded} records, {summary.errors} errors from the null server")
+    p50, p99 = np.quantile(np.concatenate(took_us), (0.5, 0.99), method="inverted_cdf") / 1e3
+    return Floor(rate_rps, summary.recorded, float(p50), float(p99), summary.send_lag_p99_ms)
+
+
+@contextlib.contextmanager
+def null_server() -> Iterator[str]:
+    """A null server in a process of its own; gives the URL of its API."""
+    command = [sys.executable, "-m", "tailrace.load.null"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            port = process.stdout.readline().strip().decode()
+            if not port:
+                raise LoadError("calibration: the null server did not start")
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.stdin.close()
+            process.wait(10)

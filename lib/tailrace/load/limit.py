@@ -1,0 +1,149 @@
+"""The highest rate that meets the objectives: a sweep upwards, then a search between the last good and the first bad.
+
+Decisions are here, measurements are given (`measure`), so that the search is tested as a law. A rate at which the
+*generator* failed says nothing about the service: the search ends there and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tailrace.load.flight import start
+from tailrace.load.summary import Summary
+from tailrace.load.traffic import Traffic
+from tailrace.records import ERROR
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """What a rate has to meet. Percentiles are from the intended start, and count each failure as +∞."""
+
+    percentiles_ms: Mapping[str, float] = field(default_factory=lambda: {"p99": 1000.0})
+    error_rate: float = 0.01
+
+
+@dataclass(frozen=True)
+class Point:
+    """One rate, measured."""
+
+    rate_rps: float
+    goodput_rps: float
+    """Successes within the widest limit of the objectives, per second."""
+    error_rate: float
+    latencies_ms: Mapping[str, float]
+    """Of each percentile in the objectives; +∞ where failures reach it."""
+    valid: bool
+    meets: bool
+    reason: str
+    """What was not met, or why it is not valid; "" otherwise."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The result of a search: the points in the order of their rates, and the knee between two of them."""
+
+    points: tuple[Point, ...]
+    highest_rps: float
+    """NaN when not even the lowest rate met the objectives."""
+    lowest_failing_rps: float
+    """+∞ when nothing failed: the limit lies beyond what was tried."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """From where, to where, how finely."""
+
+    from_rps: float
+    to_rps: float
+    factor: float = 2.0
+    """Of the sweep."""
+    within: float = 0.1
+    """The search ends when the first failing rate is at most this share above the best one."""
+    most_points: int = 16
+
+    def __post_init__(self) -> None:
+        if not (0 < self.from_rps <= self.to_rps and self.factor > 1 and self.within > 0):
+            raise ValueError(f"expected 0 < from_rps <= to_rps, factor > 1 and within > 0; found {self}")
+
+
+def find(measure: Callable[[float], Point], search: Search) -> Limit:
+    """Measure rates, at most `most_points`, until the highest that meets the objectives is known to `within`."""
+    points: list[Point] = []
+    rate, good, bad = search.from_rps, math.nan, math.inf
+    while len(points) < search.most_points:
+        point = measure(rate)
+        points.append(point)
+        if not point.valid:
+            return _limit(points, good, bad, f"the generator reached its own limit at {rate:g}/s: {point.reason}")
+        if point.meets:
+            good = rate
+        else:
+            bad = rate
+        if math.isnan(good):
+            return _limit(
+                points, good, bad, f"the lowest rate, {rate:g}/s, does not meet the objectives: {point.reason}"
+            )
+        if math.isinf(bad) and good >= search.to_rps:
+            return _limit(points, good, bad, f"every rate up to {good:g}/s meets the objectives")
+        if bad <= good * (1 + search.within):
+            return _limit(points, good, bad, f"{good:g}/s meets the objectives, {bad:g}/s does not")
+        rate = min(good * search.factor, search.to_rps) if math.isinf(bad) else math.sqrt(good * bad)
+    return _limit(points, good, bad, f"{search.most_points} rates were measured, and no more were allowed")
+
+
+def probe(
+    traffic_at: Callable[[float], Traffic], url: str, out: Path, objectives: Objectives
+) -> Callable[[float], Point]:
+    """A `measure` that flies `traffic_at(rate)`; each rate is recorded under `out/rate-<rate>`."""
+
+    def measure(rate_rps: float) -> Point:
+        flight = start(traffic_at(rate_rps), url, out / f"rate-{rate_rps:g}")
+        return judge(rate_rps, flight.wait(), flight.parts, objectives)
+
+    return measure
+
+
+def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: Objectives) -> Point:
+    """One rate's records against the objectives."""
+    columns = ["send_lag_us", "service_us", "outcome"]
+    tables = [pq.read_table(file, columns=columns) for file in files]
+    table = pa.concat_tables(tables) if tables else pa.table({name: [] for name in columns})
+    failed = np.array([outcome == ERROR for outcome in table["outcome"].to_pylist()], dtype=bool)
+    took_ms = (table["send_lag_us"].to_numpy() + table["service_us"].to_numpy()) / 1e3
+    took_ms = np.where(failed, np.inf, took_ms)
+    latencies = {name: _quantile(took_ms, name) for name in objectives.percentiles_ms}
+    error_rate = float(failed.mean()) if len(failed) else math.nan
+    reasons = [
+        f"{name} {latencies[name]:.1f} ms is beyond {limit:g} ms"
+        for name, limit in objectives.percentiles_ms.items()
+        if not latencies[name] <= limit
+    ]
+    if not error_rate <= objectives.error_rate:
+        reasons.append(f"error rate {error_rate:.2%} is beyond {objectives.error_rate:.2%}")
+    within = max(objectives.percentiles_ms.values(), default=math.inf)
+    return Point(
+        rate_rps,
+        float((took_ms <= within).sum()) / summary.duration_s,
+        error_rate,
+        latencies,
+        summary.valid,
+        not reasons,
+        "; ".join(reasons if summary.valid else summary.reasons),
+    )
+
+
+def _quantile(values: np.ndarray[tuple[int], np.dtype[np.float64]], name: str) -> float:
+    """`inverted_cdf`: the smallest value with at least that share at or below it. NaN of nothing."""
+    return float(np.quantile(values, float(name[1:]) / 100, method="inverted_cdf")) if len(values) else math.nan
+
+
+def _limit(points: Sequence[Point], good: float, bad: float, reason: str) -> Limit:
+    return Limit(tuple(sorted(points, key=lambda point: point.rate_rps)), good, bad, reason)
