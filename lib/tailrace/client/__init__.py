@@ -1,0 +1,51 @@
+"""The resilient OpenAI client: a drop-in for the official SDK that caches and retries correctly."""
+
+from tailrace.client.accounting import Call
+from tailrace.client.ask import AIConfig, aask, ask
+from tailrace.client.context import limits
+from tailrace.client.driver import AsyncDriver, Driver
+from tailrace.client.errors import (
+    BudgetExceeded,
+    CircuitOpen,
+    ConnectionFailed,
+    DeadlineExceeded,
+    InputRejected,
+    TimedOut,
+)
+from tailrace.client.guard import Guard, untrusted
+from tailrace.client.openai import AsyncOpenAI, OpenAI
+from tailrace.client.policy import Breaker, Cache, Fallback, Hook, Limits, Policy, Retry, Spend
+from tailrace.client.stores import Memory, Sqlite
+from tailrace.client.transports import async_transport, transport
+
+__all__ = [
+    "AIConfig",
+    "AsyncDriver",
+    "AsyncOpenAI",
+    "Breaker",
+    "BudgetExceeded",
+    "Cache",
+    "Call",
+    "CircuitOpen",
+    "ConnectionFailed",
+    "DeadlineExceeded",
+    "Driver",
+    "Fallback",
+    "Guard",
+    "Hook",
+    "InputRejected",
+    "Limits",
+    "Memory",
+    "OpenAI",
+    "Policy",
+    "Retry",
+    "Spend",
+    "Sqlite",
+    "TimedOut",
+    "aask",
+    "ask",
+    "async_transport",
+    "limits",
+    "transport",
+    "untrusted",
+]

@@ -1,0 +1,243 @@
+"""Ask until there is an answer: budget → retry { breaker → permit → attempt timeout → send → classify }.
+
+The permit is released during backoff. When the next wait would pass the deadline, the call fails now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
+
+import openai
+
+from tailrace.client import fallback
+from tailrace.client.asked import Asked, Trail
+from tailrace.client.breaker import Circuit
+from tailrace.client.budget import Budget
+from tailrace.client.clock import Clock
+from tailrace.client.concurrency import Permits
+from tailrace.client.effects import Event, Hedge, Send, Sleep, Wait, Work
+from tailrace.client.errors import CircuitOpen, ConnectionFailed, DeadlineExceeded, TimedOut
+from tailrace.client.policy import Limits, Policy
+from tailrace.client.rate import Rate
+from tailrace.client.retry import Verdict, backoff_s, classify, retry_after_s
+from tailrace.client.usage import Usage
+from tailrace.client.wire import Request, Response, Unanswered, header
+
+Outcome: TypeAlias = Response[Any] | Unanswered
+Error = TypeVar("Error", CircuitOpen, ConnectionFailed, TimedOut, DeadlineExceeded)
+LookUp: TypeAlias = Callable[[Asked], Work[Response[Any] | None]]
+
+
+class Attempts:
+    """The retry sequence of one policy, and all that its attempts share."""
+
+    def __init__(self, policy: Policy, clock: Clock, event: Callable[[], Event], look_up: LookUp) -> None:
+        self._policy = policy
+        self._limits = limits = policy.limits or Limits(breaker=None)
+        self._clock = clock
+        self._event = event
+        self._look_up = look_up
+        retry = policy.retry
+        has_budget = retry is not None and retry.budget is not None
+        self._budget = Budget(retry.budget or 0.0, retry.budget_burst) if has_budget and retry else None
+        self._circuits: dict[str, Circuit] = {}
+        fixed = None if limits.concurrency == "adaptive" else limits.concurrency
+        self.permits = Permits(fixed) if limits.concurrency is not None else None
+        now = clock.monotonic
+        self._requests = Rate(limits.requests_per_min, now) if limits.requests_per_min else None
+        self._tokens = Rate(limits.tokens_per_min, now) if limits.tokens_per_min else None
+
+    def carried_out(self, asked: Asked, trail: Trail) -> Work[tuple[Asked, Response[Any]]]:
+        """Return the first good answer of the provider and its fallbacks, and what was really asked for it."""
+        choices = fallback.choices(asked, self._policy)
+        for index, choice in enumerate(choices):
+            last = index == len(choices) - 1
+            if index and choice.key:
+                found = yield from self._look_up(choice)
+                if found is not None:
+                    return choice, found
+            try:
+                response = yield from self._retried(choice, trail)
+            except DeadlineExceeded:
+                raise
+            except openai.APIConnectionError:
+                if last:
+                    raise
+                continue
+            if last or classify(response) in (Verdict.DONE, Verdict.REFUSED):
+                return choice, response
+        raise AssertionError("there is always a last choice")
+
+    def used(self, asked: Asked, usage: Usage) -> None:
+        """Correct the estimate of tokens by what was used."""
+        if self._tokens is not None and usage.known:
+            self._tokens.give_back(_estimated_tok(asked) - usage.in_tok - usage.out_tok)
+
+    def _retried(self, asked: Asked, trail: Trail) -> Work[Response[Any]]:
+        retry, failures = self._policy.retry, 0
+        request = self._keyed(asked.request)
+        if self._budget is not None:
+            self._budget.earn()
+        while True:
+            outcome = yield from self._attempt(asked, request, trail)
+            verdict = classify(outcome)
+            failures += 1
+            if verdict is not Verdict.RETRY or retry is None or failures >= retry.attempts:
+                return self._ended(asked, trail, outcome)
+            wait = self._wait_s(outcome, failures)
+            left = asked.left_s(self._clock.monotonic())
+            if wait is None or (left is not None and wait >= left) or not self._may_retry():
+                return self._ended(asked, trail, outcome)
+            trail.backoff_s += wait
+            yield Sleep(wait)
+
+    def _attempt(self, asked: Asked, request: Request, trail: Trail) -> Work[Outcome]:
+        """Make one attempt, as soon as breaker, rates and permits let it."""
+        circuit = self._circuit(asked.operation.origin)
+        if circuit is not None and (shut_s := circuit.admit()) > 0:
+            raise self._failed(
+                CircuitOpen(f"not asked: too many calls failed just now; the next is let through in {shut_s:.1f} s",
+                            asked.request), asked, trail)  # fmt: skip
+        yield from self._queued(asked, trail)
+        failed: bool | None = None
+        overloaded = False
+        began = self._clock.monotonic()
+        try:
+            timeout_s = self._timeout_s(asked, trail, began)
+            trail.sent += 1
+            outcome: Outcome
+            try:
+                outcome = yield Send(request, timeout_s, self._hedge(trail))
+            except Unanswered as error:
+                outcome = error
+            trail.attempts_s.append(self._clock.monotonic() - began)
+            failed, overloaded = _health(outcome)
+        finally:
+            if circuit is not None:
+                circuit.tell(failed)
+            if self.permits is not None:
+                self.permits.tell(overloaded)
+                self.permits.release()
+        return outcome
+
+    def _queued(self, asked: Asked, trail: Trail) -> Work[None]:
+        """Wait for the rates and for a permit; fail at once when that would pass the deadline."""
+        if self.permits is None and self._requests is None and self._tokens is None:
+            return
+        began = self._clock.monotonic()
+        yield from self._paced(asked, trail)
+        if self.permits is not None:
+            event = self._event()
+            if not self.permits.acquire(event):
+                came = False
+                try:
+                    came = yield Wait(event, asked.left_s(self._clock.monotonic()))
+                finally:
+                    if not came:
+                        self.permits.withdraw(event)
+                if not came:
+                    raise self.late(asked, trail, "waiting for a permit")
+        trail.queued_s += self._clock.monotonic() - began
+
+    def _paced(self, asked: Asked, trail: Trail) -> Work[None]:
+        taken = [(rate, n) for rate, n in ((self._requests, 1.0), (self._tokens, _estimated_tok(asked))) if rate]
+        wait = max((rate.reserve(amount) for rate, amount in taken), default=0.0)
+        left = asked.left_s(self._clock.monotonic())
+        if left is not None and wait >= left:
+            for rate, amount in taken:
+                rate.give_back(amount)
+            raise self.late(asked, trail, f"the rate limit asks to wait {wait:.1f} s")
+        if wait > 0:
+            yield Sleep(wait)
+
+    def _timeout_s(self, asked: Asked, trail: Trail, now: float) -> float | None:
+        left = asked.left_s(now)
+        if left is not None and left <= 0:
+            raise self.late(asked, trail, "before an attempt")
+        most = self._limits.attempt_timeout_s
+        return most if left is None else left if most is None else min(left, most)
+
+    def _wait_s(self, outcome: Outcome, failures: int) -> float | None:
+        """Return how long to wait before the next attempt, or None when the provider asks for too long."""
+        retry = self._policy.retry
+        assert retry is not None
+        jittered = backoff_s(retry, failures, self._clock.chance)
+        told = retry_after_s(outcome.headers, self._clock.wall()) if isinstance(outcome, Response) else None
+        if told is None:
+            return jittered
+        # a little jitter on top: all who were told the same moment must not come back at that moment
+        return None if told > retry.max_retry_after_s else told + min(jittered, 0.1 * told + 0.05)
+
+    def _may_retry(self) -> bool:
+        return self._budget is None or self._budget.take()
+
+    def _hedge(self, trail: Trail) -> Hedge | None:
+        if self._limits.hedge_after_s is None:
+            return None
+
+        def admit() -> bool:
+            admitted = self._may_retry() and (self.permits is None or self.permits.try_acquire())
+            trail.sent += admitted
+            return admitted
+
+        return Hedge(self._limits.hedge_after_s, admit, self.permits.release if self.permits else _nothing)
+
+    def _circuit(self, origin: str) -> Circuit | None:
+        if self._limits.breaker is None:
+            return None
+        if origin not in self._circuits:
+            self._circuits[origin] = Circuit(self._limits.breaker, self._clock.monotonic)
+        return self._circuits[origin]
+
+    def _keyed(self, request: Request) -> Request:
+        """Return `request` with an idempotency key that is the same on every attempt."""
+        retry = self._policy.retry
+        if retry is None or not retry.idempotency_key or request.method.upper() != "POST":
+            return request
+        if header(request.headers, "idempotency-key") is not None:
+            return request
+        drawn = int(self._clock.chance() * 2**52) << 52 | int(self._clock.chance() * 2**52)
+        return replace(request, headers=(*request.headers, ("idempotency-key", f"tailrace-{drawn:026x}")))
+
+    def _ended(self, asked: Asked, trail: Trail, outcome: Outcome) -> Response[Any]:
+        """Return the last answer, or raise what no answer means."""
+        if isinstance(outcome, Response):
+            return outcome
+        left = asked.left_s(self._clock.monotonic())
+        if left is not None and left <= 0:
+            raise self.late(asked, trail, "waiting for the provider") from outcome
+        attempts = f"{trail.sent} attempt{'s' * (trail.sent != 1)}"
+        if outcome.kind == "timeout":
+            raise self._failed(TimedOut(f"no answer in time, {attempts}", asked.request), asked, trail) from outcome
+        cause = type(outcome.__cause__).__name__ if outcome.__cause__ else str(outcome)
+        raise self._failed(
+            ConnectionFailed(f"no answer: {cause}, {attempts}", asked.request), asked, trail
+        ) from outcome
+
+    def late(self, asked: Asked, trail: Trail, where: str) -> DeadlineExceeded:
+        elapsed = self._clock.monotonic() - asked.started
+        text = f"the deadline of {(asked.deadline_at or 0) - asked.started:.3f} s does not hold: {where}"
+        return self._failed(DeadlineExceeded(f"{text}, {elapsed:.3f} s after the start", asked.request), asked, trail)
+
+    def _failed(self, error: Error, asked: Asked, trail: Trail) -> Error:
+        error.after(trail.sent, self._clock.monotonic() - asked.started)
+        return error
+
+
+def _health(outcome: Outcome) -> tuple[bool | None, bool]:
+    """Return whether the outcome shows a broken provider (None: says nothing), and whether an overloaded one."""
+    if isinstance(outcome, Unanswered):
+        return True, outcome.kind == "timeout"
+    if outcome.status == 429:
+        return None, True
+    return outcome.status >= 500, outcome.status >= 500
+
+
+def _estimated_tok(asked: Asked) -> float:
+    return len(asked.request.body) / 4 + (asked.operation.max_output_tok or 0)
+
+
+def _nothing() -> None:
+    pass

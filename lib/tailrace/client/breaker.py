@@ -1,0 +1,71 @@
+"""A circuit breaker for one origin: closed → open → one probe → closed.
+
+Only what tells that the provider is broken counts: no answer, and 5xx. A 429 tells that it works and that we ask
+too much, which is the concern of rates and concurrency; it never opens the circuit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from tailrace.client.policy import Breaker
+
+
+class Circuit:
+    """Says before an attempt whether it may be made; has to be told after it how it went."""
+
+    def __init__(self, breaker: Breaker, now: Callable[[], float]) -> None:
+        self._breaker = breaker
+        self._now = now
+        self._outcomes: deque[tuple[float, bool]] = deque()
+        self._failures = 0
+        self._open_until: float | None = None
+        self._probing_until = 0.0
+        self._lock = threading.Lock()
+
+    def admit(self) -> float:
+        """Return 0.0 when an attempt may be made now, else the seconds until one may."""
+        with self._lock:
+            if self._open_until is None:
+                return 0.0
+            now = self._now()
+            if now < self._open_until:
+                return self._open_until - now
+            if now < self._probing_until:
+                return self._probing_until - now
+            self._probing_until = now + self._breaker.open_s  # a probe that is never heard of again does not lock it
+            return 0.0
+
+    def tell(self, failed: bool | None) -> None:
+        """Note how an attempt went; None when it says nothing about the provider's health."""
+        with self._lock:
+            now = self._now()
+            if self._open_until is not None:
+                self._after_probe(failed, now)
+                return
+            if failed is None:
+                return
+            self._outcomes.append((now, failed))
+            self._failures += failed
+            while self._outcomes[0][0] < now - self._breaker.window_s:
+                self._failures -= self._outcomes.popleft()[1]
+            calls = len(self._outcomes)
+            if calls >= self._breaker.min_calls and self._failures >= self._breaker.failure_rate * calls:
+                self._open(now)
+
+    def _after_probe(self, failed: bool | None, now: float) -> None:
+        if self._open_until is None or now < self._open_until:
+            return  # an attempt from before it opened
+        if failed:
+            self._open(now)
+        else:  # also a 429: it answers
+            self._open_until = None
+            self._probing_until = 0.0
+
+    def _open(self, now: float) -> None:
+        self._open_until = now + self._breaker.open_s
+        self._probing_until = 0.0
+        self._outcomes.clear()
+        self._failures = 0

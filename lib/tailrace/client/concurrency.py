@@ -1,0 +1,79 @@
+"""How many attempts may be in flight: a fixed number, or one that is found by AIMD.
+
+Additive increase, multiplicative decrease, as TCP finds its window (RFC 5681): one more permit after each round of
+successes that used them all, 0.7 × after a 429, a timeout or a 5xx, at most once per round.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Final
+
+from tailrace.client.effects import Event
+
+START: Final = 16.0
+LEAST: Final = 1.0
+MOST: Final = 1024.0
+DECREASE: Final = 0.7
+
+
+class Permits:
+    """Permits in order of arrival. Whoever has to wait gives an event, and owns a permit when it is set."""
+
+    def __init__(self, fixed: int | None) -> None:
+        self._adaptive = fixed is None
+        self.limit = START if fixed is None else float(fixed)
+        self.in_flight = 0
+        self._round = 0
+        self._waiting: deque[Event] = deque()
+        self._lock = threading.Lock()
+
+    def acquire(self, event: Event) -> bool:
+        """Take a permit now and return True, or queue `event` and return False."""
+        with self._lock:
+            if self.in_flight < int(self.limit) and not self._waiting:
+                self.in_flight += 1
+                return True
+            self._waiting.append(event)
+            return False
+
+    def try_acquire(self) -> bool:
+        """Take a permit if nobody has to wait for it."""
+        with self._lock:
+            free = self.in_flight < int(self.limit) and not self._waiting
+            self.in_flight += free
+            return free
+
+    def withdraw(self, event: Event) -> None:
+        """Stop waiting; a permit that was given meanwhile goes to the next."""
+        with self._lock:
+            try:
+                self._waiting.remove(event)
+            except ValueError:
+                self.in_flight -= 1
+                self._pass_on()
+
+    def release(self) -> None:
+        with self._lock:
+            self.in_flight -= 1
+            self._pass_on()
+
+    def tell(self, overloaded: bool) -> None:
+        """Note how an attempt went, before its permit is released."""
+        if not self._adaptive:
+            return
+        with self._lock:
+            self._round += 1
+            if overloaded and self._round >= 0:
+                self.limit = max(LEAST, self.limit * DECREASE)
+                self._round = -int(self.limit)  # the rest of this round was sent under the old limit
+            elif not overloaded and self.in_flight >= int(self.limit) // 2 and self._round >= int(self.limit):
+                self.limit = min(MOST, self.limit + 1)
+                self._round = 0
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        while self._waiting and self.in_flight < int(self.limit):
+            self.in_flight += 1
+            self._waiting.popleft().set()

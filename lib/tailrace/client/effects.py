@@ -1,0 +1,112 @@
+"""What the policy asks of the world.
+
+The policy is written once, as generators that yield these and take the results. The two drivers carry them out,
+one with `await` and one with threads; neither decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from tailrace.client.sse import Watch
+from tailrace.client.stores import Entry
+from tailrace.client.wire import Request, Response, Unanswered
+
+T = TypeVar("T")
+
+
+class Event(Protocol):
+    """What somebody waits for: `asyncio.Event` or `threading.Event`."""
+
+    def set(self) -> None: ...
+
+    def is_set(self) -> bool: ...
+
+
+class Send(NamedTuple):
+    """Send it; gives a Response, or throws `wire.Unanswered`. A second copy goes out when `hedge` says so."""
+
+    request: Request
+    timeout_s: float | None
+    hedge: Hedge | None = None
+
+
+class Hedge(NamedTuple):
+    """After `after_s` without an answer, ask `admit`, and send a second copy if it agrees; `release` at its end."""
+
+    after_s: float
+    admit: Callable[[], bool]
+    release: Callable[[], None]
+
+
+class Sleep(NamedTuple):
+    seconds: float
+
+
+class Wait(NamedTuple):
+    """Wait for `event`; gives whether it came before `timeout_s`."""
+
+    event: Event
+    timeout_s: float | None
+
+
+class Load(NamedTuple):
+    """Gives the Entry of `key`, or None; a store that fails is a miss."""
+
+    key: str
+
+
+class Save(NamedTuple):
+    """Put the entry into the store; a store that fails is reported, no more."""
+
+    key: str
+    entry: Entry
+
+
+class Lease(NamedTuple):
+    """Take the lease of `key` for all processes; gives True also when the store has no leases."""
+
+    key: str
+    seconds: float
+
+
+class Release(NamedTuple):
+    key: str
+
+
+class Meter(NamedTuple):
+    """Gives the stream of `response`, watched while it passes; at its end, `finish(error)` is carried out.
+
+    `late()` is raised when the next chunk is not there after `idle_s`, or at `deadline_at`.
+    """
+
+    response: Response[Any]
+    watch: Watch
+    finish: Callable[[BaseException | None], Work[None]]
+    broken: Callable[[Unanswered], Exception]
+    late: Callable[[], Exception]
+    idle_s: float | None
+    deadline_at: float | None
+
+
+class Join(NamedTuple):
+    """Carry out `work`, or join who does so already for `key`; gives (its result or error, whether it was ours).
+
+    The result is None when there was one that cannot be shared. Throws TimeoutError after `timeout_s`.
+    """
+
+    key: str
+    work: Callable[[], Work[Any]]
+    timeout_s: float | None
+
+
+class Background(NamedTuple):
+    """Carry out `work` beside the call, unless somebody does so already for `key`."""
+
+    key: str
+    work: Callable[[], Work[Any]]
+
+
+Effect: TypeAlias = Send | Sleep | Wait | Load | Save | Lease | Release | Meter | Join | Background
+Work: TypeAlias = Generator[Effect, Any, T]

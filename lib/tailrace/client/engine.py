@@ -1,0 +1,144 @@
+"""The policy, written once: validate → deadline → cache → single-flight → fetch → account.
+
+A hit touches no budget, permit or breaker. Single-flight wraps the whole fetch, retries and all, else N waiters
+make N storms. Nothing here waits or sends: it yields effects, which a driver carries out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import openai
+
+from tailrace.client import context, guard, operation
+from tailrace.client.asked import Asked, Fetched, Trail
+from tailrace.client.clock import Clock
+from tailrace.client.effects import Background, Event, Join, Load, Work
+from tailrace.client.errors import DeadlineExceeded, InputRejected
+from tailrace.client.fetch import SKEW_S, Fetcher
+from tailrace.client.key import cache_key
+from tailrace.client.ledger import Ledger
+from tailrace.client.policy import Cache, Policy
+from tailrace.client.stores import Entry
+from tailrace.client.wire import Replay, Request, Response, stamped
+
+
+class Engine:
+    """One policy at work: its state, and the way of a call through it."""
+
+    def __init__(self, policy: Policy, clock: Clock, event: Callable[[], Event]) -> None:
+        self.policy = policy
+        self.clock = clock
+        self.ledger = Ledger(policy, clock)
+        self.fetcher = Fetcher(policy, clock, event, self.ledger)
+
+    def call(self, request: Request) -> Work[Response[Any]]:
+        """Carry `request` through the policy. Raises what `tailrace.client.errors` lists."""
+        asked, cache = self.asked(request), self.policy.cache
+        if not asked.key or cache is None:
+            return _answer((yield from self.fetcher.fetch(asked, "bypass")))
+        entry: Entry | None = (yield Load(asked.key)) if asked.wishes.lookup else None
+        age_s = self._age_s(entry, asked) if entry is not None else float("inf")
+        if entry is not None and age_s < cache.ttl_s:
+            return self._given(asked, entry, "hit")
+        if entry is not None and age_s < cache.ttl_s + cache.stale_while_revalidate_s:
+            again = asked._replace(deadline_at=None, started=self.clock.monotonic())
+            yield Background(asked.key, partial(self.fetcher.fetch, again, "miss"))
+            return self._given(asked, entry, "stale")
+        useful = entry if age_s < cache.ttl_s + cache.stale_if_error_s else None
+        return (yield from self._missed(asked, cache, useful))
+
+    def asked(self, request: Request) -> Asked:
+        """Return `request` with all that the policy has to know of it; InputRejected when the guard objects."""
+        scope, limits, cache = context.current(), self.policy.limits, self.policy.cache
+        wanted, wishes = operation.read(request), operation.wishes(request)
+        key = ""
+        if cache is not None and wanted.known and wishes.store and _may_keep(cache, wanted, wishes):
+            key = cache_key(request, wanted.document, tenant=scope.tenant, namespace=cache.namespace)
+        started = self.clock.monotonic()
+        own = limits.deadline_s if limits is not None else None
+        deadline_at = context.earlier(scope.deadline_at, None if own is None else started + own)
+        asked = Asked(request, wanted, wishes, key, scope.tenant, started, deadline_at, ())
+        return self._guarded(asked, self.policy.guard) if self.policy.guard is not None else asked
+
+    def fresh(self, asked: Asked, entry: Entry) -> bool:
+        """Whether `entry` may be given for `asked` without asking anybody."""
+        return self.policy.cache is not None and self._age_s(entry, asked) < self.policy.cache.ttl_s
+
+    def _age_s(self, entry: Entry, asked: Asked) -> float:
+        """Return the entry's age, or infinity when the caller wants none so old, or when the clock went back."""
+        age, most = self.clock.wall() - entry.stored_at, asked.wishes.max_age_s
+        return float("inf") if age < -SKEW_S or (most is not None and age > most) else max(0.0, age)
+
+    def _given(self, asked: Asked, entry: Entry, label: str) -> Response[Any]:
+        self.ledger.hit(asked, entry, label)
+        body = Replay(entry.chunks) if entry.streamed else entry.body
+        return Response(entry.status, stamped(entry.headers, label, 0, 0.0, 0.0), body, asked.key)
+
+    def _missed(self, asked: Asked, cache: Cache, old: Entry | None) -> Work[Response[Any]]:
+        """Fetch it, alone or with all who want it now; give the `old` one when the provider fails."""
+        try:
+            if cache.coalesce and asked.wishes.lookup:
+                fetched, ours = yield from self._joined(asked)
+            else:
+                fetched, ours = (yield from self.fetcher.fetch(asked, "miss")), True
+        except (openai.APIConnectionError, openai.APITimeoutError):
+            if old is None:
+                raise
+            return self._given(asked, old, "stale")
+        if old is not None and (fetched.response.status >= 500 or fetched.response.status == 429):
+            return self._given(asked, old, "stale")
+        if ours:
+            return _answer(fetched)
+        self.ledger.shared(asked, "coalesced", fetched.response, fetched.cost_usd)
+        return _answer(fetched._replace(cost_usd=0.0, cache="coalesced", attempts=0))
+
+    def _joined(self, asked: Asked) -> Work[tuple[Fetched, bool]]:
+        """Return what was fetched for this key, and whether this call fetched it."""
+        while True:
+            left = asked.left_s(self.clock.monotonic())
+            if left is not None and left <= 0:
+                raise self._late(asked)
+            try:
+                fetched, ours = yield Join(asked.key, partial(self.fetcher.fetch, asked, "miss"), left)
+            except TimeoutError:
+                raise self._late(asked) from None
+            if isinstance(fetched, DeadlineExceeded) and not ours:
+                continue  # the other's deadline, not this one's: take its place
+            if fetched is None:
+                return (yield from self.fetcher.fetch(asked, "miss")), True
+            if isinstance(fetched, BaseException):
+                if not ours:
+                    self.ledger.failed(asked, Trail("coalesced"), fetched)
+                raise fetched
+            return fetched, ours
+
+    def _late(self, asked: Asked) -> DeadlineExceeded:
+        elapsed = self.clock.monotonic() - asked.started
+        error = DeadlineExceeded(f"the deadline passed after {elapsed:.3f} s, waiting for the same call", asked.request)
+        error.after(0, elapsed)
+        self.ledger.failed(asked, Trail("coalesced"), error)
+        return error
+
+    def _guarded(self, asked: Asked, rules: guard.Guard) -> Asked:
+        body, document = asked.request.body, asked.operation.document
+        found = guard.objection(rules, body, document)
+        if found is not None:
+            error = InputRejected(f"input refused at {found.where}: {found.message}", asked.request, found.where)
+            self.ledger.failed(asked, Trail("bypass"), error)
+            raise error
+        detected = guard.detections(rules, body, document)
+        return asked._replace(detections=detected) if detected else asked
+
+
+def _may_keep(cache: Cache, wanted: operation.Operation, wishes: operation.Wishes) -> bool:
+    """Whether answers are deterministic, or the caller said that an earlier one will do."""
+    return not cache.deterministic_only or wishes.max_age_s is not None or wanted.deterministic
+
+
+def _answer(fetched: Fetched) -> Response[Any]:
+    response = fetched.response
+    headers = stamped(response.headers, fetched.cache, fetched.attempts, fetched.backoff_s, fetched.cost_usd)
+    return Response(response.status, headers, response.body, response.key)

@@ -1,0 +1,54 @@
+"""Whom to ask, in order. Each choice is a request of its own, cached under what was really asked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import orjson
+
+from tailrace.client import operation
+from tailrace.client.asked import Asked
+from tailrace.client.key import cache_key
+from tailrace.client.operation import PATHS
+from tailrace.client.policy import Fallback, Policy
+from tailrace.client.wire import Headers, Request
+
+CREDENTIALS = ("authorization", "api-key", "x-api-key", "proxy-authorization", "cookie")
+_OWNED = (*CREDENTIALS, "openai-organization", "openai-project", "host", "content-length")
+
+
+def choices(asked: Asked, policy: Policy) -> list[Asked]:
+    """Return `asked`, and what to ask instead when that fails."""
+    if not asked.operation.known:
+        return [asked]
+    return [asked, *(_instead(asked, fallback, policy) for fallback in policy.fallbacks)]
+
+
+def _instead(asked: Asked, fallback: Fallback, policy: Policy) -> Asked:
+    document = dict(asked.operation.document or {})
+    if fallback.model:
+        document["model"] = fallback.model
+    url = _moved(asked.request.url, fallback.base_url) if fallback.base_url else asked.request.url
+    headers = _headers(asked.request, url, fallback.api_key_env)
+    request = replace(asked.request, url=url, headers=headers, body=orjson.dumps(document))
+    key = asked.key
+    if key and policy.cache is not None:
+        key = cache_key(request, document, tenant=asked.tenant, namespace=policy.cache.namespace)
+    return asked._replace(request=request, operation=operation.read(request), key=key)
+
+
+def _moved(url: str, base_url: str) -> str:
+    path, query = urlsplit(url).path, urlsplit(url).query
+    end = next((end for end in PATHS if path.endswith(end)), path)
+    return base_url.rstrip("/") + end + (f"?{query}" if query else "")
+
+
+def _headers(request: Request, url: str, api_key_env: str) -> Headers:
+    """Return the headers for `url`; what belongs to one origin stays with it."""
+    same = urlsplit(url)[:2] == urlsplit(request.url)[:2] and not api_key_env
+    dropped = ("content-length",) if same else _OWNED
+    headers = tuple((name, value) for name, value in request.headers if name.lower() not in dropped)
+    key = os.environ.get(api_key_env, "") if api_key_env else ""
+    return (*headers, ("authorization", f"Bearer {key}")) if key else headers

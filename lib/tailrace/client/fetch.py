@@ -1,0 +1,179 @@
+"""Get an answer from the provider, keep it if it is complete, and account for it.
+
+This runs detached where it is shared, so that a caller who gives up takes nobody's answer away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from tailrace.client import errors
+from tailrace.client.asked import Asked, Fetched, Trail
+from tailrace.client.attempts import Attempts
+from tailrace.client.clock import Clock
+from tailrace.client.effects import Event, Lease, Load, Meter, Release, Save, Sleep, Work
+from tailrace.client.ledger import Ledger
+from tailrace.client.policy import Policy
+from tailrace.client.sse import Watch
+from tailrace.client.stores import Entry
+from tailrace.client.usage import UNREAD, Reading, reading
+from tailrace.client.wire import Headers, Replay, Response
+
+KEPT: Final = frozenset({"content-type", "x-request-id", "openai-model", "openai-version", "openai-processing-ms"})
+"""Headers that belong to the answer. Cookies and rate limits belong to the moment it was given in."""
+SKEW_S: Final = 5.0
+"""Clocks of machines that share a store may differ by so much."""
+_POLL_S: Final = 0.02
+
+
+class Fetcher:
+    """Everything beyond the cache, for one policy."""
+
+    def __init__(self, policy: Policy, clock: Clock, event: Callable[[], Event], ledger: Ledger) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._ledger = ledger
+        self._attempts = Attempts(policy, clock, event, self._looked_up)
+
+    def fetch(self, asked: Asked, label: str) -> Work[Fetched]:
+        """Get the answer to `asked`. What is cached for several processes is fetched by one of them."""
+        trail = Trail(label)
+        found = (yield from self._leased(asked, trail)) if asked.key and asked.wishes.lookup else None
+        if found is not None:
+            return Fetched(found, 0, 0.0, 0.0, "coalesced")
+        try:
+            self._ledger.reserve(asked, trail)
+            answered, response = yield from self._attempts.carried_out(asked, trail)
+        except BaseException as error:
+            yield from self._failed(asked, trail, error)
+            raise
+        if response.key:  # a fallback's answer from the store
+            self._ledger.settle(asked, trail, 0.0)
+            if trail.leased:
+                yield Release(asked.key)
+            return Fetched(response, trail.sent, trail.backoff_s, 0.0, "hit")
+        if isinstance(response.body, bytes):
+            return (yield from self._whole(answered, trail, response))
+        watch = Watch(answered.operation.name, self._most_bytes(answered))
+        finish = partial(self._ended, answered, trail, response, watch)
+        late = partial(self._attempts.late, asked, trail, "the stream stood still")
+        idle_s = self._policy.limits.attempt_timeout_s if self._policy.limits is not None else None
+        broke = partial(errors.broken, request=asked.request)
+        body = yield Meter(response, watch, finish, broke, late, idle_s, asked.deadline_at)
+        return Fetched(Response(response.status, response.headers, body), trail.sent, trail.backoff_s, None, label)
+
+    def _leased(self, asked: Asked, trail: Trail) -> Work[Response[Any] | None]:
+        """Take the lease for this key, or wait for the answer of the process that has it."""
+        cache = self._policy.cache
+        if cache is None or not cache.coalesce:
+            return None
+        give_up_at = self._clock.monotonic() + cache.lease_s
+        waited = False
+        while True:
+            trail.leased = yield Lease(asked.key, cache.lease_s)
+            if trail.leased:
+                break
+            now = self._clock.monotonic()
+            left = asked.left_s(now)
+            if now >= give_up_at or (left is not None and left <= 0):
+                return None
+            waited = True
+            yield Sleep(_POLL_S * (0.5 + self._clock.chance()))
+            found = yield from self._looked_up(asked)
+            if found is not None:
+                return found
+        # whoever had it may have saved its answer just before our turn came
+        found = (yield from self._looked_up(asked)) if waited else None
+        if found is not None:
+            yield Release(asked.key)
+        return found
+
+    def _looked_up(self, asked: Asked) -> Work[Response[Any] | None]:
+        """Return the fresh answer that somebody put into the store meanwhile, and book it."""
+        entry: Entry | None = yield Load(asked.key)
+        cache = self._policy.cache
+        if entry is None or cache is None or not -SKEW_S <= self._clock.wall() - entry.stored_at < cache.ttl_s:
+            return None
+        body = Replay(entry.chunks) if entry.streamed else entry.body
+        self._ledger.hit(asked, entry, "coalesced")
+        return Response(entry.status, entry.headers, body, asked.key)
+
+    def _whole(self, asked: Asked, trail: Trail, response: Response[Any]) -> Work[Fetched]:
+        read = _reading(response, asked)
+        cost = self._ledger.cost_usd(asked, read, response)
+        self._attempts.used(asked, read.usage)
+        self._ledger.settle(asked, trail, cost)
+        key = ""
+        if read.complete and response.status == 200 and len(response.body) <= self._most_bytes(asked):
+            yield Save(asked.key, self._entry(asked, response, (response.body,), read, cost))
+            key = asked.key
+        if trail.leased:
+            yield Release(asked.key)
+        self._ledger.done(asked, trail, read, response, cost)
+        kept = Response(response.status, response.headers, response.body, key)
+        return Fetched(kept, trail.sent, trail.backoff_s, cost, trail.label)
+
+    def _ended(
+        self, asked: Asked, trail: Trail, response: Response[Any], watch: Watch, error: BaseException | None
+    ) -> Work[None]:
+        """A stream is over: `error` is None when it came to its end."""
+        stopped = error is not None and not watch.terminated  # whoever has the terminator may well leave
+        read = watch.reading() if asked.operation.known else UNREAD
+        cost = self._ledger.cost_usd(asked, read, response)
+        self._attempts.used(asked, read.usage)
+        self._ledger.settle(asked, trail, cost)
+        chunks = watch.whole
+        if read.complete and chunks and watch.terminated and response.status == 200:
+            yield Save(asked.key, self._entry(asked, response, chunks, read, cost))
+        if trail.leased:
+            yield Release(asked.key)
+        if stopped and error is not None:
+            self._ledger.failed(asked, trail, error, read, response.status)
+        elif asked.operation.known and not watch.terminated:
+            self._ledger.failed(asked, trail, CutStream(), read, response.status)
+        else:
+            self._ledger.done(asked, trail, read, response, cost)
+
+    def _failed(self, asked: Asked, trail: Trail, error: BaseException) -> Work[None]:
+        self._ledger.settle(asked, trail, None if trail.sent else 0.0)
+        self._ledger.failed(asked, trail, error)
+        if trail.leased:
+            yield Release(asked.key)
+
+    def _most_bytes(self, asked: Asked) -> int:
+        """Return how large an answer may be to be kept; 0 when it must not be."""
+        cache = self._policy.cache
+        return cache.max_entry_bytes if cache is not None and asked.key else 0
+
+    def _entry(
+        self, asked: Asked, response: Response[Any], chunks: tuple[bytes, ...], read: Reading, cost: float | None
+    ) -> Entry:
+        cache, usage, now = self._policy.cache, read.usage, self._clock.wall()
+        assert cache is not None
+        return Entry(
+            status=response.status, headers=_kept(response.headers), chunks=chunks,
+            streamed=not isinstance(response.body, bytes), stored_at=now, expires_at=now + cache.kept_s,
+            model=read.model or asked.operation.model, in_tok=usage.in_tok, out_tok=usage.out_tok,
+            cached_tok=usage.cached_tok, reasoning_tok=usage.reasoning_tok, cost_usd=cost,
+        )  # fmt: skip
+
+
+class CutStream(Exception):
+    """A stream that ended without its terminator; named in the accounts, never raised."""
+
+
+def _reading(response: Response[Any], asked: Asked) -> Reading:
+    if not asked.operation.known or response.status >= 400:
+        return UNREAD
+    try:
+        return reading(orjson.loads(response.body), asked.operation.name)
+    except orjson.JSONDecodeError:
+        return UNREAD
+
+
+def _kept(headers: Headers) -> Headers:
+    return tuple((name.lower(), value) for name, value in headers if name.lower() in KEPT)

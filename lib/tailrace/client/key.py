@@ -1,0 +1,51 @@
+"""The cache key: everything that can change the answer, in a form that cannot be read two ways.
+
+A key of the prompt alone answers the wrong question; one without the credential leaks between tenants. So every
+header is in it, except those of which it is known that they do not change an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import orjson
+
+from tailrace.client.wire import Request
+
+NEUTRAL: Final = frozenset(
+    {"accept-encoding", "baggage", "cache-control", "connection", "content-length", "date", "expect", "forwarded",
+     "from", "host", "idempotency-key", "keep-alive", "origin", "pragma", "priority", "referer", "te", "traceparent",
+     "tracestate", "trailer", "transfer-encoding", "upgrade", "user-agent", "via", "x-amzn-trace-id",
+     "x-client-request-id", "x-cloud-trace-context", "x-real-ip", "x-request-id"}
+)  # fmt: skip
+"""Headers about the way of a request, not about its answer."""
+NEUTRAL_PREFIXES: Final = ("x-stainless-", "x-envoy-", "x-forwarded-", "x-b3-", "x-tailrace-", "sec-")
+
+_VERSION: Final = b"tailrace-key-1"
+
+
+def cache_key(request: Request, document: Any, *, tenant: str = "", namespace: str = "") -> str:
+    """Return the key of `request` as 64 hex digits.
+
+    `document` is its parsed JSON body (None when it is none): the order of its keys does not matter, all the rest
+    does. Each part is framed by its length, so that no two different lists of parts are the same bytes.
+    """
+    parts = [_VERSION, namespace.encode(), tenant.encode(), request.method.upper().encode(), request.url.encode()]
+    parts += sorted(_header(name.lower(), value) for name, value in request.headers if not neutral(name.lower()))
+    parts += [b"raw", request.body] if document is None else [b"json", canonical(document)]
+    return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()
+
+
+def canonical(document: Any) -> bytes:
+    """Return the one form of a JSON document; numbers keep their kind, so that 1 and 1.0 stay two."""
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def neutral(name: str) -> bool:
+    """Whether the header `name` (lower case) does not change what is answered."""
+    return name in NEUTRAL or name.startswith(NEUTRAL_PREFIXES)
+
+
+def _header(name: str, value: str) -> bytes:
+    return f"{name}={value}".encode("utf-8", "surrogateescape")

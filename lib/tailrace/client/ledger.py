@@ -1,0 +1,130 @@
+"""The books: what each call took, what it cost, what may still be spent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tailrace.client import accounting
+from tailrace.client.accounting import Call
+from tailrace.client.asked import Asked, Trail
+from tailrace.client.clock import Clock
+from tailrace.client.errors import BudgetExceeded
+from tailrace.client.policy import Policy
+from tailrace.client.prices import Prices
+from tailrace.client.retry import error_code
+from tailrace.client.spend import Purse
+from tailrace.client.stores import Entry
+from tailrace.client.usage import UNREAD, Reading, Usage
+from tailrace.client.wire import Response, Unanswered
+
+
+class Ledger:
+    """Costs and the calls' rows, for one policy."""
+
+    def __init__(self, policy: Policy, clock: Clock) -> None:
+        self._policy = policy
+        self._clock = clock
+        self.prices = Prices(clock.monotonic)
+        self.purse = Purse(policy.spend) if policy.spend is not None else None
+
+    def reserve(self, asked: Asked, trail: Trail) -> None:
+        """Set aside what `asked` could cost at most; BudgetExceeded when that is more than is left."""
+        spend = self._policy.spend
+        if spend is None or self.purse is None or not asked.operation.known:
+            return
+        most = asked.operation.max_output_tok
+        worst = Usage(True, len(asked.request.body) // 3 + 1, spend.assumed_output_tok if most is None else most)
+        models = [asked.operation.model, *(f.model for f in self._policy.fallbacks if f.model)]
+        costs = [self.prices.cost_usd(model, asked.request.url, worst) for model in models]
+        if None in costs and spend.unknown_price == "reject":
+            unknown = models[costs.index(None)]
+            raise BudgetExceeded(
+                f"the price of model {unknown[:80]!r} is not known, so a limit of ${spend.max_usd:g} cannot count it; "
+                "choose another model, or Spend(unknown_price='allow')",
+                asked.request,
+            )
+        wanted = max((cost for cost in costs if cost is not None), default=0.0)
+        left = self.purse.reserve(asked.tenant, wanted)
+        if left is not None:
+            raise BudgetExceeded(
+                f"the call could cost ${wanted:.6f}, ${max(left, 0.0):.6f} of ${spend.max_usd:g} is left; "
+                "lower max_tokens, or raise Spend(max_usd=…)",
+                asked.request,
+            )
+        trail.reserved_usd = wanted
+
+    def cost_usd(self, asked: Asked, read: Reading, response: Response[Any] | None) -> float | None:
+        """Return what an answer cost. A refusal costs nothing; an answer that does not count its tokens: not known."""
+        if response is not None and response.status >= 400:
+            return 0.0
+        if not asked.operation.known:
+            return None
+        url = asked.request.url
+        cost = self.prices.cost_usd(read.model or asked.operation.model, url, read.usage)
+        # a dated or private name of the model may not be in the table, the one that was asked for is
+        return self.prices.cost_usd(asked.operation.model, url, read.usage) if cost is None else cost
+
+    def settle(self, asked: Asked, trail: Trail, cost_usd: float | None) -> None:
+        """Give back the reservation, once, and count the cost."""
+        if self.purse is not None and asked.operation.known:
+            reserved, trail.reserved_usd = trail.reserved_usd, 0.0
+            self.purse.settle(asked.tenant, reserved, cost_usd)
+
+    def done(self, asked: Asked, trail: Trail, read: Reading, response: Response[Any], cost: float | None) -> None:
+        """Book an answer that came back, good or bad."""
+        failed = response.status >= 400
+        kind = (error_code(response) or f"http_{response.status}") if failed else ""
+        self._tell(asked, trail, read, response.status, cost, "error" if failed else "ok", kind)
+
+    def failed(self, asked: Asked, trail: Trail, error: BaseException, read: Reading = UNREAD, status: int = 0) -> None:
+        """Book a call that brought no answer, or not all of it."""
+        gone = isinstance(error, asyncio.CancelledError | GeneratorExit)
+        kind = f"unanswered_{error.kind}" if isinstance(error, Unanswered) else type(error).__name__
+        cost = None if trail.sent else 0.0  # what was sent may have been billed
+        self._tell(asked, trail, read, status, cost, "cancelled" if gone else "error", kind)
+
+    def shared(self, asked: Asked, label: str, response: Response[Any], cost_usd: float | None) -> None:
+        """Book a call that got the answer of another: nothing was sent for it."""
+        failed = response.status >= 400
+        if self._policy.hooks:
+            row = _row(asked, Trail(label), self._clock.monotonic())
+            kind = f"http_{response.status}" if failed else ""
+            row = row._replace(
+                status=response.status, cost_usd=0.0, saved_usd=cost_usd,
+                outcome="error" if failed else "ok", error_type=kind,
+            )  # fmt: skip
+            accounting.tell(self._policy.hooks, row)
+
+    def hit(self, asked: Asked, entry: Entry, label: str) -> None:
+        """Book an answer from the store: it cost nothing, and saved what it had cost."""
+        if self._policy.hooks:
+            row = _row(asked, Trail(label), self._clock.monotonic())._replace(
+                model=entry.model or asked.operation.model, status=entry.status, cost_usd=0.0,
+                saved_usd=entry.cost_usd, in_tok=entry.in_tok, out_tok=entry.out_tok, cached_tok=entry.cached_tok,
+                reasoning_tok=entry.reasoning_tok,
+            )  # fmt: skip
+            accounting.tell(self._policy.hooks, row)
+
+    def _tell(
+        self, asked: Asked, trail: Trail, read: Reading, status: int, cost: float | None, outcome: Any, kind: str
+    ) -> None:
+        if not self._policy.hooks:
+            return
+        usage = read.usage
+        row = _row(asked, trail, self._clock.monotonic())._replace(
+            model=read.model or asked.operation.model, outcome=outcome, status=status, cost_usd=cost, error_type=kind,
+            in_tok=usage.in_tok, out_tok=usage.out_tok, cached_tok=usage.cached_tok, reasoning_tok=usage.reasoning_tok,
+        )  # fmt: skip
+        accounting.tell(self._policy.hooks, row)
+
+
+def _row(asked: Asked, trail: Trail, now: float) -> Call:
+    label: Any = trail.label
+    return Call(
+        operation=asked.operation.name, model=asked.operation.model, tenant=asked.tenant, outcome="ok", cache=label,
+        status=0, attempts=trail.sent, duration_s=now - asked.started, backoff_s=trail.backoff_s,
+        queued_s=trail.queued_s, in_tok=0, out_tok=0, cached_tok=0, reasoning_tok=0, cost_usd=None, saved_usd=None,
+        error_type="", streamed=asked.operation.stream, attempts_s=tuple(trail.attempts_s),
+        detections=asked.detections,
+    )  # fmt: skip

@@ -1,0 +1,113 @@
+"""Drop-ins for the official SDK: the same classes, with a transport that follows a policy.
+
+They add no method. Everything that the SDK can do keeps working, and its type checking holds.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypedDict
+
+import httpx2
+import openai
+from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
+from typing_extensions import Unpack
+
+from tailrace.client.policy import Policy
+from tailrace.client.transports import AsyncTransport, Transport, async_transport, transport
+
+
+class Arguments(TypedDict, total=False):
+    """The SDK's arguments that its two clients share."""
+
+    admin_api_key: str | None
+    organization: str | None
+    project: str | None
+    webhook_secret: str | None
+    base_url: str | httpx2.URL | None
+    websocket_base_url: str | httpx2.URL | None
+    timeout: float | httpx2.Timeout | None
+    max_retries: int
+    default_headers: Mapping[str, str] | None
+    default_query: Mapping[str, object] | None
+
+
+class AsyncOpenAI(openai.AsyncOpenAI):
+    """`openai.AsyncOpenAI` under `policy`; all other arguments are the SDK's.
+
+    An `http_client` of yours keeps its settings and connections, and is not changed itself. The SDK's own retries
+    are off; asked for by `max_retries`, they come with a warning, because attempts multiply.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy | None = None,
+        api_key: str | Callable[[], Awaitable[str]] | None = None,
+        http_client: httpx2.AsyncClient | None = None,
+        **arguments: Unpack[Arguments],
+    ) -> None:
+        given = http_client or DefaultAsyncHttpxClient()
+        if not isinstance(given._transport, AsyncTransport):
+            below, given = given, copy.copy(given)
+            given._transport, given._mounts = async_transport(policy, _AsyncBelow(below)), {}
+        self.policy: Policy = given._transport.policy
+        arguments["max_retries"] = _retries(arguments.get("max_retries", 0), self.policy)
+        super().__init__(api_key=api_key, http_client=given, **arguments)
+
+
+class OpenAI(openai.OpenAI):
+    """`openai.OpenAI` under `policy`; all other arguments are the SDK's. See `AsyncOpenAI`."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy | None = None,
+        api_key: str | Callable[[], str] | None = None,
+        http_client: httpx2.Client | None = None,
+        **arguments: Unpack[Arguments],
+    ) -> None:
+        given = http_client or DefaultHttpxClient()
+        if not isinstance(given._transport, Transport):
+            below, given = given, copy.copy(given)
+            given._transport, given._mounts = transport(policy, _Below(below)), {}
+        self.policy: Policy = given._transport.policy
+        arguments["max_retries"] = _retries(arguments.get("max_retries", 0), self.policy)
+        super().__init__(api_key=api_key, http_client=given, **arguments)
+
+
+class _AsyncBelow(httpx2.AsyncBaseTransport):
+    """The transports of a client, its proxies among them, as one."""
+
+    def __init__(self, client: httpx2.AsyncClient) -> None:
+        self._client = client
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return await self._client._transport_for_url(request.url).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+
+class _Below(httpx2.BaseTransport):
+    def __init__(self, client: httpx2.Client) -> None:
+        self._client = client
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        return self._client._transport_for_url(request.url).handle_request(request)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _retries(asked: int, policy: Policy) -> int:
+    if asked and policy.retry is not None:
+        warnings.warn(
+            f"max_retries={asked} and Policy(retry=…) multiply: up to {(asked + 1) * policy.retry.attempts} attempts "
+            "for one call; leave max_retries out, or give Policy(retry=None)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return asked

@@ -1,0 +1,102 @@
+"""What a request asks for, as far as the policy has to know."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import orjson
+
+from tailrace.client.wire import Request, header
+
+PATHS: Final = {
+    "/chat/completions": "chat",
+    "/responses": "responses",
+    "/embeddings": "embeddings",
+    "/completions": "text_completion",
+}
+_SERVER_STATE: Final = ("previous_response_id", "conversation", "background", "store", "web_search_options")
+"""With one of these, the answer depends on more than the request, or is wanted for its side effect."""
+
+
+class Operation(NamedTuple):
+    """`document` is the JSON body; None when it is none, and then nothing is cached or counted."""
+
+    name: str
+    model: str
+    stream: bool
+    document: dict[str, Any] | None
+    origin: str  # "https://host:port": what a breaker is about
+
+    @property
+    def known(self) -> bool:
+        return self.document is not None and self.name in PATHS.values()
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same request may be expected to give the same answer."""
+        document = self.document
+        if document is None or any(document.get(name) for name in _SERVER_STATE):
+            return False
+        if self.name == "embeddings":
+            return True
+        temperature = document.get("temperature")
+        explicit = isinstance(temperature, int | float) and not isinstance(temperature, bool) and temperature == 0
+        return explicit and not any(_hosted(tool) for tool in document.get("tools") or ())
+
+    @property
+    def max_output_tok(self) -> int | None:
+        document = self.document or {}
+        for name in ("max_completion_tokens", "max_output_tokens", "max_tokens"):
+            if isinstance(limit := document.get(name), int):
+                choices = document.get("n")
+                return limit * (choices if isinstance(choices, int) else 1)
+        return 0 if self.name == "embeddings" else None
+
+
+def read(request: Request) -> Operation:
+    """Return what `request` asks for."""
+    scheme, host, path, _query, _fragment = urlsplit(request.url)
+    name = next((name for end, name in PATHS.items() if path.endswith(end)), path.rsplit("/", 1)[-1] or "request")
+    document = None
+    if request.method.upper() == "POST" and request.body[:1] == b"{" and name in PATHS.values():
+        try:
+            document = orjson.loads(request.body)
+        except orjson.JSONDecodeError:
+            document = None
+    asked = document if isinstance(document, dict) else {}
+    model = asked.get("model")
+    return Operation(
+        name=name,
+        model=model if isinstance(model, str) else "",
+        stream=asked.get("stream") is True,
+        document=document,
+        origin=f"{scheme}://{host}",
+    )
+
+
+class Wishes(NamedTuple):
+    """What the caller wants of the cache for this call, by `cache-control` (RFC 9111 §5.2.1)."""
+
+    lookup: bool = True
+    store: bool = True
+    max_age_s: float | None = None
+
+
+def wishes(request: Request) -> Wishes:
+    """Return the caller's wishes: `no-store` neither, `no-cache` a new answer, `max-age=N` one not older than N."""
+    value = header(request.headers, "cache-control")
+    if value is None:
+        return Wishes()
+    told = {
+        name.strip().lower(): argument.strip() for name, _, argument in (p.partition("=") for p in value.split(","))
+    }
+    if "no-store" in told:
+        return Wishes(lookup=False, store=False)
+    age = told.get("max-age", "")
+    return Wishes(lookup="no-cache" not in told, max_age_s=float(age) if age.isascii() and age.isdigit() else None)
+
+
+def _hosted(tool: object) -> bool:
+    """Whether the provider runs the tool itself: what a search finds is another thing tomorrow."""
+    return not isinstance(tool, dict) or tool.get("type") not in ("function", "custom")

@@ -1,0 +1,157 @@
+"""What a client may do on its own: one frozen policy, every part of which can be turned off with None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from tailrace.client.accounting import Call
+from tailrace.client.guard import Guard
+from tailrace.client.stores import Memory, Store
+
+Hook: TypeAlias = Callable[[Call], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Complete, deterministic answers are kept for `ttl_s` and given again to whoever asks exactly the same.
+
+    Deterministic: `temperature` is explicitly 0, or an embedding. Others are cached only when the caller opts in, by
+    `deterministic_only=False` or with `cache-control: max-age=…` on the call.
+    """
+
+    store: Store = field(default_factory=Memory)
+    ttl_s: float = 3600.0
+    namespace: str = ""
+    deterministic_only: bool = True
+    stale_while_revalidate_s: float = 0.0
+    """For so long after `ttl_s` an old answer is given at once while a new one is fetched."""
+    stale_if_error_s: float = 0.0
+    """For so long after `ttl_s` an old answer is given when the provider fails."""
+    max_entry_bytes: int = 4 << 20
+    coalesce: bool = True
+    """Whoever asks what is being asked already waits for that answer."""
+    lease_s: float = 30.0
+    """How long another process may wait for ours to fetch, where the store can tell them."""
+
+    def __post_init__(self) -> None:
+        _positive("Cache", ttl_s=self.ttl_s, max_entry_bytes=self.max_entry_bytes, lease_s=self.lease_s)
+
+    @property
+    def kept_s(self) -> float:
+        return self.ttl_s + max(self.stale_while_revalidate_s, self.stale_if_error_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Up to `attempts` in all, with full jitter between them: uniform in [0, min(cap_s, base_s · 2ⁿ)].
+
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+
+    attempts: int = 4
+    base_s: float = 0.5
+    cap_s: float = 8.0
+    budget: float | None = 0.2
+    """Retries per call, shared by all calls: in an outage the load grows by this share, not by `attempts`."""
+    budget_burst: int = 10
+    """Retries that are free before the share counts."""
+    max_retry_after_s: float = 60.0
+    """A provider that asks for a longer wait is not waited for."""
+    idempotency_key: bool = True
+
+    def __post_init__(self) -> None:
+        _positive("Retry", attempts=self.attempts, base_s=self.base_s, cap_s=self.cap_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Opens for `open_s` when, of at least `min_calls` in `window_s`, the share `failure_rate` failed."""
+
+    failure_rate: float = 0.5
+    min_calls: int = 20
+    window_s: float = 10.0
+    open_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        _positive("Breaker", failure_rate=self.failure_rate, min_calls=self.min_calls, open_s=self.open_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds in time and number. `deadline_s` covers the whole call: waiting, all attempts, the stream."""
+
+    deadline_s: float | None = None
+    attempt_timeout_s: float | None = None
+    """Of one attempt, to its end; of a stream, to its first byte and then from chunk to chunk."""
+    concurrency: int | Literal["adaptive"] | None = None
+    """Attempts in flight: a number, or "adaptive": one more after a round that went well, 0.7 × after a failure."""
+    requests_per_min: float | None = None
+    tokens_per_min: float | None = None
+    breaker: Breaker | None = field(default_factory=Breaker)
+    hedge_after_s: float | None = None
+    """Without an answer after so long, ask a second time and take the first of the two (async client only)."""
+
+    def __post_init__(self) -> None:
+        _positive("Limits", deadline_s=self.deadline_s, attempt_timeout_s=self.attempt_timeout_s)
+        _positive("Limits", requests_per_min=self.requests_per_min, tokens_per_min=self.tokens_per_min)
+        _positive("Limits", hedge_after_s=self.hedge_after_s)
+        if self.concurrency != "adaptive":
+            _positive("Limits", concurrency=self.concurrency)
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """At most `max_usd` is spent: a call reserves what it could cost at most, and settles what it did cost."""
+
+    max_usd: float
+    per_tenant: bool = False
+    unknown_price: Literal["reject", "allow"] = "reject"
+    """What to do with a model whose price is not known, and which a limit can therefore not count."""
+    assumed_output_tok: int = 4096
+    """Reserved for a call that sets no maximum of its own."""
+
+    def __post_init__(self) -> None:
+        _positive("Spend", max_usd=self.max_usd)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Whom to ask next when asking failed: another model, another base URL (with its `/v1`), or both.
+
+    The credential of one origin is never sent to another: name the variable that holds the other's key.
+    """
+
+    model: str = ""
+    base_url: str = ""
+    api_key_env: str = ""
+
+    def __post_init__(self) -> None:
+        if not (self.model or self.base_url):
+            raise ValueError("Fallback(): expected a model, a base_url or both; found neither")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All of it. `Policy()` caches, retries and guards; `Policy(cache=None, retry=None, guard=None)` does nothing."""
+
+    cache: Cache | None = field(default_factory=Cache)
+    retry: Retry | None = field(default_factory=Retry)
+    limits: Limits | None = None
+    spend: Spend | None = None
+    guard: Guard | None = field(default_factory=Guard)
+    fallbacks: tuple[Fallback, ...] = ()
+    hooks: tuple[Hook, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether calls go through untouched."""
+        parts = (self.cache, self.retry, self.limits, self.spend, self.guard)
+        return not (any(part is not None for part in parts) or self.fallbacks or self.hooks)
+
+
+def _positive(owner: str, **values: float | str | None) -> None:
+    for name, value in values.items():
+        if value is not None and (not isinstance(value, int | float) or not 0 < value < float("inf")):
+            raise ValueError(f"{owner}({name}={value!r}): expected more than 0, or None where it may be left out")

@@ -1,0 +1,98 @@
+"""What tokens cost, from the maintained table of `genai-prices`. A model that is not in it has no price: None."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import NamedTuple
+
+from genai_prices import Usage as Billed
+from genai_prices import calc_price
+from genai_prices.types import PriceCalculation
+
+from tailrace.client.usage import Usage
+
+_RATE_S = 3600.0  # prices may depend on the date: ask the table again after this
+_PROBE = Billed(input_tokens=3, output_tokens=5, cache_read_tokens=1)
+
+
+class _Rate(NamedTuple):
+    """US dollars per token."""
+
+    fresh: float
+    cached: float
+    output: float
+
+
+class Prices:
+    """Prices by model and API address. The table is asked once an hour for each; the rest is three products."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._rates: dict[tuple[str, str], tuple[float, _Rate | None, bool]] = {}
+
+    def cost_usd(self, model: str, url: str, usage: Usage) -> float | None:
+        """Return what `usage` costs, or None when the model's price or its usage is not known."""
+        if not usage.known:
+            return None
+        rate, linear = self._rate(model, url)
+        if rate is None:
+            return None
+        if not linear:
+            billed = Billed(input_tokens=usage.in_tok, output_tokens=usage.out_tok, cache_read_tokens=usage.cached_tok)
+            found = _look_up(model, url, billed)
+            return None if found is None else float(found.total_price)
+        fresh = usage.in_tok - usage.cached_tok
+        return fresh * rate.fresh + usage.cached_tok * rate.cached + usage.out_tok * rate.output
+
+    def _rate(self, model: str, url: str) -> tuple[_Rate | None, bool]:
+        key, now = (model, url), self._now()
+        known = self._rates.get(key)
+        if known is None or known[0] < now:
+            if len(self._rates) > 1000:  # names come from callers
+                self._rates.clear()
+            known = self._rates[key] = (now + _RATE_S, *_measured(_look_up(model, url, _PROBE)))
+        return known[1], known[2]
+
+
+def _measured(found: PriceCalculation | None) -> tuple[_Rate | None, bool]:
+    """Return the rates of a model, and whether they hold for any number of tokens."""
+    if found is None:
+        return None, True
+    prices = [getattr(found.model_price, name, None) for name in ("input_mtok", "cache_read_mtok", "output_mtok")]
+    fresh, cached, output = (price if isinstance(price, Decimal) else None for price in prices)
+    if any(price is not None and not isinstance(price, Decimal) for price in prices) or fresh is None:
+        return _Rate(0.0, 0.0, 0.0), False
+    million = 1_000_000
+    rate = _Rate(
+        float(fresh) / million,
+        float(fresh if cached is None else cached) / million,
+        float(output or 0) / million,
+    )
+    expected = 2 * rate.fresh + rate.cached + 5 * rate.output
+    return rate, abs(expected - float(found.total_price)) <= 1e-9 * max(1.0, expected) + 1e-15
+
+
+def _look_up(model: str, url: str, billed: Billed) -> PriceCalculation | None:
+    if not model:
+        return None
+    # a proxy or a gateway has an address of its own: then the model tells who is behind it
+    for known in (_by_address, _by_name, _as_openai):
+        try:
+            return known(billed, model, url)
+        except LookupError:
+            continue
+    return None
+
+
+def _by_address(billed: Billed, model: str, url: str) -> PriceCalculation:
+    return calc_price(billed, model, provider_api_url=url)
+
+
+def _by_name(billed: Billed, model: str, _url: str) -> PriceCalculation:
+    return calc_price(billed, model)
+
+
+def _as_openai(billed: Billed, model: str, _url: str) -> PriceCalculation:
+    return calc_price(billed, model, provider_id="openai")

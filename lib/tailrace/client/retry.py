@@ -1,0 +1,90 @@
+"""Whether to ask again, and after how long. Pure: an outcome goes in, a decision comes out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any, Final
+
+import orjson
+
+from tailrace.client.policy import Retry
+from tailrace.client.wire import Headers, Response, Unanswered, header
+
+NEVER_CODES: Final = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "access_terminated",
+     "account_deactivated", "context_length_exceeded"}
+)  # fmt: skip
+"""Asking again does not help: somebody has to pay, or to ask for less."""
+RETRIED: Final = frozenset({408, 409, 429})
+
+
+class Verdict(Enum):
+    """What an outcome means."""
+
+    DONE = "done"
+    RETRY = "retry"  # may well be another next time
+    REFUSED = "refused"  # will be the same next time
+    EXHAUSTED = "exhausted"  # the account's quota is used up: the same next time, and for every call
+
+
+def classify(outcome: Response[Any] | Unanswered) -> Verdict:
+    """Return what `outcome` means: no answer, 408, 409, 429 and 5xx may be another next time; other 4xx will not."""
+    if isinstance(outcome, Unanswered):
+        return Verdict.RETRY
+    if outcome.status < 400:
+        return Verdict.DONE
+    told = header(outcome.headers, "x-should-retry")
+    if error_code(outcome) in NEVER_CODES:
+        return Verdict.EXHAUSTED if outcome.status == 429 else Verdict.REFUSED
+    if told in ("true", "false"):
+        return Verdict.RETRY if told == "true" else Verdict.REFUSED
+    return Verdict.RETRY if outcome.status in RETRIED or outcome.status >= 500 else Verdict.REFUSED
+
+
+def error_code(response: Response[Any]) -> str:
+    """Return the provider's own code or type of the error in `response`, or ""."""
+    if not isinstance(response.body, bytes) or response.status < 400:
+        return ""
+    try:
+        document = orjson.loads(response.body)
+    except orjson.JSONDecodeError:
+        return ""
+    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(error, dict):
+        return ""
+    code = error.get("code") or error.get("type")
+    return code if isinstance(code, str) else ""
+
+
+def backoff_s(retry: Retry, failures: int, chance: Callable[[], float]) -> float:
+    """Return the wait after the `failures`th failure (from 1): full jitter."""
+    return chance() * min(retry.cap_s, retry.base_s * 2.0 ** min(failures - 1, 60))
+
+
+def retry_after_s(headers: Headers, now: float) -> float | None:
+    """Return how long the provider asks to wait: `retry-after-ms`, `retry-after` in seconds or as an HTTP date.
+
+    `now` is wall-clock seconds. None when it does not say, or says something senseless.
+    """
+    milliseconds = _number(header(headers, "retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = header(headers, "retry-after")
+    seconds = _number(value)
+    if value is None or seconds is not None:
+        return seconds
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text) if text is not None else -1.0
+    except ValueError:
+        return None
+    return number if number >= 0 and not math.isnan(number) else None

@@ -1,0 +1,3 @@
+"""What makes one attempt: a request goes in, one answer or `wire.Unanswered` comes out."""
+
+__all__: list[str] = []

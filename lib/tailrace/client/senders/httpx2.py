@@ -1,0 +1,125 @@
+"""Attempts by an `httpx2` transport: the SDK's own, or any other.
+
+JSON and errors are read to their end, because the policy has to look at them; everything else (event streams,
+audio, files) passes as a stream. Contents are decoded on the way, so that what is kept is what was meant.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+
+from tailrace.client.wire import Headers, Request, Response, Unanswered
+
+_OF_THE_WAY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"})
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncSender:
+    inner: httpx2.AsyncBaseTransport
+
+    async def __call__(self, request: Request) -> Response:
+        try:
+            answer = await self.inner.handle_async_request(_request(request))
+            if _streamed(answer):
+                return Response(answer.status_code, _headers(answer), _achunks(answer))
+            try:
+                body = await answer.aread()
+            finally:
+                await answer.aclose()
+        except httpx2.TransportError as error:
+            raise unanswered(error) from error
+        return Response(answer.status_code, _headers(answer), body)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    inner: httpx2.BaseTransport
+
+    def __call__(self, request: Request) -> Response[Iterator[bytes]]:
+        began = time.perf_counter()
+        try:
+            answer = self.inner.handle_request(_timed(_request(request), request.timeout_s))
+            if _streamed(answer):
+                return Response(answer.status_code, _headers(answer), _chunks(answer))
+            body = _whole(answer, began, request.timeout_s)
+        except httpx2.TransportError as error:
+            raise unanswered(error) from error
+        return Response(answer.status_code, _headers(answer), body)
+
+
+def unanswered(error: Exception) -> Unanswered:
+    """Return what a transport's error means."""
+    timeout = isinstance(error, httpx2.TimeoutException)
+    return Unanswered("timeout" if timeout else "connection", type(error).__name__)
+
+
+def _request(request: Request) -> httpx2.Request:
+    """Return the request that came from above, when nothing but its headers was added to; else a new one."""
+    original = request.extensions
+    if isinstance(original, httpx2.Request) and str(original.url) == request.url and original.content == request.body:
+        for name, value in request.headers[len(original.headers.raw) :]:
+            original.headers[name] = value
+        return original
+    headers = [(name, value) for name, value in request.headers if name.lower() not in ("content-length", "host")]
+    timeout = original.extensions if isinstance(original, httpx2.Request) else {}
+    return httpx2.Request(
+        request.method, request.url, headers=headers, content=request.body or None, extensions=dict(timeout)
+    )
+
+
+def _timed(request: httpx2.Request, timeout_s: float | None) -> httpx2.Request:
+    """Hold each step of the attempt to what is left; the steps together are held by `_whole`."""
+    if timeout_s is not None:
+        own: dict[str, Any] = request.extensions.get("timeout") or {}
+        steps = {
+            step: timeout_s if (least := own.get(step)) is None else min(least, timeout_s)
+            for step in ("connect", "read", "write", "pool")
+        }
+        request.extensions = {**request.extensions, "timeout": steps}
+    return request
+
+
+def _streamed(answer: httpx2.Response) -> bool:
+    return answer.status_code < 400 and not answer.headers.get("content-type", "").startswith("application/json")
+
+
+def _headers(answer: httpx2.Response) -> Headers:
+    return tuple((name, value) for name, value in answer.headers.multi_items() if name not in _OF_THE_WAY)
+
+
+async def _achunks(answer: httpx2.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_bytes():
+            yield chunk
+    except httpx2.TransportError as error:
+        raise unanswered(error) from error
+    finally:
+        await answer.aclose()
+
+
+def _chunks(answer: httpx2.Response) -> Iterator[bytes]:
+    try:
+        yield from answer.iter_bytes()
+    except httpx2.TransportError as error:
+        raise unanswered(error) from error
+    finally:
+        answer.close()
+
+
+def _whole(answer: httpx2.Response, began: float, timeout_s: float | None) -> bytes:
+    try:
+        if timeout_s is None:
+            return answer.read()
+        chunks = []
+        for chunk in answer.iter_bytes():
+            chunks.append(chunk)
+            if time.perf_counter() - began > timeout_s:
+                raise httpx2.ReadTimeout(f"no whole answer within {timeout_s:.3f} s")
+        return b"".join(chunks)
+    finally:
+        answer.close()

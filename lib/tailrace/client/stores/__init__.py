@@ -1,0 +1,7 @@
+"""Where answers are kept. A store holds entries by key; it never judges whether one may be used."""
+
+from tailrace.client.stores.entry import Entry, Store
+from tailrace.client.stores.memory import Memory
+from tailrace.client.stores.sqlite import Sqlite
+
+__all__ = ["Entry", "Memory", "Sqlite", "Store"]

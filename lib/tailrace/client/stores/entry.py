@@ -1,0 +1,84 @@
+"""One stored answer, and what a store has to do."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import orjson
+
+from tailrace.client.wire import Headers
+
+_FORMAT = 1
+
+
+class Entry(NamedTuple):
+    """A complete answer: the chunks as they came, one for a whole body. Times are wall-clock seconds."""
+
+    status: int
+    headers: Headers
+    chunks: tuple[bytes, ...]
+    streamed: bool
+    stored_at: float
+    expires_at: float  # a store may drop it after this
+    model: str
+    in_tok: int
+    out_tok: int
+    cached_tok: int
+    reasoning_tok: int
+    cost_usd: float | None  # what it cost to get; a hit saves as much
+
+    @property
+    def body(self) -> bytes:
+        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes to keep, roughly: the chunks and what Python needs around them."""
+        return sum(map(len, self.chunks)) + 33 * len(self.chunks) + 120 * len(self.headers) + 600
+
+    def pack(self) -> bytes:
+        """Return it as bytes: one JSON line, then the chunks. Never pickle: a store may be written by others."""
+        fields: dict[str, Any] = self._asdict() | {"format": _FORMAT, "chunks": [len(chunk) for chunk in self.chunks]}
+        return b"\n".join((orjson.dumps(fields), b"".join(self.chunks)))
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Entry:
+        """Return what was packed; ValueError when it is damaged or of another format."""
+        line, newline, rest = packed.partition(b"\n")
+        fields = orjson.loads(line) if newline else None
+        if not isinstance(fields, dict) or fields.pop("format", None) != _FORMAT:
+            raise ValueError("not an entry of this format")
+        lengths, position, chunks = fields.pop("chunks"), 0, []
+        for length in lengths:
+            chunks.append(rest[position : position + length])
+            position += length
+        if position != len(rest):
+            raise ValueError(f"an entry of {len(rest)} bytes, expected {position}")
+        headers = tuple((str(name), str(value)) for name, value in fields.pop("headers"))
+        try:
+            return cls(chunks=tuple(chunks), headers=headers, **fields)
+        except TypeError as error:
+            raise ValueError("an entry with other fields") from error
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Entries by key. Safe for threads. Any method may raise; the client then goes on without the store.
+
+    `slow_get` and `slow_put` say that a call may take longer than an event loop can spare.
+    """
+
+    slow_get: bool
+    slow_put: bool
+
+    def get(self, key: str, now: float) -> Entry | None: ...
+
+    def put(self, key: str, entry: Entry) -> None: ...
+
+    def lease(self, key: str, now: float, seconds: float) -> bool:
+        """Take the lease of `key` among all who share the store; True when it is ours, or there is nothing to share."""
+        ...
+
+    def release(self, key: str) -> None: ...
+
+    def close(self) -> None: ...

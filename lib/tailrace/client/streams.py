@@ -1,0 +1,202 @@
+"""Streams on their way to the caller: watched while they pass, one reader each or many of the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, cast
+
+from tailrace.client.effects import Meter, Work
+from tailrace.client.wire import Unanswered
+
+
+class AsyncMetered:
+    """A stream for one reader. However it ends, also when it is left, its end is told once."""
+
+    def __init__(self, meter: Meter, run: Callable[[Work[None]], Awaitable[None]], now: Callable[[], float]) -> None:
+        self._meter = meter
+        self._run = run
+        self._now = now
+        self._body: AsyncIterator[bytes] = cast(Any, meter.response.body)
+        self._over = False
+
+    def __aiter__(self) -> AsyncMetered:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            chunk = await self._next()
+        except StopAsyncIteration:
+            await self._finish(None)
+            raise
+        except Unanswered as error:
+            await self._finish(error)
+            raise self._meter.broken(error) from error
+        except BaseException as error:
+            await self._finish(error)
+            raise
+        self._meter.watch.feed(chunk)
+        return chunk
+
+    async def aclose(self) -> None:
+        await self._finish(GeneratorExit())
+
+    async def _next(self) -> bytes:
+        meter = self._meter
+        if meter.idle_s is None and meter.deadline_at is None:
+            return await anext(self._body)
+        limit_s = meter.idle_s
+        if meter.deadline_at is not None:
+            left = max(0.0, meter.deadline_at - self._now())
+            limit_s = left if limit_s is None else min(left, limit_s)
+        try:
+            async with asyncio.timeout(limit_s):
+                return await anext(self._body)
+        except TimeoutError:
+            raise meter.late() from None
+
+    async def _finish(self, error: BaseException | None) -> None:
+        if self._over:
+            return
+        self._over = True
+        try:
+            await aclose(self._body)
+        finally:
+            await self._run(self._meter.finish(error))
+
+
+class Broadcast:
+    """A stream for many readers: each gets all of it, from its beginning; leaving does not stop it."""
+
+    def __init__(self, source: AsyncMetered) -> None:
+        self._source = source
+        self._chunks: list[bytes] = []
+        self._error: BaseException | None = None
+        self._over = False
+        self._news = asyncio.Event()
+        self.pumped: asyncio.Task[None] | None = None
+
+    async def pump(self) -> None:
+        """Read the source to its end."""
+        try:
+            async for chunk in self._source:
+                self._chunks.append(chunk)
+                self._tell()
+        except Exception as error:
+            self._error = error
+        except BaseException as error:
+            self._error = ConnectionError("the client was closed")
+            raise error
+        finally:
+            self._over = True
+            self._tell()
+
+    async def subscribe(self) -> AsyncIterator[bytes]:
+        """Yield every chunk."""
+        position = 0
+        while True:
+            while position < len(self._chunks):
+                position += 1
+                yield self._chunks[position - 1]
+            if self._over:
+                break
+            await self._news.wait()
+        if self._error is not None:
+            raise self._error
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+class Metered:
+    """The same for threads."""
+
+    def __init__(self, meter: Meter, run: Callable[[Work[None]], None], now: Callable[[], float]) -> None:
+        self._meter = meter
+        self._run = run
+        self._now = now
+        self._body: Iterator[bytes] = cast(Any, meter.response.body)
+        self._over = False
+
+    def __iter__(self) -> Metered:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._over:
+            raise StopIteration
+        try:
+            chunk = next(self._body)
+            if self._meter.deadline_at is not None and self._now() > self._meter.deadline_at:
+                raise self._meter.late()
+        except StopIteration:
+            self._finish(None)
+            raise
+        except Unanswered as error:
+            self._finish(error)
+            raise self._meter.broken(error) from error
+        except BaseException as error:
+            self._finish(error)
+            raise
+        self._meter.watch.feed(chunk)
+        return chunk
+
+    def close(self) -> None:
+        self._finish(GeneratorExit())
+
+    def _finish(self, error: BaseException | None) -> None:
+        if self._over:
+            return
+        self._over = True
+        try:
+            close(self._body)
+        finally:
+            self._run(self._meter.finish(error))
+
+
+class Primed:
+    """A stream of which the first chunk was read already, with `for` or with `async for`."""
+
+    def __init__(self, first: bytes | None, rest: Any) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __iter__(self) -> Primed:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        chunk: bytes = next(self._rest)
+        return chunk
+
+    def __aiter__(self) -> Primed:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        chunk: bytes = await anext(self._rest)
+        return chunk
+
+    async def aclose(self) -> None:
+        await aclose(self._rest)
+
+    def close(self) -> None:
+        close(self._rest)
+
+
+async def aclose(body: Any) -> None:
+    """Close a stream that can be closed."""
+    if hasattr(body, "aclose"):
+        await body.aclose()
+
+
+def close(body: Any) -> None:
+    """Close a stream that can be closed."""
+    if hasattr(body, "close"):
+        body.close()

@@ -1,0 +1,109 @@
+"""The policy as an `httpx2` transport: for the SDK's clients, stock or ours, and for any other `httpx2` client.
+
+client = openai.AsyncOpenAI(http_client=httpx2.AsyncClient(transport=async_transport(Policy())), max_retries=0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx2
+from openai import DEFAULT_CONNECTION_LIMITS
+
+from tailrace.client.driver import AsyncDriver, Driver
+from tailrace.client.policy import Policy
+from tailrace.client.senders.httpx2 import AsyncSender, Sender
+from tailrace.client.streams import aclose, close
+from tailrace.client.wire import Request, Response
+
+KEY = "tailrace.key"
+"""The name of the answer's cache key among the extensions of an `httpx2.Response`."""
+
+
+def async_transport(policy: Policy | None = None, inner: httpx2.AsyncBaseTransport | None = None) -> AsyncTransport:
+    """Return a transport that carries requests through `policy`, and makes its attempts by `inner`."""
+    return AsyncTransport(policy or Policy(), inner or httpx2.AsyncHTTPTransport(limits=DEFAULT_CONNECTION_LIMITS))
+
+
+def transport(policy: Policy | None = None, inner: httpx2.BaseTransport | None = None) -> Transport:
+    """Return a transport that carries requests through `policy`, and makes its attempts by `inner`; for threads."""
+    return Transport(policy or Policy(), inner or httpx2.HTTPTransport(limits=DEFAULT_CONNECTION_LIMITS))
+
+
+class AsyncTransport(httpx2.AsyncBaseTransport):
+    def __init__(self, policy: Policy, inner: httpx2.AsyncBaseTransport) -> None:
+        self.policy = policy
+        self.inner = inner
+        self.driver = AsyncDriver(policy, AsyncSender(inner))
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self.policy.empty or not _json(request):
+            return await self.inner.handle_async_request(request)
+        body = await request.aread()
+        response = await self.driver(_wire(request, body))
+        return _answer(response, request, _AsyncStream)
+
+    async def aclose(self) -> None:
+        await self.driver.aclose()
+        await self.inner.aclose()
+
+
+class Transport(httpx2.BaseTransport):
+    def __init__(self, policy: Policy, inner: httpx2.BaseTransport) -> None:
+        self.policy = policy
+        self.inner = inner
+        self.driver = Driver(policy, Sender(inner))
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self.policy.empty or not _json(request):
+            return self.inner.handle_request(request)
+        body = request.read()
+        response = self.driver(_wire(request, body))
+        return _answer(response, request, _Stream)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class _AsyncStream(httpx2.AsyncByteStream):
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._body:
+            yield chunk
+
+    async def aclose(self) -> None:
+        await aclose(self._body)
+
+
+class _Stream(httpx2.SyncByteStream):
+    def __init__(self, body: Iterator[bytes]) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._body
+
+    def close(self) -> None:
+        close(self._body)
+
+
+def _json(request: httpx2.Request) -> bool:
+    """Whether the body can be sent twice: files and generators pass by the policy."""
+    return request.method in ("GET", "HEAD", "DELETE", "OPTIONS") or request.headers.get("content-type", "").startswith(
+        "application/json"
+    )
+
+
+def _wire(request: httpx2.Request, body: bytes) -> Request:
+    headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw)
+    return Request(request.method, str(request.url), headers, body, None, request)
+
+
+def _answer(response: Response[Any], request: httpx2.Request, stream: Any) -> httpx2.Response:
+    body: Any = {"content": response.body} if isinstance(response.body, bytes) else {"stream": stream(response.body)}
+    extensions = {"http_version": b"HTTP/1.1", KEY: response.key}
+    return httpx2.Response(
+        response.status, headers=list(response.headers), request=request, extensions=extensions, **body
+    )

@@ -1,0 +1,73 @@
+"""Tokens as the provider counted them, and whether an answer is complete enough to be given again."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+FINISHED: Final = frozenset({"stop", "tool_calls", "function_call"})
+"""Not "length" and not "content_filter": those answers were cut."""
+
+
+class Usage(NamedTuple):
+    """`known` is False when the answer did not say; the zeros then stand for nothing."""
+
+    known: bool = False
+    in_tok: int = 0
+    out_tok: int = 0
+    cached_tok: int = 0
+    reasoning_tok: int = 0
+
+
+NONE = Usage()
+
+
+class Reading(NamedTuple):
+    """What an answer holds besides its text."""
+
+    complete: bool
+    usage: Usage
+    model: str
+
+
+UNREAD = Reading(False, NONE, "")
+
+
+def reading(document: object, operation: str) -> Reading:
+    """Return what the whole answer `document` to `operation` says about itself."""
+    if not isinstance(document, dict) or document.get("error"):
+        return UNREAD
+    model = document.get("model")
+    return Reading(
+        _complete(document, operation), usage(document.get("usage")), model if isinstance(model, str) else ""
+    )
+
+
+def usage(counts: object) -> Usage:
+    """Return the tokens in a `usage` object of either API."""
+    if not isinstance(counts, dict):
+        return NONE
+    responses = "input_tokens" in counts
+    read, written = ("input_tokens", "output_tokens") if responses else ("prompt_tokens", "completion_tokens")
+    return Usage(
+        known=isinstance(counts.get(read), int),
+        in_tok=_count(counts, read),
+        out_tok=_count(counts, written),
+        cached_tok=_count(counts.get(f"{read}_details"), "cached_tokens"),
+        reasoning_tok=_count(counts.get(f"{written}_details"), "reasoning_tokens"),
+    )
+
+
+def _complete(document: dict[str, Any], operation: str) -> bool:
+    if operation == "embeddings":
+        return bool(document.get("data"))
+    if operation == "responses":
+        return document.get("status") == "completed"
+    choices = document.get("choices")
+    if not isinstance(choices, list) or not choices:
+        return False
+    return all(isinstance(choice, dict) and choice.get("finish_reason") in FINISHED for choice in choices)
+
+
+def _count(counts: object, name: str) -> int:
+    value = counts.get(name) if isinstance(counts, dict) else None
+    return value if isinstance(value, int) and value > 0 else 0

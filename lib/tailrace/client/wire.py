@@ -1,0 +1,86 @@
+"""What goes over the wire, and nothing else: no SDK object is built to make or to read one of these."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Literal, TypeAlias
+
+from typing_extensions import TypeVar
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+Stream = TypeVar("Stream", bound=AsyncIterator[bytes] | Iterator[bytes], default=AsyncIterator[bytes])
+
+CACHE: Final = "x-tailrace-cache"
+"""hit | miss | coalesced | stale | bypass"""
+ATTEMPTS: Final = "x-tailrace-attempts"
+BACKOFF: Final = "x-tailrace-backoff-us"
+COST: Final = "x-tailrace-cost-microusd"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. `timeout_s` is what is left for this attempt; a sender has to hold it."""
+
+    method: str
+    url: str
+    headers: Headers
+    body: bytes
+    timeout_s: float | None = None
+    extensions: Any = None
+    """What a sender of the same transport wants to find again; nobody else looks at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response(Generic[Stream]):
+    """One answer: its body is whole, or a stream of chunks that is read once."""
+
+    status: int
+    headers: Headers
+    body: bytes | Stream
+    key: str = ""
+    """The cache key under which this answer stands in the store; "" when it does not."""
+
+
+class Unanswered(Exception):
+    """A sender got no answer: nothing came back, or not all of it. The cause is chained to it."""
+
+    def __init__(self, kind: Literal["timeout", "connection"], message: str) -> None:
+        super().__init__(message)
+        self.kind: Literal["timeout", "connection"] = kind
+
+
+class Replay:
+    """Chunks that were kept, to be read once more, with `for` or with `async for`."""
+
+    def __init__(self, chunks: tuple[bytes, ...]) -> None:
+        self._chunks = iter(chunks)
+
+    def __iter__(self) -> Replay:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._chunks)
+
+    def __aiter__(self) -> Replay:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for chunk in self._chunks:
+            return chunk
+        raise StopAsyncIteration
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """Return the first value of `name` (given in lower case), or None."""
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None
+
+
+def stamped(headers: Headers, cache: str, attempts: int, backoff_s: float, cost_usd: float | None) -> Headers:
+    """Return `headers` with what the client did written into them; a cost that is not known is left out."""
+    ours = ((CACHE, cache), (ATTEMPTS, str(attempts)), (BACKOFF, str(round(backoff_s * 1e6))))
+    cost = () if cost_usd is None else ((COST, str(round(cost_usd * 1e6))),)
+    return (*headers, *ours, *cost)
