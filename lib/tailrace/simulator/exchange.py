@@ -23,14 +23,16 @@ _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for stat
 class Exchange:
     """Sends a reply on a connection; exactly one of `_finish` and `leave` ends it."""
 
-    __slots__ = ("_bytes", "_chunked", "_connection", "_first_ns", "_keep", "_reply", "_request", "_request_id",
-                 "_sent", "_start_ns", "_timer")  # fmt: skip
+    __slots__ = (
+        "_bytes", "_chunked", "_connection", "_first_ns", "_keep", "_last_ns", "_reply", "_request", "_request_id",
+        "_sent", "_start_ns", "_timer",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, request: Request, reply: Reply, request_id: str) -> None:
         self._connection, self._request, self._reply, self._request_id = connection, request, reply, request_id
         self._keep, self._chunked = request.keep_alive, request.version == "1.1"
         self._start_ns = time.perf_counter_ns()
-        self._first_ns = self._sent = self._bytes = 0
+        self._first_ns = self._last_ns = self._sent = self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def advance(self) -> None:
@@ -88,14 +90,15 @@ class Exchange:
                 self._finish("keep" if self._keep else "close")
 
     def _finish(self, then: str) -> None:
-        connection = self._connection
+        connection, access = self._connection, self._access(self._reply.ending.value)
         if then != "keep":
             connection.end(reset=then == "reset")
-        connection.ended(self._access(self._reply.ending.value))
+        connection.ended(access)
 
     def _write(self, data: bytes) -> None:
-        if not self._first_ns:
-            self._first_ns = time.perf_counter_ns()
+        # Before the write, so that no caller can have the bytes earlier than the log says.
+        self._last_ns = time.perf_counter_ns()
+        self._first_ns = self._first_ns or self._last_ns
         self._bytes += len(data)
         self._connection.write(data)
 
@@ -119,6 +122,7 @@ class Exchange:
 
     def _access(self, outcome: str) -> Access:
         request, answer = self._request, self._reply.answer
+        whole = outcome in (Ending.COMPLETE.value, Ending.CLEAN.value)
         return Access(
             request_id=self._request_id,
             method=request.method,
@@ -135,5 +139,5 @@ class Exchange:
             arrival_ns=request.arrival_ns,
             start_ns=self._start_ns,
             ttfb_ns=self._first_ns,
-            end_ns=time.perf_counter_ns(),
+            end_ns=self._last_ns if whole else time.perf_counter_ns(),
         )

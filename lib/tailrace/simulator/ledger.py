@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ class Access:
     sent_bytes: int
     arrival_ns: int  # its first bytes were read
     start_ns: int  # it was read to its end, and taken up
-    ttfb_ns: int  # the first byte of the answer was written; 0: none was
-    end_ns: int  # the last was written, or the connection was ended
+    ttfb_ns: int  # the first byte of the answer was handed to the event loop; 0: none was
+    end_ns: int  # the last was handed over, or the connection was ended
 
 
 class Ledger:
@@ -62,7 +62,7 @@ class Ledger:
         if access.fault:
             self._faults[access.fault] += 1
         if self._log is not None and not self._log.closed:
-            self._log.write(orjson.dumps(asdict(access), option=orjson.OPT_APPEND_NEWLINE))
+            self._log.write(orjson.dumps(access, option=orjson.OPT_APPEND_NEWLINE))
 
     def describe(self) -> dict[str, Any]:
         """Return the counts as JSON; `requests` counts what began, statuses, outcomes and faults what ended."""
