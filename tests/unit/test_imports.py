@@ -13,14 +13,15 @@ LIB = Path(__file__).parents[2] / "lib" / "tailrace"
 # From the ground up. A room may import the layers below its own, and itself; never a neighbour in its layer.
 LAYERS = [
     {"errors", "credentials"},
-    {"profile", "records", "events", "rundir"},
+    {"profile", "records", "events", "rundir", "leaks", "checks"},
     {"client", "simulator", "deploy", "load", "analysis"},
     {"report", "service"},
     {"provider"},
-    {"stack"},
+    {"stack", "proofs"},
     {"step"},
     {"runner"},
     {"cli"},
+    {"__main__"},
 ]
 # Where a layer is not the whole truth: all that the room may import.
 NARROWER = {
@@ -30,9 +31,9 @@ NARROWER = {
     "simulator": {"errors", "credentials"},
     "service": {"errors", "credentials", "client"},
     "analysis": {"errors", "records"},
-    "runner": {"errors", "credentials", "profile", "records", "events", "rundir", "report", "stack"},
+    "runner": {"errors", "credentials", "profile", "records", "events", "rundir", "deploy", "leaks", "report", "stack"},
 }
-WIDER = {"rundir": {"profile"}}
+WIDER = {"rundir": {"profile"}, "leaks": {"profile"}}
 HEAVY = [
     "IPython",
     "docker",

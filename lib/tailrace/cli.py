@@ -1,0 +1,122 @@
+"""The command line: arguments only. What a command does is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tailrace import __version__
+from tailrace.errors import TailraceError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ELSEWHERE = {
+    "serve": ("tailrace.service.command", "Run the service: an OpenAI-compatible endpoint through the client."),
+    "simulate": ("tailrace.simulator.command", "Run an OpenAI-compatible provider that is simulated."),
+}
+"""Commands that live in their own rooms: an image of the service lacks the others."""
+
+
+class Commands(click.Group):
+    """Shows one line per error, and leaves with the status that the error has."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(importlib.import_module(ELSEWHERE[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing those that live elsewhere."""
+        own = {name: command.get_short_help_str(limit=90) for name, command in self.commands.items()}
+        rows = {**own, **{name: text for name, (_, text) in ELSEWHERE.items()}}
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except TailraceError as error:
+            for line in str(error).splitlines():
+                click.echo(f"tailrace: {line}", err=True)
+            sys.exit(error.exit_code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """A runbook that executes: ships an LLM service blue-green, and proves it with tail-latency percentiles."""
+
+
+@main.command()
+@click.option("--profile", default="local", show_default=True, help="Name in runbook/profiles, or a YAML file.")
+@click.option("--param", "params", multiple=True, metavar="STEP.NAME=VALUE", help="Set a notebook's parameter.")
+@click.option("--only", multiple=True, metavar="STEP", help="Run this step only. May be repeated.")
+def run(profile: str, params: tuple[str, ...], only: tuple[str, ...]) -> None:
+    """Run the runbook.
+
+    \b
+    Exit status: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 could not run (bad profile, missing part, another run),
+    130 or 143 when Ctrl-C or SIGTERM ended it: after everything that it started was ended, too.
+    """
+    from tailrace import runner
+    from tailrace.rundir import find_project
+
+    root = find_project(Path.cwd())
+    overrides = tuple(map(runner.Override.parse, params))
+    record = runner.run(runner.Request(root, profile, overrides, only), runner.Display(_console()))
+    page = root / "runs" / "latest" / "report.html"
+    click.echo(f"report: {_near(page)}" if page.exists() else "report: none was written; see runs/latest/run.json")
+    sys.exit(record.exit_code)
+
+
+@main.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def report(run: Path) -> None:
+    """Draw figures, tables and the page of RUN (a folder in runs/) again from its records."""
+    from tailrace.report import page
+    from tailrace.rundir import RunDir
+
+    click.echo(f"report: {_near(page.write(RunDir.of(run).path))}")
+
+
+@main.command()
+@click.option("--profile", default="local", show_default=True, help="Name in runbook/profiles, or a YAML file.")
+def down(profile: str) -> None:
+    """Stop what a run of the profile left running."""
+    from tailrace import profile as profiles
+    from tailrace import stack
+    from tailrace.rundir import find_project
+
+    root = find_project(Path.cwd())
+    stopped = stack.down(profiles.load(profile, root), root)
+    click.echo(f"stopped: {', '.join(stopped)}" if stopped else f"{profile}: nothing was running")
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"tailrace {__version__}")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _near(path: Path) -> str:
+    """Return `path` as seen from here, when it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What a run shows while it goes: each check as it is decided, and on a terminal a live line with time and ETA."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from tailrace.rundir import RunRecord, StepOutcome
+
+STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow", "SKIPPED": "dim"}
+MARKS = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?", "SKIPPED": "–"}
+
+
+class Display:
+    """Lines on a console; where that is a terminal, a line at the bottom that lives.
+
+    `etas` are the seconds that each step took when the runbook last passed; {} when it never has.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console = console
+        self.clock = clock
+        self.etas: Mapping[str, float] = {}
+        self._started = self._step_started = clock()
+        self._step = ""
+        self._ahead = 0.0
+        self._spinner = Spinner("dots")
+        self._live = Live(console=console, get_renderable=self._line, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print one line."""
+        self.console.print(Text(text, style=style), soft_wrap=True)
+
+    def step(self, name: str, title: str, after: tuple[str, ...]) -> None:
+        """Say that a step begins; `after` are the steps that are still to come."""
+        self._step, self._step_started = name, self.clock()
+        self._ahead = sum(self.etas.get(later, 0.0) for later in after)
+        about = f"  about {_time(self.etas[name])}" if name in self.etas else ""
+        self.say(f"{name}{f'  {title}' if title else ''}{about}", "bold")
+
+    def check(self, name: str, state: str, fact: str) -> None:
+        """Say how a check was decided, and by which fact."""
+        line = Text(f"  {MARKS.get(state, '?')} ", style=STYLES.get(state, ""))
+        self.console.print(line.append(f"{name}: ", style="default").append(fact, style="dim"), soft_wrap=True)
+
+    def outcome(self, step: StepOutcome) -> None:
+        """Say how a step ended."""
+        self._step = ""
+        line = Text("  ").append(step.verdict, style=STYLES[step.verdict]).append(f"  {step.duration_s:.1f} s", "dim")
+        self.console.print(line.append(f"  {step.reason}" if step.reason else ""), soft_wrap=True)
+
+    def verdict(self, record: RunRecord, checks: Mapping[str, str]) -> None:
+        """Show the table of verdicts; `checks` says for each step how many of its checks held."""
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in ("step", "verdict", "time", "checks", ""):
+            table.add_column(column, overflow="fold", justify="right" if column == "time" else "left")
+        for step in record.steps:
+            verdict = Text(step.verdict, style=STYLES[step.verdict])
+            table.add_row(step.name, verdict, f"{step.duration_s:.1f} s", checks.get(step.name, ""), Text(step.reason))
+        for check in record.checks:
+            state = "PASS" if check.ok else "FAIL"
+            table.add_row(check.name, Text(state, style=STYLES[state]), "", "", Text("" if check.ok else check.fact))
+        self.console.print()
+        self.console.print(table, width=None if self.console.is_terminal else 160)
+        self.console.print()
+        total = Text(record.verdict or "", style=STYLES.get(record.verdict or "", ""))
+        total.append(f"  {record.id}  {_time(record.duration_s or 0.0)}", "default")
+        self.console.print(total.append(f"  {record.reason}" if record.reason else "", "default"), soft_wrap=True)
+
+    def _line(self) -> Spinner:
+        now = self.clock()
+        text = Text(f" {self._step or 'tailrace'}  {_time(now - self._step_started)}")
+        if self._step in self.etas:
+            left = max(0.0, self.etas[self._step] - (now - self._step_started))
+            text.append(f" of about {_time(self.etas[self._step])}")
+            text.append(f"   whole run {_time(now - self._started)}, about {_time(left + self._ahead)} to go", "dim")
+        self._spinner.update(text=text)
+        return self._spinner
+
+
+def _time(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,87 @@
+"""How a run ends, whatever happened in it: taken down, scanned for credentials, summed up, reported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tailrace import events, leaks
+from tailrace.errors import LeakFound
+from tailrace.report import page
+from tailrace.rundir import EXIT_CODES, RunCheck, RunRecord, StepOutcome
+from tailrace.runner import cleanup, outcome
+from tailrace.runner.display import Display
+from tailrace.runner.interrupt import Interrupt
+from tailrace.runner.steps import Work
+
+NO_LEAK = "no credential in any artefact"
+
+
+@dataclass
+class Ending:
+    """The last part of a run; each of its checks is on disk before the next thing is tried."""
+
+    work: Work
+    display: Display
+    interrupt: Interrupt
+    steps: tuple[StepOutcome, ...]
+    checks: dict[str, RunCheck] = field(default_factory=dict)
+
+    def bring(self) -> RunRecord:
+        """Take down, scan, report; return the finished record."""
+        if self.interrupt.signal:
+            self.display.say(
+                f"{self.interrupt.signal.name}: the kernel was ended; ending what the run started", "yellow"
+            )
+        if self.work.profile.teardown == "always":
+            self._check("nothing is left running", self._torn_down)
+        self._check(NO_LEAK, self._clean)
+        self._write()
+        self._check("the report is written", self._reported)
+        record = self._write()
+        events.append(self.work.run.path, "run_finished", verdict=record.verdict, exit_code=record.exit_code)
+        return record
+
+    def _check(self, name: str, act: Callable[[], str]) -> None:
+        """Note what `act` says; an exception of any kind is a check that failed, never the end of the ending."""
+        try:
+            decided = RunCheck(name=name, ok=True, fact=act())
+        except Exception as error:
+            decided = RunCheck(name=name, ok=False, fact=f"{type(error).__name__}: {error}")
+        self.checks[name] = decided
+        events.append(self.work.run.path, "check", step="", **decided.model_dump())
+        if not decided.ok:
+            self.display.check(decided.name, "FAIL", decided.fact)
+
+    def _torn_down(self) -> str:
+        stopped = list(cleanup.torn_down(self.work.profile, self.work.root))
+        for line in stopped:
+            self.display.say(line, "dim")
+        return "; ".join(stopped) or "nothing was running"
+
+    def _clean(self) -> str:
+        folder = self.work.run.path
+        leaks.require_none(folder, leaks.secrets(self.work.profile, os.environ))
+        files = sum(1 for file in folder.rglob("*") if file.is_file())
+        return f"{files} files scanned"
+
+    def _reported(self) -> str:
+        path = page.write(self.work.run.path)
+        try:
+            leaks.require_none(self.work.run.path, leaks.secrets(self.work.profile, os.environ), [path])
+        except LeakFound as leak:
+            self.checks[NO_LEAK] = RunCheck(name=NO_LEAK, ok=False, fact=f"LeakFound: {leak}")
+            raise
+        return f"{path.name}, {path.stat().st_size / 1024:,.0f} KB"
+
+    def _write(self) -> RunRecord:
+        checks = tuple(self.checks.values())
+        verdict = outcome.overall(self.steps, checks)
+        if self.interrupt.signal:
+            code, reason = self.interrupt.exit_code, f"interrupted by {self.interrupt.signal.name}"
+        else:
+            code, reason = EXIT_CODES[verdict], "; ".join(check.fact for check in checks if not check.ok)
+        record = self.work.run.read().finished(verdict, code, reason=reason, steps=self.steps, checks=checks)
+        self.work.run.write(record)
+        return record

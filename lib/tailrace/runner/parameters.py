@@ -1,0 +1,165 @@
+"""A parameters cell is a schema: each line is `name: type = default  # what it is, unit`.
+
+papermill only warns about a name that it does not know, and never looks at a type. So the annotations are read
+here, and what a profile says about every step is checked before the first kernel starts.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import nbformat
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from tailrace.errors import ProfileError
+from tailrace.profile import Profile
+from tailrace.runner.plan import Plan
+
+INJECTED = ("profile", "run_dir")
+"""Every notebook has these two, and the runner fills them in."""
+
+TYPES = {"Literal": Literal, "bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str}
+
+
+class Override(NamedTuple):
+    """`--param STEP.NAME=VALUE`."""
+
+    step: str
+    name: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Override:
+        """Read `03_switch.rate_rps=50`; ProfileError when it is not of that form."""
+        target, equals, value = text.partition("=")
+        step, dot, name = target.rpartition(".")
+        if not (equals and dot and step and name):
+            raise ProfileError(
+                f"--param {text}: expected STEP.NAME=VALUE, for example 03_blue_green_switch.rate_rps=50"
+            )
+        return cls(step, name, value)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the parameters cell of one notebook says."""
+
+    notebook: Path
+    model: type[BaseModel]
+    descriptions: Mapping[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(set(self.model.model_fields) - set(INJECTED))
+
+    def problems(self, source: str, values: Mapping[str, Any]) -> Iterator[str]:
+        """Yield a sentence for each value that the cell does not allow; `source` says where they come from."""
+        for name in sorted(set(values) & set(INJECTED)):
+            yield f"{source}.{name}: found {values[name]!r}; the runner fills in {name} by itself: remove it"
+        try:
+            self.model.model_validate(dict(values))
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                yield self._explained(source, detail["loc"], detail)
+
+    def _explained(self, source: str, place: tuple[int | str, ...], detail: Mapping[str, Any]) -> str:
+        key = ".".join(str(part) for part in place)
+        if detail["type"] == "extra_forbidden":
+            return f"{source}.{key}: unknown parameter; {self.notebook} has: {', '.join(self.names) or 'none'}"
+        expected = self.model.model_fields[str(place[0])].annotation
+        shown = expected.__name__ if isinstance(expected, type) else str(expected)
+        return f"{source}.{key}: found {detail['input']!r}; expected {shown} ({detail['msg']})"
+
+
+def read(notebook: Path) -> Schema:
+    """Return the schema of a notebook's parameters cell; ProfileError when the cell is none."""
+    content = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+    cells = [c for c in content.cells if c.cell_type == "code" and "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ProfileError(f"{notebook}: found {len(cells)} cells tagged `parameters`, expected one")
+    source = cells[0].source
+    lines = source.splitlines()
+    fields: dict[str, tuple[Any, Any]] = {}
+    descriptions: dict[str, str] = {}
+    for node in _parsed(notebook, source):
+        name, annotation, default = _declared(notebook, node)
+        fields[name] = (annotation, default)
+        descriptions[name] = lines[(node.end_lineno or 1) - 1].partition("  # ")[2].strip()
+    if missing := [name for name in INJECTED if name not in fields]:
+        raise ProfileError(f"{notebook}: the parameters cell lacks {' and '.join(missing)}; the runner fills them in")
+    return Schema(notebook, _model(notebook, fields), descriptions)
+
+
+def _parsed(notebook: Path, source: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(source).body
+    except SyntaxError as error:
+        raise ProfileError(f"{notebook}: the parameters cell is not Python: {error}") from None
+
+
+def _declared(notebook: Path, node: ast.stmt) -> tuple[str, Any, Any]:
+    """Return name, type and default of one line `name: type = literal`."""
+    if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
+        raise ProfileError(
+            f"{notebook}: parameters cell, line {node.lineno}: found {ast.unparse(node)!r}; "
+            "expected `name: type = default  # what it is, unit`"
+        )
+    try:
+        # Names in an annotation are those of TYPES; a notebook's own code runs right after this, anyway.
+        annotation = eval(ast.unparse(node.annotation), {"__builtins__": {}}, TYPES)  # noqa: S307
+        return node.target.id, annotation, ast.literal_eval(node.value)
+    except (NameError, TypeError, ValueError) as error:
+        raise ProfileError(
+            f"{notebook}: parameters cell, line {node.lineno}: {error}; expected a plain type "
+            f"({', '.join(sorted(TYPES))}) and a literal: nothing may be derived in this cell"
+        ) from None
+
+
+def _model(notebook: Path, fields: Mapping[str, tuple[Any, Any]]) -> type[BaseModel]:
+    config = ConfigDict(extra="forbid", strict=True, validate_default=True)
+    model: type[BaseModel] = create_model("Parameters", __config__=config, **fields)  # type: ignore[call-overload]
+    try:
+        model()
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        raise ProfileError(
+            f"{notebook}: the default of {detail['loc'][0]} does not fit its type: {detail['msg']}"
+        ) from None
+    return model
+
+
+def check(
+    plan: Plan, root: Path, profile: Profile, source: str, overrides: tuple[Override, ...] = ()
+) -> dict[str, dict[str, Any]]:
+    """Return the parameters of every step; ProfileError with one line for each that is unknown or of a wrong type.
+
+    `source` is the file of the profile, for the messages.
+    """
+    schemas = {step.name: read(root / step.notebook) for step in plan.steps}
+    known = ", ".join(schemas)
+    problems = [
+        f"{source}: steps.{name}: unknown step; the plan has: {known}" for name in profile.steps if name not in schemas
+    ]
+    problems += [
+        f"--param {o.step}.{o.name}: unknown step; the plan has: {known}" for o in overrides if o.step not in schemas
+    ]
+    chosen: dict[str, dict[str, Any]] = {}
+    for name, schema in schemas.items():
+        given = {o.name: _typed(schema, o) for o in overrides if o.step == name}
+        problems += schema.problems(f"{source}: steps.{name}", profile.steps.get(name, {}))
+        problems += schema.problems(f"--param {name}", given)
+        chosen[name] = {**profile.steps.get(name, {}), **given}
+    if problems:
+        raise ProfileError("\n".join(problems))
+    return chosen
+
+
+def _typed(schema: Schema, override: Override) -> Any:
+    """Read the value of an override as YAML, unless a string is wanted."""
+    field = schema.model.model_fields.get(override.name)
+    return override.value if field is not None and field.annotation is str else yaml.safe_load(override.value)

@@ -1,0 +1,74 @@
+"""The plan of the runbook, `runbook/plan.yaml`: which notebooks, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tailrace.errors import ProfileError
+
+
+class PlannedStep(BaseModel):
+    """One notebook of the plan; its name is that of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    notebook: Annotated[Path, Field(strict=False)]
+    """Relative to the project."""
+    title: str = ""
+    timeout_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    """Hard limit; without it the profile's `step_timeout_s` holds."""
+    always: bool = False
+    """Runs also after a step that failed."""
+
+    @property
+    def name(self) -> str:
+        return self.notebook.stem
+
+
+class Plan(BaseModel):
+    """The ordered steps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: Annotated[tuple[PlannedStep, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [step.name for step in self.steps]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"the same step stands twice: {', '.join(sorted(twice))}")
+        return self
+
+    def only(self, names: Collection[str]) -> Self:
+        """Return the plan with these steps only, in its own order; ProfileError for a name that it has not."""
+        known = [step.name for step in self.steps]
+        if unknown := [name for name in names if name not in known]:
+            raise ProfileError(f"runbook/plan.yaml: no step {unknown[0]!r}; steps: {', '.join(known)}")
+        return self.model_copy(update={"steps": tuple(step for step in self.steps if step.name in names)})
+
+
+def load(root: Path) -> Plan:
+    """Return the plan of the project at `root`; ProfileError when it or one of its notebooks is not usable."""
+    path = root / "runbook" / "plan.yaml"
+    try:
+        plan = Plan.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise ProfileError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        raise ProfileError("\n".join(_explained(path, error))) from None
+    if missing := [step for step in plan.steps if not (root / step.notebook).is_file()]:
+        raise ProfileError("\n".join(f"{path}: steps: found {s.notebook}, but there is no such file" for s in missing))
+    return plan
+
+
+def _explained(path: Path, error: ValidationError) -> list[str]:
+    return [
+        f"{path}: {'.'.join(str(part) for part in detail['loc']) or '(top level)'}: "
+        f"{'unknown key' if detail['type'] == 'extra_forbidden' else detail['msg']}"
+        for detail in error.errors(include_url=False)
+    ]

@@ -1,0 +1,88 @@
+"""One execution of the plan, from the refusal of a bad profile to the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tailrace import events, profile, stack
+from tailrace.profile import Profile
+from tailrace.rundir import RunDir, RunRecord, StepOutcome, create_run, point_latest
+from tailrace.runner import cleanup, history, interrupt, lock, parameters, plan, steps
+from tailrace.runner.display import Display
+from tailrace.runner.ending import Ending
+from tailrace.runner.parameters import Override
+from tailrace.runner.plan import Plan
+from tailrace.runner.steps import Work
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    root: Path
+    profile: str = "local"
+    overrides: tuple[Override, ...] = ()
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the request came to, when nothing was wrong with it."""
+
+    plan: Plan
+    profile: Profile
+    parameters: Mapping[str, Mapping[str, Any]]
+
+
+def prepare(request: Request) -> Prepared:
+    """Check all that can be checked before anything starts; raises ProfileError or PartMissing."""
+    whole = plan.load(request.root)
+    chosen = profile.load(request.profile, request.root)
+    source = request.profile if request.profile.endswith((".yaml", ".yml")) else f"profile {request.profile}"
+    values = parameters.check(whole, request.root, chosen, source, request.overrides)
+    stack.preflight(chosen, request.root)
+    return Prepared(whole.only(request.only) if request.only else whole, chosen, values)
+
+
+def run(request: Request, display: Display) -> RunRecord:
+    """Run the runbook and return the finished `run.json`; its folder holds everything else.
+
+    Raises ProfileError, PartMissing or Locked before anything has started; after that, whatever happens is in
+    the record. SIGINT, SIGTERM and SIGHUP end the run in order: the record says so, with exit code 128 + signal.
+    """
+    with interrupt.watched() as interrupted:
+        prepared = prepare(request)
+        with lock.held(request.root, f"a run of profile {prepared.profile.name}"):
+            for line in cleanup.sweep(request.root, prepared.profile):
+                display.say(line, "yellow")
+            new = create_run(request.root, prepared.profile)
+            point_latest(new)
+            work = Work(request.root, new, prepared.plan, prepared.profile, request.profile, prepared.parameters)
+            events.append(new.path, "run_started", profile=request.profile, steps=[s.name for s in prepared.plan.steps])
+            display.say(f"run {new.id}  profile {prepared.profile.name}  engine {prepared.profile.engine}")
+            display.etas = history.durations(request.root, prepared.profile.name)
+            done: tuple[StepOutcome, ...] = ()
+            with display:
+                try:
+                    done = steps.execute(work, display, interrupted)
+                finally:
+                    record = Ending(work, display, interrupted, done).bring()
+            display.verdict(record, _held(new, record))
+            return record
+
+
+def _held(new: RunDir, record: RunRecord) -> dict[str, str]:
+    """Return "7 of 8" for each step that made checks; skipped ones do not count."""
+    counts = {}
+    for step in record.steps:
+        try:
+            checks = json.loads(new.result(step.name).read_bytes())["checks"]
+        except (OSError, ValueError, KeyError):
+            continue
+        decided = [check for check in checks if check.get("state") != "SKIPPED"]
+        counts[step.name] = f"{sum(check['ok'] is True for check in decided)} of {len(decided)}"
+    return counts
