@@ -23,7 +23,7 @@ from tailrace.errors import BuildFailed, PartMissing
 from tailrace.profile import Service
 
 LOCK = "requirements-service.lock"
-SERVE = ("-m", "tailrace.service", "--host", "{host}", "--port", "{port}")
+SERVE = ("{python}", "-m", "tailrace.service", "--host", "{host}", "--port", "{port}")
 EPOCH = "315532800"  # 1980-01-01, the first date that a zip file can hold
 # What is built from where the source has its packages; see [tool.hatch.build.targets.wheel].
 SOURCES = ("lib/tailrace", "pyproject.toml", "README.md", "LICENSE", LOCK)
@@ -42,8 +42,7 @@ def build(service: Service, source: Path, releases: Path) -> Release:
     else:
         facts = _make(source, folder)
     facts |= {"reused": reused, "seconds": round(time.perf_counter() - started, 3), "folder": str(folder)}
-    command = (str(folder / "env" / "bin" / "python"), *SERVE)
-    return Release("environment", content, command, service.environment, True, facts)
+    return Release("environment", content, SERVE, service.environment, True, facts)
 
 
 def _content(source: Path) -> str:

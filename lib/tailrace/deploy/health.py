@@ -13,6 +13,8 @@ from typing import Self
 from tailrace import profile
 from tailrace.deploy.exchange import FAILURES, Answer, exchange
 
+Targets = Mapping[str, tuple[str, str | profile.Probe]]
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -73,12 +75,13 @@ def _named(error: BaseException) -> str:
 class Watch:
     """A sampler in the background: each target is asked every `interval_s`, in a thread of its own.
 
-    `targets` maps the name of a probe ("live", "ready", "edge") to (base URL, path). `rows` has one Observation
-    per probe sent, ordered by time; it may be read while the sampler runs.
+    `targets` maps the name of a probe ("live", "ready", "edge") to its base URL and what is asked there: a path, or
+    a whole request with what it expects. `rows` has one Observation per probe sent, ordered by time; it may be read
+    while the sampler runs.
     """
 
-    def __init__(self, targets: Mapping[str, tuple[str, str]], interval_s: float = 0.1, timeout_s: float = 1.0) -> None:
-        self._targets, self._interval_s, self._timeout_s = targets, interval_s, timeout_s
+    def __init__(self, targets: Targets, interval_s: float = 0.1, timeout_s: float = 1.0) -> None:
+        self.targets, self._interval_s, self._timeout_s = targets, interval_s, timeout_s
         self._seen: list[Observation] = []
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -88,9 +91,9 @@ class Watch:
         return sorted(self._seen, key=lambda row: row.t_ns)
 
     def __enter__(self) -> Self:
-        for kind, (base_url, path) in self._targets.items():
+        for kind, (base_url, asked) in self.targets.items():
             thread = threading.Thread(
-                target=self._sample, args=(kind, base_url, path), name=f"watch-{kind}", daemon=True
+                target=self._sample, args=(kind, base_url, asked), name=f"watch-{kind}", daemon=True
             )
             thread.start()
             self._threads.append(thread)
@@ -103,12 +106,15 @@ class Watch:
         for thread in self._threads:
             thread.join()
 
-    def _sample(self, kind: str, base_url: str, path: str) -> None:
+    def _sample(self, kind: str, base_url: str, asked: str | profile.Probe) -> None:
         while not self._stop.is_set():
-            self._seen.append(probe(base_url, path, self._timeout_s, kind))
+            if isinstance(asked, str):
+                self._seen.append(probe(base_url, asked, self._timeout_s, kind))
+            else:
+                self._seen.append(perform(base_url, asked, self._timeout_s, kind))
             self._stop.wait(self._interval_s)
 
 
-def watch(targets: Mapping[str, tuple[str, str]], interval_s: float = 0.1, timeout_s: float = 1.0) -> Watch:
+def watch(targets: Targets, interval_s: float = 0.1, timeout_s: float = 1.0) -> Watch:
     """Sample `targets` while the returned context is open."""
     return Watch(targets, interval_s, timeout_s)

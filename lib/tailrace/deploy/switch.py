@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection
 
 from tailrace.deploy import bake, proof
+from tailrace.deploy.edge import other
 from tailrace.deploy.gate import Window, window
 from tailrace.deploy.transition import Switched, Transition
 from tailrace.errors import DeployError, EdgeRejected
@@ -104,12 +105,12 @@ def drain(t: Transition) -> str:
 
 
 def retire(t: Transition) -> str:
-    """Stop the old instance, then forget where it was."""
-    if t.old is None:
-        return "nothing to retire"
-    how = t.engine.stop(t.old, t.profile.rollout.stop_grace_s)
-    t.edge.point(t.old.colour, None)
-    return f"{t.old.name} {how}"
+    """Stop what the old colour has, then forget where it was."""
+    colour, grace_s = other(t.to), t.profile.rollout.stop_grace_s
+    left = [i for i in t.engine.instances(t.slot.deployment) if i.colour == colour]
+    ended = [f"{instance.name} {t.engine.stop(instance, grace_s)}" for instance in left]
+    t.edge.point(colour, None)
+    return ", ".join(ended) or "nothing to retire"
 
 
 ACTS: dict[str, Callable[[Transition], str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class ProcessEngine:
         port = ports.free(HOST)
         told = {name: os.environ[name] for name in INHERITED if name in os.environ} | environment(release, slot)
         process = processes.spawn(
-            [part.replace("{host}", HOST).replace("{port}", str(port)) for part in release.command],
+            _command(release, port),
             environment=told,
             folder=self._records(slot.deployment),
             name=slot.name,
@@ -92,6 +93,15 @@ class ProcessEngine:
     def _process(self, instance: Instance) -> processes.Process | None:
         found = processes.find(self._records(instance.deployment), instance.name)
         return found if found and str(found.pid) == instance.handle else None
+
+
+def _command(release: Release, port: int) -> list[str]:
+    known = {"{host}": HOST, "{port}": str(port)}
+    if "folder" in release.facts:
+        known["{python}"] = f"{release.facts['folder']}/env/bin/python"
+    return [
+        functools.reduce(lambda text, name: text.replace(name, known[name]), known, part) for part in release.command
+    ]
 
 
 def _instance(process: processes.Process) -> Instance:

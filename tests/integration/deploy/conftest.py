@@ -1,0 +1,112 @@
+"""A deployment of a small foreign server, and a load that counts every answer."""
+
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+import pytest
+
+from tailrace.deploy import Deployment, Release
+from tailrace.profile import Profile
+
+SERVER = Path(__file__).parents[1] / "servers" / "misbehaving.py"
+QUICK = {
+    "start_timeout_s": 10, "ready_timeout_s": 2, "bake_s": 0.6, "drain_timeout_s": 5, "stop_grace_s": 3,
+    "gate": {"window_s": 0.4, "min_requests": 10},
+}  # fmt: skip
+
+
+class Load:
+    """Asks at a steady rate whatever happens (open loop), from a thread of its own, and counts every answer."""
+
+    def __init__(self, url: str, rate: float = 200, streams: float = 0.05, path: str = "/") -> None:
+        self.url, self.rate, self.streams, self.path = url, rate, streams, path
+        self.outcomes: Counter[str] = Counter()
+        self.seen: list[tuple[int, str, str]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+
+    @property
+    def sent(self) -> int:
+        return self.outcomes.total()
+
+    @property
+    def failed(self) -> int:
+        return self.sent - self.outcomes["200"]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    async def _run(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(20)) as session:
+            tasks, begun = [], time.perf_counter()
+            while not self._stop.is_set():
+                stream = self.streams and len(tasks) % round(1 / self.streams) == 0
+                tasks.append(asyncio.create_task(self._ask(session, "/stream?s=0.4" if stream else self.path)))
+                await asyncio.sleep(max(0, begun + len(tasks) / self.rate - time.perf_counter()))
+            await asyncio.gather(*tasks)
+
+    async def _ask(self, session: aiohttp.ClientSession, path: str) -> None:
+        colour, outcome, sent_ns = "", "", time.perf_counter_ns()
+        try:
+            async with session.get(self.url + path) as response:
+                colour, outcome = response.headers.get("x-colour", ""), str(response.status)
+                body = await response.read()
+                if path.startswith("/stream") and outcome == "200" and not body.endswith(b"data: [DONE]\n\n"):
+                    outcome = "cut"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            outcome = type(error).__name__
+        self.outcomes[outcome] += 1
+        self.seen.append((sent_ns, outcome, colour))
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
+    """Open a deployment of the misbehaving server; options of its profile's rollout may be given."""
+    opened: list[Deployment] = []
+
+    def make(
+        smoke: tuple[dict[str, Any], ...] = ({"path": "/"}, {"path": "/stream?s=0.1", "stream": True}), **rollout: Any
+    ) -> Deployment:
+        command = [sys.executable, str(SERVER), "--host", "{host}", "--port", "{port}"]
+        service = {"command": command, "warmup": [{"path": "/"}], "smoke": smoke}
+        profile = Profile.model_validate({"name": "test", "service": service, "rollout": {**QUICK, **rollout}})
+        opened.append(Deployment.open(profile, tmp_path))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        with contextlib.suppress(Exception):
+            one.down()
+    # What is left here was left by the code under test, not by the test.
+    assert not [left for one in opened for left in one.abandoned()]
+
+
+@pytest.fixture
+def release() -> Callable[..., Release]:
+    """Return the release of a deployment with options for the server, as `ready_after_s=60`."""
+
+    def make(deployment: Deployment, **options: object) -> Release:
+        built = deployment.build(SERVER.parent)
+        extra = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        return built.configured([*built.command, *extra])
+
+    return make
+
+
+@pytest.fixture
+def load() -> type[Load]:
+    return Load
