@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from tailrace.report import binding, style
 from tailrace.report.binding import Load
 from tailrace.report.figures.clients import clients
+from tailrace.report.figures.history import history
 from tailrace.report.figures.probes import probes
 from tailrace.report.figures.ramp import ramp
 from tailrace.report.figures.spectrum import spectrum
@@ -22,6 +23,7 @@ from tailrace.report.figures.windows import windows
 FIGURES: Final[Mapping[str, Callable[..., Figure]]] = types.MappingProxyType(
     {
         "clients": clients,
+        "history": history,
         "probes": probes,
         "ramp": ramp,
         "spectrum": spectrum,

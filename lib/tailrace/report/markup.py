@@ -11,7 +11,7 @@ import pandas as pd
 
 VERDICTS: Final = ("PASS", "FAIL", "INCONCLUSIVE", "SKIPPED")
 SIGNS: Final = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?", "SKIPPED": "–"}
-_NUMBER: Final = re.compile(r"(n/a|[-−]?[\d∞])")
+_NUMBER: Final = re.compile(r"(?P<value>n/a|∞|[-−+]?\d[\d,.]*(?: ?%)?)(?: (?P<range>\[.*\]|\(needs .*\)))?")
 
 
 class Mark(str):
@@ -59,7 +59,10 @@ def _cell(value: Any, right: bool) -> str:
         return f"<td>{sign(value)}</td>"
     if value in VERDICTS:
         return f"<td>{badge(value)}</td>"
-    return f"<td{_side(right)}>{html.escape(str(value))}</td>"
+    text = html.escape(str(value))
+    if right and (parts := _NUMBER.fullmatch(text)) and parts["range"]:
+        text = f"{parts['value']} <small>{parts['range']}</small>"
+    return f"<td{_side(right)}>{text}</td>"
 
 
 def _side(right: bool) -> str:
@@ -67,4 +70,4 @@ def _side(right: bool) -> str:
 
 
 def _numeric(column: pd.Series) -> bool:
-    return bool(len(column)) and all(_NUMBER.match(str(value)) for value in column)
+    return bool(len(column)) and all(_NUMBER.fullmatch(str(value)) for value in column)

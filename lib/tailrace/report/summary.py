@@ -14,8 +14,8 @@ def verdict_of(run: Mapping[str, Any]) -> str:
     return str(verdict) if verdict in markup.VERDICTS else "INCONCLUSIVE"
 
 
-def headline(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return what a reader has to know first: what went through the switch, or what went wrong."""
+def headline(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return, in sentences, what a reader has to know first: what went through the switch, or what went wrong."""
     sentences = []
     if not run:
         sentences.append("This folder has no run.json: the run did not finish.")
@@ -27,11 +27,10 @@ def headline(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -
         switch = result.get("switch")
         if isinstance(switch, Mapping) and isinstance(switch.get("requests"), int):
             sentences.append(
-                f"{switch['requests']:,} requests through a blue-green switch: "
+                f"{switch['requests']:,} requests through a blue‑green switch: "
                 f"{_count(switch.get('failed'))} failed, {_count(switch.get('unexplained'))} unexplained."
             )
-    sentences.append(_checks(run, results))
-    return " ".join(sentence for sentence in sentences if sentence)
+    return [*sentences, _checks(run, results)]
 
 
 def _checks(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> str:
