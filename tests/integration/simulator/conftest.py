@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,12 @@ class Simulator:
 
     def faults(self, *faults: dict[str, Any]) -> None:
         self.admin("PUT", "faults", list(faults))
+
+    def until_in_flight(self, count: int, within_s: float = 5.0) -> None:
+        deadline = time.monotonic() + within_s
+        while (found := self.admin("GET", "stats")["in_flight"]) != count:
+            assert time.monotonic() < deadline, f"{found} requests in flight, not {count}, after {within_s} s"
+            time.sleep(0.01)
 
     def accesses(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]

@@ -1,5 +1,6 @@
 """The process: its first line, its answers across restarts, its log, its end."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -12,7 +13,8 @@ import time
 import httpx2
 import pytest
 
-from tailrace.simulator.latency import Latency, Pace
+from tailrace.simulator import Fault, Latency, Settings, listening
+from tailrace.simulator.latency import Pace
 
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Name a bird."}]}
 FAST = ("--ttft-s", "0", "--token-s", "0")
@@ -81,7 +83,7 @@ def test_latencies_are_those_of_the_seed(start, tmp_path):
         took_ms = [(line["ttfb_ns"] - line["start_ns"]) / 1e6 for line in simulator.accesses()]
     lag_ms = [took - 1e3 * pace.first_s() for took in took_ms]
     assert min(lag_ms) > -1
-    assert statistics.median(lag_ms) < 2
+    assert statistics.median(lag_ms) < 5
 
 
 def test_no_line_of_the_log_holds_the_credential_or_the_prompt(start, tmp_path):
@@ -96,22 +98,21 @@ def test_no_line_of_the_log_holds_the_credential_or_the_prompt(start, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_what_is_in_flight_end(tmp_path, number):
+def test_a_signal_lets_what_is_in_flight_end(start, tmp_path, number):
     """A request under way gets its whole answer, a new connection is refused, and the exit status is 0."""
-    process = subprocess.Popen([*MODULE, "--ttft-s", "0.5", "--ttft-sigma", "0"], stdout=subprocess.PIPE, text=True)
-    url = process.stdout.readline().split()[-1]
     answers = []
-    thread = threading.Thread(target=lambda: answers.append(httpx2.post(f"{url}/chat/completions", json=CHAT)))
-    thread.start()
-    time.sleep(0.3)
-    process.send_signal(number)
-    time.sleep(0.1)
-    with pytest.raises(httpx2.ConnectError):
-        httpx2.get(f"{url}/models")
-    thread.join()
+    with start(tmp_path, "--ttft-s", "1", "--ttft-sigma", "0") as simulator:
+        url = f"{simulator.url}/chat/completions"
+        thread = threading.Thread(target=lambda: answers.append(httpx2.post(url, json=CHAT)))
+        thread.start()
+        simulator.until_in_flight(1)
+        simulator.process.send_signal(number)
+        time.sleep(0.1)
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(url)
+        thread.join()
+        assert simulator.process.wait(5) == 0
     assert answers[0].status_code == 200
-    assert process.wait(5) == 0
-    process.stdout.close()
 
 
 def test_a_signal_does_not_wait_for_a_hang(start, tmp_path):
@@ -126,11 +127,11 @@ def test_a_signal_does_not_wait_for_a_hang(start, tmp_path):
     with start(tmp_path, *FAST, "--fault", "kind=hang") as simulator:
         thread = threading.Thread(target=hang, args=(simulator.url,))
         thread.start()
-        time.sleep(0.5)
+        simulator.until_in_flight(1)
         begin = time.monotonic()
         simulator.process.terminate()
         assert simulator.process.wait(10) == 0
-        assert 1.5 < time.monotonic() - begin < 4
+        assert 1.5 < time.monotonic() - begin < 8
         thread.join()
         (line,) = simulator.accesses()
     assert failed
@@ -210,6 +211,23 @@ def test_a_large_body_is_asked_for_and_a_larger_one_refused(simulator):
         connection.sendall(chunked)
         connection.sendall(b" " * 0x2000001)
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_it_runs_in_an_event_loop_of_ones_own_without_uvloop():
+    """`listening` serves in asyncio's own loop: answers, streams, and real resets."""
+
+    async def body():
+        settings = Settings(latency=Latency(ttft_s=0.001))
+        async with listening(settings) as server, httpx2.AsyncClient() as http:
+            for stream in (False, True):
+                answer = await http.post(f"{server.url}/chat/completions", json={**CHAT, "stream": stream})
+                assert answer.status_code == 200
+            server.provider.script.set([Fault(kind="reset")])
+            with pytest.raises(httpx2.ReadError):
+                await http.post(f"{server.url}/chat/completions", json=CHAT)
+        return server.ledger.describe()["by_outcome"]
+
+    assert asyncio.run(body()) == {"complete": 2, "reset": 1}
 
 
 def test_it_imports_nothing_of_the_notebooks():
