@@ -18,7 +18,7 @@ from tailrace.client.clock import Clock
 from tailrace.client.effects import Background, Event, Join, Load, Work
 from tailrace.client.errors import DeadlineExceeded, InputRejected
 from tailrace.client.fetch import SKEW_S, Fetcher
-from tailrace.client.key import cache_key
+from tailrace.client.key import Keys
 from tailrace.client.ledger import Ledger
 from tailrace.client.policy import Cache, Policy
 from tailrace.client.stores import Entry
@@ -32,6 +32,7 @@ class Engine:
         self.policy = policy
         self.clock = clock
         self.ledger = Ledger(policy, clock)
+        self._keys = Keys(policy.cache.namespace if policy.cache is not None else "")
         self.fetcher = Fetcher(policy, clock, event, self.ledger)
 
     def call(self, request: Request) -> Work[Response[Any]]:
@@ -56,7 +57,7 @@ class Engine:
         wanted, wishes = operation.read(request), operation.wishes(request)
         key = ""
         if cache is not None and wanted.known and wishes.store and _may_keep(cache, wanted, wishes):
-            key = cache_key(request, wanted.document, tenant=scope.tenant, namespace=cache.namespace)
+            key = self._keys.key(request, wanted.document, scope.tenant)
         started = self.clock.monotonic()
         own = limits.deadline_s if limits is not None else None
         deadline_at = context.earlier(scope.deadline_at, None if own is None else started + own)

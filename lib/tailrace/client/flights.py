@@ -88,7 +88,9 @@ class Flights:
 async def _ended(task: asyncio.Task[Any]) -> None:
     """Wait until `task` is over, without being tied to it."""
     if not task.done():
-        await asyncio.wait({task})
+        waiter = task.get_loop().create_future()
+        task.add_done_callback(lambda _: None if waiter.done() else waiter.set_result(None))
+        await waiter
 
 
 def _subscribed(fetched: Fetched) -> Fetched:

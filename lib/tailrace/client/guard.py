@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _BIDI: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_HINTS: Final = (b"\\u", b"\\b", b"\\f", b"\x7f", b"\xc2", b"\xe2\x80", b"\xe2\x81")
-"""A JSON body without any of these bytes holds none of those characters: most bodies are done with here."""
-_ANCHORS: Final = (b"instruction", b"system prompt", b"<|im_", b"[inst]", b"developer mode", b"<<sys>>")
+_ESCAPED: Final = re.compile(rb"\\[ubf]")
+_ANCHORS: Final = (b"instruction", b"prompt", b"developer mode", b"inst]")
+_MARKUP: Final = (b"<|im_", b"<<sys")
 INJECTIONS: Final = {
     "ignore_instructions": re.compile(
         r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:previous|prior|above|earlier|all|your)\b.{0,40}\binstructions?\b",
@@ -71,7 +71,10 @@ def detections(guard: Guard, body: bytes, document: dict[str, Any] | None) -> tu
     if not guard.detect or document is None:
         return ()
     lowered = body.lower()
-    if not any(anchor in lowered for anchor in _ANCHORS):
+    for anchor in (*_ANCHORS, *_MARKUP) if b"<" in body else _ANCHORS:
+        if anchor in lowered:
+            break
+    else:
         return ()
     said = [text for where, text in _texts(document) if not where.startswith("instructions")]
     return tuple(name for name, pattern in INJECTIONS.items() if any(pattern.search(text) for text in said))
@@ -105,7 +108,8 @@ def _wrong_role(guard: Guard, document: dict[str, Any]) -> Objection | None:
 
 
 def _wrong_character(guard: Guard, body: bytes, document: dict[str, Any]) -> Objection | None:
-    if not any(hint in body for hint in _HINTS):
+    # valid JSON can hold such a character only as an escape, or beyond ASCII: most bodies are done with here
+    if body.isascii() and b"\x7f" not in body and (b"\\" not in body or not _ESCAPED.search(body)):
         return None
     for where, text in _texts(document):
         for wanted, pattern, kind in (

@@ -7,11 +7,12 @@ header is in it, except those of which it is known that they do not change an an
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
 
-from tailrace.client.wire import Request
+from tailrace.client.wire import Headers, Request
 
 NEUTRAL: Final = frozenset(
     {"accept-encoding", "baggage", "cache-control", "connection", "content-length", "date", "expect", "forwarded",
@@ -25,16 +26,38 @@ NEUTRAL_PREFIXES: Final = ("x-stainless-", "x-envoy-", "x-forwarded-", "x-b3-", 
 _VERSION: Final = b"tailrace-key-1"
 
 
-def cache_key(request: Request, document: Any, *, tenant: str = "", namespace: str = "") -> str:
-    """Return the key of `request` as 64 hex digits.
+class Keys:
+    """Makes keys for one policy. What the headers add is remembered: a client sends the same ones again and again."""
 
-    `document` is its parsed JSON body (None when it is none): the order of its keys does not matter, all the rest
-    does. Each part is framed by its length, so that no two different lists of parts are the same bytes.
-    """
-    parts = [_VERSION, namespace.encode(), tenant.encode(), request.method.upper().encode(), request.url.encode()]
-    parts += sorted(_header(name.lower(), value) for name, value in request.headers if not neutral(name.lower()))
-    parts += [b"raw", request.body] if document is None else [b"json", canonical(document)]
-    return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._known: dict[Headers, bytes] = {}
+
+    def key(self, request: Request, document: Any, tenant: str) -> str:
+        """Return the key of `request` as 64 hex digits.
+
+        `document` is its parsed JSON body (None when it is none): the order of its keys does not matter, all the
+        rest does. Each part is framed by its length, so that no two different lists of parts are the same bytes.
+        """
+        parts = (tenant.encode(), request.method.upper().encode(), request.url.encode(), self._headers(request))
+        body = b"raw" + request.body if document is None else b"json" + canonical(document)
+        return hashlib.sha256(_framed(parts) + body).hexdigest()
+
+    def _headers(self, request: Request) -> bytes:
+        known = self._known.get(request.headers)
+        if known is None:
+            if len(self._known) >= 256:
+                self._known.clear()
+            lowered = ((name.lower(), value) for name, value in request.headers)
+            parts = sorted(_header(name, value) for name, value in lowered if not neutral(name))
+            known = _framed((_VERSION, self._namespace.encode(), *parts))
+            self._known[request.headers] = known
+        return known
+
+
+def cache_key(request: Request, document: Any, *, tenant: str = "", namespace: str = "") -> str:
+    """Return the key of one request; see `Keys.key`."""
+    return Keys(namespace).key(request, document, tenant)
 
 
 def canonical(document: Any) -> bytes:
@@ -49,3 +72,7 @@ def neutral(name: str) -> bool:
 
 def _header(name: str, value: str) -> bytes:
     return f"{name}={value}".encode("utf-8", "surrogateescape")
+
+
+def _framed(parts: Iterable[bytes]) -> bytes:
+    return b"".join([b"%d:%b" % (len(part), part) for part in parts])

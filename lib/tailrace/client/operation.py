@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -15,8 +16,9 @@ PATHS: Final = {
     "/embeddings": "embeddings",
     "/completions": "text_completion",
 }
-_SERVER_STATE: Final = ("previous_response_id", "conversation", "background", "store", "web_search_options")
+_SERVER_STATE: Final = frozenset({"previous_response_id", "conversation", "background", "store", "web_search_options"})
 """With one of these, the answer depends on more than the request, or is wanted for its side effect."""
+_NAMES: Final = frozenset(PATHS.values())
 
 
 class Operation(NamedTuple):
@@ -30,13 +32,13 @@ class Operation(NamedTuple):
 
     @property
     def known(self) -> bool:
-        return self.document is not None and self.name in PATHS.values()
+        return self.document is not None and self.name in _NAMES
 
     @property
     def deterministic(self) -> bool:
         """Whether the same request may be expected to give the same answer."""
         document = self.document
-        if document is None or any(document.get(name) for name in _SERVER_STATE):
+        if document is None or not _SERVER_STATE.isdisjoint(document):
             return False
         if self.name == "embeddings":
             return True
@@ -56,10 +58,9 @@ class Operation(NamedTuple):
 
 def read(request: Request) -> Operation:
     """Return what `request` asks for."""
-    scheme, host, path, _query, _fragment = urlsplit(request.url)
-    name = next((name for end, name in PATHS.items() if path.endswith(end)), path.rsplit("/", 1)[-1] or "request")
+    name, origin = _place(request.url)
     document = None
-    if request.method.upper() == "POST" and request.body[:1] == b"{" and name in PATHS.values():
+    if request.method.upper() == "POST" and request.body[:1] == b"{" and name in _NAMES:
         try:
             document = orjson.loads(request.body)
         except orjson.JSONDecodeError:
@@ -71,8 +72,16 @@ def read(request: Request) -> Operation:
         model=model if isinstance(model, str) else "",
         stream=asked.get("stream") is True,
         document=document,
-        origin=f"{scheme}://{host}",
+        origin=origin,
     )
+
+
+@lru_cache(maxsize=256)
+def _place(url: str) -> tuple[str, str]:
+    """Return the operation that `url` names, and its origin."""
+    scheme, host, path, _query, _fragment = urlsplit(url)
+    name = next((name for end, name in PATHS.items() if path.endswith(end)), path.rsplit("/", 1)[-1] or "request")
+    return name, f"{scheme}://{host}"
 
 
 class Wishes(NamedTuple):
@@ -83,11 +92,14 @@ class Wishes(NamedTuple):
     max_age_s: float | None = None
 
 
+ANY: Final = Wishes()
+
+
 def wishes(request: Request) -> Wishes:
     """Return the caller's wishes: `no-store` neither, `no-cache` a new answer, `max-age=N` one not older than N."""
     value = header(request.headers, "cache-control")
     if value is None:
-        return Wishes()
+        return ANY
     told = {
         name.strip().lower(): argument.strip() for name, _, argument in (p.partition("=") for p in value.split(","))
     }

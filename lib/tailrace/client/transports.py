@@ -97,7 +97,8 @@ def _json(request: httpx2.Request) -> bool:
 
 
 def _wire(request: httpx2.Request, body: bytes) -> Request:
-    headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw)
+    headers = tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw
+                     if name.lower() != b"content-length"])  # fmt: skip
     return Request(request.method, str(request.url), headers, body, None, request)
 
 

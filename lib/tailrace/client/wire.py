@@ -20,7 +20,7 @@ COST: Final = "x-tailrace-cost-microusd"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request. `timeout_s` is what is left for this attempt; a sender has to hold it."""
+    """One HTTP request. `timeout_s` is what is left for this attempt: a sender that blocks has to hold it."""
 
     method: str
     url: str
@@ -74,7 +74,7 @@ class Replay:
 def header(headers: Headers, name: str) -> str | None:
     """Return the first value of `name` (given in lower case), or None."""
     for key, value in headers:
-        if key.lower() == name:
+        if key == name or key.lower() == name:
             return value
     return None
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx2
 
-from tailrace.client.wire import Headers, Request, Response, Unanswered
+from tailrace.client.wire import Headers, Request, Response, Unanswered, header
 
 _OF_THE_WAY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"})
 
@@ -59,11 +59,12 @@ def unanswered(error: Exception) -> Unanswered:
 
 
 def _request(request: Request) -> httpx2.Request:
-    """Return the request that came from above, when nothing but its headers was added to; else a new one."""
+    """Return the request that came from above, when it is still that one but for its key; else a new one."""
     original = request.extensions
     if isinstance(original, httpx2.Request) and str(original.url) == request.url and original.content == request.body:
-        for name, value in request.headers[len(original.headers.raw) :]:
-            original.headers[name] = value
+        key = header(request.headers, "idempotency-key")
+        if key is not None:
+            original.headers["idempotency-key"] = key
         return original
     headers = [(name, value) for name, value in request.headers if name.lower() not in ("content-length", "host")]
     timeout = original.extensions if isinstance(original, httpx2.Request) else {}
