@@ -23,6 +23,9 @@ NEUTRAL: Final = frozenset(
 """Headers about the way of a request, not about its answer."""
 NEUTRAL_PREFIXES: Final = ("x-stainless-", "x-envoy-", "x-forwarded-", "x-b3-", "x-tailrace-", "sec-")
 
+NEUTRAL_COOKIES: Final = frozenset({"__cf_bm", "_cfuvid", "__cflb", "cf_clearance"})
+"""Set by a load balancer on the way; any other cookie may say who asks."""
+
 _VERSION: Final = b"tailrace-key-1"
 
 
@@ -49,7 +52,7 @@ class Keys:
             if len(self._known) >= 256:
                 self._known.clear()
             lowered = ((name.lower(), value) for name, value in request.headers)
-            parts = sorted(_header(name, value) for name, value in lowered if not neutral(name))
+            parts = sorted(_header(name, value) for name, value in lowered if not neutral(name, value))
             known = _framed((_VERSION, self._namespace.encode(), *parts))
             self._known[request.headers] = known
         return known
@@ -65,8 +68,10 @@ def canonical(document: Any) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
-def neutral(name: str) -> bool:
+def neutral(name: str, value: str = "") -> bool:
     """Whether the header `name` (lower case) does not change what is answered."""
+    if name == "cookie":
+        return all(cookie.partition("=")[0].strip() in NEUTRAL_COOKIES for cookie in value.split(";"))
     return name in NEUTRAL or name.startswith(NEUTRAL_PREFIXES)
 
 

@@ -8,15 +8,23 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypedDict
+from functools import cached_property
+from typing import Final, TypedDict
 
 import httpx2
 import openai
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
+from openai.resources import AsyncChat, AsyncEmbeddings, Chat, Embeddings
+from openai.resources.responses import AsyncResponses, Responses
 from typing_extensions import Unpack
 
 from tailrace.client.policy import Policy
+from tailrace.client.recall import Recall
+from tailrace.client.resources import arecalled, recalled, shortened
 from tailrace.client.transports import AsyncTransport, Transport, async_transport, transport
+
+OWN: Final = "_tailrace_own"
+"""Marks an HTTP client that was made here, so that nobody else has set headers, hooks or cookies on it."""
 
 
 class Arguments(TypedDict, total=False):
@@ -50,12 +58,32 @@ class AsyncOpenAI(openai.AsyncOpenAI):
         **arguments: Unpack[Arguments],
     ) -> None:
         given = http_client or DefaultAsyncHttpxClient()
+        own = http_client is None or getattr(http_client, OWN, False)
         if not isinstance(given._transport, AsyncTransport):
             below, given = given, copy.copy(given)
             given._transport, given._mounts = async_transport(policy, _AsyncBelow(below)), {}
+            setattr(given, OWN, own)
         self.policy: Policy = given._transport.policy
         arguments["max_retries"] = _retries(arguments.get("max_retries", 0), self.policy)
         super().__init__(api_key=api_key, http_client=given, **arguments)
+        self._recall = Recall(self, given._transport.driver.engine) if own else None
+
+    @cached_property
+    def chat(self) -> AsyncChat:
+        chat = super().chat
+        if self._recall is not None:
+            shortened(chat.completions, "chat", self._recall, arecalled)
+        return chat
+
+    @cached_property
+    def responses(self) -> AsyncResponses:
+        found = super().responses
+        return found if self._recall is None else shortened(found, "responses", self._recall, arecalled)
+
+    @cached_property
+    def embeddings(self) -> AsyncEmbeddings:
+        found = super().embeddings
+        return found if self._recall is None else shortened(found, "embeddings", self._recall, arecalled)
 
 
 class OpenAI(openai.OpenAI):
@@ -70,12 +98,32 @@ class OpenAI(openai.OpenAI):
         **arguments: Unpack[Arguments],
     ) -> None:
         given = http_client or DefaultHttpxClient()
+        own = http_client is None or getattr(http_client, OWN, False)
         if not isinstance(given._transport, Transport):
             below, given = given, copy.copy(given)
             given._transport, given._mounts = transport(policy, _Below(below)), {}
+            setattr(given, OWN, own)
         self.policy: Policy = given._transport.policy
         arguments["max_retries"] = _retries(arguments.get("max_retries", 0), self.policy)
         super().__init__(api_key=api_key, http_client=given, **arguments)
+        self._recall = Recall(self, given._transport.driver.engine) if own else None
+
+    @cached_property
+    def chat(self) -> Chat:
+        chat = super().chat
+        if self._recall is not None:
+            shortened(chat.completions, "chat", self._recall, recalled)
+        return chat
+
+    @cached_property
+    def responses(self) -> Responses:
+        found = super().responses
+        return found if self._recall is None else shortened(found, "responses", self._recall, recalled)
+
+    @cached_property
+    def embeddings(self) -> Embeddings:
+        found = super().embeddings
+        return found if self._recall is None else shortened(found, "embeddings", self._recall, recalled)
 
 
 class _AsyncBelow(httpx2.AsyncBaseTransport):

@@ -13,12 +13,10 @@ from openai import DEFAULT_CONNECTION_LIMITS
 
 from tailrace.client.driver import AsyncDriver, Driver
 from tailrace.client.policy import Policy
+from tailrace.client.recall import ANSWERED
 from tailrace.client.senders.httpx2 import AsyncSender, Sender
 from tailrace.client.streams import aclose, close
 from tailrace.client.wire import Request, Response
-
-KEY = "tailrace.key"
-"""The name of the answer's cache key among the extensions of an `httpx2.Response`."""
 
 
 def async_transport(policy: Policy | None = None, inner: httpx2.AsyncBaseTransport | None = None) -> AsyncTransport:
@@ -104,7 +102,10 @@ def _wire(request: httpx2.Request, body: bytes) -> Request:
 
 def _answer(response: Response[Any], request: httpx2.Request, stream: Any) -> httpx2.Response:
     body: Any = {"content": response.body} if isinstance(response.body, bytes) else {"stream": stream(response.body)}
-    extensions = {"http_version": b"HTTP/1.1", KEY: response.key}
+    answered = ANSWERED.get()
+    if answered is not None:
+        answered.append(response.key)
+    extensions = {"http_version": b"HTTP/1.1"}
     return httpx2.Response(
         response.status, headers=list(response.headers), request=request, extensions=extensions, **body
     )
