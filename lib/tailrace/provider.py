@@ -85,10 +85,10 @@ def simulator(wanted: profile.Simulator, folder: Path, name: str, timeout_s: flo
 
     Raises StartFailed when it ends or does not listen within `timeout_s`.
     """
-    running = next((p for p in processes.recorded(folder) if p.name == name and processes.alive(p)), None)
-    process = running or processes.spawn(
-        _command(wanted), environment={}, folder=folder, name=name, labels={"role": "provider"}
-    )
+    process = next((p for p in processes.recorded(folder) if p.name == name and p.alive), None)
+    if process is None:
+        (folder / f"{name}.log").unlink(missing_ok=True)  # its first line is to be this process's address
+        process = processes.spawn(_command(wanted), environment={}, folder=folder, name=name)
     return Provider(_address(process, timeout_s), process)
 
 
@@ -106,6 +106,8 @@ def _address(process: processes.Process, timeout_s: float) -> str:
         if found := _ANNOUNCED.search(said):
             return found[1]
         if not processes.alive(process):
-            raise StartFailed(f"simulator {process.name} ended at once; its log says: {said[-500:].strip() or 'nothing'}")
+            raise StartFailed(
+                f"simulator {process.name} ended at once; its log says: {said[-500:].strip() or 'nothing'}"
+            )
         time.sleep(0.02)
     raise StartFailed(f"simulator {process.name} does not listen after {timeout_s:g} s; see {process.log}")

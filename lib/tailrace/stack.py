@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import orjson
+
+from tailrace import load
 from tailrace import provider as providers
-from tailrace.deploy import Deployment, Release, processes
-from tailrace.errors import PartMissing
-from tailrace.profile import Profile
+from tailrace.deploy import Deployment, Release, Watch, processes, watch
+from tailrace.errors import DeployError, PartMissing
+from tailrace.profile import Probe, Profile
 from tailrace.provider import Provider
 
 
@@ -26,6 +32,10 @@ class Stack:
     def url(self) -> str:
         """Base URL of the edge's ingress: what users of the service call."""
         return self.deployment.url
+
+    def build(self) -> Release:
+        """Return the release of the working tree, built or reused."""
+        return self.deployment.build(self.root)
 
     def up(self, release: Release) -> None:
         """Have `release` serving behind the edge; a deployment that serves already is left as it is."""
@@ -44,9 +54,64 @@ class Stack:
             "TAILRACE_SLO_MS": limits,
         }
 
+    def traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
+        """Return the traffic of this profile's users: questions to a model, or the first request of `service.smoke`.
+
+        `workload` holds fields of `load.Workload` (repeat_share, stream_share, seed …); they are about questions.
+        """
+        if self.profile.service.ours:
+            asked = load.Workload(model=self.profile.provider.model, **workload)
+        else:
+            first = next(iter(self.profile.service.smoke), Probe())
+            body = "" if first.json_body is None else orjson.dumps(first.json_body).decode()
+            asked = load.Workload(kind="plain", method=first.method, path=first.path, body=body)
+        return load.Traffic(arrivals, asked, phase=phase, timeout_s=10.0)
+
+    def watch(self, interval_s: float = 0.1) -> Watch:
+        """Return a sampler of the serving instance's own health, and of what users see through the edge."""
+        serving = self.deployment.serving
+        if serving is None:
+            raise DeployError(f"{self.profile.name}: nothing serves, so there is nothing to watch; bring it up first")
+        health = self.profile.service.health
+        targets: dict[str, tuple[str, str | Probe]] = {
+            "live": (serving.url, health.live),
+            "ready": (serving.url, health.ready),
+            "edge": (self.deployment.probe_url, health.live),
+        }
+        if self.profile.service.ours:
+            targets["cached"] = (self.deployment.probe_url, self._question(temperature=0))
+            targets["fresh"] = (self.deployment.probe_url, self._question(temperature=1))
+        return watch(targets, interval_s)
+
+    @contextmanager
+    def provider_outage(self) -> Iterator[None]:
+        """Have the simulated provider answer nothing but 503 for the length of the block."""
+        with self.provider.broken({"kind": "outage"}):
+            yield
+
+    @contextmanager
+    def process_hang(self) -> Iterator[None]:
+        """Stop the serving instance in its tracks for the length of the block: it keeps its port, and is silent."""
+        serving = self.deployment.serving
+        if serving is None:
+            raise DeployError(f"{self.profile.name}: nothing serves, so nothing can hang")
+        self.deployment.engine.freeze(serving)
+        try:
+            yield
+        finally:
+            self.deployment.engine.thaw(serving)
+
     def spare_provider(self, name: str) -> Provider:
-        """Return a second simulator, to be broken without hurting the one that serves."""
+        """Return another simulator, to be broken without hurting the one that serves."""
         return providers.simulator(self.profile.provider.simulator, _folder(self.profile, self.root), name)
+
+    def _question(self, temperature: float) -> Probe:
+        body = {
+            "model": self.profile.provider.model,
+            "temperature": temperature,
+            "messages": [{"role": "user", "content": "Is anybody there?"}],
+        }
+        return Probe(method="POST", path="/v1/chat/completions", json=body)
 
 
 def bring_up(profile: Profile, root: Path) -> Stack:

@@ -37,9 +37,8 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.parquet"))) or "none"
-        raise RecordsError(
-            f"{path.relative_to(run_dir)} cannot be read ({type(error).__name__}); saved: {known}"
-        ) from None
+        why = f"is damaged ({type(error).__name__})" if path.is_file() else "does not exist"
+        raise RecordsError(f"{path.relative_to(run_dir)} {why}; saved: {known}") from None
 
 
 def loader(run_dir: Path, step: str) -> Load:

@@ -1,0 +1,102 @@
+"""How a load generator drives the resilient client: `sender="tailrace.arms:client"` with these options.
+
+retry, cache          whether the client may; both off is the plain client
+attempt_timeout_s     of one attempt; the plain client has no other
+deadline_s            of the whole call
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import openai
+import orjson
+
+from tailrace.client import AsyncOpenAI, Cache, Limits, Policy, Retry
+from tailrace.client.wire import ATTEMPTS, BACKOFF, CACHE, COST
+from tailrace.load import Outcome
+
+ARMS: Final[Mapping[str, Mapping[str, bool]]] = {
+    "plain": {"retry": False, "cache": False},
+    "retrying": {"retry": True, "cache": False},
+    "cached": {"retry": False, "cache": True},
+    "both": {"retry": True, "cache": True},
+}
+"""The client in its four forms."""
+RETRY: Final = Retry(attempts=4, base_s=0.05, cap_s=1.0, budget=0.2)
+
+
+def policy(*, retry: bool, cache: bool, attempt_timeout_s: float, deadline_s: float) -> Policy:
+    """Return the policy of one arm."""
+    return Policy(
+        cache=Cache() if cache else None,
+        retry=RETRY if retry else None,
+        limits=Limits(deadline_s=deadline_s, attempt_timeout_s=attempt_timeout_s, breaker=None),
+    )
+
+
+def client(options: Mapping[str, Any]) -> ClientSender:
+    """Return the sender: called by the generator process, in its own event loop."""
+    chosen = {name: options[name] for name in ("retry", "cache", "attempt_timeout_s", "deadline_s")}
+    # A simulator takes any key; one of a real provider comes from the environment, never from options.
+    key = None if options.get("real") else "simulated"
+    return ClientSender(AsyncOpenAI(policy=policy(**chosen), base_url=options["url"], api_key=key))
+
+
+class ClientSender:
+    """Sends a body through the SDK with our transport, as an application would."""
+
+    def __init__(self, sdk: AsyncOpenAI) -> None:
+        self._sdk = sdk
+
+    async def __call__(self, seq: int, body: bytes, stream: bool) -> Outcome:
+        try:
+            return await (self._streamed if stream else self._whole)(orjson.loads(body))
+        except openai.APIStatusError as error:
+            return _read(error.response.headers, Outcome(f"http_{error.status_code}", error.status_code))
+        except openai.APITimeoutError as error:
+            return Outcome("timeout", attempts=getattr(error, "attempts", 1), cost_microusd=0)
+        except openai.APIConnectionError as error:
+            return Outcome("connect", attempts=getattr(error, "attempts", 1), cost_microusd=0)
+        except ValueError:
+            return Outcome("bad_body", cost_microusd=0)
+
+    async def aclose(self) -> None:
+        await self._sdk.close()
+
+    async def _whole(self, arguments: dict[str, Any]) -> Outcome:
+        raw = await self._sdk.chat.completions.with_raw_response.create(**arguments)
+        first_ns = time.perf_counter_ns()
+        usage = raw.parse().usage
+        seen = Outcome(status=raw.http_response.status_code, first_ns=first_ns, last_ns=time.perf_counter_ns())
+        return _read(raw.headers, _counted(seen, usage))
+
+    async def _streamed(self, arguments: dict[str, Any]) -> Outcome:
+        first_ns, chunks, usage = 0, 0, None
+        raw = await self._sdk.chat.completions.with_raw_response.create(**arguments)
+        async for chunk in raw.parse():
+            first_ns = first_ns or time.perf_counter_ns()
+            chunks += bool(chunk.choices)
+            usage = chunk.usage or usage
+        seen = Outcome(status=200, first_ns=first_ns, last_ns=time.perf_counter_ns(), chunks=chunks)
+        return _read(raw.headers, _counted(seen, usage))
+
+
+def _counted(seen: Outcome, usage: Any) -> Outcome:
+    if usage is None:
+        return seen
+    cached = getattr(usage.prompt_tokens_details, "cached_tokens", 0) or 0
+    return seen._replace(in_tok=usage.prompt_tokens, out_tok=usage.completion_tokens, cached_tok=cached)
+
+
+def _read(headers: Mapping[str, str], seen: Outcome) -> Outcome:
+    """Take over what the transport wrote into the headers of the answer."""
+    cost = headers.get(COST)
+    return seen._replace(
+        cache=headers.get(CACHE, ""),
+        attempts=int(headers.get(ATTEMPTS, 1)),
+        backoff_us=int(headers.get(BACKOFF, 0)),
+        cost_microusd=int(cost) if cost is not None else (0 if seen.error_type else -1),
+    )

@@ -1,0 +1,96 @@
+"""Is a release what it claims to be: the same from the same source, lean, free of credentials, within its budget?"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from tailrace import credentials
+from tailrace.checks import Check
+from tailrace.deploy import Release
+from tailrace.deploy.build import LOCK, wheel
+
+NOT_NEEDED = ("ipykernel", "jupyterlab", "matplotlib", "numpy", "pandas", "papermill", "pyarrow")
+"""What the runbook needs and a service that answers requests does not."""
+
+
+def contents(release: Release) -> pd.DataFrame:
+    """Return a row per package of the release: package, version; none for a command of the user's."""
+    packages = release.facts.get("packages", {})
+    return pd.DataFrame(sorted(packages.items(), key=lambda item: item[0].lower()), columns=["package", "version"])
+
+
+def checks(release: Release, root: Path, max_size_mb: float) -> list[Check]:
+    """Return the checks of a built environment; a command of the user's is taken as it is."""
+    if release.kind == "command":
+        return [
+            Check("a release of its own", True, f"release {release.id} is the command and its settings"),
+            no_credential(release.environment, ()),
+        ]
+    with tempfile.TemporaryDirectory() as folder:
+        again = wheel(root, Path(folder))
+        return [
+            same(again, str(release.facts["wheel_sha256"])),
+            locked(release.facts["packages"], (root / LOCK).read_text(encoding="utf-8")),
+            lean(release.facts["packages"]),
+            no_credential(release.environment, texts(again)),
+            within(int(release.facts["size_bytes"]), max_size_mb),
+        ]
+
+
+def same(again: Path, expected_sha256: str) -> Check:
+    """Decide whether building once more from the same source gave the same bytes."""
+    found = hashlib.sha256(again.read_bytes()).hexdigest()
+    fact = f"built again: sha256 {found[:16]}…, the release's is {expected_sha256[:16]}…"
+    return Check("same source, same bytes", found == expected_sha256, fact)
+
+
+def locked(packages: Mapping[str, str], lock: str) -> Check:
+    """Decide whether what is installed is what the lock pins, package by package."""
+    pins = {_name(name): version for name, version in re.findall(r"(?m)^([A-Za-z0-9._-]+)==([^\s;]+)", lock)}
+    installed = {_name(name): version for name, version in packages.items() if name != "tailrace"}
+    other = [f"{name} {version}" for name, version in installed.items() if pins.get(name) != version]
+    fact = f"{len(installed) - len(other)} of {len(installed)} packages are the pinned ones"
+    return Check("holds what is locked", not other, fact + (f"; not so: {', '.join(other)}" if other else ""))
+
+
+def lean(packages: Mapping[str, str]) -> Check:
+    """Decide whether the tools of the runbook stayed out of the service."""
+    found = sorted({_name(name) for name in packages} & set(NOT_NEEDED))
+    fact = f"{len(packages)} packages; " + (
+        f"not needed: {', '.join(found)}" if found else "no notebook, no data frame"
+    )
+    return Check("holds only what the service needs", not found, fact)
+
+
+def no_credential(settings: Mapping[str, str], files: Iterator[tuple[str, str]] | tuple[()]) -> Check:
+    """Decide whether a setting or a file of the release looks like a credential."""
+    read, found = 0, []
+    for where, text in [*((f"setting {name}", value) for name, value in settings.items()), *files]:
+        read += 1
+        found += [f"{finding.kind} in {where}" for finding in credentials.find(text)]
+    fact = f"{read} settings and files read; " + (", ".join(found) if found else "none looks like one")
+    return Check("no credential in the release", not found, fact)
+
+
+def texts(archive: Path) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each file of a wheel."""
+    with zipfile.ZipFile(archive) as files:
+        for name in files.namelist():
+            yield name, files.read(name).decode("utf-8", "replace")
+
+
+def within(size_bytes: int, max_size_mb: float) -> Check:
+    """Decide whether the release keeps its size budget."""
+    size_mb = size_bytes / 1e6
+    return Check("within its size budget", size_mb <= max_size_mb, f"{size_mb:.1f} MB of {max_size_mb:g} MB")
+
+
+def _name(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
