@@ -1,0 +1,99 @@
+"""A small project of its own, with tiny notebooks, run by a real `tailrace run`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from tailrace import events
+
+PARAMETERS = 'profile: str = "local"  # name\nrun_dir: str = ""  # of the run\n'
+DECIDE = """
+import json
+from pathlib import Path
+from tailrace import events
+
+def finish(verdict, name={step!r}):
+    ok = verdict == "PASS"
+    events.append(Path(run_dir), "check", step=name, name="it works", ok=ok, fact="1 of 1")
+    checks = [{{"name": "it works", "ok": ok, "fact": "1 of 1"}}]
+    result = {{"step": name, "verdict": verdict, "checks": checks, "shown": []}}
+    (Path(run_dir) / "results" / f"{{name}}.json").write_text(json.dumps(result))
+"""
+
+
+@dataclass
+class Project:
+    """A project in a folder of the test."""
+
+    root: Path
+
+    def step(self, name: str, body: str, parameters: str = "", **plan: object) -> None:
+        """Add a step whose notebook runs `body`; `finish(verdict)` is there to be called."""
+        cells = [
+            new_code_cell(PARAMETERS + parameters, metadata={"tags": ["parameters"]}),
+            new_code_cell(DECIDE.format(step=name)),
+            new_code_cell(body),
+        ]
+        nbformat.write(new_notebook(cells=cells), self.root / "notebooks" / f"{name}.ipynb")
+        with (self.root / "runbook" / "plan.yaml").open("a") as file:
+            file.write(f"  - {json.dumps({'notebook': f'notebooks/{name}.ipynb', **plan})}\n")
+
+    def profile(self, text: str, name: str = "local") -> None:
+        (self.root / "runbook" / "profiles" / f"{name}.yaml").write_text(text)
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start `tailrace run` as a user would."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "tailrace", *(arguments or ("run",))],
+            cwd=self.root, env={**os.environ, **environment}, text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, **environment)
+        try:
+            out, err = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    @property
+    def latest(self) -> Path:
+        return (self.root / "runs" / "latest").resolve()
+
+    def record(self) -> dict:
+        return json.loads((self.latest / "run.json").read_text())
+
+    def result(self, step: str) -> dict:
+        return json.loads((self.latest / "results" / f"{step}.json").read_text())
+
+    def wait_for(self, event: str, timeout_s: float = 60) -> events.Event:
+        """Wait until the latest run tells of `event`."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for found in events.read(self.latest) if self.latest.is_dir() else []:
+                if found.event == event:
+                    return found
+            time.sleep(0.05)
+        raise AssertionError(f"no event {event!r} within {timeout_s} s")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """An empty project with a profile `local`; add steps, then run it."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "runbook" / "profiles").mkdir(parents=True)
+    (tmp_path / "runbook" / "plan.yaml").write_text("steps:\n")
+    made = Project(tmp_path)
+    made.profile("engine: process\n")
+    return made

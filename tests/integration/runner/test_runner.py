@@ -1,0 +1,249 @@
+"""`tailrace run` on tiny notebooks: what each end of a notebook means for the run."""
+
+import os
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from tailrace.deploy import processes
+
+PASS = 'finish("PASS")'
+HANG = """\
+import subprocess, time
+subprocess.Popen(["sleep", "300"])
+events.append(Path(run_dir), "hanging")
+time.sleep(300)"""
+
+
+def test_a_run_of_passing_steps_passes(project):
+    """Steps that pass make the run PASS with exit status 0; its folder holds the executed notebooks and the report."""
+    project.step("01_one", PASS, title="Do one thing")
+    project.step("02_two", PASS)
+    done = project.run()
+    record = project.record()
+    assert (done.returncode, record["verdict"], record["exit_code"]) == (0, "PASS", 0), done.stderr
+    assert [(step["name"], step["verdict"]) for step in record["steps"]] == [("01_one", "PASS"), ("02_two", "PASS")]
+    assert {check["name"]: check["ok"] for check in record["checks"]} == {
+        "nothing is left running": True,
+        "no credential in any artefact": True,
+        "the report is written": True,
+    }
+    assert (project.latest / "notebooks" / "02_two.ipynb").exists()
+    assert "  ✓ it works: 1 of 1\n" in done.stdout
+    assert done.stdout.endswith("report: runs/latest/report.html\n")
+    assert done.stderr == ""
+
+
+def test_a_failed_step_ends_the_run_but_for_steps_that_always_run(project):
+    """After a FAIL the next step is not reached, one marked `always` is, and the exit status is 1."""
+    project.step(
+        "01_bad", 'finish("FAIL")\nclass StepFailed(Exception): pass\nraise StepFailed("1 of 1 checks failed")'
+    )
+    project.step("02_next", PASS)
+    project.step("03_report", PASS, always=True)
+    done = project.run()
+    outcomes = [(step["name"], step["verdict"], step["reason"]) for step in project.record()["steps"]]
+    assert done.returncode == 1
+    assert outcomes == [
+        ("01_bad", "FAIL", ""),
+        ("02_next", "INCONCLUSIVE", "not reached: 01_bad failed"),
+        ("03_report", "PASS", ""),
+    ]
+    assert (project.latest / "report.html").exists()
+
+
+def test_an_undecided_step_makes_the_run_inconclusive(project):
+    """A step without data is never PASS: the run goes on, and its exit status is 2."""
+    project.step("01_empty", 'finish("INCONCLUSIVE")')
+    project.step("02_next", PASS)
+    done = project.run()
+    assert (done.returncode, project.record()["verdict"]) == (2, "INCONCLUSIVE")
+    assert project.record()["steps"][1]["verdict"] == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("1 / 0", "cell 4: ZeroDivisionError: division by zero"),
+        ('finish("PASS")\n1 / 0', "cell 4: ZeroDivisionError: division by zero"),
+        ("import os; os._exit(3)", "its kernel died with exit code 3"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "its kernel died by signal 9"),
+        ("import sys; sys.exit(0)", "it ended without a verdict: its last cell has to call step.finish()"),
+        ("x = 1", "it ended without a verdict: its last cell has to call step.finish()"),
+    ],
+)
+def test_a_step_that_does_not_finish_fails_for_a_stated_reason(project, body, reason):
+    """An exception, a dead kernel, an early exit, a missing verdict: FAIL, in run.json and in the step's result."""
+    project.step("01_bad", body)
+    done = project.run()
+    assert (done.returncode, project.record()["steps"][0]["verdict"]) == (1, "FAIL")
+    assert project.record()["steps"][0]["reason"].startswith(reason)
+    assert project.result("01_bad")["verdict"] == "FAIL"
+    assert reason in done.stdout
+
+
+def test_a_step_over_its_limit_is_ended_with_all_its_children(project):
+    """The hard limit of a step ends its kernel and the kernel's children, and the step is a StepTimeout."""
+    project.step("01_slow", HANG, timeout_s=4)
+    done = project.run()
+    kernel = project.wait_for("kernel_started")
+    assert done.returncode == 1
+    assert project.record()["steps"][0]["reason"].startswith("StepTimeout: not done after 4 s")
+    assert not alive_in_session(kernel.fields["pid"])
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_ends_everything_and_says_so(project, number, status):
+    """Ctrl-C and SIGTERM end the kernel and its children; run.json is INCONCLUSIVE, the exit status 128 + signal."""
+    project.step("01_hangs", HANG)
+    project.step("02_next", PASS)
+    process = project.start()
+    project.wait_for("hanging")
+    kernel = project.wait_for("kernel_started")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    record = project.record()
+    assert (process.returncode, err) == (status, "")
+    assert (record["verdict"], record["reason"]) == ("INCONCLUSIVE", f"interrupted by {number.name}")
+    assert [step["reason"] for step in record["steps"]] == ["interrupted", "interrupted before it"]
+    assert f"{number.name}: the kernel was ended" in out
+    assert not alive_in_session(kernel.fields["pid"])
+    assert (project.latest / "report.html").exists()
+
+
+def test_the_next_run_cleans_up_after_a_killed_one(project):
+    """After kill -9 of the runner the next run ends what is left, says so, marks the dead run, and passes."""
+    project.step(
+        "01_once",
+        f"if Path('hang').exists():\n    Path('hang').unlink()\n    {HANG.replace(chr(10), '; ')}\nelse:\n    {PASS}",
+    )
+    (project.root / "notebooks" / "hang").touch()
+    process = project.start()
+    project.wait_for("hanging")
+    kernel, killed = project.wait_for("kernel_started"), project.latest
+    process.kill()
+    process.communicate()
+    done = project.run()
+    assert done.returncode == 0, done.stderr
+    assert f"run {killed.name} was killed before its end; cleaning up after it\n" in done.stdout
+    assert not alive_in_session(kernel.fields["pid"])
+    assert '"reason":"killed before its end"' in (killed / "run.json").read_text().replace('": "', '":"')
+    assert project.latest != killed
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ("enigne: process\n", "enigne: found 'process'; unknown key"),
+        ("steps: {01_one: {rate: 5}}\n", "steps.01_one.rate: unknown parameter; "),
+        ("steps: {01_one: {n: five}}\n", "steps.01_one.n: found 'five'; expected int"),
+        ("steps: {09_none: {n: 5}}\n", "steps.09_none: unknown step; the plan has: 01_one"),
+    ],
+)
+def test_nothing_starts_on_a_bad_profile(project, profile, said):
+    """An unknown key, parameter or step and a wrong type are refused with exit status 3 before there is a run."""
+    project.step("01_one", PASS, parameters="n: int = 1  # how many\n")
+    project.profile(profile)
+    done = project.run()
+    assert (done.returncode, done.stdout) == (3, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (project.root / "runs").exists()
+    assert not (project.root / ".tailrace").exists()
+
+
+def test_every_problem_is_told_at_once(project):
+    """Each wrong parameter of each step has its own line."""
+    project.step("01_one", PASS, parameters="n: int = 1\n")
+    project.profile("steps: {01_one: {n: five, m: 1}, 02_x: {}}\n")
+    done = project.run("run", "--param", "01_one.k=1")
+    assert len(done.stderr.splitlines()) == 4
+    assert all(line.startswith("tailrace: ") for line in done.stderr.splitlines())
+
+
+def test_parameters_reach_the_notebook(project):
+    """The profile sets parameters of a step, and --param sets them over it."""
+    project.step("01_one", 'assert (n, s) == (7, "07"), (n, s)\n' + PASS, parameters='n: int = 1\ns: str = ""\n')
+    project.profile("steps: {01_one: {n: 5, s: x}}\n")
+    assert project.run("run", "--param", "01_one.n=7", "--param", "01_one.s=07").returncode == 0
+
+
+def test_only_the_chosen_steps_run(project):
+    """--only takes steps out of the plan, in the plan's order; an unknown name is refused."""
+    project.step("01_one", PASS)
+    project.step("02_two", PASS)
+    assert project.run("run", "--only", "02_two").returncode == 0
+    assert [step["name"] for step in project.record()["steps"]] == ["02_two"]
+    refused = project.run("run", "--only", "03_three")
+    assert (refused.returncode, "no step '03_three'" in refused.stderr) == (3, True)
+
+
+def test_a_credential_in_an_artefact_fails_the_run(project):
+    """A secret that a notebook prints fails the run by file and kind, and is not repeated."""
+    project.step("01_leaks", 'import os\nprint(os.environ["MY_TOKEN"])\n' + PASS)
+    project.profile("service: {secrets: [MY_TOKEN]}\n")
+    secret = "correct-horse-battery"
+    done = project.run(MY_TOKEN=secret)
+    (check,) = [check for check in project.record()["checks"] if not check["ok"]]
+    assert (done.returncode, project.record()["verdict"]) == (1, "FAIL")
+    assert "LeakFound" in check["fact"]
+    assert "notebooks/01_leaks.ipynb: value of MY_TOKEN" in check["fact"]
+    assert secret not in done.stdout + done.stderr + str(project.record())
+
+
+def test_a_secret_that_stays_in_the_environment_is_no_leak(project):
+    """The check above can pass: a notebook that uses its secret, and does not show it, is clean."""
+    project.step("01_uses", 'import os\nassert os.environ["MY_TOKEN"]\n' + PASS)
+    project.profile("service: {secrets: [MY_TOKEN]}\n")
+    assert project.run(MY_TOKEN="correct-horse-battery").returncode == 0
+
+
+def test_two_runs_do_not_collide(project):
+    """A run in a project where another is under way is refused with exit status 3, and names its pid."""
+    project.step("01_hangs", HANG)
+    first = project.start()
+    project.wait_for("hanging")
+    second = project.run()
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=60)
+    assert second.returncode == 3
+    assert f"a run of profile local (pid {first.pid}) is under way" in second.stderr
+
+
+def test_a_kernel_is_free_of_what_the_user_has_configured(project, tmp_path):
+    """IPython start-up files in the user's home do not run in a step, and a step leaves nothing there."""
+    home = tmp_path / "home"
+    startup = home / ".ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("from_home = True\n")
+    before = sorted(home.rglob("*"))
+    project.step("01_one", 'assert "from_home" not in globals()\n' + PASS)
+    assert project.run(HOME=str(home)).returncode == 0
+    assert [
+        path for path in sorted(home.rglob("*")) if path not in before and not {".cache", ".config"} & set(path.parts)
+    ] == []
+
+
+def alive_in_session(pid: int) -> list[int]:
+    """Return the processes of the session that `pid` leads, zombies left out."""
+    time.sleep(0.1)
+    return [p.pid for p in psutil.process_iter() if _session(p.pid) == pid and processes.started(p.pid)]
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def test_the_look_for_processes_sees_them():
+    """The helper above can find something: a session of our own is seen while it lives."""
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    assert alive_in_session(process.pid) == [process.pid]
+    process.kill()
+    process.wait()
+    assert alive_in_session(process.pid) == []
