@@ -22,9 +22,13 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*")
 def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
     """Return a stored frame: "records", a name that the step saved, or "<step>/<name>" of another step.
 
-    "all/records" is the records of every step; so is "records" in a step that made none itself. Raises
-    RecordsError when it is not there.
+    "all/records" is the records of every step; so is "records" in a step that made none itself.
+    "records:PHASE" is those of one phase. Raises RecordsError when it is not there.
     """
+    name, _, phase = name.partition(":")
+    if phase:
+        whole = frame(run_dir, step, name)
+        return whole[whole["phase"] == phase]
     named, _, name = name.rpartition("/")
     for part in (named or step, name):
         if not _NAME.fullmatch(part):
