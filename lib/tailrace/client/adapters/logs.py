@@ -1,0 +1,47 @@
+"""Calls as log lines: JSON for the standard library, key and value for structlog and its like."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import orjson
+
+from tailrace.client.accounting import Call
+
+EVENT = "llm_call"
+
+
+class Structured(Protocol):
+    """What structlog's loggers can do."""
+
+    def info(self, event: str, **fields: Any) -> Any: ...
+
+    def warning(self, event: str, **fields: Any) -> Any: ...
+
+
+def json_log(logger: logging.Logger) -> Callable[[Call], None]:
+    """Return a hook that logs each call as one line of JSON; failures as warnings."""
+
+    def hook(call: Call) -> None:
+        level = logging.WARNING if call.outcome == "error" else logging.INFO
+        if logger.isEnabledFor(level):
+            logger.log(level, "%s", orjson.dumps({"event": EVENT, **fields(call)}).decode())
+
+    return hook
+
+
+def structured(logger: Structured) -> Callable[[Call], None]:
+    """Return a hook that logs each call as an event with fields, as structlog takes them."""
+
+    def hook(call: Call) -> None:
+        tell = logger.warning if call.outcome == "error" else logger.info
+        tell(EVENT, **fields(call))
+
+    return hook
+
+
+def fields(call: Call) -> dict[str, Any]:
+    """Return the call's fields, durations to the microsecond."""
+    return {name: round(value, 6) if name.endswith("duration_s") else value for name, value in call._asdict().items()}

@@ -1,0 +1,61 @@
+"""Entries in Redis, shared by machines. The extra `redis` brings the package.
+
+How much is kept, and what goes first, is Redis' own business: set `maxmemory` and `maxmemory-policy allkeys-lru`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Final
+
+import redis
+
+from tailrace.client.stores.entry import Entry
+
+_RELEASE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
+
+
+class Redis:
+    """Entries under `prefix` in the Redis at `url`; every command has `timeout_s`, after which the call goes without.
+
+    Redis expires by its own clock and by durations, so that clocks of machines need not agree.
+    """
+
+    slow_get = True
+    slow_put = True
+
+    def __init__(
+        self, url: str = "redis://127.0.0.1:6379/0", prefix: str = "tailrace:", timeout_s: float = 0.5
+    ) -> None:
+        self._prefix = prefix
+        self._owner = f"{os.getpid()}-{os.urandom(6).hex()}"
+        self._redis = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+
+    def get(self, key: str, now: float) -> Entry | None:
+        packed = self._redis.get(self._prefix + key)
+        if not isinstance(packed, bytes):
+            return None
+        try:
+            entry = Entry.unpack(packed)
+        except ValueError:
+            self._redis.delete(self._prefix + key)
+            return None
+        return entry if entry.expires_at > now else None
+
+    def put(self, key: str, entry: Entry) -> None:
+        left_ms = round((entry.expires_at - time.time()) * 1000)
+        if left_ms > 0:
+            self._redis.set(self._prefix + key, entry.pack(), px=left_ms)
+
+    def lease(self, key: str, now: float, seconds: float) -> bool:
+        return bool(self._redis.set(self._lease(key), self._owner, nx=True, px=max(1, round(seconds * 1000))))
+
+    def release(self, key: str) -> None:
+        self._redis.eval(_RELEASE, 1, self._lease(key), self._owner)
+
+    def close(self) -> None:
+        self._redis.close()
+
+    def _lease(self, key: str) -> str:
+        return f"{self._prefix}lease:{key}"
