@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from tailrace import events, leaks
 from tailrace.errors import LeakFound
-from tailrace.report import page
 from tailrace.rundir import EXIT_CODES, RunCheck, RunRecord, StepOutcome
 from tailrace.runner import cleanup, outcome
 from tailrace.runner.display import Display
@@ -67,6 +66,8 @@ class Ending:
         return f"{files} files scanned"
 
     def _reported(self) -> str:
+        from tailrace.report import page  # brings matplotlib: not before it is needed
+
         path = page.write(self.work.run.path)
         try:
             leaks.require_none(self.work.run.path, leaks.secrets(self.work.profile, os.environ), [path])

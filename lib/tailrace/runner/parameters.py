@@ -7,12 +7,12 @@ here, and what a profile says about every step is checked before the first kerne
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import nbformat
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -78,11 +78,7 @@ class Schema:
 
 def read(notebook: Path) -> Schema:
     """Return the schema of a notebook's parameters cell; ProfileError when the cell is none."""
-    content = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
-    cells = [c for c in content.cells if c.cell_type == "code" and "parameters" in c.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise ProfileError(f"{notebook}: found {len(cells)} cells tagged `parameters`, expected one")
-    source = cells[0].source
+    source = _cell(notebook)
     lines = source.splitlines()
     fields: dict[str, tuple[Any, Any]] = {}
     descriptions: dict[str, str] = {}
@@ -93,6 +89,18 @@ def read(notebook: Path) -> Schema:
     if missing := [name for name in INJECTED if name not in fields]:
         raise ProfileError(f"{notebook}: the parameters cell lacks {' and '.join(missing)}; the runner fills them in")
     return Schema(notebook, _model(notebook, fields), descriptions)
+
+
+def _cell(notebook: Path) -> str:
+    """Return the source of the parameters cell."""
+    try:
+        cells = json.loads(notebook.read_bytes())["cells"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ProfileError(f"{notebook}: cannot be read as a notebook of format 4: {error}") from None
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ProfileError(f"{notebook}: found {len(tagged)} cells tagged `parameters`, expected one")
+    return "".join(tagged[0]["source"])
 
 
 def _parsed(notebook: Path, source: str) -> list[ast.stmt]:
