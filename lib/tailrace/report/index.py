@@ -50,9 +50,9 @@ def _summed(folder: Path) -> dict[str, Any]:
     except TailraceError:
         records = analysis.empty()
     row = analysis.latency(records, by=(), percentiles=("p99",)).iloc[0]
-    numbers = {name: row[name] for name in ("n", "p99_ms", "p99_lo_ms", "p99_hi_ms")}
+    numbers = {name: row[name] for name in ("p99_ms", "p99_lo_ms", "p99_hi_ms")}
     said = {"started_at": str(run.get("started_at") or ""), "profile": str(run.get("profile") or "")}
-    return {"id": folder.name, "verdict": verdict_of(run), **said, **numbers}
+    return {"id": folder.name, "verdict": verdict_of(run), **said, **numbers, "n": int(row["n"])}
 
 
 def _row(runs_dir: Path, values: dict[str, Any]) -> dict[str, Any]:

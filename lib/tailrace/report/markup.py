@@ -51,7 +51,8 @@ def table(frame: pd.DataFrame, caption: str = "") -> str:
     rows = frame.itertuples(index=False, name=None)
     body = "".join(f"<tr>{''.join(_cell(v, r) for v, r in zip(row, right, strict=True))}</tr>" for row in rows)
     said = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    return f'<div class="wide"><table>{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    dense = ' class="dense"' if len(names) > 9 else ""
+    return f'<div class="wide"><table{dense}>{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cell(value: Any, right: bool) -> str:

@@ -28,7 +28,7 @@ BLUE: Final = "#0a6fb3"
 GREEN: Final = "#00805d"
 FAILURE: Final = "#c2410c"
 SLATE: Final = "#64748b"
-ORANGE: Final = "#b86e00"
+ORANGE: Final = "#a86400"
 PURPLE: Final = "#9a4a8c"
 TEAK: Final = "#7a5c3e"
 

@@ -22,7 +22,8 @@ def headline(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -
     elif not run.get("verdict"):
         sentences.append("The run has not finished.")
     if run.get("reason"):
-        sentences.append(f"{str(run['reason']).rstrip('.')}.")
+        reason = str(run["reason"]).rstrip(".")
+        sentences.append(f"{reason[:1].upper()}{reason[1:]}.")
     for result in results.values():
         switch = result.get("switch")
         if isinstance(switch, Mapping) and isinstance(switch.get("requests"), int):

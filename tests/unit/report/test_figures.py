@@ -1,0 +1,131 @@
+"""Every figure: drawn by name from stored frames, with its facts in words, in one visual language."""
+
+import json
+import re
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+
+from tailrace import analysis
+from tailrace.errors import RecordsError
+from tailrace.report import catalogue, store, style
+
+SPECS = [
+    ("switch", "03_blue_green_switch", {"limit_ms": 600}),
+    ("windows", "03_blue_green_switch", {"limits_ms": {"p95": 300}}),
+    ("spectrum", "03_blue_green_switch", {"limits_ms": {"p99": 600}}),
+    ("spectrum", "03_blue_green_switch", {"by": "colour"}),
+    ("probes", "02_verify_health", {"marks": "probe_marks"}),
+    ("clients", "04_load_test", {"records": "arms", "order": ["plain", "both"], "limit_ms": 300}),
+    ("ramp", "04_load_test", {"records": "ramp", "by": "phase", "limit_ms": 150}),
+    ("ramp", "03_blue_green_switch", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "step", "options"), SPECS)
+def test_every_figure_is_drawn(run_dir, name, step, options):
+    """A figure is redrawn from records and JSON alone: SVG without an address, whose alternative text has numbers."""
+    drawn = catalogue.draw(name, store.loader(run_dir, step), **json.loads(json.dumps(options)))
+    svg = drawn.svg("k")
+    assert svg.startswith("<svg ")
+    assert svg.endswith("</svg>")
+    assert "://" not in svg
+    assert "xmlns" not in svg
+    assert len(re.findall(r"\d", drawn.alt)) > 5
+    assert 'role="img"' in svg
+    ids = re.findall(r' id="([^"]+)"', svg)
+    assert len(ids) == len(set(ids))
+    assert all(i.startswith("k-") for i in ids)
+
+
+@pytest.mark.parametrize("name", sorted(set(catalogue.FIGURES) - {"probes", "history"}))
+def test_without_records_it_says_so(name):
+    """A figure of nothing is a sentence, never an empty pair of axes or an error."""
+    frames = {"records": analysis.empty(), "a": analysis.empty(), "b": analysis.empty()}
+    drawn = catalogue.draw(name, frames.__getitem__)
+    assert re.search(r"no requests were recorded|n/a", drawn.alt)
+
+
+def test_every_figure_has_a_test():
+    """No figure of the catalogue is left out of this file's runs."""
+    assert {name for name, _, _ in SPECS} | {"history"} >= set(catalogue.FIGURES)
+
+
+def test_alternative_text_states_the_facts(run_dir):
+    """The alternative text of the switch counts requests by colour, failures, and names the moment."""
+    alt = catalogue.draw("switch", store.loader(run_dir, "03_blue_green_switch")).alt
+    assert "2,400 requests" in alt
+    assert "1,200 by blue, 1,200 by green; failed: 0" in alt
+    assert "switched at 6 s" in alt
+
+
+def test_failures_are_counted_in_words(run_dir):
+    """A failure that was recorded is in the picture's words."""
+    records = store.frame(run_dir, "03_blue_green_switch", "records")
+    records.loc[:4, "outcome"] = "error"
+    assert "failed: 5" in catalogue.draw("switch", {"records": records}.__getitem__).alt
+
+
+def test_probes_say_when(run_dir):
+    """The timeline's words hold which probe was not well, when, and what it said."""
+    alt = catalogue.draw("probes", store.loader(run_dir, "02_verify_health"), marks="probe_marks").alt
+    assert "ready was not well at 5–10 s (503 (provider unreachable)), 14–18 s" in alt
+    assert "live was not well at 14–18 s (no answer in 1.0 s)." in alt
+
+
+def test_knee(run_dir):
+    """The ramp's words hold the highest rate within the limit; none when no rate is."""
+    load = store.loader(run_dir, "04_load_test")
+    alts = [catalogue.draw("ramp", load, records="ramp", by="phase", limit_ms=limit).alt for limit in (150, 1)]
+    assert "200 requests/s is the highest rate" in alts[0]
+    assert "no measured rate is" in alts[1]
+
+
+def test_unknown_names(run_dir):
+    """An unknown figure, option or frame is named, with what is known."""
+    load = store.loader(run_dir, "03_blue_green_switch")
+    with pytest.raises(ValueError, match=r"figure 'pie' is not in the catalogue; known: .*switch"):
+        catalogue.draw("pie", load)
+    with pytest.raises(ValueError, match="does not know colour; it takes records, marks"):
+        catalogue.draw("switch", load, colour="red")
+    with pytest.raises(RecordsError, match=r"none\.parquet does not exist; saved: marks"):
+        catalogue.draw("switch", load, marks="none")
+
+
+def test_style_stays_inside(run_dir):
+    """Drawing changes nobody else's matplotlib."""
+    before = dict(mpl.rcParams)
+    catalogue.draw("switch", store.loader(run_dir, "03_blue_green_switch")).svg()
+    assert dict(mpl.rcParams) == before
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("colour", sorted(set(style.NAMES) - {style.GRID, style.BAND}))
+def test_contrast(colour):
+    """Every colour of text or line has a contrast of at least 4.5:1 on the ground of its scheme."""
+    for ink, ground in ((colour, "#ffffff"), (style.DARK[colour], "#11151a")):
+        high, low = sorted((luminance(ink), luminance(ground)), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_blue_and_green_are_the_deployments():
+    """No series, percentile or failure is drawn in blue or green."""
+    others = {*style.SERIES, *style.PERCENTILE.values(), style.FAILURE, style.INK, style.MUTED}
+    assert not others & {style.BLUE, style.GREEN}
+
+
+def test_history():
+    """The history names the first and the last run with their p99, and leaves out runs without one."""
+    runs = pd.DataFrame(
+        {"id": ["a", "b", "c"], "verdict": ["PASS", "FAIL", "PASS"], "n": [500, 500, 5],
+         "p99_ms": [100.0, 150.0, None], "p99_lo_ms": [90.0, 140, None], "p99_hi_ms": [110.0, 160, None]}
+    )  # fmt: skip
+    alt = catalogue.draw("history", {"runs": runs}.__getitem__, limit_ms=120, baseline="a").alt
+    assert alt.startswith("p99 of 2 runs: from 100 ms (a) to 150 ms (b)")
+    assert "needs 368" in catalogue.draw("history", {"runs": runs[2:]}.__getitem__).alt

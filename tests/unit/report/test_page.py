@@ -1,0 +1,157 @@
+"""The page: one file, whatever the run left behind."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from tailrace.errors import RecordsError
+from tailrace.report import index, page, store
+
+
+def test_one_file_without_addresses(whole):
+    """The page is under 3 MB, and no address, script or link to another file is in it."""
+    text = whole.read_text()
+    assert whole.name == "report.html"
+    assert whole.stat().st_size < 3_000_000
+    assert "://" not in text
+    assert not re.search(r"<(script|link|iframe|img)\b|@import|src=", text)
+    assert all(target.startswith("#") for target in re.findall(r'<a[^>]*href="([^"]*)"', text))
+    assert set(re.findall(r"url\((.)", text)) <= {"#"}
+
+
+def test_what_comes_first(whole):
+    """First the verdict with its sentence, then the checks, then readiness, then the steps."""
+    text = whole.read_text()
+    order = ["PASS</span>", "2,400 requests through a blue‑green switch: 0 failed, 0 unexplained.", 'id="checks"',
+             'id="readiness"', 'id="01_build_image"', 'id="05_latency_report"', 'id="provenance"']  # fmt: skip
+    places = [text.index(mark, text.index("<main>")) for mark in order]
+    assert places == sorted(places)
+    assert "13 of 13 checks passed" in text
+
+
+def test_sources_but_no_outputs(whole):
+    """The notebooks' sources are folded in, highlighted and escaped; what cells printed is not."""
+    text = whole.read_text()
+    assert "NEVER SHOWN" not in text
+    assert "<details" in text
+    assert '<span class="k">for</span>' in text
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+
+
+def test_every_figure_has_words(whole):
+    """Each figure has an alternative text, and ids are unique on the page."""
+    text = whole.read_text()
+    assert text.count("<svg ") == len(re.findall(r'<svg [^>]*aria-label="[^"]{40,}"', text)) == 6
+    ids = re.findall(r'\sid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+
+
+def test_both_schemes(whole):
+    """Light and dark follow the reader's system, in figures as well."""
+    text = whole.read_text()
+    assert "prefers-color-scheme: dark" in text
+    assert "var(--tr-blue" in text
+
+
+def figureless(run_dir):
+    """Take the figures and tables out of a run: they have tests of their own."""
+    for path in (run_dir / "results").glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"figures": [], "tables": []}))
+    return run_dir
+
+
+def test_text_is_escaped(run_dir):
+    """Text from results cannot become markup."""
+    path = run_dir / "results" / "01_build_image.json"
+    result = json.loads(path.read_text())
+    result["checks"] = [{"name": "<img src=x>", "ok": False, "fact": "<svg onload=x>"}]
+    result["title"], result["facts"] = "<h1>t", {"<u>": "<u>"}
+    path.write_text(json.dumps(result))
+    text = page.html(figureless(run_dir))
+    for raw in ("<img src=x>", "<svg onload", "<h1>t", "<u>"):
+        assert raw not in text
+
+
+def test_failure_leads(run_dir):
+    """A failed check is named in the sentence under the verdict."""
+    path = run_dir / "results" / "01_build_image.json"
+    result = json.loads(path.read_text())
+    result["checks"][0]["ok"] = False
+    path.write_text(json.dumps(result))
+    assert "12 of 13 checks passed, 1 failed (content-addressed)." in page.html(figureless(run_dir))
+
+
+def test_half_a_run(run_dir):
+    """A run that died in step 03 has a page that says what is missing, and that it did not finish."""
+    run = json.loads((run_dir / "run.json").read_text())
+    run |= {"verdict": None, "finished_at": None, "duration_s": None, "exit_code": None}
+    run["steps"] = run["steps"][:2]
+    (run_dir / "run.json").write_text(json.dumps(run))
+    for step in ("04_load_test", "05_latency_report"):
+        (run_dir / "results" / f"{step}.json").unlink()
+    shutil.rmtree(run_dir / "records")
+    text = page.html(run_dir)
+    assert "The run has not finished." in text
+    assert "This step left no result: it did not finish." in text
+    assert "Figure “switch” could not be made: records/ is empty" in text
+    assert '<header data-verdict="INCONCLUSIVE">' in text
+
+
+def test_nothing_at_all(tmp_path):
+    """An empty folder has a page as well, and it is not PASS."""
+    text = page.html(tmp_path)
+    assert "has no run.json" in text
+    assert "No step left anything behind." in text
+    assert "✓ PASS" not in text
+
+
+def test_damaged_files(run_dir):
+    """Damaged JSON, notebooks and records are said, and stop nothing."""
+    (run_dir / "results" / "01_build_image.json").write_text("{")
+    (run_dir / "notebooks" / "02_verify_health.ipynb").write_text("[]")
+    (run_dir / "records" / "03_blue_green_switch" / "part-0.parquet").write_bytes(b"PAR1")
+    text = page.html(run_dir)
+    assert "cannot be read as parquet" in text
+    assert "This step left no result" in text
+
+
+def test_reasons_of_the_runner(run_dir):
+    """A reason that only the runner knows, and checks of the run as a whole, are on the page."""
+    run = json.loads((run_dir / "run.json").read_text())
+    run["steps"][1] |= {"verdict": "FAIL", "reason": "ended after 900 s"}
+    run |= {"reason": "interrupted", "checks": [{"name": "nothing is left running", "ok": True, "fact": "0 processes"}]}
+    (run_dir / "run.json").write_text(json.dumps(run))
+    text = page.html(figureless(run_dir))
+    for said in ("ended after 900 s", "<h1>Interrupted.</h1>", "nothing is left running"):
+        assert said in text
+
+
+def test_page_of_the_runs(tmp_path, new_run):
+    """All runs are listed, newest first, with verdict, p99 and a link to those that have a report."""
+    for i, verdict in enumerate(("PASS", "FAIL")):
+        folder = new_run(tmp_path / f"2026010{i + 1}-120000-local-ab12")
+        run = json.loads((folder / "run.json").read_text())
+        run |= {"verdict": verdict, "started_at": f"2026-01-0{i + 1}T12:00:00"}
+        (folder / "run.json").write_text(json.dumps(run))
+    page.write(folder)
+    (tmp_path / "latest").symlink_to(folder.name)
+    text = index.write(tmp_path).read_text()
+    assert "2 runs, newest first" in text
+    assert text.index("20260102-120000") < text.index("<td>20260101-120000")
+    assert re.findall(r'href="([^"#]*)"', text) == ["20260102-120000-local-ab12/report.html"]
+    assert "://" not in text
+
+
+def test_no_runs(tmp_path):
+    """A folder without runs has a page that says so."""
+    assert "No run yet." in index.write(tmp_path).read_text()
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../b", "/etc/passwd", ""])
+def test_frames_stay_in_the_run(run_dir, name):
+    """A frame's name cannot lead out of the run's folder."""
+    with pytest.raises(RecordsError):
+        store.frame(run_dir, "03_blue_green_switch", name)
