@@ -37,7 +37,7 @@ def watch(t: Transition, seconds: float, beside: bool) -> str:
             closes += limits.window_s
             opened = now if seen.requests >= limits.min_requests else opened
     all_of_it = gate.window(began.colours[t.to], t.edge.counters().colours[t.to])
-    return f"{all_of_it.requests} requests, {all_of_it.errors} failed, p95 {all_of_it.p95_ms:.0f} ms"
+    return f"{all_of_it.requests} requests, {all_of_it.errors} failed, p95 {all_of_it.quantile_ms(0.95):.0f} ms"
 
 
 def _look(t: Transition) -> None:

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tailrace.deploy.edge import ColourCounters
 from tailrace.profile import Gate
 
+SIGMAS = 3.0
+"""How far above chance the share of slow requests has to lie."""
+
 
 @dataclass(frozen=True)
 class Window:
-    """What one colour did between two readings; latencies in ms, NaN when nothing was answered."""
+    """What one colour did between two readings."""
 
     requests: int
     errors: int
-    p95_ms: float
-    p99_ms: float
+    latency: tuple[tuple[float, int], ...] = field(default=(), repr=False)
+    """Answered requests by upper bound in ms, cumulative."""
+
+    @property
+    def answered(self) -> int:
+        return self.latency[-1][1] if self.latency else 0
 
     @property
     def error_rate(self) -> float:
+        """Share of errors; NaN without requests."""
         return self.errors / self.requests if self.requests else math.nan
+
+    def quantile_ms(self, share: float) -> float:
+        """Return the upper bound of the bucket that holds the quantile; NaN when nothing was answered."""
+        if not self.answered:
+            return math.nan
+        return next((bound for bound, count in self.latency if count >= math.ceil(share * self.answered)), math.inf)
+
+    def slower(self, limit_ms: float) -> int:
+        """Return how many took longer than `limit_ms`, to the width of a bucket."""
+        return self.answered - max((count for bound, count in self.latency if bound <= limit_ms), default=0)
 
 
 def window(earlier: ColourCounters, later: ColourCounters) -> Window:
@@ -30,34 +48,34 @@ def window(earlier: ColourCounters, later: ColourCounters) -> Window:
     errors again can only exaggerate, never hide.
     """
     seen = later.since(earlier)
-    answered = seen.latency[-1][1] if seen.latency else 0
-    requests = max(answered, seen.failed, 0)
-    return Window(requests, min(requests, seen.failed + seen.broken), _quantile(seen, 0.95), _quantile(seen, 0.99))
+    requests = max(seen.latency[-1][1] if seen.latency else 0, seen.failed, 0)
+    return Window(requests, min(requests, seen.failed + seen.broken), seen.latency)
 
 
 def breach(seen: Window, before: Window | None, limits: Gate) -> str:
     """Return how `seen` breaks the limits, with the numbers that say so; empty when it holds them.
 
-    `before` is the old colour ahead of the switch: what was slow or failing then is not the new colour's fault.
+    `before` is the old colour: what was slow or failing there is not the new colour's fault.
     """
     if seen.requests < limits.min_requests:
         return ""
-    known = before if before and before.requests >= limits.min_requests else None
+    known = before if before and before.answered >= limits.min_requests else None
     allowed = limits.max_error_rate + (known.error_rate if known else 0.0)
     if seen.error_rate > allowed:
         return f"{seen.errors} of {seen.requests} requests failed ({seen.error_rate:.1%}); limit {allowed:.1%}"
-    if known is None:
+    return (_slower(seen, known, limits, 0.95) or _slower(seen, known, limits, 0.99)) if known else ""
+
+
+def _slower(seen: Window, before: Window, limits: Gate, share: float) -> str:
+    """Hold one quantile against the limit that the old colour's sets.
+
+    Where a few long streams lie right at the quantile, it jumps between windows without anything having changed. So
+    the share of requests beyond the limit has to be more than chance would give, too.
+    """
+    now, then = seen.quantile_ms(share), before.quantile_ms(share)
+    limit = max(then * limits.max_latency_ratio, then + limits.latency_floor_ms)
+    usual = max(1 - share, before.slower(limit) / before.answered)
+    by_chance = seen.answered * usual + SIGMAS * math.sqrt(seen.answered * usual * (1 - usual))
+    if not now > limit or seen.slower(limit) <= by_chance:
         return ""
-    for name, now, then in (("p95", seen.p95_ms, known.p95_ms), ("p99", seen.p99_ms, known.p99_ms)):
-        limit = max(then * limits.max_latency_ratio, then + limits.latency_floor_ms)
-        if now > limit and (name == "p95" or seen.requests >= 5 * limits.min_requests):
-            return f"{name} {now:.0f} ms over {seen.requests} requests; limit {limit:.0f} ms (before: {then:.0f} ms)"
-    return ""
-
-
-def _quantile(seen: ColourCounters, share: float) -> float:
-    """Return the upper bound of the bucket that holds the quantile, in ms."""
-    total = seen.latency[-1][1] if seen.latency else 0
-    if total <= 0:
-        return math.nan
-    return next((bound for bound, count in seen.latency if count >= math.ceil(share * total)), math.inf)
+    return f"p{share * 100:g} {now:.0f} ms over {seen.answered} requests; limit {limit:.0f} ms (before: {then:.0f} ms)"

@@ -18,8 +18,8 @@ from tailrace.profile import Profile
 
 SERVER = Path(__file__).parents[1] / "servers" / "misbehaving.py"
 QUICK = {
-    "start_timeout_s": 10, "ready_timeout_s": 2, "bake_s": 0.6, "drain_timeout_s": 5, "stop_grace_s": 3,
-    "gate": {"window_s": 0.4, "min_requests": 10},
+    "start_timeout_s": 10, "ready_timeout_s": 2, "bake_s": 0.5, "drain_timeout_s": 5, "stop_grace_s": 3,
+    "warmup": {"min_requests": 10, "max_requests": 20}, "gate": {"window_s": 0.4, "min_requests": 10},
 }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ class Load:
             tasks, begun = [], time.perf_counter()
             while not self._stop.is_set():
                 stream = self.streams and len(tasks) % round(1 / self.streams) == 0
-                tasks.append(asyncio.create_task(self._ask(session, "/stream?s=0.4" if stream else self.path)))
+                tasks.append(asyncio.create_task(self._ask(session, "/stream?s=0.3" if stream else self.path)))
                 await asyncio.sleep(max(0, begun + len(tasks) / self.rate - time.perf_counter()))
             await asyncio.gather(*tasks)
 

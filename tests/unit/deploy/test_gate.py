@@ -1,0 +1,79 @@
+"""The gate: what takes a colour's traffic away, and what does not."""
+
+import math
+
+import pytest
+
+from tailrace.deploy.edge import ColourCounters
+from tailrace.deploy.gate import Window, breach, window
+from tailrace.profile import Gate
+
+LIMITS = Gate(min_requests=20, max_error_rate=0.02, max_latency_ratio=3, latency_floor_ms=20)
+BOUNDS = (5.0, 10.0, 50.0, 100.0, 500.0)
+
+
+def seen(errors: int = 0, **by_bound: int) -> Window:
+    """A window by requests per bucket: seen(_10=95, _500=5)."""
+    total, latency = 0, []
+    for bound in BOUNDS:
+        total += by_bound.get(f"_{bound:g}", 0)
+        latency.append((bound, total))
+    return Window(total, errors, tuple(latency))
+
+
+def test_a_window_with_too_few_requests_says_nothing():
+    """Nineteen failures of nineteen are no verdict yet; one more is."""
+    assert breach(seen(19, _5=19), None, LIMITS) == ""
+    assert breach(seen(20, _5=20), None, LIMITS) == "20 of 20 requests failed (100.0%); limit 2.0%"
+
+
+def test_errors_up_to_the_limit_are_held():
+    """The limit itself is no breach."""
+    assert breach(seen(2, _5=100), None, LIMITS) == ""
+    assert breach(seen(3, _5=100), None, LIMITS)
+
+
+def test_what_failed_before_is_not_the_new_colours_fault():
+    """The old colour's error rate is added to the limit."""
+    assert breach(seen(12, _5=100), seen(10, _5=100), LIMITS) == ""
+    assert breach(seen(13, _5=100), seen(10, _5=100), LIMITS) == "13 of 100 requests failed (13.0%); limit 12.0%"
+
+
+def test_a_slower_colour_breaks_the_gate():
+    """All requests in the 100 ms bucket, where they were in the 10 ms bucket."""
+    fact = breach(seen(_100=100), seen(_10=100), LIMITS)
+    assert fact == "p95 100 ms over 100 requests; limit 30 ms (before: 10 ms)"
+
+
+def test_without_a_time_before_only_errors_decide():
+    """No old colour, no ratio."""
+    assert breach(seen(_500=100), None, LIMITS) == ""
+    assert breach(seen(_500=100), seen(_5=3), LIMITS) == ""
+
+
+def test_differences_below_the_floor_are_noise():
+    """Twice as slow, and still under 20 ms more."""
+    assert breach(seen(_10=100), seen(_5=100), LIMITS) == ""
+
+
+def test_streams_at_the_quantile_do_not_make_it_jump():
+    """Six long streams of a hundred move p95 from 10 to 500 ms, and are what chance makes of five."""
+    assert seen(_10=94, _500=6).quantile_ms(0.95) == 500
+    assert breach(seen(_10=94, _500=6), seen(_10=95, _500=5), LIMITS) == ""
+    assert breach(seen(_10=80, _500=20), seen(_10=95, _500=5), LIMITS).startswith("p95 500 ms")
+
+
+def test_a_window_is_the_difference_of_two_readings():
+    """Counters only rise; the window has what came between."""
+    earlier = ColourCounters(10, 1, 1, 0, 0, ((5.0, 4), (10.0, 9)))
+    later = ColourCounters(25, 0, 3, 1, 0, ((5.0, 10), (10.0, 24)))
+    between = window(earlier, later)
+    assert (between.requests, between.errors, between.latency) == (15, 3, ((5.0, 6), (10.0, 15)))
+    assert between.error_rate == pytest.approx(0.2)
+
+
+def test_an_empty_window_has_no_figures():
+    """No data is not zero."""
+    empty = Window(0, 0)
+    assert math.isnan(empty.error_rate)
+    assert math.isnan(empty.quantile_ms(0.95))
