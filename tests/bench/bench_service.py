@@ -97,7 +97,7 @@ def measured(case: Case, provider: str, folder: str, connections: int, seconds: 
     """Return the table's row for one case."""
     settings = {name: value.format(folder=folder) for name, value in case.settings.items()}
     core = max(os.sched_getaffinity(0))
-    with running(core, "tailrace.service", "--port", "0", TAILRACE_PROVIDER_URL=f"{provider}/v1", **settings) as (
+    with running(core, "tailrace.service", "--port", "0", TAILRACE_PROVIDER_URL=provider, **settings) as (
         url,
         process,
     ):

@@ -65,10 +65,8 @@ def question(body: bytes, model: str) -> tuple[str, AIConfig]:
 
 def completion(prompt: str, config: AIConfig) -> dict[str, Any]:
     """Return the body of the chat completion."""
-    system = [{"role": "system", "content": config.system_prompt}] if config.system_prompt else []
-    body = {"model": config.model, "temperature": config.temperature, "max_tokens": config.max_tokens}
-    given = {name: value for name, value in body.items() if value is not None}
-    return {**given, "messages": [*system, {"role": "user", "content": prompt}]}
+    limit = {} if config.max_tokens is None else {"max_tokens": config.max_tokens}
+    return {"model": config.model, "temperature": config.temperature, **limit, "messages": config.messages(prompt)}
 
 
 def answered(response: wire.Response) -> Answer:

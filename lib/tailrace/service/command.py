@@ -18,6 +18,7 @@ from tailrace.errors import SettingsError
 from tailrace.service import server
 from tailrace.service.app import App
 from tailrace.service.flights import Flights
+from tailrace.service.health import reason
 from tailrace.service.logs import Bridge, Log
 from tailrace.service.parts import assembled
 from tailrace.service.settings import TABLE, Settings
@@ -40,7 +41,7 @@ def serve(host: str, port: int) -> None:
     try:
         listener = server.listen(host, port)
     except OSError as error:
-        click.echo(f"{host}:{port}: cannot listen there: {error.strerror or 'no such address'}; give another", err=True)
+        click.echo(f"{host}:{port}: cannot listen there: {reason(error)}; give another", err=True)
         sys.exit(3)
     log = Log(functools.partial(os.write, 2), release=settings.release, colour=settings.colour)
     _take_over(log)

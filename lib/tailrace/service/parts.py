@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from tailrace.client import policy, wire
@@ -32,7 +32,7 @@ async def assembled(settings: Settings, log: Log, flights: Flights) -> AsyncIter
     """Hold the service's parts open; what they keep open is closed at the end."""
     metrics = Metrics(settings)
     store = store_of(settings)
-    sender = AiohttpSender()
+    sender = await AiohttpSender().open()
     driver = AsyncDriver(policy_of(settings, store, accountant(metrics)), sender)
     forward = Forward(settings, driver)
     heart = Heart(metrics.loop_lag.set)
@@ -45,6 +45,7 @@ async def assembled(settings: Settings, log: Log, flights: Flights) -> AsyncIter
             max_body_bytes=settings.max_body_bytes)  # fmt: skip
     finally:
         beating.cancel()
+        await driver.aclose()
         await sender.close()
         if store is not None:
             store.close()
@@ -82,7 +83,7 @@ def accountant(metrics: Metrics) -> policy.Hook:
     return account
 
 
-def provider_check(settings: Settings, send: Callable[[wire.Request], asyncio.Future[wire.Response]]) -> Check:
+def provider_check(settings: Settings, send: Callable[[wire.Request], Awaitable[wire.Response]]) -> Check:
     """Return the check that the provider answers `GET /models`, and takes the service's key if it has one."""
     key = (("authorization", f"Bearer {settings.api_key}"),) if settings.api_key else ()
     request = wire.Request("GET", f"{settings.provider_url}/models", key, b"", settings.ready_timeout_s)

@@ -116,7 +116,7 @@ def question(content: str = "hello", **more: Any) -> dict[str, Any]:
 def _simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
     command = [sys.executable, "-m", "tailrace.simulator", "--port", "0", "--ttft-s", "0.005", "--token-s", "0"]
     process, url = launched(command, environment(), tmp_path_factory.mktemp("simulator") / "stderr")
-    yield Provider(url, process)
+    yield Provider(url.removesuffix("/v1"), process)
     ended(process)
 
 
@@ -137,7 +137,7 @@ def serve(provider: Provider, tmp_path: Path) -> Iterator[Started]:
             base = {"TAILRACE_PROVIDER_URL": f"{provider.url}/v1", "TAILRACE_RELEASE": "r1", "TAILRACE_COLOUR": "blue"}
             stderr = tmp_path / f"stderr-{len(list(tmp_path.iterdir()))}"
             command = [sys.executable, "-m", "tailrace.service", "--port", "0"]
-            process, url = launched(command, environment(**base, **key, **settings), stderr)
+            process, url = launched(command, environment(**{**base, **key, **settings}), stderr)
             stack.callback(ended, process)
             http = stack.enter_context(httpx2.Client(base_url=url, timeout=10))
             return Service(url, process, stderr, http)

@@ -103,7 +103,8 @@ def test_who_goes_cancels_the_call_upstream(service: Service, provider: Provider
     """When the caller leaves a stream, the provider sees it end too, and the log says so."""
     provider.slow(ttft_s=0.02, token_s=0.2)
     with service.http.stream("POST", "/v1/chat/completions", json=question(stream=True, max_tokens=200)) as answer:
-        next(answer.iter_raw())
+        chunks = answer.iter_raw()
+        assert next(chunks)
         assert provider.stats["in_flight"] == 1
     deadline = time.monotonic() + 2
     while provider.stats["in_flight"] and time.monotonic() < deadline:
