@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tailrace.deploy import processes
+
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MARK = "TAILRACE_TEST_SESSION"
@@ -84,8 +86,9 @@ def _ours(process: psutil.Process, mark: str, folder: str) -> bool:
         return False
     if process.ppid() == os.getpid() or folder in command:
         return True
-    inside = f"{_asked(process.cwd, '')}/".startswith(f"{folder}/")
-    return inside or _asked(process.environ, {}).get(MARK) == mark
+    environment = _asked(process.environ, {})
+    places = (_asked(process.cwd, ""), environment.get(processes.MARK, ""))
+    return any(f"{place}/".startswith(f"{folder}/") for place in places) or environment.get(MARK) == mark
 
 
 def _asked(question, otherwise):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tailrace import credentials
 from tailrace.errors import ProfileError
@@ -80,9 +80,19 @@ def _explained(path: Path, error: ValidationError) -> str:
         key = ".".join(str(part) for part in detail["loc"]) or "(top level)"
         found = detail["input"]
         shown = type(found).__name__ if isinstance(found, dict | list | Model) else repr(found)
-        what = "unknown key" if detail["type"] == "extra_forbidden" else detail["msg"]
+        what = f"unknown key; expected {_keys(detail['loc'])}" if detail["type"] == "extra_forbidden" else detail["msg"]
         lines.append(f"{path}: {key}: found {shown}; {what}")
     return "\n".join(lines)
+
+
+def _keys(place: tuple[int | str, ...]) -> str:
+    """Return the keys that may stand where an unknown one was found."""
+    model: type[BaseModel] = Profile
+    for part in place[:-1]:
+        inner = model.model_fields[part].annotation if isinstance(part, str) else model
+        candidates = [inner, *get_args(inner)]
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return ", ".join(field.alias or name for name, field in model.model_fields.items())
 
 
 def _present(path: Path, profile: Profile, environment: Mapping[str, str]) -> None:

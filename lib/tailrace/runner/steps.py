@@ -57,7 +57,7 @@ def _one(work: Work, step: PlannedStep, display: Display, interrupt: Interrupt) 
     job = engine.Job(work.root / step.notebook, run.notebook(name), _parameters(work, step), timeout_s)
     ended = engine.execute(job, _kernel(work, name), lambda: bool(interrupt), tail.follow)
     done = outcome.of(run, name, ended, time.monotonic() - started)
-    events.append(run.path, "step_ended", **done.model_dump())
+    events.append(run.path, "step_ended", step=name, **done.model_dump(exclude={"name"}))
     return done
 
 

@@ -1,0 +1,71 @@
+"""What looks like a credential is found; ordinary text is not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace import credentials
+
+# Built here, so that no file of the project holds one.
+EXAMPLES = {
+    "OpenAI-style key": ["sk-" + "a" * 30, "sk-proj-" + "b1" * 20, "sk-ant-" + "c" * 40],
+    "AWS access key": ["AKIA" + "A1" * 8],
+    "GitHub token": ["ghp_" + "a" * 36, "github_pat_" + "a" * 50],
+    "Google API key": ["AIza" + "b" * 35],
+    "Slack token": ["xoxb-" + "1" * 12],
+    "Hugging Face token": ["hf_" + "a" * 34],
+    "JSON web token": [".".join(("eyJ" + "a" * 20, "eyJ" + "b" * 20, "c" * 20))],
+    "private key": ["-----BEGIN " + "PRIVATE KEY-----", "-----BEGIN RSA " + "PRIVATE KEY-----"],
+    "bearer header": ["Authorization: Bearer " + "a" * 24],
+    "password in a URL": ["postgres://user:" + "pass" + "@db.internal/x"],
+}
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in EXAMPLES.items() for text in texts])
+def test_a_credential_is_found_by_kind_and_place(kind, text):
+    """Each kind is found where it stands, in the middle of other text too."""
+    found = list(credentials.find(f'{{"key": "{text}"}}'))
+    assert [finding.kind for finding in found] == [kind]
+    assert found[0].start >= 9
+
+
+def test_every_kind_has_an_example():
+    """No pattern is untested."""
+    assert EXAMPLES.keys() == credentials.PATTERNS.keys()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "sk-short",
+        "task-" + "a" * 30,
+        "risk-free",
+        "https://example.com/a:b@c",
+        "Bearer token",
+        "AKIA",
+        "sha256:" + "ab" * 32,
+    ],
+)
+def test_ordinary_text_is_let_through(text):
+    """Digests, addresses and words that only begin alike are no credentials."""
+    assert list(credentials.find(text)) == []
+
+
+@given(st.text())
+def test_a_finding_never_carries_the_text(text):
+    """Whatever is found, only kind and place come out of it."""
+    for finding in credentials.find(text + EXAMPLES["OpenAI-style key"][0]):
+        assert EXAMPLES["OpenAI-style key"][0] not in str(finding)
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "api_key", "DB_PASSWORD", "token", "MY_SECRET", "AWS_CREDENTIALS"])
+def test_names_of_secrets_are_known(name):
+    """A setting with such a name has to come from the environment."""
+    assert credentials.SECRET_NAME.search(name)
+
+
+@pytest.mark.parametrize("name", ["TAILRACE_RETRY_ATTEMPTS", "MAX_TOKENS", "KEYBOARD", "TAILRACE_API_KEY_ENV"])
+def test_names_of_plain_settings_are_not(name):
+    """Names that only contain such a word are plain."""
+    assert not credentials.SECRET_NAME.search(name)
