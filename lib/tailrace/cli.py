@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 ELSEWHERE = {
+    "load": ("tailrace.loading.command", "Send traffic to an API on a schedule, and measure it."),
     "serve": ("tailrace.service.command", "Run the service: an OpenAI-compatible endpoint through the client."),
     "simulate": ("tailrace.simulator.command", "Run an OpenAI-compatible provider that is simulated."),
 }

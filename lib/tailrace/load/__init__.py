@@ -3,7 +3,7 @@
 Say when (`arrivals`), what (`Workload`), put both into a `Traffic`, and `run` or `start` it.
 """
 
-from tailrace.load import arrivals
+from tailrace.load import arrivals, corpus, traces
 from tailrace.load.arrivals import Schedule, Users
 from tailrace.load.flight import Flight, run, start
 from tailrace.load.live import Snapshot
@@ -26,6 +26,8 @@ __all__ = [
     "Weighted",
     "Workload",
     "arrivals",
+    "corpus",
     "run",
     "start",
+    "traces",
 ]

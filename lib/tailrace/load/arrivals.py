@@ -69,15 +69,11 @@ class Schedule:
         """The arrival times of the process of rate one, below `total`."""
         if self.law == "constant":
             return np.arange(int(np.ceil(total - 1e-9)), dtype=np.float64)
-        random = np.random.default_rng(self.seed)
+        # One gap more than arrivals, scaled to the total: for exponential gaps this is exactly the Poisson process
+        # of which the number of arrivals is known (uniform order statistics), so that the rate is the one asked for.
         shape = 1.0 if self.law == "poisson" else 1 / self.cv**2
-        chunks, reached = [], 0.0
-        while reached < total:
-            times = reached + np.cumsum(random.gamma(shape, 1 / shape, size=int(total * 1.05) + 16))
-            chunks.append(times)
-            reached = float(times[-1])
-        masses = np.concatenate(chunks) if chunks else np.empty(0)
-        return masses[masses < total]
+        gaps = np.random.default_rng(self.seed).gamma(shape, 1 / shape, size=round(total) + 1)
+        return np.cumsum(gaps)[:-1] * (total / max(float(gaps.sum()), 1e-300))
 
 
 @dataclass(frozen=True, config=_STRICT)

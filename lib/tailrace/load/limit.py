@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -82,7 +83,7 @@ def find(measure: Callable[[float], Point], search: Search) -> Limit:
         point = measure(rate)
         points.append(point)
         if not point.valid:
-            return _limit(points, good, bad, f"the generator reached its own limit at {rate:g}/s: {point.reason}")
+            return _limit(points, good, bad, f"at {rate:g}/s the measurement is not valid: {point.reason}")
         if point.meets:
             good = rate
         else:
@@ -100,12 +101,16 @@ def find(measure: Callable[[float], Point], search: Search) -> Limit:
 
 
 def probe(
-    traffic_at: Callable[[float], Traffic], url: str, out: Path, objectives: Objectives
+    traffic_at: Callable[[float], Traffic],
+    url: str,
+    out: Path,
+    objectives: Objectives,
+    options: Mapping[str, Any] | None = None,
 ) -> Callable[[float], Point]:
     """A `measure` that flies `traffic_at(rate)`; each rate is recorded under `out/rate-<rate>`."""
 
     def measure(rate_rps: float) -> Point:
-        flight = start(traffic_at(rate_rps), url, out / f"rate-{rate_rps:g}")
+        flight = start(traffic_at(rate_rps), url, out / f"rate-{rate_rps:g}", options=options)
         return judge(rate_rps, flight.wait(), flight.parts, objectives)
 
     return measure
@@ -121,6 +126,10 @@ def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: 
     took_ms = np.where(failed, np.inf, took_ms)
     latencies = {name: _quantile(took_ms, name) for name in objectives.percentiles_ms}
     error_rate = float(failed.mean()) if len(failed) else math.nan
+    needed = max((_needs(name) for name in objectives.percentiles_ms), default=1)
+    doubts = list(summary.reasons)
+    if len(took_ms) < needed:
+        doubts.append(f"{len(took_ms):,} requests are too few for these percentiles (needs {needed:,}): fly longer")
     reasons = [
         f"{name} {latencies[name]:.1f} ms is beyond {limit:g} ms"
         for name, limit in objectives.percentiles_ms.items()
@@ -134,15 +143,20 @@ def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: 
         float((took_ms <= within).sum()) / summary.duration_s,
         error_rate,
         latencies,
-        summary.valid,
+        not doubts,
         not reasons,
-        "; ".join(reasons if summary.valid else summary.reasons),
+        "; ".join(doubts or reasons),
     )
 
 
 def _quantile(values: np.ndarray[tuple[int], np.dtype[np.float64]], name: str) -> float:
     """`inverted_cdf`: the smallest value with at least that share at or below it. NaN of nothing."""
     return float(np.quantile(values, float(name[1:]) / 100, method="inverted_cdf")) if len(values) else math.nan
+
+
+def _needs(name: str) -> int:
+    """The least n for which the upper end of a 95 % interval is among the values: 1 - p^n ≥ 0.975."""
+    return math.ceil(math.log(0.025) / math.log(float(name[1:]) / 100))
 
 
 def _limit(points: Sequence[Point], good: float, bad: float, reason: str) -> Limit:

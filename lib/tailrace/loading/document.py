@@ -1,0 +1,64 @@
+"""`summary.json`: whether a flight may be believed, and its percentiles both ways, counted from its records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from tailrace import analysis
+from tailrace.load import Summary
+
+STARTS: Final = ("intended", "sent")
+_FIGURES: Final = (
+    "p50_ms",
+    "p90_ms",
+    "p95_ms",
+    "p99_ms",
+    "p999_ms",
+    "p99_lo_ms",
+    "p99_hi_ms",
+    "max_ms",
+)
+
+
+def document(summary: Summary, parts: Sequence[Path]) -> dict[str, Any]:
+    """Return what `summary.json` holds: the flight's facts, and a group for all, each outcome, model and kind.
+
+    `n` counts successes; percentiles are of them. A figure that n is too small for is null.
+    """
+    records = analysis.read(parts)
+    return {
+        **{name: _plain(value) for name, value in asdict(summary).items()},
+        "groups": [row for name, part in _groups(records) for row in _rows(name, part)],
+    }
+
+
+def _groups(records: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """All records, then their parts where there is more than one."""
+    yield "all", records
+    for column, prefix in (("outcome", ""), ("model", "model "), ("colour", "")):
+        values = [value for value in sorted(records[column].unique()) if value not in {"", "error"}]
+        if len(values) > 1:
+            for value in values:
+                yield f"{prefix}{value}", records[records[column] == value]
+    if records["stream"].nunique() > 1:
+        yield "stream", records[records["stream"]]
+        yield "not stream", records[~records["stream"]]
+
+
+def _rows(name: str, records: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for start in STARTS:
+        table = analysis.latency(records, by=(), start=start)
+        row = table.iloc[0]
+        figures = {figure: _plain(float(row[figure])) for figure in _FIGURES}
+        yield {"group": name, "from": start, "n": int(row["n"]), "errors": int(row["errors"]), **figures}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON knows it: NaN and ∞ are null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,62 @@
+"""What is seen on a terminal: a live line while it flies, a table when it has landed."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import Any, TextIO
+
+from tailrace.load import Flight, Snapshot
+
+_REFRESH_S = 0.25
+_PLAIN_EVERY_S = 5.0
+
+
+def watch(flight: Flight, out: TextIO = sys.stderr) -> None:
+    """Show the live line until the flight has ended; in a log, one plain line every five seconds."""
+    live, said = out.isatty(), time.monotonic()
+    while flight.flying:
+        time.sleep(_REFRESH_S)
+        text = line(flight.snapshot, (time.perf_counter_ns() - flight.start_ns) / 1e9, flight.traffic.loop)
+        if live:
+            out.write(f"\r\x1b[K{text}")
+            out.flush()
+        elif time.monotonic() - said >= _PLAIN_EVERY_S:
+            said = time.monotonic()
+            out.write(text + "\n")
+    if live:
+        out.write("\r\x1b[K")
+        out.flush()
+
+
+def line(seen: Snapshot, elapsed_s: float, loop: str) -> str:
+    """`12.0 s  open loop  1,200 sent  1,195 done  0 errors  100/s  p50 31.2 ms  p99 61.0 ms`."""
+    return (
+        f"{elapsed_s:6.1f} s  {loop} loop  {seen.sent:,} sent  {seen.done:,} done  {seen.errors:,} errors  "
+        f"{_number(seen.rate_rps, '.0f')}/s  p50 {_number(seen.p50_ms, '.1f')} ms  p99 {_number(seen.p99_ms, '.1f')} ms"
+    )
+
+
+def table(document: dict[str, Any]) -> str:
+    """The percentiles of a summary as plain text, with what makes them doubtful above them."""
+    loop = document["loop"]
+    rate = f"{_number(document['achieved_rps'], ',.1f')} of {_number(document['intended_rps'], ',.1f')} requests/s"
+    lines = [f"{loop} loop · {rate} · generator lag p99 {_number(document['send_lag_p99_ms'], '.2f')} ms"]
+    if document.get("floor"):
+        lines.append(document["floor"]["text"])
+    lines += [f"INVALID: {reason}" for reason in document["reasons"]]
+    if document["errors_by_type"]:
+        lines.append("errors: " + ", ".join(f"{kind} {n:,}" for kind, n in document["errors_by_type"].items()))
+    names = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "max_ms")
+    lines.append(
+        f"{'group':<18}{'from':<10}{'n':>9}{'errors':>8}" + "".join(f"{name[:-3]:>10}" for name in names) + "  ms"
+    )
+    for row in document["groups"]:
+        figures = "".join(f"{_number(row[name], ',.2f'):>10}" for name in names)
+        lines.append(f"{row['group'][:17]:<18}{row['from']:<10}{row['n']:>9,}{row['errors']:>8,}{figures}")
+    return "\n".join(lines)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "n/a" if value is None or math.isnan(value) else format(value, form)
