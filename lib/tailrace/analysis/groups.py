@@ -41,9 +41,20 @@ def _codes(rows: pd.DataFrame, by: list[str]) -> tuple[npt.NDArray[np.intp], pd.
         code, unique = pd.factorize(rows[name], sort=True)
         combined = combined * max(1, len(unique)) + code
         values.append(unique)
-    present, codes = np.unique(combined, return_inverse=True)
+    present, codes = _compacted(combined, int(np.prod([max(1, len(unique)) for unique in values])))
     columns = {}
     for name, unique in zip(reversed(by), reversed(values), strict=True):
         present, position = np.divmod(present, max(1, len(unique)))
         columns[name] = unique[position] if len(unique) else unique
     return codes, pd.DataFrame({name: columns[name] for name in by})
+
+
+def _compacted(codes: npt.NDArray[np.int64], possible: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the codes that occur, sorted, and for each of `codes` its place among them."""
+    if possible > 1_000_000:
+        present, places = np.unique(codes, return_inverse=True)
+        return present, places
+    occurs = np.bincount(codes, minlength=possible) > 0
+    if occurs.all():
+        return np.arange(possible), codes
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
