@@ -33,7 +33,7 @@ def watch(t: Transition, seconds: float, beside: bool) -> str:
             if beside and t.old:
                 before = gate.window(opened.colours[t.old.colour], now.colours[t.old.colour])
             if why := gate.breach(seen, before, limits):
-                raise RolledBack(f"{t.to} (release {t.release.id}) broke its gate: {why}. Traffic went back")
+                raise RolledBack(f"{t.to} (release {t.release.id}) broke its gate: {why}")
             closes += limits.window_s
             opened = now if seen.requests >= limits.min_requests else opened
     all_of_it = gate.window(began.colours[t.to], t.edge.counters().colours[t.to])
@@ -45,6 +45,6 @@ def _look(t: Transition) -> None:
     if t.new and not t.engine.alive(t.new):
         log = t.engine.log(t.new, 5)
         died = f"{t.new.name} (release {t.release.id}) died under traffic"
-        raise RolledBack(f"{died}. Traffic went back; its log:\n{log}")
+        raise RolledBack(f"{died}; its log:\n{log}")
     if t.wish() == "rollback":
         raise RolledBack(f"{t.to} (release {t.release.id}) was taken back by the operator")

@@ -5,21 +5,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import secrets
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from tailrace import credentials
-from tailrace.deploy import faults, files, lock, status, switch, teardown
+from tailrace.deploy import faults, files, lock, recovery, status, switch, teardown, verbs
 from tailrace.deploy.edge import Counters, Edge, other
 from tailrace.deploy.edge.documents import Routes, routes
 from tailrace.deploy.engines import Engine, Instance, Slot
 from tailrace.deploy.engines.process import ProcessEngine
 from tailrace.deploy.journal import Event, Journal
 from tailrace.deploy.release import Release
-from tailrace.deploy.transition import Observe, Switched, Transition
+from tailrace.deploy.transition import Observe, Outcome, Switched, Transition
 from tailrace.errors import DeployError, Unfinished
 from tailrace.profile import Profile
 
@@ -36,7 +36,8 @@ class Deployment:
     @classmethod
     def open(cls, profile: Profile, home: Path) -> Self:
         """Return the deployment of `profile` in `home`, whether it runs or not; nothing is started."""
-        return cls(profile, home.resolve() / profile.name, ProcessEngine(home.resolve()), faults.from_environment())
+        fault = faults.from_environment()
+        return cls(profile, home.resolve() / profile.name, ProcessEngine(home.resolve(), fault), fault)
 
     def build(self, source: Path) -> Release:
         """Return the release of the profile's service from the project at `source`; raises BuildFailed."""
@@ -46,15 +47,15 @@ class Deployment:
         self, release: Release, environment: Mapping[str, str] | None = None, observe: Observe | None = None
     ) -> None:
         """Have the edge run, and something serve behind it: `release`, unless an instance serves already."""
-        with self._locked("up"):
-            self._refuse_unfinished()
+        with self.locked("up"):
+            self.refuse_unfinished()
             if not self.stands:
                 # To green, which has no instance yet: so the first one becomes blue.
                 first = Routes(self.record.generation() + 1, {"green": 100})
                 files.write(self.edge.folder / "routes.yaml", routes(first))
             self.edge.ensure()
             if self.serving is None:
-                self._go("up", release, environment or {}, observe)
+                self.go("up", release, environment or {}, observe)
 
     def switch(
         self, release: Release, *, environment: Mapping[str, str] | None = None, observe: Observe | None = None
@@ -64,12 +65,13 @@ class Deployment:
         `environment` is the new instance's wiring; None keeps what the last one was told. Raises StartFailed or
         NotReady (traffic was not touched), EdgeRejected or RolledBack (traffic is where it was), Locked, Unfinished.
         """
-        with self._locked("switch"):
-            self._refuse_unfinished()
+        with self.locked("switch"):
+            self.refuse_unfinished()
             if not self.stands or self.serving is None:
                 raise DeployError(f"{self.profile.name}: nothing serves yet, so there is nothing to switch; use up")
+            self._refuse_paused()
             self.edge.ensure()
-            return self._go("switch", release, self._wiring() if environment is None else environment, observe)
+            return self.go("switch", release, self.wiring() if environment is None else environment, observe)
 
     def status(self) -> status.Status:
         """Return how everything stands, by asking it."""
@@ -81,12 +83,50 @@ class Deployment:
 
     def down(self) -> list[str]:
         """Stop all that was started, whoever started it, and return what it was; the journal and the logs stay."""
-        with self._locked("down"):
+        with self.locked("down"):
             return teardown.down(self)
 
     def abandoned(self) -> list[str]:
         """Return what runs, or was left half-way, although nobody holds the lock; empty while somebody does."""
         return [] if self.busy else teardown.left(self)
+
+    def rollback(self) -> Outcome:
+        """Take the switch under way back; or, when there is none, switch to the release before (a cold start)."""
+        return verbs.rollback(self)
+
+    def promote(self) -> Outcome:
+        """End the bake, or the weight, of the switch under way now."""
+        return verbs.promote(self)
+
+    def pause(self, hold_s: float = 30.0) -> Outcome:
+        """Have the edge hold new requests, each for up to about `hold_s`, until `unpause`."""
+        with self.locked("pause"):
+            self.refuse_unfinished()
+            return verbs.pause(self, hold_s)
+
+    def unpause(self) -> Outcome:
+        """Let the held requests go on."""
+        with self.locked("unpause"):
+            return verbs.unpause(self)
+
+    def resume(self) -> Outcome:
+        """Go on where a controller died."""
+        with self.locked("resume"):
+            return recovery.resume(self)
+
+    def abort(self) -> Outcome:
+        """Take back what a dead controller had begun."""
+        with self.locked("abort"):
+            return recovery.abort(self)
+
+    def upgrade_edge(self) -> Outcome:
+        """Replace the edge's process by a new one, with a new bootstrap, without a request lost."""
+        with self.locked("upgrade of the edge"):
+            return verbs.upgrade_edge(self)
+
+    def history(self) -> list[verbs.Entry]:
+        """Return who went from what to what, when, why, and how it ended, oldest first."""
+        return verbs.history(self.journal)
 
     @property
     def url(self) -> str:
@@ -140,22 +180,44 @@ class Deployment:
         self.folder.mkdir(parents=True, exist_ok=True)
         return Journal(self.folder / "journal.jsonl", self.fault)
 
-    def _go(self, verb: str, release: Release, environment: Mapping[str, str], observe: Observe | None) -> Switched:
+    @property
+    def wishes(self) -> Path:
+        """The file in which an operator asks something of the switch under way."""
+        return self.folder / "wish"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Names of the variables whose values are handed on to the instances."""
+        return (*self.profile.service.secrets, self.profile.provider.api_key_env)
+
+    def release_path(self, id: str) -> Path:
+        """Return the file that describes a release which was started here."""
+        path = self.folder / "releases" / f"{id}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def transition(self, id: str, release: Release, slot: Slot, old: Instance | None) -> Transition:
+        """Return a transition of this deployment, with nothing done yet."""
+        parts = (self.engine, self.edge, self.record, self.profile)
+        return Transition(id, release, slot, old, *parts, wishes=self.wishes)
+
+    def next_generation(self) -> int:
+        """Return a generation above every one that was ever intended or written."""
+        return max(self.record.generation(), self.edge.routes().generation) + 1
+
+    def go(self, verb: str, release: Release, environment: Mapping[str, str], observe: Observe | None) -> Switched:
+        """Begin the transition to `release` and go through it; the lock is held by the caller."""
         old = self.serving
         colour = other(self.edge.routes().serving)
         self._clear(colour)
-        generation = max(self.record.generation(), self.edge.routes().generation) + 1
-        slot = Slot(self.profile.name, colour, generation, _harmless(environment), self._secrets())
-        t = self._transition(secrets.token_hex(4), release, slot, old, observe)
-        files.write(self._release_path(release.id), json.dumps(release.document(), indent=1) + "\n")
+        generation = self.next_generation()
+        slot = Slot(self.profile.name, colour, generation, _harmless(environment), self.secrets)
+        t = self.transition(uuid.uuid4().hex[:8], release, slot, old)
+        t.observe = observe
+        files.write(self.release_path(release.id), json.dumps(release.document(), indent=1) + "\n")
+        self.wishes.unlink(missing_ok=True)
         t.begin(verb, generation)
         return switch.run(t)
-
-    def _transition(
-        self, id: str, release: Release, slot: Slot, old: Instance | None, observe: Observe | None
-    ) -> Transition:
-        parts = (self.engine, self.edge, self.record, self.profile)
-        return Transition(id, release, slot, old, *parts, observe=observe)
 
     def _clear(self, colour: str) -> None:
         """Remove what is left in a slot that gets no traffic, as an instance that died."""
@@ -163,27 +225,26 @@ class Deployment:
             if instance.colour == colour:
                 self.engine.stop(instance, self.profile.rollout.stop_grace_s)
 
-    def _wiring(self) -> Mapping[str, str]:
+    def wiring(self) -> Mapping[str, str]:
+        """Return what the last instance was told beside its release."""
         begun = [event for event in self.journal if event.kind == "begin"]
         return begun[-1].data["environment"] if begun else {}
 
-    def _secrets(self) -> tuple[str, ...]:
-        return (*self.profile.service.secrets, self.profile.provider.api_key_env)
-
-    def _release_path(self, id: str) -> Path:
-        path = self.folder / "releases" / f"{id}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def _refuse_unfinished(self) -> None:
+    def refuse_unfinished(self) -> None:
+        """Raise Unfinished when a controller died half-way."""
         if left := self.record.unfinished():
             raise Unfinished(
                 f"{self.profile.name}: {left[0].fact} stopped half-way at {left[-1].state} ({left[-1].who}, "
                 f"{left[-1].at}); go on with resume, or go back with abort"
             )
 
+    def _refuse_paused(self) -> None:
+        if self.edge.routes().hold_s:
+            raise DeployError(f"{self.profile.name} is paused: requests are being held; unpause first")
+
     @contextlib.contextmanager
-    def _locked(self, doing: str) -> Iterator[None]:
+    def locked(self, doing: str) -> Iterator[None]:
+        """Hold the lock of this deployment; raises Locked at once when somebody else does."""
         with lock.hold(self.folder / "lock", doing):
             yield
 

@@ -11,11 +11,11 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from tailrace.deploy import files
 from tailrace.errors import DeployError
@@ -55,8 +55,7 @@ class Journal:
         self.fault(f"{state}:{kind}:before")
         fresh = not self.path.exists()
         with self.path.open("ab") as file:
-            if _torn(self.path):
-                file.write(b"\n")
+            _mend(file)
             file.write(json.dumps(asdict(event)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -68,18 +67,20 @@ class Journal:
     def events(self) -> list[Event]:
         """Return all events, oldest first.
 
-        A last line that was torn by a crash was never acted upon, and is left out. Raises DeployError when any
-        other line is damaged.
+        A last line that was torn by a crash was never acted upon, and is left out. Raises DeployError when another
+        line is damaged and nobody has confirmed what there is now.
         """
-        found = list(self._lines())
-        damaged = [number for number, event in found[:-1] if event is None]
-        repaired = {number for number, event in found if event and event.data.get("confirms_damage")}
-        if damaged and not any(number > max(damaged) for number in repaired):
+        found = self._lines()
+        if damaged := self._damaged(found):
             raise DeployError(
-                f"{self.path}: line {damaged[0]} is damaged; what it said is lost. "
-                "Look at `status`; `resume` writes down what is there and goes on from that"
+                f"{self.path}: line {damaged[0]} is damaged; what it said is lost, so nothing is deployed. "
+                "`resume` keeps the colour that the route file names, and writes down that you confirmed it"
             )
-        return [event for _, event in found if event is not None]
+        return [event for event in found if event is not None]
+
+    def damaged(self) -> list[int]:
+        """Return the numbers of damaged lines that nobody has confirmed."""
+        return self._damaged(self._lines())
 
     def unfinished(self) -> list[Event]:
         """Return the events of the last transition when it has no end; else nothing."""
@@ -92,25 +93,29 @@ class Journal:
         """Return the highest generation that was ever intended."""
         return max((int(event.data.get("generation", 0)) for event in self.events()), default=0)
 
-    def _lines(self) -> Iterator[tuple[int, Event | None]]:
-        if not self.path.exists():
-            return
-        for number, line in enumerate(self.path.read_bytes().splitlines(), start=1):
-            if not line.strip():
-                continue
-            try:
-                yield number, Event(**json.loads(line))
-            except (ValueError, TypeError):
-                yield number, None
+    def _lines(self) -> list[Event | None]:
+        content = self.path.read_bytes() if self.path.exists() else b""
+        return [_event(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+
+    def _damaged(self, found: list[Event | None]) -> list[int]:
+        confirmed = max((n for n, event in enumerate(found) if event and event.state == "confirmed"), default=-1)
+        return [n + 1 for n, event in enumerate(found) if event is None and n > confirmed]
 
 
-def _torn(path: Path) -> bool:
-    """Whether the last line has no end."""
-    with path.open("rb") as file:
-        if not file.seek(0, os.SEEK_END):
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"
+def _event(line: bytes) -> Event | None:
+    try:
+        return Event(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
+
+
+def _mend(file: BinaryIO) -> None:
+    """Take away a last line that a crash has torn: what it said was never acted upon."""
+    with Path(file.name).open("rb") as now:
+        content = now.read()
+    whole = content.rfind(b"\n") + 1
+    if whole != len(content):
+        file.truncate(whole)
 
 
 def _who() -> str:

@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -66,6 +66,7 @@ def spawn(
     name: str,
     labels: Mapping[str, str] | None = None,
     directory: Path | None = None,
+    fault: Callable[[str], None] = files.nothing,
 ) -> Process:
     """Start `command` detached, with exactly `environment`, and record it in `folder`; raises StartFailed.
 
@@ -84,6 +85,7 @@ def spawn(
     process = Process(name, child.pid, started(child.pid) or "", folder, tuple(command), dict(labels or {}))
     # It is ended through its record, maybe by another process than this one: Popen shall forget it.
     child.returncode = 0
+    fault("spawned")
     files.write(process.record, _document(process))
     return process
 

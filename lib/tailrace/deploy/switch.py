@@ -122,8 +122,14 @@ ACTS: dict[str, Callable[[Transition], str]] = {
 def roll_back(t: Transition, why: str) -> None:
     """Give all traffic back to the old colour, still warm; then drain and remove the new one."""
     t.intend("rolled back", why=why)
-    shares = t.edge.routes().weights
-    if t.old and shares.get(t.to):
+    carries = bool(t.edge.routes().weights.get(t.to))
+    if carries and t.old and not t.engine.alive(t.old):
+        t.end("stayed", f"{why}; {t.old.name} is gone: going back would be a cold start")
+        raise DeployError(
+            f"{why}; but {t.old.name} has died meanwhile, so traffic stays on {t.to}. "
+            "Going back would be a cold start: switch to the release that you want"
+        )
+    if carries and t.old:
         t.edge.await_generation(t.route({t.old.colour: 100}), t.profile.rollout.ack_timeout_s)
         t.reached("rolling back", f"traffic is on {t.old.colour} again; {why}")
         _drained(t, t.to)

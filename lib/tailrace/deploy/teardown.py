@@ -20,7 +20,7 @@ def down(deployment: Deployment) -> list[str]:
         if deployment.engine.alive(instance):
             stopped.append(f"{instance.name} (release {instance.release}) at {instance.address}")
         deployment.engine.stop(instance, deployment.profile.rollout.stop_grace_s)
-    stopped += deployment.engine.forget(deployment.profile.name)
+    stopped += deployment.engine.sweep(deployment.profile.name)
     if left := deployment.record.unfinished():
         deployment.record.append(left[0].transition, "end", "down", f"was left at {left[-1].state}")
         stopped.append(f"transition {left[0].transition}, left at {left[-1].state}")

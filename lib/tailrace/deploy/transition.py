@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tailrace.deploy.edge import Counters, Edge, Routes
@@ -30,6 +31,16 @@ class Switched:
     duration_s: float
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What an operator's verb came to: `state` is "done", "rolled back", "asked" or "nothing" (was to be done)."""
+
+    state: str
+    fact: str
+    states: tuple[State, ...] = ()
+    cut: int = 0
+
+
 @dataclass
 class Transition:
     """One way from the `old` instance, if any, to `release` in `slot`."""
@@ -49,12 +60,16 @@ class Transition:
     before: Window | None = None
     cut: int = 0
     states: list[State] = field(default_factory=list)
-    wish: Callable[[], str] = lambda: ""
-    """What an operator asks of the switch under way: "promote", "rollback" or nothing."""
+    wishes: Path | None = None
+    """The file in which an operator asks something of the switch under way."""
 
     @property
     def to(self) -> str:
         return self.slot.colour
+
+    def wish(self) -> str:
+        """Return what the operator asks: "promote", "rollback", or nothing."""
+        return self.wishes.read_text(encoding="utf-8") if self.wishes and self.wishes.exists() else ""
 
     @property
     def preview_url(self) -> str:
@@ -62,11 +77,16 @@ class Transition:
 
     def begin(self, verb: str, generation: int) -> None:
         """Write down what is needed to go on from here, should we die."""
-        event = self.journal.append(
-            self.id, "begin", "locked", f"{verb} to release {self.release.id}",
-            verb=verb, release=self.release.id, to=self.to, old=self.old.name if self.old else "",
-            generation=generation, environment=dict(self.slot.environment),
-        )  # fmt: skip
+        data = {
+            "verb": verb,
+            "release": self.release.id,
+            "to": self.to,
+            "old": self.old.name if self.old else "",
+            "previous": self.old.release if self.old else "",
+            "generation": generation,
+            "environment": dict(self.slot.environment),
+        }
+        event = self.journal.append(self.id, "begin", "locked", f"{verb} to release {self.release.id}", **data)
         self.tell("locked", event.t_ns, event.fact)
 
     def intend(self, state: str, **data: Any) -> None:
@@ -87,7 +107,7 @@ class Transition:
         now = self.edge.routes()
         if dict(now.weights) == weights:
             return now.generation
-        wanted = Routes(max(now.generation, self.journal.generation()) + 1, weights)
+        wanted = Routes(now.generation + 1, weights)
         self.intend("routed", generation=wanted.generation, weights=weights)
         self.edge.route(wanted)
         return wanted.generation

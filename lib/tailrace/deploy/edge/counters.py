@@ -137,6 +137,11 @@ def rejection(admin_url: str, timeout_s: float = 2.0) -> str:
     return f"{counted} since it started" if counted else ""
 
 
+def epoch(admin_url: str, timeout_s: float = 2.0) -> int:
+    """Return how many times the process that answers was preceded by another, by hot restart."""
+    return int(_ask(f"{admin_url}/server_info", timeout_s)["command_line_options"]["restart_epoch"])
+
+
 def _stats(admin_url: str, names: str, timeout_s: float) -> list[dict[str, Any]]:
     query = f"format=json&histogram_buckets=cumulative&filter={quote(names)}"
     stats: list[dict[str, Any]] = _ask(f"{admin_url}/stats?{query}", timeout_s)["stats"]

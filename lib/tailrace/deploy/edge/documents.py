@@ -40,6 +40,10 @@ class Address:
         return f"http://{self}"
 
 
+NOBODY = Address("127.0.0.1", 1)
+"""Where nobody listens."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where the edge listens, and where it finds its files; fixed for the life of a deployment.
@@ -128,13 +132,18 @@ def read_routes(path: Path) -> Routes:
 
 
 def endpoints(colour: str, address: Address | None, held: bool = False) -> str:
-    """Return the file with the one endpoint of `colour`, or with none."""
+    """Return the file with the one endpoint of `colour`, or with none.
+
+    When it is `held`, new requests meet an address that refuses them, and are tried again. The endpoint itself stays
+    known, and its health with it: else it would be unhealthy for a moment once it is back.
+    """
     assigned: Document = {"@type": f"{TYPE}.config.endpoint.v3.ClusterLoadAssignment", "cluster_name": colour}
     if address is not None:
-        endpoint: Document = {"address": _socket(address)}
+        known: list[Document] = [{"endpoint": {"address": _socket(address)}}]
         if held:
-            endpoint["health_check_config"] = {"disable_active_health_check": True}
-        assigned["endpoints"] = [{"lb_endpoints": [{"endpoint": endpoint}]}]
+            refusing = {"address": _socket(NOBODY), "health_check_config": {"disable_active_health_check": True}}
+            known = [{**known[0], "health_status": "DRAINING"}, {"endpoint": refusing}]
+        assigned["endpoints"] = [{"lb_endpoints": known}]
     return _discovered(f"{address}{' held' if held else ''}", assigned)
 
 

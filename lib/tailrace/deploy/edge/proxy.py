@@ -24,6 +24,7 @@ class Runs(Protocol):
     def alive(self) -> bool: ...
     def start(self) -> None: ...
     def stop(self) -> str: ...
+    def replace(self) -> None: ...
     def log(self) -> str: ...
 
 
@@ -63,6 +64,14 @@ class Edge:
             self.runs.stop()
             raise StartFailed(f"edge did not answer at {self.layout.probe} within {START_TIMEOUT_S} s; its log:\n{log}")
         return True
+
+    def replace(self, timeout_s: float) -> int:
+        """Have a new process take over from the old one; return its number. Raises EdgeRejected."""
+        before = counters.epoch(self.layout.admin.url)
+        self.runs.replace()
+        if not wait.until(lambda: self._epoch() > before, timeout_s, every_s=0.02):
+            raise EdgeRejected(f"no new edge took over within {timeout_s} s; the old one serves on. {self.runs.log()}")
+        return self._epoch()
 
     def routes(self) -> Routes:
         """Return what the route file says; raises EdgeRejected when it is damaged."""
@@ -104,6 +113,12 @@ class Edge:
             return exchange(self.layout.probe.url + self.layout.live_path, timeout_s=2.5)
         except FAILURES:
             return None
+
+    def _epoch(self) -> int:
+        try:
+            return counters.epoch(self.layout.admin.url)
+        except EdgeRejected:
+            return -1
 
     def healthy(self, colour: str, address: Address) -> bool:
         return counters.healthy(self.layout.admin.url, colour, address.port)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tailrace.deploy import edge, ports, processes
+from tailrace.deploy import edge, files, ports, processes
 from tailrace.deploy.build import build
 from tailrace.deploy.edge.process import EdgeProcess
 from tailrace.deploy.engines import Instance, Slot, environment, labels
@@ -24,6 +25,7 @@ class ProcessEngine:
     """Keeps releases in `<home>/releases` and the records of a deployment in `<home>/<deployment>/processes`."""
 
     home: Path
+    fault: Callable[[str], None] = files.nothing
 
     def build(self, service: Service, source: Path) -> Release:
         """Return the release of `service` from the project at `source`; raises BuildFailed."""
@@ -39,6 +41,7 @@ class ProcessEngine:
             folder=self._records(slot.deployment),
             name=slot.name,
             labels={**labels(release, slot), "port": str(port)},
+            fault=self.fault,
             directory=Path(release.facts["directory"]) if "directory" in release.facts else None,
         )
         return _instance(process)
@@ -80,9 +83,10 @@ class ProcessEngine:
         runs = EdgeProcess(files, self._records(profile.name), layout.ingress.port)
         return edge.Edge(files, runs, layout)
 
-    def forget(self, deployment: str) -> list[str]:
-        """End what is still there by a mark alone: started right before its starter was killed; return it."""
-        stopped = [process for process in processes.recorded(self._records(deployment)) if process.alive]
+    def sweep(self, deployment: str) -> list[str]:
+        """End what has a mark and no record, because its starter was killed right then; return it."""
+        known = {process.pid for process in processes.records(self._records(deployment))}
+        stopped = [p for p in processes.recorded(self._records(deployment)) if p.alive and p.pid not in known]
         for process in stopped:
             processes.end(process, 2.0)
         return [f"{process.name} (pid {process.pid})" for process in stopped]

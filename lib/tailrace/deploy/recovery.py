@@ -1,0 +1,99 @@
+"""Going on after a controller died: forward or back, from what the journal, the route file and the labels say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tailrace.deploy import switch
+from tailrace.deploy.edge import other
+from tailrace.deploy.engines import Instance, Slot
+from tailrace.deploy.journal import Event
+from tailrace.deploy.release import Release
+from tailrace.deploy.transition import Outcome, Transition
+from tailrace.errors import DeployError
+
+if TYPE_CHECKING:
+    from tailrace.deploy.deployment import Deployment
+
+
+def resume(deployment: Deployment) -> Outcome:
+    """Go on where the controller died; a transition that was being taken back is taken back."""
+    if deployment.record.damaged():
+        return _confirm(deployment)
+    left = deployment.record.unfinished()
+    if not left:
+        return Outcome("nothing", "no transition was interrupted")
+    t = _rebuilt(deployment, left)
+    going_back = [event for event in left if event.kind == "intent" and event.state == "rolled back"]
+    if going_back:
+        switch.roll_back(t, going_back[0].data["why"])
+        return Outcome("rolled back", t.states[-1][2], tuple(t.states), t.cut)
+    reached = {event.state for event in left if event.kind == "reached"}
+    _refuse_the_dead(t, reached)
+    done = switch.run(t, reached)
+    return Outcome("done", done.states[-1][2], done.states, done.cut)
+
+
+def abort(deployment: Deployment) -> Outcome:
+    """Go back to the old colour; raises DeployError when that has been stopped already."""
+    left = deployment.record.unfinished()
+    if not left:
+        return Outcome("nothing", "no transition was interrupted")
+    t = _rebuilt(deployment, left)
+    if t.old and not t.engine.alive(t.old) and t.edge.routes().weights.get(t.to):
+        raise DeployError(f"{t.old.name} is gone, so there is no way back; go on with resume")
+    switch.roll_back(t, f"aborted; it had been left at {left[-1].state}")
+    return Outcome("rolled back", t.states[-1][2], tuple(t.states), t.cut)
+
+
+def _rebuilt(deployment: Deployment, left: Sequence[Event]) -> Transition:
+    """Return the transition as the journal has it, with what was started right before the death removed."""
+    deployment.engine.sweep(deployment.profile.name)
+    deployment.edge.ensure()
+    told = left[0].data
+    release = Release.read(json.loads(deployment.release_path(told["release"]).read_text(encoding="utf-8")))
+    slot = Slot(deployment.profile.name, told["to"], told["generation"], told["environment"], deployment.secrets)
+    old = _named(deployment, told["old"]) or _lost(deployment, told, slot)
+    t = deployment.transition(left[0].transition, release, slot, old)
+    t.new = _named(deployment, slot.name)
+    t.states = [(e.state, e.t_ns, e.fact) for e in left if e.kind in ("begin", "reached")]
+    return t
+
+
+def _named(deployment: Deployment, name: str) -> Instance | None:
+    return next((instance for instance in deployment.instances if instance.name == name), None)
+
+
+def _lost(deployment: Deployment, told: Any, slot: Slot) -> Instance | None:
+    """An old instance that is gone by now still is where we came from."""
+    if not told["old"]:
+        return None
+    address = deployment.edge.layout.admin  # nothing is asked of it any more
+    return Instance(slot.deployment, told["old"], other(slot.colour), "", 0, address, "0")
+
+
+def _refuse_the_dead(t: Transition, reached: set[str]) -> None:
+    """Go no further with a new colour that died: what was proved of it is void."""
+    if "started" in reached and (t.new is None or not t.engine.alive(t.new)):
+        why = f"{t.slot.name} died while nobody was watching"
+        switch.roll_back(t, why)
+        error = DeployError(f"{why}; it was taken back")
+        error.states, error.cut = tuple(t.states), t.cut
+        raise error
+
+
+def _confirm(deployment: Deployment) -> Outcome:
+    """Take the route file's word for what serves, remove the other colour, and write that down."""
+    deployment.edge.ensure()
+    serving = deployment.serving
+    if serving is None:
+        raise DeployError(f"{deployment.profile.name}: the colour that the routes name does not run; use down, then up")
+    removed = [i for i in deployment.instances if i != serving]
+    for instance in removed:
+        deployment.engine.stop(instance, deployment.profile.rollout.stop_grace_s)
+    deployment.edge.point(other(serving.colour), None)
+    fact = f"the journal was damaged; {serving.name} serves, {len(removed)} other instances removed"
+    deployment.record.append("", "end", "confirmed", fact)
+    return Outcome("done", fact)

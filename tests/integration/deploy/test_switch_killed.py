@@ -1,0 +1,93 @@
+"""The controller is killed at every state and at every write between; somebody else goes on, or back.
+
+After each: traffic on exactly one proven colour, no request failed, nothing orphaned, the journal readable.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tailrace.deploy import switch
+from tailrace.deploy.faults import VARIABLE
+from tailrace.errors import DeployError, Unfinished
+
+CONTROLLER = Path(__file__).parents[1] / "servers" / "controller.py"
+WRITES = ["locked:begin:after", "spawned", "green:rename:before", "green:rename:after", "routed:intent:after",
+          "routes:rename:before", "routes:rename:after", "blue:rename:after", "done:end:before"]  # fmt: skip
+STATES = [f"{state}:{kind}" for state in switch.ACTS for kind in ("intent:after", "reached:after")]
+MAIN = ["started:reached:after", "routes:rename:after", "baked:reached:after", "retired:intent:after"]
+PAST_RETURN = ["blue:rename:after", "retired:reached:after", "done:end:before"]
+
+
+def killed(d, release, point: str) -> None:
+    """Switch in another process that is killed at `point`."""
+    command = [sys.executable, CONTROLLER, d.folder.parent, d.profile.model_dump_json(by_alias=True), "switch"]
+    told = {**os.environ, VARIABLE: point}
+    done = subprocess.run([*command, json.dumps(release.document())], env=told, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done
+
+
+def whole(d, release) -> None:
+    """One colour serves, healthy and alone; it is the edge's; a new switch works."""
+    assert len(d.instances) == 1
+    serving = d.serving
+    assert serving == d.instances[0]
+    assert d.edge.routes().weights == {serving.colour: 100}
+    assert d.edge.healthy(serving.colour, serving.address)
+    assert d.engine.sweep(d.profile.name) == []
+    assert d.record.unfinished() == []
+
+
+@pytest.mark.parametrize("verb", ["resume", "abort"])
+@pytest.mark.parametrize(
+    "point", [pytest.param(p, marks=[] if p in MAIN else pytest.mark.slow) for p in (*STATES, *WRITES)]
+)
+def test_a_controller_killed_anywhere_loses_nothing(deployment, release, load, point, verb):
+    """Resume ends on the new colour, abort on the old one; past the point of no return, abort says so."""
+    d = deployment(bake_s=0.2, smoke=(), warmup={"max_requests": 0, "min_requests": 0})
+    d.up(release(d, name="first"))
+    before = d.counters()
+    second = release(d, name="second")
+    with load(d.url) as traffic:
+        killed(d, second, point)
+        with pytest.raises(Unfinished, match="go on with resume, or go back with abort"):
+            d.switch(second)
+        if verb == "abort" and point in PAST_RETURN:
+            with pytest.raises(DeployError, match="no way back; go on with resume"):
+                d.abort()
+            outcome = d.resume()
+        else:
+            outcome = getattr(d, verb)()
+        gone_back = outcome.state == "rolled back"
+        assert gone_back == (verb == "abort" and point not in PAST_RETURN)
+    assert d.serving.colour == ("blue" if gone_back else "green")
+    assert traffic.failed == d.counters().since(before).failed == outcome.cut == 0
+    assert d.resume().state == d.abort().state == "nothing"
+    whole(d, second)
+
+
+def test_a_first_up_that_was_killed_can_be_resumed(deployment, release):
+    """There is no old colour to go back to, and none is needed."""
+    d = deployment()
+    command = [sys.executable, CONTROLLER, d.folder.parent, d.profile.model_dump_json(by_alias=True), "up"]
+    told = {**os.environ, VARIABLE: "ready:reached:after"}
+    subprocess.run([*command, json.dumps(release(d).document())], env=told, capture_output=True, check=False)
+    assert d.abandoned()[-1].endswith("left at ready")
+    assert d.resume().state == "done"
+    whole(d, release(d))
+
+
+def test_a_rollback_that_was_killed_is_finished(deployment, release, load):
+    """Resume does not go forward again with a colour that was found bad."""
+    d = deployment(bake_s=20, smoke=())
+    d.up(release(d))
+    with load(d.url):
+        killed(d, release(d, fail_every=2), "rolled back:intent:after")
+        assert d.resume().state == "rolled back"
+    assert d.serving.colour == "blue"
+    whole(d, release(d))
