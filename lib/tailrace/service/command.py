@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -82,8 +83,10 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 def _take_over(log: Log) -> None:
     """Let nothing reach stderr but our lines: other libraries' records and uncaught exceptions become events."""
     logging.lastResort = None
+    logging.captureWarnings(True)
     logging.getLogger().addHandler(Bridge(log))
     sys.excepthook = lambda kind, error, trace: log.error("crashed", error)
+    threading.excepthook = lambda found: log.event("crashed", level="error", error_type=found.exc_type.__name__)
     sys.unraisablehook = lambda found: log.event("unraisable", level="error", error_type=found.exc_type.__name__)
 
 

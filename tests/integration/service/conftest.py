@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,8 @@ class Service:
     process: subprocess.Popen[str]
     stderr: Path
     http: httpx2.Client
+    skip: int = 0
+    """Lines of the log that are of earlier tests."""
 
     def chat(self, content: str = "hello", **more: Any) -> httpx2.Response:
         headers = more.pop("headers", {})
@@ -96,7 +100,7 @@ class Service:
     def rows(self, event: str = "") -> list[dict[str, Any]]:
         """The log's lines so far; every one of them has to be JSON."""
         time.sleep(0.06)  # lines are written in batches
-        rows = [json.loads(line) for line in self.stderr.read_text().splitlines()]
+        rows = [json.loads(line) for line in self.stderr.read_text().splitlines()[self.skip :]]
         return [row for row in rows if not event or row["event"] == event]
 
     def until(self, event: str, timeout_s: float = 5.0) -> dict[str, Any]:
@@ -127,25 +131,50 @@ def provider(_simulator: Provider) -> Provider:
     return _simulator
 
 
+@contextmanager
+def running(provider: Provider, stderr: Path, own_key: bool, settings: dict[str, str]) -> Iterator[Service]:
+    """Run a service in front of `provider`."""
+    key = {"OPENAI_API_KEY": "sk-" + "s" * 30} if own_key else {}
+    base = {"TAILRACE_PROVIDER_URL": f"{provider.url}/v1", "TAILRACE_RELEASE": "r1", "TAILRACE_COLOUR": "blue"}
+    command = [sys.executable, "-m", "tailrace.service", "--port", "0"]
+    process, url = launched(command, environment(**{**base, **key, **settings}), stderr)
+    try:
+        with httpx2.Client(base_url=url, timeout=10) as http:
+            yield Service(url, process, stderr, http)
+    finally:
+        ended(process)
+
+
 @pytest.fixture
 def serve(provider: Provider, tmp_path: Path) -> Iterator[Started]:
     """Start services with these settings; all are ended after the test."""
+    numbers = count()
     with ExitStack() as stack:
 
         def start(*, own_key: bool = True, **settings: str) -> Service:
-            key = {"OPENAI_API_KEY": "sk-" + "s" * 30} if own_key else {}
-            base = {"TAILRACE_PROVIDER_URL": f"{provider.url}/v1", "TAILRACE_RELEASE": "r1", "TAILRACE_COLOUR": "blue"}
-            stderr = tmp_path / f"stderr-{len(list(tmp_path.iterdir()))}"
-            command = [sys.executable, "-m", "tailrace.service", "--port", "0"]
-            process, url = launched(command, environment(**{**base, **key, **settings}), stderr)
-            stack.callback(ended, process)
-            http = stack.enter_context(httpx2.Client(base_url=url, timeout=10))
-            return Service(url, process, stderr, http)
+            return stack.enter_context(running(provider, tmp_path / f"stderr-{next(numbers)}", own_key, settings))
 
         yield start
 
 
 @pytest.fixture
-def service(serve: Started) -> Service:
-    """One service with its defaults."""
+def fresh(serve: Started) -> Service:
+    """A service with its defaults that is this test's own, to be broken."""
     return serve()
+
+
+@pytest.fixture(scope="session")
+def _shared(_simulator: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running(_simulator, tmp_path_factory.mktemp("service") / "stderr", True, {}) as service:
+        yield service
+
+
+@pytest.fixture
+def service(_shared: Service, provider: Provider) -> Iterator[Service]:
+    """A service with its defaults that tests share; a credential of its own keeps this test's answers apart."""
+    _shared.skip = 0
+    skip = len(_shared.rows())
+    with httpx2.Client(
+        base_url=_shared.url, timeout=10, headers={"authorization": f"Bearer {secrets.token_hex(8)}"}
+    ) as http:
+        yield replace(_shared, http=http, skip=skip)

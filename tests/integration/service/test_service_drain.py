@@ -92,12 +92,39 @@ def test_what_passes_the_deadline_is_cut_and_counted(serve: Started, provider: P
     assert service.rows("drained")[0]["cut"] == 2
 
 
-def test_an_idle_service_leaves_at_once(service: Service) -> None:
-    """With nothing in flight, idle connections included, SIGTERM takes less than a second."""
-    assert service.http.get("/healthz").status_code == 200
+def test_callers_who_go_on_asking_do_not_hold_it_up(serve: Started, provider: Provider) -> None:
+    """A caller who asks again and again loses no request, and does not carry the drain to its deadline."""
+    provider.slow(ttft_s=0.05, token_s=0)
+    service = serve(TAILRACE_DRAIN_S="4")
+    statuses: list[int] = []
+
+    def ask_on() -> None:
+        while True:
+            try:
+                statuses.append(httpx2.post(f"{service.url}/v1/chat/completions", json=question()).status_code)
+            except httpx2.ConnectError:
+                return
+
+    callers = [threading.Thread(target=ask_on) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    time.sleep(0.3)
     started = time.monotonic()
     service.process.send_signal(signal.SIGTERM)
-    assert service.process.wait(5) == 0
+    assert service.process.wait(10) == 0
+    assert time.monotonic() - started < 3.5
+    for caller in callers:
+        caller.join()
+    assert set(statuses) == {200}
+    assert service.rows("drained")[0]["cut"] == 0
+
+
+def test_an_idle_service_leaves_at_once(fresh: Service) -> None:
+    """With nothing in flight, idle connections included, SIGTERM takes less than a second."""
+    assert fresh.http.get("/healthz").status_code == 200
+    started = time.monotonic()
+    fresh.process.send_signal(signal.SIGTERM)
+    assert fresh.process.wait(5) == 0
     assert time.monotonic() - started < 1.0
 
 

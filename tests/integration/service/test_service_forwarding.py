@@ -90,19 +90,19 @@ def test_without_a_key_of_its_own_the_callers_counts(serve: Started, provider: P
     assert one.content == direct.content
 
 
-def test_transient_failures_are_retried(service: Service, provider: Provider) -> None:
+def test_transient_failures_are_retried(fresh: Service, provider: Provider) -> None:
     """Two failures are behind a success, and the answer says three attempts."""
     provider.break_with({"kind": "error500", "count": 2})
-    answer = service.chat()
+    answer = fresh.chat()
     assert answer.status_code == 200
     assert answer.headers["x-tailrace-attempts"] == "3"
     assert int(answer.headers["x-tailrace-backoff-us"]) >= 0
 
 
-def test_who_goes_cancels_the_call_upstream(service: Service, provider: Provider) -> None:
+def test_who_goes_cancels_the_call_upstream(fresh: Service, provider: Provider) -> None:
     """When the caller leaves a stream, the provider sees it end too, and the log says so."""
     provider.slow(ttft_s=0.02, token_s=0.2)
-    with service.http.stream("POST", "/v1/chat/completions", json=question(stream=True, max_tokens=200)) as answer:
+    with fresh.http.stream("POST", "/v1/chat/completions", json=question(stream=True, max_tokens=200)) as answer:
         chunks = answer.iter_raw()
         assert next(chunks)
         assert provider.stats["in_flight"] == 1
@@ -110,7 +110,7 @@ def test_who_goes_cancels_the_call_upstream(service: Service, provider: Provider
     while provider.stats["in_flight"] and time.monotonic() < deadline:
         time.sleep(0.02)
     assert provider.stats["in_flight"] == 0
-    row = service.until("request")
+    row = fresh.until("request")
     assert (row["outcome"], row["status"]) == ("cancelled", 499)
 
 
@@ -128,19 +128,19 @@ def test_a_leader_who_goes_leaves_the_answer_to_the_others(service: Service, pro
     assert provider.calls() == 1
 
 
-def test_every_answer_says_who_gave_it(service: Service, provider: Provider) -> None:
+def test_every_answer_says_who_gave_it(fresh: Service, provider: Provider) -> None:
     """Release, colour and request id are on every answer, errors included; the caller's id is kept."""
     provider.break_with({"kind": "outage"})
     answers = [
-        service.http.get("/healthz"), service.http.get("/readyz"), service.http.get("/metrics"),
-        service.http.get("/nowhere"), service.http.post("/healthz"), service.http.get("/ask"), service.chat(),
-        service.http.post("/ask", json={}),
+        fresh.http.get("/healthz"), fresh.http.get("/readyz"), fresh.http.get("/metrics"),
+        fresh.http.get("/nowhere"), fresh.http.post("/healthz"), fresh.http.get("/ask"), fresh.chat(),
+        fresh.http.post("/ask", json={}),
     ]  # fmt: skip
     assert [answer.status_code for answer in answers] == [200, 503, 200, 404, 405, 405, 503, 422]
     for answer in answers:
         assert (answer.headers["x-release"], answer.headers["x-colour"]) == ("r1", "blue")
         assert answer.headers["x-request-id"].startswith("req_")
-    assert service.http.get("/healthz", headers={"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
+    assert fresh.http.get("/healthz", headers={"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
 
 
 def test_refusals_have_the_shape_of_openais(service: Service) -> None:
@@ -173,10 +173,10 @@ def test_what_is_not_http_is_refused_in_shape(service: Service) -> None:
     assert b'"code":"malformed_request"' in answer
 
 
-def test_a_stream_that_breaks_does_not_look_whole(service: Service, provider: Provider) -> None:
+def test_a_stream_that_breaks_does_not_look_whole(fresh: Service, provider: Provider) -> None:
     """When the provider cuts a stream, the caller's connection breaks, and nothing of it is cached."""
     provider.break_with({"kind": "cut_stream", "count": 1})
     with pytest.raises(httpx2.RemoteProtocolError):
-        service.chat(temperature=0, stream=True)
-    assert service.until("request")["outcome"] == "error"
-    assert service.chat(temperature=0, stream=True).headers["x-tailrace-cache"] == "miss"
+        fresh.chat(temperature=0, stream=True)
+    assert fresh.until("request")["outcome"] == "error"
+    assert fresh.chat(temperature=0, stream=True).headers["x-tailrace-cache"] == "miss"

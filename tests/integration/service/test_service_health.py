@@ -118,13 +118,13 @@ def test_a_locked_cache_turns_ready_red(serve: Started, tmp_path: Path) -> None:
     eventually(service, 200)
 
 
-def test_a_frozen_process_is_not_live(service: Service) -> None:
+def test_a_frozen_process_is_not_live(fresh: Service) -> None:
     """A process that stands still answers no probe; thawed, it is live again."""
-    service.process.send_signal(signal.SIGSTOP)
+    fresh.process.send_signal(signal.SIGSTOP)
     with pytest.raises(httpx2.TimeoutException):
-        service.http.get("/healthz", timeout=0.3)
-    service.process.send_signal(signal.SIGCONT)
-    assert service.http.get("/healthz").status_code == 200
+        fresh.http.get("/healthz", timeout=0.3)
+    fresh.process.send_signal(signal.SIGCONT)
+    assert fresh.http.get("/healthz").status_code == 200
 
 
 def test_probers_cost_the_provider_one_request(service: Service, provider: Provider) -> None:
@@ -142,22 +142,22 @@ def test_probers_cost_the_provider_one_request(service: Service, provider: Provi
     assert provider.stats["by_path"]["/v1/models"] <= 2
 
 
-def test_hits_flow_through_an_outage(service: Service, provider: Provider) -> None:
+def test_hits_flow_through_an_outage(fresh: Service, provider: Provider) -> None:
     """While the provider is out, cached answers flow, and others get a 503 that says when to come back."""
-    warm = service.chat("known", temperature=0)
+    warm = fresh.chat("known", temperature=0)
     provider.break_with({"kind": "outage"})
     for number in range(30):
-        hit = service.chat("known", temperature=0)
+        hit = fresh.chat("known", temperature=0)
         assert (hit.status_code, hit.content) == (200, warm.content)
         assert hit.headers["x-tailrace-cache"] == "hit"
         if number % 10 == 0:
-            miss = service.chat(f"unknown {number}", temperature=0)
+            miss = fresh.chat(f"unknown {number}", temperature=0)
             assert miss.status_code == 503
             assert int(miss.headers["retry-after"]) >= 1
             assert set(miss.json()["error"]) == {"message", "type", "param", "code"}
     provider.repair()
     deadline = time.monotonic() + 5
-    while service.chat("unknown", temperature=0).status_code != 200:
+    while fresh.chat("unknown", temperature=0).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
