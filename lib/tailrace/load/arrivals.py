@@ -27,6 +27,7 @@ Floats = npt.NDArray[np.float64]
 Rate = Annotated[float, Field(ge=0, le=10_000_000, allow_inf_nan=False)]
 Duration = Annotated[float, Field(gt=0, le=7 * 86_400, allow_inf_nan=False)]
 Law = Literal["constant", "poisson", "gamma"]
+_CHUNK = 1_000_000
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -62,8 +63,11 @@ class Schedule:
 
     def offsets_ns(self, shard: int = 0, shards: int = 1) -> Offsets:
         """When to send, in nanoseconds from the start, rising: every `shards`-th arrival, from `shard`."""
-        seconds = _inverse(self.pieces, self._masses(sum(piece.expected for piece in self.pieces)))
-        return (seconds[shard::shards] * 1e9).astype(np.int64)
+        masses = self._masses(sum(piece.expected for piece in self.pieces))[shard::shards]
+        offsets = np.empty(len(masses), dtype=np.int64)
+        for at in range(0, len(masses), _CHUNK):  # ten million arrivals are 80 MB, and their working is not more
+            offsets[at : at + _CHUNK] = _inverse(self.pieces, masses[at : at + _CHUNK]) * 1e9
+        return offsets
 
     def _masses(self, total: float) -> Floats:
         """The arrival times of the process of rate one, below `total`."""

@@ -1,0 +1,128 @@
+"""`tailrace load` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+COMMAND = [sys.executable, "-m", "tailrace.cli", "load"]
+GROUP = {
+    "group", "from", "n", "errors", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "p99_lo_ms", "p99_hi_ms",
+    "max_ms",
+}  # fmt: skip
+
+
+def load(*options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, options)], capture_output=True, text=True, timeout=60, check=False)
+
+
+def recorded(folder: Path) -> int:
+    return sum(pq.read_metadata(part).num_rows for part in folder.glob("part-*.parquet"))
+
+
+def test_writes_records_and_summary(serve, tmp_path):
+    """The summary has its documented shape, both on stdout and on disk, and agrees with the records."""
+    out = tmp_path / "out"
+    done = load(serve(0.01).url, "--rate", 200, "--duration", 2, "--arrivals", "poisson", "--out", out, "--json")
+    summary = json.loads(done.stdout)
+    assert done.returncode == (0 if summary["valid"] else 2), done.stderr
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert {"valid", "reasons", "send_lag_p99_ms", "intended_rps", "achieved_rps", "groups"} <= set(summary)
+    assert (summary["intended_rps"], summary["loop"], summary["errors"]) == (200, "open", 0)
+    assert "floor of this client: p50" in summary["floor"]["text"]
+    assert [set(group) for group in summary["groups"]] == [GROUP, GROUP]
+    intended, sent = summary["groups"]
+    assert (intended["from"], sent["from"], intended["n"]) == ("intended", "sent", 400)
+    assert 10 <= sent["p50_ms"] <= intended["p50_ms"] <= intended["p99_ms"] <= intended["max_ms"]
+    assert intended["p999_ms"] is None, "400 requests say nothing of p99.9"
+    assert recorded(out) == 400
+
+
+@pytest.mark.parametrize(("path", "limit", "status", "word"), [("", 5000, 0, "PASS"), ("", 1, 1, "FAIL")])
+def test_judges_by_the_limits(serve, tmp_path, path, limit, status, word):
+    """Within the limits is 0, beyond is 1; an invalid measurement is 2, whatever it says."""
+    out = tmp_path / "out"
+    done = load(serve(0.02).url, "--rate", 200, "--duration", 2, "--slo", f"p99={limit}", "--no-floor", "--out", out)
+    valid = json.loads((out / "summary.json").read_text())["valid"]
+    assert done.returncode == (status if valid else 2)
+    assert (word if valid else "INCONCLUSIVE") in done.stdout
+
+
+def test_failures_are_counted_beside(target, tmp_path):
+    """Failed requests are in `errors`, never among the percentiles; with nothing else there are none."""
+    done = load(target.origin + "/status/429", "--rate", 50, "--duration", 1, "--no-floor", "--json", "--out", tmp_path)
+    group = json.loads(done.stdout)["groups"][0]
+    assert (group["n"], group["errors"], group["p50_ms"], group["max_ms"]) == (0, 50, None, None)
+    assert json.loads(done.stdout)["errors_by_type"] == {"http_429": 50}
+
+
+def test_a_closed_loop_says_so(serve, tmp_path):
+    """`--users` is named closed in the table, in the summary, and in the live line."""
+    done = load(serve(0.02).url, "--users", 3, "--duration", 6, "--stream", "--no-floor", "--out", tmp_path)
+    assert done.stdout.startswith("closed loop")
+    assert "closed loop" in done.stderr
+    assert json.loads((tmp_path / "summary.json").read_text())["loop"] == "closed"
+
+
+def test_ctrl_c_keeps_what_was_recorded(serve, tmp_path):
+    """Ctrl-C on a terminal: the live line ends, the summary is written, the status is 130."""
+    leader, follower = pty.openpty()
+    out, began = tmp_path / "out", time.monotonic()
+    process = subprocess.Popen(
+        [*COMMAND, serve(0.01).url, "--rate", "100", "--duration", "60", "--out", str(out)],
+        stdout=subprocess.PIPE, stderr=follower, start_new_session=True,
+    )  # fmt: skip
+    os.close(follower)
+    seen = b""
+    while b"100 sent" not in seen and b"p50 1" not in seen and time.monotonic() - began < 20:
+        seen += os.read(leader, 4096)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, _ = process.communicate(timeout=20)
+    os.close(leader)
+    assert process.returncode == 130
+    assert b"open loop" in seen
+    assert b"open loop" in stdout
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["recorded"] == recorded(out) > 50
+    assert summary["errors"] == 0
+
+
+def test_finds_the_limit(serve, tmp_path):
+    """A search ends with the highest rate that met the limit, and every rate tried is on file."""
+    url, out = serve(0.01).url, tmp_path / "out"
+    done = load(url, "--find", "--rate", 400, "--to-rate", 800, "--duration", 1, "--slo", "p95=500", "--out", out)
+    limit = json.loads((out / "limit.json").read_text())
+    assert done.returncode == 0, done.stdout
+    assert [point["rate_rps"] for point in limit["points"]] == [400, 800]
+    assert limit["highest_rps"] in {400, 800}
+
+
+def test_plays_a_trace(target, tmp_path):
+    """A recorded trace sets the times and the lengths."""
+    rows = [f"2023-11-16 18:15:{10 + n}.0000000,50,7" for n in range(20)]
+    trace = tmp_path / "small.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "\n".join(rows) + "\n")
+    options = ("--trace", trace, "--speed", 20, "--duration", 1, "--no-floor", "--json", "--out", tmp_path / "out")
+    summary = json.loads(load(target.url, *options).stdout)
+    assert (summary["arrivals"], summary["sent"]) == ("trace small.csv", 20)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--rate", "0"), ("--slo", "99=5"), ("--slo", "p99=fast"), ("--users", "3", "--trace", __file__), ("--cv", "-1")],
+)
+def test_refuses_what_makes_no_sense(options, tmp_path):
+    """Options that are wrong or contradict each other end it before anything is sent."""
+    done = load("http://127.0.0.1:9/v1", *options, "--out", tmp_path / "out")
+    assert done.returncode in {2, 3}
+    assert not (tmp_path / "out").exists()
