@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -179,6 +180,18 @@ def close(run: RunDir, verdict: Verdict, steps: Sequence[str]) -> RunRecord:
     done = done.model_copy(update={"steps": outcomes})
     run.write(done)
     return done
+
+
+def take_over(run: RunDir, other: Path) -> None:
+    """Link the evidence of another run into this one: records, frames, results, notebooks. Nothing when it has none."""
+    for name in ("records", "data", "results", "notebooks"):
+        if (other / name).is_dir():
+            shutil.copytree(other / name, run.path / name, copy_function=_linked, dirs_exist_ok=True)
+
+
+def _linked(source: str, target: str) -> None:
+    if not Path(target).exists():  # what this run has made itself stays
+        os.link(source, target)
 
 
 def point_latest(run: RunDir) -> Path:

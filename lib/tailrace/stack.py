@@ -18,6 +18,9 @@ from tailrace.errors import DeployError, PartMissing
 from tailrace.profile import Probe, Profile
 from tailrace.provider import Provider
 
+TIMEOUT_S = 10.0
+"""What a user waits for an answer, at most."""
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -55,17 +58,18 @@ class Stack:
         }
 
     def traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
-        """Return the traffic of this profile's users: questions to a model, or the first request of `service.smoke`.
-
-        `workload` holds fields of `load.Workload` (repeat_share, stream_share, seed …); they are about questions.
-        """
+        """Return the traffic of this profile's users: `questions`, or the first request of `service.smoke`."""
         if self.profile.service.ours:
-            asked = load.Workload(model=self.profile.provider.model, **workload)
-        else:
-            first = next(iter(self.profile.service.smoke), Probe())
-            body = "" if first.json_body is None else orjson.dumps(first.json_body).decode()
-            asked = load.Workload(kind="plain", method=first.method, path=first.path, body=body)
-        return load.Traffic(arrivals, asked, phase=phase, timeout_s=10.0)
+            return self.questions(arrivals, phase, **workload)
+        first = next(iter(self.profile.service.smoke), Probe())
+        body = "" if first.json_body is None else orjson.dumps(first.json_body).decode()
+        asked = load.Workload(kind="plain", method=first.method, path=first.path, body=body)
+        return load.Traffic(arrivals, asked, phase=phase, timeout_s=TIMEOUT_S)
+
+    def questions(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
+        """Return traffic of questions to a model; `workload` holds fields of `load.Workload` (repeat_share, seed …)."""
+        asked = load.Workload(model=self.profile.provider.model, **workload)
+        return load.Traffic(arrivals, asked, phase=phase, timeout_s=TIMEOUT_S)
 
     def watch(self, interval_s: float = 0.1) -> Watch:
         """Return a sampler of the serving instance's own health, and of what users see through the edge."""

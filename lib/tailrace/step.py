@@ -28,7 +28,8 @@ from tailrace import profile as profiles
 from tailrace.candidates import Candidate, Offered
 from tailrace.checks import Check
 from tailrace.deploy import Release
-from tailrace.errors import ProfileError, StepFailed
+from tailrace.errors import StepFailed
+from tailrace.proofs import checklist
 from tailrace.report import catalogue, store, tables
 from tailrace.rundir import RunDir, Verdict
 
@@ -127,6 +128,29 @@ class Step:
         records = self.frame("records")
         return records[records["phase"] == phase] if phase else records
 
+    def gather(self, name: str) -> str:
+        """Return the name of the records to report on: `name` ("<step>/records:PHASE"), where this run has them.
+
+        A step that runs alone takes over the evidence of the latest run. Where there is none either, it measures: a
+        quarter of a minute of users, on the service behind the edge.
+        """
+        if self.alone:
+            rundir.take_over(self.run, self.run.path.parent / rundir.LATEST)
+        if self.run.records(name.partition("/")[0]).is_dir():
+            return name
+        self.stack.up(self.release)
+        self.fly(self.stack.traffic(load.arrivals.poisson(100.0, 15.0), "steady", stream_share=0.2)).wait()
+        return f"{self.name}/records:steady"
+
+    def checklist(self) -> Check:
+        """Decide the production-readiness checklist by the checks of this run, and show it."""
+        lines = checklist.read(self.root / "runbook" / "checklist.yaml")
+        made = {**checklist.results(self.run.path), self.name: self.checks}
+        decided = checklist.decide(lines, made, self.profile.engine)
+        self.say(checklist=[check.document() for check in decided])
+        _display(tables.checks([check.document() for check in decided]))
+        return checklist.ready(decided)
+
     def figure(self, name: str, caption: str = "", **options: Any) -> None:
         """Draw a figure of the catalogue from frames of this run, show it, and have the report draw it as well."""
         drawn = catalogue.draw(name, self.frame, **options)
@@ -193,7 +217,7 @@ def begin(name: str, *, profile: str = "local", run_dir: str = "") -> Step:
 
     Raises ProfileError when the profile is refused, or when there is no project around the notebook.
     """
-    root = project()
+    root = rundir.find_project(Path.cwd())
     chosen = profiles.load(profile, root)
     run = RunDir.of(Path(run_dir)) if run_dir else rundir.create_run(root, chosen, kind="exploratory")
     step = Step(name, chosen, root, run, alone=not run_dir)
@@ -204,12 +228,3 @@ def begin(name: str, *, profile: str = "local", run_dir: str = "") -> Step:
 
 def _display(html: str) -> None:
     display(HTML(html))  # type: ignore[no-untyped-call]
-
-
-def project(start: Path | None = None) -> Path:
-    """Return the folder of the project around `start` (the working directory): the one with `runbook/plan.yaml`."""
-    here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if (folder / "runbook" / "plan.yaml").is_file():
-            return folder
-    raise ProfileError(f"{here}: found no runbook/plan.yaml here or above; expected the folder of a tailrace project")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import orjson
-import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -42,13 +41,21 @@ def results(run: Path) -> dict[str, list[Check]]:
     return found
 
 
-def decide(lines: Sequence[Line], made: Mapping[str, Sequence[Check]], engine: str) -> pd.DataFrame:
-    """Return a row per line: line, verdict, evidence. Lines of another engine are left out."""
-    rows = [(line.line, *_decided(line, made)) for line in lines if line.engine in ("", engine)]
-    return pd.DataFrame(rows, columns=["line", "verdict", "evidence"])
+def decide(lines: Sequence[Line], made: Mapping[str, Sequence[Check]], engine: str) -> list[Check]:
+    """Return a check per line. Lines of another engine are left out."""
+    return [_decided(line, made) for line in lines if line.engine in ("", engine)]
 
 
-def _decided(line: Line, made: Mapping[str, Sequence[Check]]) -> tuple[str, str]:
+def ready(decided: Sequence[Check]) -> Check:
+    """Return the sum of the lines: no when one says no, undecided when one is open."""
+    states = [check.state for check in decided]
+    ok = False if "FAIL" in states else None if "INCONCLUSIVE" in states or not states else True
+    short = "; ".join(check.name for check in decided if check.state != "PASS")
+    fact = f"{states.count('PASS')} of {len(states)} lines are proved" + (f"; not: {short}" if short else "")
+    return Check("ready for production", ok, fact)
+
+
+def _decided(line: Line, made: Mapping[str, Sequence[Check]]) -> Check:
     checks, missing = [], []
     for step, beginnings in line.evidence.items():
         for beginning in beginnings:
@@ -56,11 +63,10 @@ def _decided(line: Line, made: Mapping[str, Sequence[Check]]) -> tuple[str, str]
             checks += found
             missing += [] if found else [f"{step}: no check {beginning!r}"]
     if failed := [f"{check.name}: {check.fact}" for check in checks if check.state == "FAIL"]:
-        return "FAIL", "; ".join(failed)
+        return Check(line.line, False, "; ".join(failed))
     undecided = missing + [f"{check.name}: {check.fact}" for check in checks if check.state == "INCONCLUSIVE"]
-    if undecided:
-        return "INCONCLUSIVE", "; ".join(undecided)
-    passed = [check for check in checks if check.state == "PASS"]
-    if not passed:
-        return "INCONCLUSIVE", "; ".join(f"{check.name} was left out: {check.fact}" for check in checks)
-    return "PASS", f"{len(passed)} checks: " + "; ".join(check.name for check in passed)
+    passed = [check.name for check in checks if check.state == "PASS"]
+    if undecided or not passed:
+        left_out = [f"{check.name} was left out: {check.fact}" for check in checks if check.skipped]
+        return Check(line.line, None, "; ".join(undecided or left_out))
+    return Check(line.line, True, f"{len(passed)} checks: {'; '.join(passed)}")

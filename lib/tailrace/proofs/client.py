@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -9,8 +10,8 @@ import openai
 import pandas as pd
 
 from tailrace.checks import Check
-from tailrace.client import Cache, Memory, OpenAI, Policy
-from tailrace.records import HIT
+from tailrace.client import Cache, Memory, OpenAI, Policy, Retry
+from tailrace.records import ERROR, HIT
 
 QUESTION: Final[dict[str, Any]] = {
     "model": "gpt-4o-mini",
@@ -62,19 +63,27 @@ def cache(url: str) -> list[Check]:
     ]
 
 
-def retries(records: pd.DataFrame, arms: Sequence[str], attempts: int, budget: float, burst: int) -> Check:
+def retries(records: pd.DataFrame, arms: Sequence[str], allowed: Retry) -> Check:
     """Decide whether retries kept both bounds: attempts per call, and a share of all calls."""
-    chosen = records[records["phase"].isin(arms)]
-    if chosen.empty:
+    asked = records[records["phase"].isin(arms) & (records["attempts"] > 0)]
+    if asked.empty:
         return Check("retries are bounded", None, "no request was recorded")
-    asked = chosen[chosen["attempts"] > 0]
     most, extra = int(asked["attempts"].max()), int((asked["attempts"] - 1).sum())
-    allowed = len(arms) * burst + budget * len(asked)
+    limit = math.inf if allowed.budget is None else len(arms) * allowed.budget_burst + allowed.budget * len(asked)
     fact = (
-        f"at most {most} attempts per call (limit {attempts}); {extra:,} retries for {len(asked):,} calls "
-        f"(limit {allowed:,.0f}: {budget:.0%} and {burst} to start with, per client)"
+        f"at most {most} attempts per call (limit {allowed.attempts}); {extra:,} retries for {len(asked):,} calls "
+        f"(limit {limit:,.0f}: {allowed.budget:.0%} of them, and {allowed.budget_burst} per client to start with)"
     )
-    return Check("retries are bounded", most <= attempts and extra <= allowed, fact)
+    return Check("retries are bounded", most <= allowed.attempts and extra <= limit, fact)
+
+
+def worth(records: pd.DataFrame, better: str, worse: str) -> Check:
+    """Decide whether one form of the client failed less than another under the same faults."""
+    name = f"the client “{better}” fails less than “{worse}”"
+    counts = [records[records["phase"] == arm]["outcome"].eq(ERROR) for arm in (better, worse)]
+    (few, many), (n, m) = [int(c.sum()) for c in counts], [len(c) for c in counts]
+    fact = f"{few:,} of {n:,} failed, against {many:,} of {m:,}"
+    return Check(name, None if not (n and m and many) else few / n < many / m, fact)
 
 
 def counted(records: pd.DataFrame, provider_requests: int) -> Check:
@@ -100,7 +109,7 @@ def refusals(url: str) -> Check:
 
 
 def _asker(url: str, store: Memory | None, key: str = "simulated") -> OpenAI:
-    policy = Policy(cache=Cache(store=store) if store else None, retry=None)
+    policy = Policy(cache=None if store is None else Cache(store=store), retry=None)
     return OpenAI(policy=policy, base_url=url, api_key=key)
 
 
