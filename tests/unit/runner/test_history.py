@@ -1,0 +1,46 @@
+"""Earlier runs tell how long a step takes, and which of them never ended."""
+
+import json
+
+from tailrace.profile import Profile
+from tailrace.rundir import StepOutcome, create_run, point_latest
+from tailrace.runner import history
+
+PROFILE = Profile(name="p")
+
+
+def ran(root, verdict, seconds, kind="run"):
+    run = create_run(root, PROFILE, kind)
+    steps = (StepOutcome(name="01", verdict="PASS", duration_s=seconds),)
+    if verdict:
+        run.write(run.read().finished(verdict, 0, steps=steps))
+    return run
+
+
+def test_the_estimate_is_the_last_passed_run_of_the_profile(tmp_path):
+    """Failed runs, other profiles and exploratory runs say nothing."""
+    assert history.durations(tmp_path, "p") == {}
+    ran(tmp_path, "PASS", 2.0)
+    ran(tmp_path, "FAIL", 3.0)
+    ran(tmp_path, "PASS", 4.0, kind="exploratory")
+    point_latest(ran(tmp_path, None, 5.0))
+    assert history.durations(tmp_path, "p") == {"01": 2.0}
+    assert history.durations(tmp_path, "other") == {}
+
+
+def test_a_damaged_run_is_passed_over(tmp_path):
+    """A run.json that is cut, or of another schema, hides no other run."""
+    ran(tmp_path, "PASS", 2.0)
+    for text in ("{", json.dumps({"id": "x"})):
+        damaged = ran(tmp_path, "PASS", 9.0)
+        (damaged.path / "run.json").write_text(text)
+    assert history.durations(tmp_path, "p") == {"01": 2.0}
+
+
+def test_a_run_without_a_verdict_never_ended(tmp_path):
+    """Such runs are found once, also when `latest` points at them; exploratory ones may still be under way."""
+    run = ran(tmp_path, None, 0)
+    ran(tmp_path, "PASS", 1.0)
+    ran(tmp_path, None, 0, kind="exploratory")
+    point_latest(run)
+    assert [found.id for found in history.unfinished(tmp_path)] == [run.id]
