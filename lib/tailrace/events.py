@@ -62,5 +62,5 @@ def parsed(lines: bytes) -> Iterator[Event]:
         try:
             content = json.loads(line)
             yield Event(content.pop("event"), content.pop("t_ns"), content.pop("at"), content)
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
