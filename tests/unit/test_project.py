@@ -21,9 +21,21 @@ EXTRAS = PROJECT["optional-dependencies"]
 LOCKS = {"requirements.lock": ["service", "notebooks", "dev"], "requirements-service.lock": ["service"]}
 
 
+def closed(extras: list[str]) -> set[str]:
+    """Return these extras with those that they bring along."""
+    brought = {
+        inner
+        for extra in extras
+        for requirement in map(Requirement, EXTRAS[extra])
+        if requirement.name == "tailrace"
+        for inner in requirement.extras
+    }
+    return {*extras, *brought} if brought <= set(extras) else closed(sorted({*extras, *brought}))
+
+
 def wanted(extras: list[str]) -> list[Requirement]:
     """Return what pyproject.toml asks for with these extras, without the project itself."""
-    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])]
+    lines = [*PROJECT["dependencies"], *(line for extra in closed(extras) for line in EXTRAS[extra])]
     return [r for r in map(Requirement, lines) if r.name != "tailrace"]
 
 
@@ -83,7 +95,9 @@ def test_environment_yml_installs_all_extras_from_pyproject():
     assert environment["channels"] == ["conda-forge"]
     assert conda == [f"python{PROJECT['requires-python']}", "pip"]
     (line,) = pip["pip"]
-    assert re.fullmatch(r"-e \.\[(.+)\]", line)[1].split(",") == list(EXTRAS)
+    extras = re.fullmatch(r"-e \.\[(.+)\]", line)[1].split(",")
+    assert closed(extras) == set(EXTRAS)
+    assert set(extras) == set(LOCKS["requirements.lock"])
 
 
 def test_the_version_is_written_once_and_once_more():
@@ -127,10 +141,15 @@ def test_public_names_are_sorted_and_there(path):
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
     ]
     for listed in names:
-        assert listed == sorted(set(listed))
+        assert listed == sorted(set(listed), key=_as_ruff_sorts)
         dotted = ".".join(path.relative_to(LIB.parent).with_suffix("").parts).removesuffix(".__init__")
         module = importlib.import_module(dotted)
         assert [name for name in listed if not hasattr(module, name)] == []
+
+
+def _as_ruff_sorts(name: str) -> tuple[bool, bool, str]:
+    """CONSTANTS, then Classes, then functions."""
+    return not name.isupper(), not name[0].isupper(), name
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(LIB)))
