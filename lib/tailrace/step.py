@@ -134,8 +134,9 @@ class Step:
         A step that runs alone takes over the evidence of the latest run. Where there is none either, it measures: a
         quarter of a minute of users, on the service behind the edge.
         """
-        if self.alone:
-            rundir.take_over(self.run, self.run.path.parent / rundir.LATEST)
+        if not self.alone:
+            return name
+        rundir.take_over(self.run, self.run.path.parent / rundir.LATEST)
         if self.run.records(name.partition("/")[0]).is_dir():
             return name
         self.stack.up(self.release)
