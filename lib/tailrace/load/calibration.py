@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from tailrace.errors import LoadError
-from tailrace.load import arrivals
+from tailrace.load import arrivals, recorder
 from tailrace.load.flight import start
 from tailrace.load.traffic import Traffic
 from tailrace.load.workload import Workload
@@ -42,11 +41,11 @@ def floor(rate_rps: float = 500, duration_s: float = 1.0, workload: Workload | N
     with null_server() as url, tempfile.TemporaryDirectory(prefix="tailrace-floor-") as folder:
         flight = start(Traffic(arrivals.constant(rate_rps, duration_s), workload or Workload()), url, Path(folder))
         summary = flight.wait()
-        tables = [pq.read_table(part, columns=["send_lag_us", "service_us"]) for part in flight.parts]
-        took_us = [table["send_lag_us"].to_numpy() + table["service_us"].to_numpy() for table in tables]
-    if not took_us or summary.errors:
+        table = recorder.read(flight.parts, ("send_lag_us", "service_us"))
+    took_us = table["send_lag_us"].to_numpy() + table["service_us"].to_numpy()
+    if not len(took_us) or summary.errors:
         raise LoadError(f"calibration: {summary.recorded} records, {summary.errors} errors from the null server")
-    p50, p99 = np.quantile(np.concatenate(took_us), (0.5, 0.99), method="inverted_cdf") / 1e3
+    p50, p99 = np.quantile(took_us, (0.5, 0.99), method="inverted_cdf") / 1e3
     return Floor(rate_rps, summary.recorded, float(p50), float(p99), summary.send_lag_p99_ms)
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from tailrace.load import recorder
 from tailrace.load.flight import start
 from tailrace.load.summary import Summary
 from tailrace.load.traffic import Traffic
@@ -118,9 +117,7 @@ def probe(
 
 def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: Objectives) -> Point:
     """One rate's records against the objectives."""
-    columns = ["send_lag_us", "service_us", "outcome"]
-    tables = [pq.read_table(file, columns=columns) for file in files]
-    table = pa.concat_tables(tables) if tables else pa.table({name: [] for name in columns})
+    table = recorder.read(files, ("send_lag_us", "service_us", "outcome"))
     failed = np.array([outcome == ERROR for outcome in table["outcome"].to_pylist()], dtype=bool)
     took_ms = (table["send_lag_us"].to_numpy() + table["service_us"].to_numpy()) / 1e3
     took_ms = np.where(failed, np.inf, took_ms)

@@ -13,6 +13,7 @@ A flight is invalid when the generator itself would be part of the result:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from tailrace.load import recorder
 from tailrace.records import ERROR
 
 
@@ -93,7 +94,7 @@ def parts(folder: Path, prefix: str) -> list[Path]:
 
 def summarise(files: Sequence[Path], flown: Flown, thresholds: Thresholds | None = None) -> Summary:
     """Count one flight's records; NaN for what no record can tell."""
-    table = _columns(files, ("intended_ns", "send_lag_us", "service_us", "outcome", "error_type"))
+    table = recorder.read(files, ("intended_ns", "send_lag_us", "service_us", "outcome", "error_type"))
     lags_us = table["send_lag_us"].to_numpy()
     by_type = _count(table)
     recorded = table.num_rows
@@ -147,17 +148,7 @@ def _reasons(figures: dict[str, Any], flown: Flown, service_p99_ms: float, limit
     return reasons
 
 
-def _columns(files: Sequence[Path], names: Sequence[str]) -> pa.Table:
-    tables = [pq.read_table(file, columns=list(names), partitioning=None) for file in files]
-    if tables:
-        return pa.concat_tables(tables)
-    return pa.table(
-        {name: pa.array([], pa.int64() if name.endswith(("_ns", "_us")) else pa.string()) for name in names}
-    )
-
-
 def _count(table: pa.Table) -> dict[str, int]:
     """Errors by class, the most frequent first."""
-    failed = table.filter(pa.compute.equal(table["outcome"], ERROR)) if table.num_rows else table
-    counts = failed["error_type"].value_counts().to_pylist()
-    return {row["values"]: row["counts"] for row in sorted(counts, key=lambda row: -row["counts"])}
+    outcomes, types = table["outcome"].to_pylist(), table["error_type"].to_pylist()
+    return dict(Counter(kind for outcome, kind in zip(outcomes, types, strict=True) if outcome == ERROR).most_common())
