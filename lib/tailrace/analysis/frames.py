@@ -37,6 +37,15 @@ def read(source: Path | str | Iterable[Path | str], columns: Sequence[str] | Non
     return frame.astype({name: "str" for name in frame.columns if _PYTHON[name] is str})
 
 
+def check(source: Path) -> None:
+    """Raise RecordsError unless `source` is a folder with parts, all of the right schema; reads no rows."""
+    files = _files(source)
+    if not files:
+        raise RecordsError(f"records: {source} holds no part-*.parquet; run the step that writes them first")
+    for file in files:
+        _checked(file)
+
+
 def empty(columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return no records, with the right columns."""
     names = columns or Record._fields
@@ -81,15 +90,18 @@ def _files(source: Path) -> list[Path]:
 
 
 def _table(file: Path, columns: Sequence[str] | None) -> pa.Table:
+    _checked(file)
     try:
-        schema = pq.read_schema(file)
-        _check(file, schema)
         return pq.ParquetFile(file).read(columns=list(columns) if columns else list(Record._fields))
     except (OSError, pa.ArrowException) as error:
         raise RecordsError(f"records: {file} cannot be read as parquet: {error}; was its writer killed?") from None
 
 
-def _check(file: Path, schema: pa.Schema) -> None:
+def _checked(file: Path) -> None:
+    try:
+        schema = pq.read_schema(file)
+    except (OSError, pa.ArrowException) as error:
+        raise RecordsError(f"records: {file} cannot be read as parquet: {error}; was its writer killed?") from None
     missing = [name for name in Record._fields if name not in schema.names]
     unknown = [name for name in schema.names if name not in Record._fields]
     if missing or unknown:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,15 +33,36 @@ def latency(
     """
     names = [quantiles.named(p) for p in percentiles]
     grouped = groups.group(records, by)
-    values = narrowed(frames.elapsed_us(records, start)[grouped.order])
+    values = narrowed(frames.elapsed_us(records, start))[grouped.order]
     times = records["intended_ns"].to_numpy(dtype=np.int64)[grouped.order]
     failures = frames.failed(records)[grouped.order]
-    if "outcome" in by:
-        rows = [_row(values[s], times[s], int(failures[s].sum()), 0, names) for s in grouped.slices()]
-    else:
-        rows = [_of_group(values[s], times[s], failures[s], names) for s in grouped.slices()]
+    apart = "outcome" in by
+    return tabulated(grouped.keys, (_cut(values[s], times[s], failures[s], apart) for s in grouped.slices()), names)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The requests of one group that are in its distribution (µs, ns), its failures, and those that count as +∞."""
+
+    values: Array
+    times: Array
+    errors: int
+    endless: int
+
+
+def tabulated(keys: pd.DataFrame, of: Iterable[Group], names: Sequence[str]) -> pd.DataFrame:
+    """Return `keys` with the columns of `latency` beside them: a row per group, in their order."""
+    with ThreadPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) as pool:
+        rows = list(pool.map(lambda group: _row(group, names), of))  # sorting lets other threads run
     table = pd.DataFrame(rows, columns=columns(names)).astype({"n": "int64", "errors": "int64", "episodes": "int64"})
-    return pd.concat([grouped.keys, table], axis=1)
+    return pd.concat([keys, table], axis=1)
+
+
+def _cut(values: Array, times: Array, failures: Array, apart: bool) -> Group:
+    errors = int(failures.sum())
+    if apart or not errors:
+        return Group(values, times, errors, 0)
+    return Group(values[~failures], times[~failures], errors, errors)
 
 
 def columns(names: Sequence[str]) -> list[str]:
@@ -53,15 +77,8 @@ def narrowed(values: npt.NDArray[np.int64]) -> Array:
     return values.astype(np.int32) if fits else values
 
 
-def _of_group(values: Array, times: Array, failures: Array, names: Sequence[str]) -> dict[str, float]:
-    errors = int(failures.sum())
-    if not errors:
-        return _row(values, times, 0, 0, names)
-    return _row(values[~failures], times[~failures], errors, errors, names)
-
-
-def _row(values: Array, times: Array, errors: int, beyond: int, names: Sequence[str]) -> dict[str, float]:
-    """Return one row: of `values` (µs), with `beyond` failures counted as +∞ in the adjusted columns."""
+def _row(group: Group, names: Sequence[str]) -> dict[str, float]:
+    values, times, errors, beyond = group.values, group.times, group.errors, group.endless
     n = len(values)
     row: dict[str, float] = {"n": n, "errors": errors, "episodes": 0, "max_ms": math.nan}
     ordered = np.sort(values)

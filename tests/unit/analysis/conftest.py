@@ -32,3 +32,8 @@ def made(service_us: Any, rate_rps: float = 100.0, **columns: Any) -> pd.DataFra
 @pytest.fixture
 def make() -> Callable[..., pd.DataFrame]:
     return made
+
+
+@pytest.fixture(scope="module")
+def make_once() -> Callable[..., pd.DataFrame]:
+    return made

@@ -1,0 +1,127 @@
+"""The table of `latency` for records that exceed memory: read by DuckDB, the same numbers to the bit.
+
+DuckDB scans the parquet files and streams three columns; they are laid into arrays group by group, as many groups
+at a time as the memory allows, and each group goes through the very function that `latency` uses. One group has
+to fit: 12 bytes a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from tailrace.analysis import frames, quantiles
+from tailrace.analysis.latency import Group, tabulated
+from tailrace.errors import RecordsError
+from tailrace.records import ERROR
+
+ROW_BYTES: Final = 12
+BATCH_ROWS: Final = 1_000_000
+ELAPSED: Final = {"intended": "send_lag_us + service_us", "sent": "service_us"}
+
+
+def latency(
+    source: Path,
+    by: Sequence[str] = ("phase",),
+    start: frames.Start = "intended",
+    percentiles: Sequence[str | float] = quantiles.PERCENTILES,
+    memory_mb: int = 1_000,
+) -> pd.DataFrame:
+    """Return what `analysis.latency` returns for the records in the folder `source`, within about `memory_mb`."""
+    frames.check(source)
+    unknown = set(by) - set(frames.empty().columns)
+    if unknown:
+        raise RecordsError(f"records: no column {', '.join(sorted(unknown))}")
+    names = [quantiles.named(p) for p in percentiles]
+    with duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{max(200, memory_mb // 2)}MB'")
+        connection.execute("SET preserve_insertion_order = false")
+        rows = _rows(connection, source, list(by), start)
+        groups, coded = _numbered(connection, rows, list(by))
+        laid = (
+            group
+            for first, last in _portions(groups["n"].to_numpy(), memory_mb * 500_000 // ROW_BYTES)
+            for group in _laid(coded, groups.iloc[first:last], "outcome" in by)
+        )
+        return tabulated(groups[list(by)], laid, names)
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, source: Path, by: list[str], start: frames.Start
+) -> duckdb.DuckDBPyRelation:
+    """Return the columns `by` (which are of the schema), us, t, failed, and whether a row is in a distribution."""
+    kept = "true" if "outcome" in by else f"outcome <> '{ERROR}'"
+    made = [f"({ELAPSED[start]})::BIGINT AS us", "intended_ns::BIGINT AS t", f"outcome = '{ERROR}' AS failed"]
+    columns = [*(f'"{name}"' for name in by), *made, f"{kept} AS kept"]
+    return connection.read_parquet(str(source / "part-*.parquet")).project(", ".join(columns))
+
+
+def _numbered(
+    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, by: list[str]
+) -> tuple[pd.DataFrame, duckdb.DuckDBPyRelation]:
+    """Return the groups in the order of their keys, with n, errors, top and code; and code, us, t of the rows kept."""
+    keys = [f'"{name}"' for name in by]
+    counts = ["count(*) FILTER (kept) AS n", "count(*) FILTER (failed) AS errors", "coalesce(max(us), 0) AS top"]
+    table = rows.aggregate(", ".join([*keys, *counts]), ", ".join(keys)).df()
+    groups = table.sort_values(by, kind="stable", ignore_index=True) if by else table
+    groups["code"] = np.arange(len(groups))
+    if not by:
+        return groups, rows.filter("kept").project("0 AS code, us, t")
+    numbered = connection.from_df(groups[[*by, "code"]])
+    same = " AND ".join(f"l.{key} = g.{key}" for key in keys)
+    joined = rows.filter("kept").set_alias("l").join(numbered.set_alias("g"), same)
+    return groups, joined.project("code, us, t")
+
+
+def _portions(sizes: npt.NDArray[np.int64], rows: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of groups whose sizes add up to at most `rows`; a larger group is alone."""
+    first, held = 0, 0
+    for i, size in enumerate(sizes.tolist()):
+        if held and held + size > rows:
+            yield first, i
+            first, held = i, 0
+        held += size
+    if len(sizes):
+        yield first, len(sizes)
+
+
+def _laid(coded: duckdb.DuckDBPyRelation, groups: pd.DataFrame, by_outcome: bool) -> Iterator[Group]:
+    """Yield `groups`, their values and times laid into arrays during one scan."""
+    first, last = int(groups["code"].iloc[0]), int(groups["code"].iloc[-1])
+    free = np.concatenate(([0], np.cumsum(groups["n"].to_numpy())))  # where the next row of each group goes
+    bounds = free.copy()
+    values: npt.NDArray[Any] = np.empty(free[-1], dtype=np.int32 if groups["top"].max() < 2**31 else np.int64)
+    times = np.empty(free[-1], dtype=np.int64)
+    for batch in coded.filter(f"code BETWEEN {first} AND {last}").to_arrow_reader(BATCH_ROWS):
+        _lay(batch, first, free, values, times)
+    for i, errors in enumerate(groups["errors"].tolist()):
+        part = slice(bounds[i], bounds[i + 1])
+        yield Group(values[part], times[part], errors, 0 if by_outcome else errors)
+
+
+def _lay(
+    batch: pa.RecordBatch,
+    first: int,
+    free: npt.NDArray[np.int64],
+    values: npt.NDArray[Any],
+    times: npt.NDArray[np.int64],
+) -> None:
+    """Put the rows of `batch` where their groups have room, and move that on."""
+    codes, us, t = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
+    codes = (codes - first).astype(np.uint16 if len(free) < 65_536 else np.int64)
+    order = np.argsort(codes, kind="stable")
+    us, t = us[order].astype(values.dtype), t[order]
+    came = np.bincount(codes, minlength=len(free) - 1)
+    ends = np.cumsum(came)
+    for group in np.flatnonzero(came).tolist():
+        here = slice(ends[group] - came[group], ends[group])
+        there = slice(free[group], free[group] + came[group])
+        values[there], times[there] = us[here], t[here]
+    free[:-1] += came
