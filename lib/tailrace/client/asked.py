@@ -46,4 +46,5 @@ class Trail:
     queued_s: float = 0.0
     reserved_usd: float = 0.0
     leased: bool = False
+    permit: bool = False
     attempts_s: list[float] = field(default_factory=list)

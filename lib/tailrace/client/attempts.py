@@ -103,11 +103,11 @@ class Attempts:
         yield from self._queued(asked, trail)
         failed: bool | None = None
         overloaded = False
+        outcome: Outcome | None = None
         began = self._clock.monotonic()
         try:
             timeout_s = self._timeout_s(asked, trail, began)
             trail.sent += 1
-            outcome: Outcome
             try:
                 outcome = yield Send(request, timeout_s, self._hedge(trail))
             except Unanswered as error:
@@ -119,8 +119,16 @@ class Attempts:
                 circuit.tell(failed)
             if self.permits is not None:
                 self.permits.tell(overloaded)
-                self.permits.release()
+            streaming = isinstance(outcome, Response) and not isinstance(outcome.body, bytes)
+            if not streaming:  # a stream holds its permit to its end
+                self.release(trail)
         return outcome
+
+    def release(self, trail: Trail) -> None:
+        """Give the permit back, once."""
+        if trail.permit and self.permits is not None:
+            trail.permit = False
+            self.permits.release()
 
     def _queued(self, asked: Asked, trail: Trail) -> Work[None]:
         """Wait for the rates and for a permit; fail at once when that would pass the deadline."""
@@ -139,6 +147,7 @@ class Attempts:
                         self.permits.withdraw(event)
                 if not came:
                     raise self.late(asked, trail, "waiting for a permit")
+            trail.permit = True
         trail.queued_s += self._clock.monotonic() - began
 
     def _paced(self, asked: Asked, trail: Trail) -> Work[None]:

@@ -78,7 +78,8 @@ class Release(NamedTuple):
 class Meter(NamedTuple):
     """Gives the stream of `response`, watched while it passes; at its end, `finish(error)` is carried out.
 
-    `late()` is raised when the next chunk is not there after `idle_s`, or at `deadline_at`.
+    `late()` is raised when the next chunk is not there after `idle_s`, or at `deadline_at`. `abandoned()` is called
+    when nobody holds the stream any more and nobody closed it.
     """
 
     response: Response[Any]
@@ -86,6 +87,7 @@ class Meter(NamedTuple):
     finish: Callable[[BaseException | None], Work[None]]
     broken: Callable[[Unanswered], Exception]
     late: Callable[[], Exception]
+    abandoned: Callable[[], None]
     idle_s: float | None
     deadline_at: float | None
 

@@ -63,7 +63,8 @@ class Fetcher:
         late = partial(self._attempts.late, asked, trail, "the stream stood still")
         idle_s = self._policy.limits.attempt_timeout_s if self._policy.limits is not None else None
         broke = partial(errors.broken, request=asked.request)
-        body = yield Meter(response, watch, finish, broke, late, idle_s, asked.deadline_at)
+        left = partial(self._abandoned, asked, trail)
+        body = yield Meter(response, watch, finish, broke, late, left, idle_s, asked.deadline_at)
         return Fetched(Response(response.status, response.headers, body), trail.sent, trail.backoff_s, None, label)
 
     def _leased(self, asked: Asked, trail: Trail) -> Work[Response[Any] | None]:
@@ -121,6 +122,7 @@ class Fetcher:
         self, asked: Asked, trail: Trail, response: Response[Any], watch: Watch, error: BaseException | None
     ) -> Work[None]:
         """A stream is over: `error` is None when it came to its end."""
+        self._attempts.release(trail)
         stopped = error is not None and not watch.terminated  # whoever has the terminator may well leave
         read = watch.reading() if asked.operation.known else UNREAD
         cost = self._ledger.cost_usd(asked, read, response)
@@ -137,6 +139,10 @@ class Fetcher:
             self._ledger.failed(asked, trail, CutStream(), read, response.status)
         else:
             self._ledger.done(asked, trail, read, response, cost)
+
+    def _abandoned(self, asked: Asked, trail: Trail) -> None:
+        self._attempts.release(trail)
+        self._ledger.settle(asked, trail, None)
 
     def _failed(self, asked: Asked, trail: Trail, error: BaseException) -> Work[None]:
         self._ledger.settle(asked, trail, None if trail.sent else 0.0)

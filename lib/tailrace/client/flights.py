@@ -62,6 +62,7 @@ class Flights:
             return task, False
         task = asyncio.create_task(self._flown(effect))
         self._under_way[effect.key] = task
+        task.add_done_callback(_heard)
         return task, True
 
     async def _flown(self, effect: Join) -> Any:
@@ -83,6 +84,12 @@ class Flights:
                 pumped.add_done_callback(over)
             else:
                 over()
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Take note of the task's error: those who waited for it may all have left."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:

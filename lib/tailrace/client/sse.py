@@ -15,6 +15,7 @@ _COMPLETED: Final = re.compile(
     rb'(?:^|[\r\n])data: ?\{[^\r\n]*"type": ?"response\.completed"[^\r\n]*(?:\r\n\r\n|\n\n|\r\r)'
 )
 _TAIL_BYTES: Final = 256 << 10
+_END_BYTES: Final = 64  # room for the terminator and a line end before it
 
 
 class Watch:
@@ -29,13 +30,14 @@ class Watch:
         self._chunks: list[bytes] = []
         self._kept = 0
         self._total = 0
-        self.ended = False
+        self._end = b""
 
     def feed(self, chunk: bytes) -> None:
         """Note the next chunk."""
         self._chunks.append(chunk)
         self._kept += len(chunk)
         self._total += len(chunk)
+        self._end = (self._end + chunk[-_END_BYTES:])[-_END_BYTES:]
         if self._kept > max(self._max_bytes, 2 * _TAIL_BYTES):
             self._max_bytes = 0
             tail = b"".join(self._chunks)[-_TAIL_BYTES:]
@@ -51,7 +53,7 @@ class Watch:
         """Whether the terminator of the stream has passed."""
         if self._operation == "responses":
             return _COMPLETED.search(b"".join(self._chunks)) is not None
-        return _DONE.search(b"".join(self._chunks[-4:])[-200:]) is not None
+        return _DONE.search(self._end) is not None
 
     def reading(self) -> Reading:
         """Return what the stream says about itself, now that it is over."""

@@ -43,6 +43,10 @@ class AsyncMetered:
     async def aclose(self) -> None:
         await self._finish(GeneratorExit())
 
+    def __del__(self) -> None:
+        if not self._over:
+            self._meter.abandoned()
+
     async def _next(self) -> bytes:
         meter = self._meter
         if meter.idle_s is None and meter.deadline_at is None:
@@ -145,6 +149,10 @@ class Metered:
 
     def close(self) -> None:
         self._finish(GeneratorExit())
+
+    def __del__(self) -> None:
+        if not self._over:
+            self._meter.abandoned()
 
     def _finish(self, error: BaseException | None) -> None:
         if self._over:

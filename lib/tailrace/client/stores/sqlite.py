@@ -47,6 +47,7 @@ class Sqlite:
         self._owner = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._database: sqlite3.Connection | None = None
         self._pid = 0
+        self._inode = 0
 
     def get(self, key: str, now: float) -> Entry | None:
         with self._lock:
@@ -138,6 +139,7 @@ class Sqlite:
     def _connected(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(self.path, timeout=self._busy_s, check_same_thread=False)
+        self._inode = _inode(self.path)
         try:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last answers, never the file
@@ -154,9 +156,18 @@ class Sqlite:
         if self._database is not None:
             self._database.close()
             self._database = None
+        if _inode(self.path) != self._inode:
+            return True  # another process was faster
         aside = self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns()}")
         for suffix in ("-wal", "-shm"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
         self.path.replace(aside)
         log.warning("cache %s was damaged (%s): set aside as %s, begun anew", self.path, error, aside.name)
         return True
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0

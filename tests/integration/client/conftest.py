@@ -1,0 +1,198 @@
+"""Real HTTP for the client: the simulator as a process, and a server whose every answer a test writes down."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx2
+import pytest
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as it came over the wire."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Answer:
+    """What to answer: `chunks` make it a chunked stream; `cut` closes the connection instead of ending it."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    chunks: tuple[bytes, ...] | None = None
+    delay_s: float = 0.0
+    between_s: float = 0.0
+    cut: bool = False
+
+
+@dataclass
+class Provider:
+    """A scripted server: `answers` are given in turn, then `usual(seen)` for ever."""
+
+    url: str
+    seen: list[Seen]
+    answers: list[Answer]
+    usual: Callable[[Seen], Answer]
+
+
+def completion(text: str = "hello", finish: str = "stop", model: str = "gpt-4o-mini", **more: Any) -> bytes:
+    choice = {"index": 0, "finish_reason": finish, "logprobs": None,
+              "message": {"role": "assistant", "content": text, "refusal": None}}  # fmt: skip
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    return json.dumps({"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model,
+                       "choices": [choice], "usage": usage, **more}).encode()  # fmt: skip
+
+
+def events(*texts: str, finish: str | None = "stop", done: bool = True) -> tuple[bytes, ...]:
+    def event(delta: dict[str, str], reason: str | None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        chunk = {
+            "id": "c",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": "gpt-4o-mini",
+            "choices": [choice],
+        }
+        return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+
+    chunks = [event({"content": text}, None) for text in texts]
+    chunks += [event({}, finish)] if finish else []
+    return (*chunks, b"data: [DONE]\n\n") if done else tuple(chunks)
+
+
+def echo(seen: Seen) -> Answer:
+    """Answer with a text that only this request gets."""
+    asked = seen.json if seen.body.startswith(b"{") else {}
+    text = json.dumps([seen.path, seen.headers.get("authorization"), asked], sort_keys=True)
+    if asked.get("stream"):
+        return Answer(headers={"content-type": "text/event-stream"}, chunks=events("a", text))
+    return Answer(body=completion(text), headers={"content-type": "application/json", "x-request-id": "req_1"})
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """The scripted server."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            seen = Seen(self.command, self.path, headers, body)
+            with lock:
+                made.seen.append(seen)
+                answer = made.answers.pop(0) if made.answers else None
+            try:
+                self._send(answer or made.usual(seen))
+            except OSError:
+                self.close_connection = True
+
+        do_POST = do_GET = _answer
+
+        def _send(self, answer: Answer) -> None:
+            time.sleep(answer.delay_s)
+            if answer.cut and answer.chunks is None:
+                self.close_connection = True
+                return
+            self.send_response(answer.status)
+            headers = {"content-type": "application/json", **answer.headers}
+            for name, value in headers.items():
+                self.send_header(name, value)
+            if answer.chunks is None:
+                self.send_header("content-length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+                return
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            for chunk in answer.chunks:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                self.wfile.flush()
+                time.sleep(answer.between_s)
+            if answer.cut:
+                self.close_connection = True
+            else:
+                self.wfile.write(b"0\r\n\r\n")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 1024
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            pass  # a client that hangs up is what some tests are about
+
+    lock = threading.Lock()
+    with Server(("127.0.0.1", 0), Handler) as server:
+        made = Provider(f"http://127.0.0.1:{server.server_port}/v1", [], [], echo)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield made
+        server.shutdown()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """The simulator, in a process of its own."""
+
+    url: str
+    http: httpx2.Client
+
+    def admin(self, method: str, path: str, body: Any = None) -> Any:
+        return self.http.request(method, f"{self.url.removesuffix('/v1')}/admin/{path}", json=body).json()
+
+    def faults(self, *faults: dict[str, Any]) -> None:
+        self.admin("PUT", "faults", list(faults))
+
+    @property
+    def requests(self) -> int:
+        return int(self.admin("GET", "stats")["requests"])
+
+
+@pytest.fixture(scope="session")
+def simulator_process() -> Iterator[Simulated]:
+    command = [sys.executable, "-m", "tailrace.simulator", "--ttft-s", "0.005", "--token-s", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, httpx2.Client() as http:
+        yield Simulated(process.stdout.readline().split()[-1], http)
+        process.terminate()
+
+
+@pytest.fixture
+def simulator(simulator_process: Simulated) -> Simulated:
+    """The simulator, without faults and with its counts at 0."""
+    simulator_process.admin("DELETE", "faults")
+    simulator_process.admin("POST", "reset")
+    return simulator_process
+
+
+@pytest.fixture
+def make() -> Any:
+    """What a test writes its answers with."""
+    return type("Make", (), {"answer": Answer, "completion": staticmethod(completion), "events": staticmethod(events)})
+
+
+@pytest.fixture
+def key() -> str:
+    """A credential that is none."""
+    return "sk-" + "t" * 30

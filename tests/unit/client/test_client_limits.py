@@ -1,0 +1,196 @@
+"""Breaker, permits, rates, spend: decisions on a clock that the test turns."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace.client.breaker import Circuit
+from tailrace.client.concurrency import LEAST, MOST, Permits
+from tailrace.client.policy import Breaker, Cache, Fallback, Limits, Policy, Retry, Spend
+from tailrace.client.rate import Rate
+from tailrace.client.spend import Purse
+
+
+class Time:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def time():
+    """A clock that stands until it is turned."""
+    return Time()
+
+
+@pytest.fixture
+def circuit(time):
+    """A breaker that opens for 5 s when half of ten calls failed."""
+    return Circuit(Breaker(min_calls=10, open_s=5), time)
+
+
+def test_it_opens_when_half_of_enough_calls_failed(circuit):
+    """Nine calls say too little; the tenth opens it."""
+    for _ in range(9):
+        circuit.tell(True)
+    assert circuit.admit() == 0
+    circuit.tell(True)
+    assert circuit.admit() == 5
+
+
+def test_429_never_opens_it(circuit):
+    """A thousand answers that say nothing about health leave it closed, and do not dilute failures either."""
+    for _ in range(1000):
+        circuit.tell(None)
+    assert circuit.admit() == 0
+    for _ in range(10):
+        circuit.tell(True)
+    assert circuit.admit() > 0
+
+
+def test_old_failures_are_forgotten(circuit, time):
+    """Failures from before the window do not count."""
+    for _ in range(9):
+        circuit.tell(True)
+    time.now += 11
+    circuit.tell(True)
+    assert circuit.admit() == 0
+
+
+@pytest.mark.parametrize(("well", "then"), [(False, 0.0), (None, 0.0), (True, 5.0)])
+def test_one_probe_decides(circuit, time, well, then):
+    """After its time one call is let through; an answer, even a 429, closes it, a failure opens it again."""
+    for _ in range(10):
+        circuit.tell(True)
+    time.now += 5
+    assert circuit.admit() == 0
+    assert circuit.admit() > 0, "one probe at a time"
+    circuit.tell(well)
+    assert circuit.admit() == then
+
+
+def test_late_news_from_before_does_not_close_it(circuit):
+    """An attempt that was sent before it opened says nothing about now."""
+    for _ in range(10):
+        circuit.tell(True)
+    circuit.tell(False)
+    assert circuit.admit() > 0
+
+
+def test_permits_go_round_in_order():
+    """With two permits the third waits, and is woken by the first release."""
+    permits, events = Permits(2), [threading.Event() for _ in range(4)]
+    assert [permits.acquire(event) for event in events] == [True, True, False, False]
+    permits.release()
+    assert [event.is_set() for event in events] == [False, False, True, False]
+    permits.withdraw(events[3])
+    permits.release()
+    permits.release()
+    assert permits.in_flight == 0
+
+
+def test_a_permit_that_came_too_late_goes_on():
+    """Who withdraws after he was given a permit gives it to the next."""
+    permits, events = Permits(1), [threading.Event() for _ in range(3)]
+    for event in events:
+        permits.acquire(event)
+    permits.release()
+    permits.withdraw(events[1])
+    assert events[2].is_set()
+    assert permits.in_flight == 1
+
+
+@given(st.lists(st.booleans(), max_size=400))
+def test_the_adaptive_limit_stays_within_its_bounds(outcomes):
+    """Whatever happens, at least one may go and at most the most."""
+    permits = Permits(None)
+    for overloaded in outcomes:
+        if permits.try_acquire():
+            permits.tell(overloaded)
+            permits.release()
+        assert LEAST <= permits.limit <= MOST
+
+
+def test_the_adaptive_limit_finds_the_capacity():
+    """Against a provider that takes 40 at once, the limit settles around 40."""
+    permits, seen = Permits(None), []
+    for turn in range(3000):
+        at_once = int(permits.limit)
+        for _ in range(at_once):
+            permits.try_acquire()
+        for place in range(at_once):
+            permits.tell(place >= 40)
+            permits.release()
+        if turn > 500:
+            seen.append(permits.limit)
+    assert 25 <= min(seen) <= 40 <= max(seen) <= 45
+
+
+def test_a_fixed_limit_does_not_move():
+    """Negative control: only the adaptive one adapts."""
+    permits = Permits(7)
+    permits.tell(True)
+    assert permits.limit == 7
+
+
+def test_a_rate_spreads_what_is_beyond_its_burst(time):
+    """60 a minute: ten at once, then one a second."""
+    rate = Rate(60, time)
+    waits = [rate.reserve(1) for _ in range(13)]
+    assert waits == pytest.approx([0.0] * 10 + [1.0, 2.0, 3.0])
+    time.now += 3
+    assert rate.reserve(1) == pytest.approx(1.0)
+    rate.give_back(1)
+    assert rate.reserve(1) == pytest.approx(1.0)
+
+
+def test_a_clock_that_goes_back_gives_nothing_away(time):
+    """Time that runs backwards fills no bucket and raises nothing."""
+    rate = Rate(60, time)
+    rate.reserve(10)
+    time.now -= 1000
+    assert rate.reserve(1) == pytest.approx(1.0)
+
+
+def test_the_purse_never_promises_more_than_there_is():
+    """Reservations count at once; settling gives back what was not used."""
+    purse = Purse(Spend(max_usd=1.0))
+    assert purse.reserve("", 0.6) is None
+    assert purse.reserve("", 0.6) == pytest.approx(0.4)
+    purse.settle("", 0.6, 0.1)
+    assert purse.reserve("", 0.9) is None
+    purse.settle("", 0.9, None)  # not known: counted as all of it
+    assert purse.spent_usd() == pytest.approx(1.0)
+    assert purse.reserve("", 0.01) == pytest.approx(0.0)
+
+
+def test_purses_of_tenants_are_apart():
+    """One tenant's spending leaves another's untouched, where the policy says so."""
+    purse = Purse(Spend(max_usd=1.0, per_tenant=True))
+    assert purse.reserve("a", 1.0) is None
+    assert purse.reserve("b", 1.0) is None
+    assert purse.reserve("a", 0.1) == pytest.approx(0.0)
+
+
+WRONG = [
+    (Cache, {"ttl_s": 0}), (Cache, {"ttl_s": float("inf")}), (Retry, {"attempts": 0}), (Limits, {"deadline_s": -1}),
+    (Limits, {"concurrency": 0}), (Limits, {"concurrency": "much"}), (Spend, {"max_usd": 0}), (Fallback, {}),
+    (Breaker, {"open_s": 0}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "arguments"), WRONG)
+def test_a_senseless_policy_is_refused_when_it_is_made(part, arguments):
+    """A limit of nothing, or of no number, is an error that names it."""
+    with pytest.raises(ValueError, match=part.__name__):
+        part(**arguments)
+
+
+def test_only_a_policy_without_anything_is_empty():
+    """An empty policy lets calls through untouched."""
+    assert Policy(cache=None, retry=None, guard=None).empty
+    assert not Policy(cache=None, retry=None).empty

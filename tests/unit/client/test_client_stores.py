@@ -1,0 +1,255 @@
+"""One contract for every store: memory, SQLite, Redis."""
+
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace.client.stores import Entry, Memory, Sqlite, Store
+
+
+def entry(text=b"answer", stored_at=1000.0, ttl_s=1e9, chunks=None):
+    return Entry(200, (("content-type", "application/json"),), chunks or (text,), chunks is not None, stored_at,
+                 stored_at + ttl_s, "m", 1, 2, 0, 0, 0.5)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory):
+    """A Redis of its own on a free port."""
+    pytest.importorskip("redis")
+    if shutil.which("redis-server") is None:
+        pytest.skip("no redis-server on this machine")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = tmp_path_factory.mktemp("redis")
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(home)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.02)
+        yield f"redis://127.0.0.1:{port}/0"
+        server.terminate()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def store(request, tmp_path):
+    """Each store in turn."""
+    if request.param == "memory":
+        made = Memory()
+    elif request.param == "sqlite":
+        made = Sqlite(tmp_path / "cache.db")
+    else:
+        url = request.getfixturevalue("redis_url")
+        from tailrace.client.stores.redis import Redis
+
+        made = Redis(url, prefix=f"{tmp_path.name}:")
+    yield made
+    made.close()
+
+
+def test_it_is_a_store(store):
+    """Every store can do what a store has to do."""
+    assert isinstance(store, Store)
+
+
+def test_what_is_put_is_got(store):
+    """An entry comes back as it was, chunk by chunk."""
+    kept = entry(stored_at=time.time(), chunks=(b"data: 1\n\n", b"", b"data: [DONE]\n\n"))
+    store.put("k", kept)
+    assert store.get("k", time.time()) == kept
+    assert store.get("other", time.time()) is None
+
+
+def test_the_last_put_wins(store):
+    """Putting again replaces."""
+    now = time.time()
+    store.put("k", entry(b"one", now))
+    store.put("k", entry(b"two", now))
+    assert store.get("k", now).body == b"two"
+
+
+def test_an_expired_entry_is_gone(store):
+    """After its time an entry is not given any more."""
+    now = time.time()
+    store.put("k", entry(stored_at=now, ttl_s=60))
+    assert store.get("k", now + 61) is None
+
+
+def test_threads_may_share_it(store):
+    """Eight threads put and get at once; nothing is lost and nothing is mixed up."""
+    now, failures = time.time(), []
+
+    def work(who):
+        for turn in range(20):
+            text = b"%d-%d" % (who, turn)
+            store.put(f"{who}-{turn}", entry(text, now))
+            if store.get(f"{who}-{turn}", now).body != text:
+                failures.append(text)
+
+    threads = [threading.Thread(target=work, args=(who,)) for who in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_a_lease_is_for_one(kind, request, tmp_path):
+    """Of two who share a store one gets the lease; the other gets it after release, or when it has run out."""
+    if kind == "sqlite":
+        one, other = Sqlite(tmp_path / "c.db"), Sqlite(tmp_path / "c.db")
+    else:
+        url = request.getfixturevalue("redis_url")
+        from tailrace.client.stores.redis import Redis
+
+        one, other = Redis(url, "lease:"), Redis(url, "lease:")
+    now = time.time()
+    assert one.lease("k", now, 0.3)
+    assert not other.lease("k", now, 0.3)
+    other.release("k")  # not his
+    assert not other.lease("k", now, 0.3)
+    one.release("k")
+    assert other.lease("k", now, 0.3)
+    time.sleep(0.35)
+    assert one.lease("k", time.time(), 0.3)
+    one.close()
+    other.close()
+
+
+@given(st.lists(st.binary(max_size=50), max_size=6), st.floats(0, 1e10), st.none() | st.floats(0, 1e3))
+def test_packing_loses_nothing(chunks, stored_at, cost):
+    """What is packed is unpacked the same, whatever the chunks are."""
+    kept = Entry(200, (("a", "b\u00e9"),), tuple(chunks), True, stored_at, stored_at, "m", 1, 2, 3, 4, cost)
+    assert Entry.unpack(kept.pack()) == kept
+
+
+@given(st.binary(max_size=80))
+def test_damaged_bytes_are_no_entry(damaged):
+    """Bytes that are not an entry are a ValueError, never code that runs and never another error."""
+    with pytest.raises(ValueError):  # noqa: PT011
+        Entry.unpack(damaged)
+
+
+def test_memory_holds_its_bytes_and_drops_the_least_recently_used():
+    """The store never holds more than it may; what was used last stays."""
+    store = Memory(max_bytes=20_000)
+    for number in range(200):
+        store.put(str(number), entry(b"x" * 500))
+        store.get("0", 0)
+        assert store.size_bytes <= store.max_bytes
+    assert store.get("0", 0) is not None
+    assert store.get("1", 0) is None
+    store.put("huge", entry(b"x" * 30_000))
+    assert store.get("huge", 0) is None
+
+
+def test_memory_counts_what_python_takes():
+    """The count of bytes is not far below what the process really grows by."""
+    psutil = pytest.importorskip("psutil")
+    store, before = Memory(max_bytes=1 << 30), psutil.Process().memory_info().rss
+    for number in range(20_000):
+        store.put(f"{number:064d}", entry(b"%d" % number + b"x" * 1000))
+    grown = psutil.Process().memory_info().rss - before
+    assert store.size_bytes > 0.6 * grown
+
+
+def test_sqlite_holds_its_bytes(tmp_path):
+    """The values in the file never take more than they may, and the newest stays."""
+    store = Sqlite(tmp_path / "c.db", max_bytes=20_000)
+    for number in range(100):
+        store.put(str(number), entry(b"x" * 500, time.time()))
+    with sqlite3.connect(tmp_path / "c.db") as look:
+        (used,) = look.execute("SELECT sum(size) FROM entries").fetchone()
+    look.close()
+    assert 10_000 < used <= 20_000
+    assert store.get("99", time.time()) is not None
+    assert store.get("0", time.time()) is None
+    store.close()
+
+
+def test_a_corrupt_file_is_set_aside_and_reported(tmp_path, caplog):
+    """A file that is no database is moved away, said so, and the store works."""
+    path = tmp_path / "c.db"
+    path.write_bytes(b"this is not a database" * 100)
+    store = Sqlite(path)
+    assert store.get("k", 0) is None
+    store.put("k", entry())
+    assert store.get("k", 0).body == b"answer"
+    assert len(list(tmp_path.glob("c.db.corrupt-*"))) == 1
+    assert "damaged" in caplog.text
+    store.close()
+
+
+def test_a_file_that_breaks_while_open_is_set_aside(tmp_path, caplog):
+    """Damage in the middle of work costs the cache, never the call."""
+    path = tmp_path / "c.db"
+    store = Sqlite(path)
+    for number in range(200):
+        store.put(str(number), entry(b"x" * 2000))
+    store.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(300_000))
+    for number in range(200):
+        store.get(str(number), 0)
+        store.put(str(number), entry(b"y"))
+    assert store.get("5", 0).body == b"y"
+    assert "damaged" in caplog.text
+    store.close()
+
+
+def test_a_damaged_entry_is_dropped_alone(tmp_path):
+    """One bad value is a miss; the others stay."""
+    store = Sqlite(tmp_path / "c.db")
+    store.put("good", entry())
+    store.put("bad", entry())
+    with sqlite3.connect(tmp_path / "c.db") as other:
+        other.execute("UPDATE entries SET value = x'00' WHERE key = 'bad'")
+    other.close()
+    assert store.get("bad", 0) is None
+    assert store.get("good", 0).body == b"answer"
+    store.close()
+
+
+WRITER = """
+import sys, time
+from tailrace.client.stores import Entry, Sqlite
+store, who = Sqlite(sys.argv[1]), int(sys.argv[2])
+for turn in range(1_000_000):
+    now, body = time.time(), b"%d" % who * 500
+    store.put(f"{who}-{turn % 50}", Entry(200, (), (body,), False, now, now + 1e9, "m", 1, 2, 0, 0, 0.5))
+"""
+
+
+def test_sqlite_survives_kill_9_of_many_writers(tmp_path):
+    """Four processes write without end and are killed; the file is whole, and what it holds is right."""
+    path = tmp_path / "c.db"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(who)]) for who in range(4)]
+    store, until = Sqlite(path), time.monotonic() + 20
+    while store.get("3-10", time.time()) is None and time.monotonic() < until:
+        time.sleep(0.05)
+    for writer in writers:
+        writer.kill()
+        writer.wait()
+    found = [store.get(f"{who}-{turn}", time.time()) for who in range(4) for turn in range(50)]
+    assert sum(item is not None for item in found) > 40
+    for place, item in enumerate(found):
+        assert item is None or item.body == b"%d" % (place // 50) * 500
+    with sqlite3.connect(path) as look:
+        assert look.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    look.close()
+    assert list(tmp_path.glob("*.corrupt-*")) == []
+    store.close()
