@@ -82,7 +82,7 @@ def unpause(deployment: Deployment) -> Outcome:
 
 
 def upgrade_edge(deployment: Deployment) -> Outcome:
-    """Write the bootstrap anew and have a new process take over; raises EdgeRejected when it does not."""
+    """Write the bootstrap anew and have a new process take over, which counts anew; raises EdgeRejected."""
     edge = deployment.edge
     files.write(edge.folder / "bootstrap.yaml", documents.bootstrap(edge.layout))
     epoch = edge.replace(deployment.profile.rollout.ack_timeout_s)

@@ -1,7 +1,8 @@
 """Keeps Envoy running: restarts it on the same files when it dies, and replaces it without loss on SIGHUP.
 
-`python -m tailrace.deploy.edge.keeper ENVOY FOLDER BASE_ID`. A replacement is Envoy's own hot restart: the new
-process takes over the listening sockets and the counters, the old one finishes what it has. SIGTERM ends all.
+`python -m tailrace.deploy.edge.keeper ENVOY FOLDER BASE_ID LINGER_S`. A replacement is Envoy's own hot restart: the
+new process takes over the listening sockets and counts anew, the old one has LINGER_S to finish what it began.
+SIGTERM ends all.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Keeper:
     binary: str
     folder: Path
     base_id: str
+    linger_s: str
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
     epoch: int = 0
     stopping: bool = False
@@ -53,7 +55,7 @@ class Keeper:
             self.binary, "--config-path", str(self.folder / "bootstrap.yaml"),
             # One worker: once it has answered with a generation, every later request sees that generation too.
             "--concurrency", "1", "--base-id", self.base_id, "--restart-epoch", str(epoch),
-            "--drain-time-s", "2", "--drain-strategy", "immediate", "--parent-shutdown-time-s", "600",
+            "--drain-time-s", "1", "--drain-strategy", "immediate", "--parent-shutdown-time-s", self.linger_s,
             "--log-level", "error",
         ]  # fmt: skip
         self.children.append(subprocess.Popen(command))
@@ -89,4 +91,5 @@ class Keeper:
 
 
 if __name__ == "__main__":
-    Keeper(sys.argv[1], Path(sys.argv[2]), sys.argv[3]).keep()
+    envoy, folder, base_id, linger_s = sys.argv[1:]
+    Keeper(envoy, Path(folder), base_id, linger_s).keep()

@@ -8,8 +8,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tailrace.deploy import processes
-from tailrace.errors import PartMissing
+from tailrace.errors import EdgeRejected, PartMissing
 
 NAME = "edge"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where Envoy puts it)
@@ -25,6 +27,8 @@ class EdgeProcess:
     folder: Path
     records: Path
     base_id: int
+    linger_s: int = 30
+    """How long a replaced process may finish what it has; it stays for all of that time."""
 
     def alive(self) -> bool:
         process = processes.find(self.records, NAME)
@@ -40,6 +44,7 @@ class EdgeProcess:
             str(binary()),
             str(self.folder),
             str(self.base_id),
+            str(self.linger_s),
         ]
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "TZ") if name in os.environ}
         processes.spawn(command, environment=environment, folder=self.records, name=NAME, labels={"part": "edge"})
@@ -53,10 +58,18 @@ class EdgeProcess:
         return how
 
     def replace(self) -> None:
-        """Have a new Envoy take over from the old one, without a request lost: for an upgrade or a new bootstrap."""
+        """Have a new Envoy take over from the old one, without a request lost: for an upgrade or a new bootstrap.
+
+        Raises EdgeRejected while the one before the old one is still finishing: a third would cut it off.
+        """
         process = processes.find(self.records, NAME)
-        if process and process.alive:
-            os.kill(process.pid, signal.SIGHUP)
+        if process is None or not process.alive:
+            raise EdgeRejected("the edge does not run, so there is nothing to replace; use up")
+        if len(psutil.Process(process.pid).children()) > 1:
+            raise EdgeRejected(
+                f"an edge that was replaced within the last {self.linger_s} s is finishing; try again later"
+            )
+        os.kill(process.pid, signal.SIGHUP)
 
     def log(self) -> str:
         process = processes.find(self.records, NAME)

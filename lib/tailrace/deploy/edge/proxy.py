@@ -86,7 +86,7 @@ class Edge:
 
     def point(self, colour: str, address: Address | None, held: bool = False) -> None:
         """Say where the instance of `colour` listens; None takes it out."""
-        files.write(self.folder / f"{colour}.yaml", documents.endpoints(colour, address, held))
+        files.write(self.folder / f"{colour}.yaml", documents.endpoints(colour, address, held), self.fault)
 
     def await_generation(self, generation: int, timeout_s: float) -> Answer:
         """Return the first answer that was routed by `generation` (the ack); raises EdgeRejected.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ class ProcessEngine:
         files = folder / "edge"
         files.mkdir(parents=True, exist_ok=True)
         layout = edge.layout(profile, files, folder / "layout.json")
-        runs = EdgeProcess(files, self._records(profile.name), layout.ingress.port)
+        linger_s = math.ceil(profile.rollout.drain_timeout_s)
+        runs = EdgeProcess(files, self._records(profile.name), layout.ingress.port, linger_s)
         return edge.Edge(files, runs, layout)
 
     def sweep(self, deployment: str) -> list[str]:
