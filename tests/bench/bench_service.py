@@ -87,8 +87,8 @@ def load(url: str, case: Case, connections: int, seconds: float, start: int) -> 
     return {
         "requests": float(_first(r"(\d+) requests in", said)),
         "rate": float(_first(r"Requests/sec:\s+([\d.]+)", said)),
-        "p50": _ms(_first(r"50%\s+(\S+)", said)),
-        "p99": _ms(_first(r"99%\s+(\S+)", said)),
+        "p50": _ms(_first(r"\n +50%\s+(\S+)", said)),
+        "p99": _ms(_first(r"\n +99%\s+(\S+)", said)),
         "bad": float(_first(r"Non-2xx or 3xx responses: (\d+)", said) or 0),
     }
 

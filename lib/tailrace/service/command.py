@@ -58,7 +58,7 @@ async def serving(settings: Settings, listener: socket.socket, log: Log) -> None
     flights = Flights()
     async with assembled(settings, log, flights) as parts:
         http = server.make(App(parts), [("x-release", settings.release), ("x-colour", settings.colour)])
-        server.watch_signals(lambda: server.drain(flights, http, log, settings.drain_s), log)
+        server.watch_signals(lambda: server.drain(flights, http, listener, log, settings.drain_s), log)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         log.event("listening", url=url, cache=settings.cache.partition(":")[0], own_key=bool(settings.api_key))

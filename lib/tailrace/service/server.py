@@ -26,6 +26,8 @@ KEEP_ALIVE_S = 3_660
 """Longer than Envoy keeps an idle connection (an hour): the side that sends has to close first, or it loses a
 request to a connection that was closed under it."""
 LISTEN_ON_S = 5.0
+QUIET_S = 0.1
+"""What a connection that was accepted last gets to send its request."""
 LAST_BYTES_S = 2
 """What connections get to take what is already written."""
 
@@ -50,6 +52,27 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def stop_listening(self, listener: socket.socket) -> None:
+        """Accept no more connections, and lose none that is there already.
+
+        The kernel resets what still waits to be accepted when a listening socket closes. So the loop's listener
+        goes first, while a duplicate keeps the queue alive; what is in the queue is taken, and only then is it closed.
+        """
+        spare = listener.dup()
+        spare.setblocking(False)
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(0)
+        waiting = []
+        with spare, contextlib.suppress(BlockingIOError):
+            while True:
+                waiting.append(spare.accept()[0])
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 def make(app: Any, headers: list[tuple[str, str]]) -> Server:
@@ -86,7 +109,7 @@ def watch_signals(first: Callable[[], Awaitable[None]], log: Log) -> None:
         loop.add_signal_handler(number, on_signal, number)
 
 
-async def drain(flights: Flights, server: Server, log: Log, timeout_s: float) -> None:
+async def drain(flights: Flights, server: Server, listener: socket.socket, log: Log, timeout_s: float) -> None:
     """Finish what is in flight, then let the server end.
 
     The listener stays open for a moment, because whoever sends here may not have heard yet; then it closes,
@@ -95,11 +118,10 @@ async def drain(flights: Flights, server: Server, log: Log, timeout_s: float) ->
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     log.event("draining", in_flight=len(flights), timeout_s=timeout_s)
-    whole = await flights.drain(min(LISTEN_ON_S, timeout_s / 2))
-    if not whole:
-        for listener in server.servers:
-            listener.close()
-        whole = await flights.drain(deadline - loop.time())
+    await flights.drain(min(LISTEN_ON_S, timeout_s / 2))
+    await server.stop_listening(listener)
+    await asyncio.sleep(QUIET_S)
+    whole = await flights.drain(deadline - loop.time())
     cut = 0 if whole else await flights.cut()
     left_s = max(0.0, deadline - loop.time())
     log.event("drained", level="warning" if cut else "info", cut=cut, waited_s=round(timeout_s - left_s, 3))

@@ -105,7 +105,7 @@ def test_callers_who_go_on_asking_do_not_hold_it_up(serve: Started, provider: Pr
             except httpx2.ConnectError:
                 return
 
-    callers = [threading.Thread(target=ask_on) for _ in range(4)]
+    callers = [threading.Thread(target=ask_on) for _ in range(8)]
     for caller in callers:
         caller.start()
     time.sleep(0.3)
