@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tailrace import events, leaks
-from tailrace.errors import LeakFound
+from tailrace.errors import DeployError, LeakFound
 from tailrace.rundir import EXIT_CODES, RunCheck, RunRecord, StepOutcome
 from tailrace.runner import cleanup, outcome
 from tailrace.runner.display import Display
@@ -57,6 +57,8 @@ class Ending:
         stopped = list(cleanup.torn_down(self.work.profile, self.work.root))
         for line in stopped:
             self.display.say(line, "dim")
+        if left := list(cleanup.torn_down(self.work.profile, self.work.root)):
+            raise DeployError(f"a second look still {'; '.join(left)}; look into .tailrace/{self.work.profile.name}")
         return "; ".join(stopped) or "nothing was running"
 
     def _clean(self) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Self
@@ -20,6 +23,7 @@ class PlannedStep(BaseModel):
     notebook: Annotated[Path, Field(strict=False)]
     """Relative to the project."""
     title: str = ""
+    """Without it, the notebook's own heading."""
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
     """Hard limit; without it the profile's `step_timeout_s` holds."""
     always: bool = False
@@ -63,7 +67,16 @@ def load(root: Path) -> Plan:
         raise ProfileError("\n".join(_explained(path, error))) from None
     if missing := [step for step in plan.steps if not (root / step.notebook).is_file()]:
         raise ProfileError("\n".join(f"{path}: steps: found {s.notebook}, but there is no such file" for s in missing))
-    return plan
+    return Plan(steps=tuple(_titled(root, step) for step in plan.steps))
+
+
+def _titled(root: Path, step: PlannedStep) -> PlannedStep:
+    """Return the step with the first heading of its notebook as its title, when it has no other."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        for cell in () if step.title else json.loads((root / step.notebook).read_bytes())["cells"]:
+            if heading := re.match(r"# +(.+)", "".join(cell["source"])):
+                return step.model_copy(update={"title": heading[1].strip()})
+    return step
 
 
 def _explained(path: Path, error: ValidationError) -> list[str]:

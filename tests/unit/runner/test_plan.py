@@ -1,5 +1,7 @@
 """The plan is ordered, validated, and refused by file and key."""
 
+import json
+
 import pytest
 
 from tailrace.errors import ProfileError
@@ -54,3 +56,11 @@ def test_a_part_of_a_plan_keeps_its_order(written):
     assert [step.name for step in loaded.only(["a", "b"]).steps] == ["b", "a"]
     with pytest.raises(ProfileError, match="no step 'c'; steps: b, a"):
         loaded.only(["c"])
+
+
+def test_a_step_without_a_title_has_its_notebooks_heading(written):
+    """The first heading of the notebook is the title, unless the plan gives another."""
+    root = written("steps: [{notebook: a.ipynb}, {notebook: b.ipynb, title: Mine}]")
+    for name in "ab":
+        (root / f"{name}.ipynb").write_text(json.dumps({"cells": [{"source": ["# Build it\n", "text"]}]}))
+    assert [step.title for step in plan.load(root).steps] == ["Build it", "Mine"]
