@@ -46,7 +46,16 @@ class Journal:
     fault: Callable[[str], None] = files.nothing
 
     def append(self, transition: str, kind: Kind, state: str, fact: str = "", **data: Any) -> Event:
-        """Write one event and return once it is durable."""
+        """Write one event and return once it is durable; raises DeployError when it cannot be written."""
+        try:
+            return self._append(transition, kind, state, fact, data)
+        except OSError as error:
+            raise DeployError(
+                f"{self.path}: {state} could not be written down ({error.strerror}), so it was not done; "
+                "make room, then go back with abort, or on with resume"
+            ) from error
+
+    def _append(self, transition: str, kind: Kind, state: str, fact: str, data: Mapping[str, Any]) -> Event:
         seq = self.path.read_bytes().count(b"\n") if self.path.exists() else 0
         event = Event(
             seq, transition, kind, state, fact, time.perf_counter_ns(),

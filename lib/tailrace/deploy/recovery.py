@@ -7,24 +7,28 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tailrace.deploy import switch
-from tailrace.deploy.edge import other
+from tailrace.deploy.edge import Routes, other
 from tailrace.deploy.engines import Instance, Slot
 from tailrace.deploy.journal import Event
 from tailrace.deploy.release import Release
 from tailrace.deploy.transition import Outcome, Transition
-from tailrace.errors import DeployError
+from tailrace.errors import DeployError, EdgeRejected
 
 if TYPE_CHECKING:
     from tailrace.deploy.deployment import Deployment
 
 
 def resume(deployment: Deployment) -> Outcome:
-    """Go on where the controller died; a transition that was being taken back is taken back."""
+    """Go on where the controller died; a transition that was being taken back is taken back.
+
+    A damaged route file is written anew from the journal; a damaged journal takes the route file's word.
+    """
+    mended = _mend_routes(deployment)
     if deployment.record.damaged():
         return _confirm(deployment)
     left = deployment.record.unfinished()
     if not left:
-        return Outcome("nothing", "no transition was interrupted")
+        return Outcome("done", mended) if mended else Outcome("nothing", "no transition was interrupted")
     t = _rebuilt(deployment, left)
     going_back = [event for event in left if event.kind == "intent" and event.state == "rolled back"]
     if going_back:
@@ -82,6 +86,25 @@ def _refuse_the_dead(t: Transition, reached: set[str]) -> None:
         error = DeployError(f"{why}; it was taken back")
         error.states, error.cut = tuple(t.states), t.cut
         raise error
+
+
+def _mend_routes(deployment: Deployment) -> str:
+    """Write a damaged route file anew, as the journal last intended it; return what was done."""
+    try:
+        if deployment.stands:
+            deployment.edge.routes()
+        return ""
+    except EdgeRejected as error:
+        intended = [event for event in deployment.journal if event.state == "routed"]
+        if not intended:
+            raise
+        generation = deployment.record.generation() + 1
+        wanted = Routes(generation, intended[-1].data["weights"])
+        deployment.record.append("", "note", "mended", str(error), generation=generation, weights=dict(wanted.weights))
+        deployment.edge.route(wanted)
+        deployment.edge.ensure()
+        deployment.edge.await_generation(generation, deployment.profile.rollout.ack_timeout_s)
+        return f"the route file was damaged; it names {wanted.serving} again"
 
 
 def _confirm(deployment: Deployment) -> Outcome:

@@ -1,0 +1,203 @@
+"""The faults of DESIGN §6, each by really doing it, under load."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tailrace.deploy import processes
+from tailrace.errors import DeployError, EdgeRejected, RolledBack
+
+
+def when(state, act):
+    """An observer that acts once, when the switch has come to `state`."""
+    return lambda reached, *_: act() if reached == state else None
+
+
+def envoys(d):
+    keeper = processes.find(d.folder / "processes", "edge")
+    return psutil.Process(keeper.pid).children()
+
+
+def test_a_killed_edge_is_back_with_the_same_colour(deployment, release, load):
+    """Nothing is answered for a moment, then everything is again, by the colour that the file names."""
+    d = deployment()
+    d.up(release(d))
+    d.switch(release(d, name="second"))
+    with load(d.url) as traffic:
+        time.sleep(0.5)
+        killed_ns = time.perf_counter_ns()
+        envoys(d)[0].kill()
+        time.sleep(2)
+    failed = [sent_ns for sent_ns, outcome, _ in traffic.seen if outcome != "200"]
+    assert len(failed) > 0
+    assert (max(failed) - killed_ns) / 1e9 < 1.5
+    assert {colour for sent_ns, _, colour in traffic.seen if sent_ns > max(failed)} == {"green"}
+
+
+def test_an_edge_killed_while_baking_does_not_stop_the_switch_from_ending_on_one_colour(deployment, release, load):
+    """Either colour is right; both, or none, is not."""
+    d = deployment()
+    d.up(release(d))
+    try:
+        with load(d.url):
+            d.switch(release(d, name="second"), observe=when("baking", lambda: envoys(d)[0].kill()))
+    except DeployError:
+        assert d.resume().state in ("nothing", "rolled back", "done")
+    assert d.edge.routes().weights == {d.serving.colour: 100}
+    assert len(d.instances) == 1
+
+
+def test_a_new_colour_killed_while_baking_is_replaced_by_the_old_one(deployment, release, load):
+    """The old colour is still warm; what failed in between is counted on both sides alike."""
+    d = deployment(bake_s=10)
+    d.up(release(d))
+    before = d.counters()
+
+    def kill():
+        d.engine.kill(next(i for i in d.instances if i.colour == "green"))
+
+    with load(d.url) as traffic, pytest.raises(RolledBack, match="died under traffic") as raised:
+        d.switch(release(d, name="second"), observe=when("baking", kill))
+    back_ns = next(t_ns for state, t_ns, _ in raised.value.states if state == "rolling back")
+    assert {(o, c) for sent_ns, o, c in traffic.seen if sent_ns > back_ns} == {("200", "blue")}
+    assert d.counters().since(before).failed == traffic.failed
+
+
+def test_an_old_colour_killed_while_draining_costs_what_was_on_it(deployment, release, load):
+    """The switch ends on the new colour, and the lost streams are in the counters."""
+    d = deployment()
+    d.up(release(d))
+    before, old = d.counters(), d.serving
+    with load(d.url, rate=40, streams=0, path="/stream?s=1.5") as traffic:
+        d.switch(release(d, name="second"), observe=when("baked", lambda: d.engine.kill(old)))
+    assert d.serving.colour == "green"
+    assert d.counters().since(before).failed == traffic.failed > 0
+
+
+def test_with_the_old_colour_gone_a_bad_new_one_stays_and_it_is_said(deployment, release, load):
+    """Going back would be a cold start: that is the operator's decision."""
+    d = deployment(bake_s=10, smoke=())
+    d.up(release(d))
+    old = d.serving
+    with load(d.url), pytest.raises(DeployError, match="would be a cold start"):
+        d.switch(release(d, fail_every=2), observe=when("baking", lambda: d.engine.kill(old)))
+    assert d.serving.colour == "green"
+    assert d.history()[-1].how == "stayed"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+@pytest.mark.parametrize("point", ["routed:intent:after", "weighted:reached:after"])
+def test_a_full_disk_commits_nothing(deployment, release, load, tmp_path, point):
+    """Traffic stays where it was; once there is room again, abort removes the new colour."""
+    small = tmp_path / "test"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", small], check=False).returncode:
+        pytest.skip("this machine does not let root mount")
+    try:
+        d, filler = deployment(), small / "filler"
+        d.up(release(d))
+
+        def fill(reached: str) -> None:
+            if reached == point:
+                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                    while True:
+                        file.write(b"x" * 4096)
+
+        full = dataclasses.replace(d, fault=fill)
+        with load(d.url) as traffic:
+            with pytest.raises((DeployError, EdgeRejected), match="No space left"):
+                full.switch(release(d, name="second"))
+            filler.unlink()
+            assert d.abort().state in ("rolled back", "nothing")
+        assert traffic.failed == 0
+        assert {colour for _, _, colour in traffic.seen} == {"blue"}
+        assert [i.colour for i in d.instances] == ["blue"]
+        d.down()
+    finally:
+        subprocess.run(["umount", "-l", small], check=False)
+
+
+def test_a_damaged_route_file_is_ignored_and_then_mended(deployment, release, load):
+    """The running edge keeps its routes; resume writes the file anew, from the journal."""
+    d = deployment()
+    d.up(release(d))
+    with load(d.url) as traffic:
+        time.sleep(0.3)
+        damaged = d.edge.folder / "damaged"
+        damaged.write_text("resources: [")
+        damaged.rename(d.edge.folder / "routes.yaml")
+        time.sleep(0.3)
+        with pytest.raises(EdgeRejected, match="is not a route file"):
+            d.switch(release(d, name="second"))
+        assert d.resume().fact == "the route file was damaged; it names blue again"
+        d.switch(release(d, name="second"))
+    assert traffic.failed == 0
+
+
+def test_a_journal_torn_in_its_last_line_is_read_without_it(deployment, release):
+    """What was being written was not done yet."""
+    d = deployment()
+    d.up(release(d))
+    whole = len(d.journal)
+    with (d.folder / "journal.jsonl").open("a") as file:
+        file.write('{"seq": 99, "trans')
+    assert len(d.journal) == whole
+    d.switch(release(d, name="second"))
+    assert d.journal[-1].state == "done"
+
+
+def test_a_damaged_journal_refuses_a_deploy_until_it_is_confirmed(deployment, release):
+    """Resume takes the route file's word, and writes that down."""
+    d = deployment()
+    d.up(release(d))
+    path = d.folder / "journal.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:3], "garbage\n", *lines[4:]]))
+    with pytest.raises(DeployError, match="line 4 is damaged"):
+        d.switch(release(d, name="second"))
+    assert d.resume().state == "done"
+    d.switch(release(d, name="second"))
+    assert d.serving.colour == "green"
+
+
+def test_two_deploys_at_once_are_one(deployment, release):
+    """The second is refused while the first goes on."""
+    d = deployment(bake_s=1)
+    d.up(release(d))
+    refused: list[str] = []
+
+    def second() -> None:
+        try:
+            d.switch(release(d, name="third"))
+        except DeployError as error:
+            refused.append(type(error).__name__)
+
+    def start() -> None:
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+
+    d.switch(release(d, name="second"), observe=when("baking", start))
+    assert refused == ["Locked"]
+
+
+def test_after_its_keeper_was_killed_the_edge_comes_back_with_up(deployment, release):
+    """Envoy ends with its parent; the same door and the same colour are there again after up."""
+    d = deployment()
+    d.up(release(d))
+    url = d.url
+    os.kill(processes.find(d.folder / "processes", "edge").pid, signal.SIGKILL)
+    d.up(release(d))
+    assert (d.url, d.edge.probe().headers["x-colour"]) == (url, "blue")
+    segment = Path(f"/dev/shm/envoy_shared_memory_{d.edge.layout.ingress.port * 10}")
+    assert segment.exists()
+    assert len(d.down()) == 2
+    assert not segment.exists()
