@@ -34,6 +34,8 @@ from tailrace.report import catalogue, store, tables
 from tailrace.rundir import RunDir, Verdict
 
 MARKS = ["t_ns", "until_ns", "label", "kind"]
+SHOWN = ("locked", "ready", "switched", "drained", "done", "rolling back", "rolled back")
+"""States of a switch that a figure can show; the others come milliseconds after these."""
 
 
 @dataclass
@@ -109,7 +111,8 @@ class Step:
         """Offer a release to the deployment, and mark the states that it went through."""
         offered = candidates.offer(self.stack, candidate, **waits)
         for state, t_ns, _ in offered.states:
-            self.mark(state, "state", t_ns)
+            if state in SHOWN:
+                self.mark(state, "state", t_ns)
         return offered
 
     def save(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:

@@ -22,7 +22,7 @@ VARIATIONS: Final[Mapping[str, dict[str, Any]]] = {
     "another prompt": {"messages": [{"role": "user", "content": "What is a headrace?"}]},
     "another role": {"messages": [{"role": "system", "content": "What is a tailrace?"}]},
     "another model": {"model": "gpt-4o"},
-    "another limit": {"max_tokens": 7},
+    "another limit": {"max_tokens": 500},
     "another top_p": {"top_p": 0.5},
     "another seed": {"seed": 2},
     "another stop": {"stop": ["mill"]},

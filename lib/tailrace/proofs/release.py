@@ -7,7 +7,9 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,9 +23,25 @@ NOT_NEEDED = ("ipykernel", "jupyterlab", "matplotlib", "numpy", "pandas", "paper
 
 
 def contents(release: Release) -> pd.DataFrame:
-    """Return a row per package of the release: package, version; none for a command of the user's."""
-    packages = release.facts.get("packages", {})
-    return pd.DataFrame(sorted(packages.items(), key=lambda item: item[0].lower()), columns=["package", "version"])
+    """Return a row per package of the release, the largest first: package, version, megabytes.
+
+    None for a command of the user's, which is taken as it is.
+    """
+    places = [str(path) for path in Path(release.facts.get("folder", ".")).glob("env/lib/python*/site-packages")]
+    rows = [(found.name, found.version, _size_bytes(found) / 1e6) for found in metadata.distributions(path=places)]
+    table = pd.DataFrame(rows, columns=["package", "version", "megabytes"])
+    return table.sort_values("megabytes", ascending=False, ignore_index=True)
+
+
+def summary(release: Release) -> dict[str, Any]:
+    """Return what there is to know of a release in one line."""
+    known = {
+        "size_mb": round(release.facts.get("size_bytes", 0) / 1e6, 1),
+        "packages": len(release.facts.get("packages", {})),
+        "built_in_s": release.facts.get("seconds"),
+        "reused": release.facts.get("reused"),
+    }
+    return {"id": release.id, "kind": release.kind, "build": release.build[:16], **known}
 
 
 def checks(release: Release, root: Path, max_size_mb: float) -> list[Check]:
@@ -90,6 +108,10 @@ def within(size_bytes: int, max_size_mb: float) -> Check:
     """Decide whether the release keeps its size budget."""
     size_mb = size_bytes / 1e6
     return Check("within its size budget", size_mb <= max_size_mb, f"{size_mb:.1f} MB of {max_size_mb:g} MB")
+
+
+def _size_bytes(found: metadata.Distribution) -> int:
+    return sum(file.size or 0 for file in found.files or ())
 
 
 def _name(name: str) -> str:
