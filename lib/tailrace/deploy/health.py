@@ -16,6 +16,10 @@ from tailrace.deploy.exchange import FAILURES, Answer, exchange
 Targets = Mapping[str, tuple[str, str | profile.Probe]]
 
 
+EXCERPT = 120
+"""Bytes of a wrong answer that are told."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """What one probe saw: `ok` is the verdict, `fact` what decided it, `status` 0 when nothing answered."""
@@ -55,8 +59,9 @@ def perform(
 def _wrong(answer: Answer, asked: profile.Probe, any_success: bool) -> str:
     as_expected = 200 <= answer.status < 300 if any_success else answer.status == asked.status
     if not as_expected:
-        excerpt = " ".join(answer.body[:200].decode("utf-8", "replace").split())
-        return f"{answer.status} ({excerpt})" if excerpt else f"{answer.status}"
+        excerpt = " ".join(answer.body[:EXCERPT].decode("utf-8", "replace").split())
+        more = "…" if len(answer.body) > EXCERPT else ""
+        return f"{answer.status} ({excerpt}{more})" if excerpt else f"{answer.status}"
     if asked.contains and asked.contains.encode() not in answer.body:
         return f"{answer.status}, but {asked.contains!r} is not in its {len(answer.body)} bytes"
     if asked.stream and not _ended(answer):

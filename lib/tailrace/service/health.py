@@ -63,8 +63,10 @@ class Readiness:
         parts = {**look.parts, "drain": drain}
         ok = all(part.ok for part in parts.values())
         age_ms = round((self._clock() - look.at) * 1e3, 1)
+        because = "; ".join(f"{name}: {part.fact}" for name, part in parts.items() if not part.ok)
         return ok, {
             "status": "ready" if ok else "not ready",
+            **({} if ok else {"because": because}),
             "parts": {name: part._asdict() for name, part in parts.items()},
             "age_ms": age_ms,
         }
