@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tailrace.client.accounting import Call
 
 ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+"""Long enough for what proxies and tracers make."""
 
 ROUTES = frozenset(
     f"/v1/{name}"
@@ -48,8 +49,8 @@ class Exchange:
             "outcome": self.outcome,
             "duration_ms": round(duration_s * 1e3, 3),
         }
-        if self.error_type:
-            facts["error_type"] = self.error_type
+        if error_type := self.error_type or word(self.call.error_type if self.call is not None else ""):
+            facts["error_type"] = error_type
         if (call := self.call) is not None:
             facts |= {
                 "cache": call.cache,
@@ -82,9 +83,14 @@ def request_id(headers: list[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == b"x-request-id":
             text = value.decode("latin-1")
-            if ID.fullmatch(text) and not any(True for _ in credentials.find(text)):
-                return text
+            if plain := word(text):
+                return plain
     return f"req_{secrets.token_hex(12)}"
+
+
+def word(text: str) -> str:
+    """Return `text` where it is a plain word, else "": an error's code comes from the provider."""
+    return text if ID.fullmatch(text) and not any(True for _ in credentials.find(text)) else ""
 
 
 def route_of(path: str) -> str:

@@ -70,3 +70,4 @@ def test_a_providers_error_comes_through(service: Service, provider: Provider) -
     answer = service.http.post("/ask", json={"prompt": "hello"})
     assert answer.status_code == 429
     assert answer.json()["error"]["code"] == "insufficient_quota"
+    assert service.rows("request")[-1]["error_type"] == "insufficient_quota"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tailrace.service.exchange import request_id, route_of
+from tailrace.service.exchange import request_id, route_of, word
 
 
 @pytest.mark.parametrize("text", [b"abc-123", b"req_0a1b", b"550e8400-e29b-41d4-a716-446655440000"])
@@ -23,3 +23,9 @@ def test_a_route_is_never_the_callers_text() -> None:
     """Paths that are not known share one route."""
     assert route_of("/v1/chat/completions") == "/v1/chat/completions"
     assert route_of("/v1/files/secret") == "/v1/*"
+
+
+def test_a_providers_code_is_a_word_or_nothing() -> None:
+    """An error's code goes into the log when it is a plain word; a sentence or a key does not."""
+    assert word("insufficient_quota") == "insufficient_quota"
+    assert word("You said: hello") == word("sk-" + "a" * 30) == word("") == ""
