@@ -1,0 +1,151 @@
+"""Is b slower than a? Decided over paired windows of time, so that a slowdown that hits both says nothing.
+
+Each window gives the log-ratio of its percentile in b to that in a. The Wilcoxon signed-rank test decides on these
+differences, and the Hodges–Lehmann estimate of their middle is the effect: how many times slower b typically is.
+One metric is primary, declared before; the others are adjusted for being several (Holm).
+
+Windows are paired by the clock when both arms ran at the same time. Otherwise each counts from its own first
+request: such a before/after comparison is descriptive, because whatever else changed in between is in it, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from tailrace.analysis import frames, quantiles, ranks
+from tailrace.analysis.verdict import FAIL, INCONCLUSIVE, PASS, Judgement, number, percent
+
+METRICS: Final = ("p99", "p50", "p95", "errors")
+WINDOWS: Final = 30
+LEAST_WINDOWS: Final = 8
+"""With fewer pairs no p-value below 0.01 is possible; nothing is decided."""
+LEAST_REQUESTS: Final = 100
+"""Of each arm in a window; with fewer the window's p99 is its maximum."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`table` has a row per metric; `concurrent` says whether the arms ran at the same time."""
+
+    table: pd.DataFrame
+    concurrent: bool
+    judgement: Judgement
+
+
+def compare(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    *,
+    metrics: Sequence[str] = METRICS,
+    windows: int = WINDOWS,
+    alpha: float = 0.05,
+    tolerance: float = 0.2,
+    start: frames.Start = "intended",
+) -> Comparison:
+    """Return how b differs from a: metric, primary, windows, ratio, ratio_lo, ratio_hi, p_value, p_adjusted, verdict.
+
+    `metrics[0]` is the primary one. For "errors" the ratio columns hold the difference of the error shares. The
+    judgement of the primary metric is FAIL when b is shown to be slower and by more than `tolerance` (0.2: 20 %),
+    PASS when the whole interval is within that, else INCONCLUSIVE.
+    """
+    concurrent = overlap(a, b) > 0.5
+    pairs = paired(a, b, metrics, windows, start, concurrent)
+    rows = [_row(pairs, name, alpha) for name in metrics]
+    table = pd.DataFrame(rows)
+    table.insert(1, "primary", np.arange(len(table)) == 0)
+    adjusted = table["p_value"].to_numpy().copy()
+    adjusted[1:] = ranks.holm(adjusted[1:])
+    table["p_adjusted"] = adjusted
+    table["verdict"] = [_said(row, alpha) for row in table.to_dict("records")]
+    return Comparison(table, concurrent, _judged(table.iloc[0], concurrent, tolerance))
+
+
+def overlap(a: pd.DataFrame, b: pd.DataFrame) -> float:
+    """Return the share of the shorter arm's time in which the other ran as well."""
+    if not len(a) or not len(b):
+        return 0.0
+    spans = [(int(f["intended_ns"].min()), int(f["intended_ns"].max())) for f in (a, b)]
+    shared = min(s[1] for s in spans) - max(s[0] for s in spans)
+    return max(0.0, shared / max(1, min(s[1] - s[0] for s in spans)))
+
+
+def paired(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    metrics: Sequence[str] = METRICS,
+    windows: int = WINDOWS,
+    start: frames.Start = "intended",
+    concurrent: bool = True,
+) -> pd.DataFrame:
+    """Return a row per window with enough requests in both arms: t_s, and each metric as p99_a_ms, p99_b_ms …"""
+    if not len(a) or not len(b):
+        return pd.DataFrame({"t_s": []})
+    origins = [int(f["intended_ns"].min()) for f in (a, b)]
+    if concurrent:
+        origins = [min(origins)] * 2
+    lengths = [int(f["intended_ns"].max()) - o + 1 for f, o in zip((a, b), origins, strict=True)]
+    width = max(1, min(lengths) // windows)
+    arms = [_windowed(f, o, width, metrics, start) for f, o in zip((a, b), origins, strict=True)]
+    both = arms[0].merge(arms[1], on="window", suffixes=("_a", "_b"))
+    both = both[both["window"] < windows]
+    both.insert(0, "t_s", both.pop("window") * width / 1e9)
+    return both
+
+
+def _windowed(
+    records: pd.DataFrame, origin: int, width: int, metrics: Sequence[str], start: frames.Start
+) -> pd.DataFrame:
+    number_of = (records["intended_ns"].to_numpy(dtype=np.int64) - origin) // width
+    failed, values = frames.failed(records), frames.elapsed_us(records, start)
+    order = np.argsort(number_of, kind="stable")
+    present, first = np.unique(number_of[order], return_index=True)
+    rows = []
+    for window, part in zip(present.tolist(), np.split(order, first[1:]), strict=True):
+        bad = failed[part]
+        if len(part) - bad.sum() >= LEAST_REQUESTS:
+            taken = quantiles.exact(values[part][~bad], [m for m in metrics if m != "errors"])
+            rows.append({"window": window, "errors": float(bad.mean()), **{m: v / 1_000 for m, v in taken.items()}})
+    return pd.DataFrame(rows, columns=["window", *dict.fromkeys([*metrics, "errors"])])
+
+
+def _row(pairs: pd.DataFrame, metric: str, alpha: float) -> dict[str, object]:
+    n = len(pairs)
+    before, after = (pairs[f"{metric}_{arm}"].to_numpy(dtype=float) if n else np.array([]) for arm in "ab")
+    differences = after - before if metric == "errors" else np.log(after / before)
+    p_value = ranks.signed_rank(differences) if n >= LEAST_WINDOWS else math.nan
+    effect = ranks.shift(differences, 1 - alpha)
+    middle, low, high = effect if metric == "errors" else np.exp(effect)
+    return {"metric": metric, "windows": n, "ratio": middle, "ratio_lo": low, "ratio_hi": high, "p_value": p_value}
+
+
+def _said(row: dict[str, object], alpha: float) -> str:
+    p, ratio = float(row["p_adjusted"]), float(row["ratio"])  # type: ignore[arg-type]
+    if math.isnan(p):
+        return "n/a"
+    if p >= alpha:
+        return "no difference shown"
+    if row["metric"] == "errors":
+        return "more failures" if ratio > 0 else "fewer failures"
+    return "slower" if ratio > 1 else "faster"
+
+
+def _judged(row: pd.Series, concurrent: bool, tolerance: float) -> Judgement:
+    name = f"{row['metric']} no worse than the baseline"
+    if row["windows"] < LEAST_WINDOWS:
+        text = f"{row['windows']} windows with {LEAST_REQUESTS} requests in both (needs {LEAST_WINDOWS})"
+        return Judgement(name, INCONCLUSIVE, text)
+    interval = f"[{number(row['ratio_lo'])}, {number(row['ratio_hi'])}]"
+    text = f"{row['metric']} {number(row['ratio'])}× the baseline's {interval}, p = {number(row['p_value'])}"
+    text += f" over {row['windows']} paired windows: {row['verdict']}; tolerated {percent(tolerance)}"
+    text += "" if concurrent else "; before/after, not at the same time: descriptive"
+    allowed = tolerance if row["metric"] == "errors" else 1 + tolerance
+    if row["verdict"] in ("slower", "more failures") and row["ratio"] > allowed:
+        return Judgement(name, FAIL, text)
+    fine = row["ratio_hi"] <= allowed or row["verdict"] in ("faster", "fewer failures")
+    return Judgement(name, PASS if fine else INCONCLUSIVE, text)
