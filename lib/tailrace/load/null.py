@@ -1,6 +1,7 @@
 """The null server: `python -m tailrace.load.null` answers at once, so that what remains is the client's own time.
 
-Prints its port on stdout, and ends when stdin does.
+Prints its port on stdout, and ends when stdin does. With an argument it answers after that many seconds: a service
+whose truth is known, for benchmarks.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import httptools
 
 _USAGE: Final = b'{"prompt_tokens":16,"completion_tokens":1,"total_tokens":17}'
 _JSON: Final = (
-    b'{"id":"null","object":"chat.completion","model":"null","choices":[{"index":0,"message":'
+    b'{"id":"null","object":"chat.completion","created":1,"model":"null","choices":[{"index":0,"message":'
     b'{"role":"assistant","content":"."},"finish_reason":"stop"}],"usage":' + _USAGE + b"}"
 )
 _EVENTS: Final = (
@@ -33,6 +34,9 @@ STREAMED: Final = _answer(b"text/event-stream", _EVENTS)
 class NullServer(asyncio.Protocol):
     """Answers every request that is whole; a stream to one that asks for it."""
 
+    def __init__(self, delay_s: float) -> None:
+        self._delay_s = delay_s
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -51,22 +55,31 @@ class NullServer(asyncio.Protocol):
         self._streamed = self._streamed or b'"stream":true' in data
 
     def on_message_complete(self) -> None:
-        self._transport.write(STREAMED if self._streamed else PLAIN)
+        answer = STREAMED if self._streamed else PLAIN
         self._streamed = False
+        if self._delay_s:
+            asyncio.get_running_loop().call_later(self._delay_s, self._transport.write, answer)
+        else:
+            self._transport.write(answer)
 
 
-async def serve() -> None:
+async def serve(delay_s: float) -> None:
     """Until stdin ends."""
-    server = await asyncio.get_running_loop().create_server(NullServer, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: NullServer(delay_s), "127.0.0.1", 0)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.buffer.read)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    serving = serve(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)
     try:
         import uvloop
     except ImportError:
-        asyncio.run(serve())
+        asyncio.run(serving)
     else:
-        uvloop.run(serve())
+        uvloop.run(serving)
+
+
+if __name__ == "__main__":
+    main()
