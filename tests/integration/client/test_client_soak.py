@@ -1,0 +1,112 @@
+"""Memory stays bounded, and what the policy itself takes stays small."""
+
+import asyncio
+import gc
+import time
+
+import orjson
+import psutil
+import pytest
+
+from tailrace import Cache, Limits, Memory, OpenAI, Policy, Spend
+from tailrace.client import AsyncDriver, wire
+from tailrace.client.clock import Clock
+from tailrace.client.effects import Load, Save
+from tailrace.client.engine import Engine
+
+ANSWER = orjson.dumps(
+    {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini",
+     "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "x" * 1000}}],
+     "usage": {"prompt_tokens": 500, "completion_tokens": 250, "total_tokens": 750}}
+)  # fmt: skip
+HEADERS = (("authorization", "Bearer t"), ("content-type", "application/json"), ("accept", "application/json"))
+
+
+def request(number, stream=False):
+    text = f"{number:08d} " + "what do you make of that? " * 80
+    document = {
+        "model": "gpt-4o-mini",
+        "temperature": 0,
+        "messages": [{"role": "user", "content": text}],
+        "stream": stream,
+    }
+    return wire.Request("POST", "http://h/v1/chat/completions", HEADERS, orjson.dumps(document))
+
+
+def rss_mb():
+    gc.collect()
+    return psutil.Process().memory_info().rss / 2**20
+
+
+@pytest.mark.slow
+def test_200_000_distinct_requests_leave_memory_bounded():
+    """With a cache of 16 MB, a hundred thousand more distinct calls add nothing to the process."""
+
+    async def send(_):
+        return wire.Response(200, (("content-type", "application/json"),), ANSWER)
+
+    async def main():
+        store = Memory(max_bytes=16 << 20)
+        limits = Limits(deadline_s=30, attempt_timeout_s=20, concurrency="adaptive")
+        driver = AsyncDriver(Policy(cache=Cache(store=store), limits=limits, spend=Spend(1e6)), send)
+        sizes = []
+        for number in range(200_000):
+            await driver(request(number))
+            if number in (50_000, 199_999):
+                sizes.append(rss_mb())
+        assert store.size_bytes <= store.max_bytes
+        assert not driver._flights._under_way
+        return sizes
+
+    early, late = asyncio.run(main())
+    assert late - early < 10, f"grew from {early:.0f} to {late:.0f} MB"
+
+
+@pytest.mark.slow
+def test_the_short_way_remembers_no_more_than_it_may(provider, make, key):
+    """Thousands of distinct calls through the SDK keep the memory of the short way within its bytes."""
+    provider.usual = lambda seen: make.answer(body=ANSWER)
+    with OpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=Cache(store=Memory(4 << 20)))) as client:
+        client._recall._max_bytes = 1 << 20
+        for number in range(500):
+            client.chat.completions.create(
+                model="gpt-4o-mini", temperature=0, messages=[{"role": "user", "content": f"{number}"}]
+            )
+        recall = client._recall
+        assert 0 < recall._size_bytes <= 1 << 20
+        assert recall._size_bytes == sum(learnt.size_bytes for learnt in recall._learnt.values())
+
+
+def decided_us(engine, requests, store, answer):
+    """Return what the policy takes for each request, carried out by nobody: the least of rounds, microseconds."""
+    took = []
+    for asked in requests:
+        began = time.perf_counter()
+        work, given = engine.fetcher.fetch(engine.asked(asked), "miss") if answer else engine.call(asked), None
+        try:
+            while True:
+                effect = work.send(given)
+                kind = type(effect).__name__
+                given = answer if kind == "Send" else kind == "Lease" or None
+                if isinstance(effect, Load):
+                    given = store.get(effect.key, engine.clock.wall())
+                elif isinstance(effect, Save):
+                    store.put(effect.key, effect.entry)
+        except StopIteration:
+            took.append((time.perf_counter() - began) * 1e6)
+    return sorted(took)[len(took) // 2]
+
+
+def test_deciding_takes_little():
+    """Everything on, the policy's own decisions take tens of microseconds: measured, with room for a busy machine."""
+    store = Memory()
+    limits = Limits(deadline_s=30, attempt_timeout_s=20, concurrency="adaptive")
+    policy = Policy(cache=Cache(store=store), limits=limits, spend=Spend(1e6), hooks=((lambda call: None),))
+    engine = Engine(policy, Clock(), asyncio.Event)
+    answer = wire.Response(200, (("content-type", "application/json"),), ANSWER)
+    requests = [request(number) for number in range(500)]
+    missed = decided_us(engine, requests, store, answer)
+    hit = decided_us(engine, requests, store, None)
+    print(f"decisions: miss {missed:.1f} µs, hit {hit:.1f} µs")
+    assert missed < 150
+    assert hit < 60
