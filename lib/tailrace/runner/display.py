@@ -53,6 +53,10 @@ class Display:
         about = f"  about {_time(self.etas[name])}" if name in self.etas else ""
         self.say(f"{name}{f'  {title}' if title else ''}{about}", "bold")
 
+    def doing(self, what: str) -> None:
+        """Name what is done between and after the steps, for the line that lives."""
+        self._step, self._step_started = what, self.clock()
+
     def check(self, name: str, state: str, fact: str) -> None:
         """Say how a check was decided, and by which fact."""
         line = Text(f"  {MARKS.get(state, '?')} ", style=STYLES.get(state, ""))

@@ -12,7 +12,7 @@ from tailrace.rundir import EXIT_CODES, RunCheck, RunRecord, StepOutcome
 from tailrace.runner import cleanup, outcome
 from tailrace.runner.display import Display
 from tailrace.runner.interrupt import Interrupt
-from tailrace.runner.steps import Work
+from tailrace.runner.steps import INTERRUPTED, Work
 
 NO_LEAK = "no credential in any artefact"
 
@@ -41,6 +41,11 @@ class Ending:
         record = self._write()
         events.append(self.work.run.path, "run_finished", verdict=record.verdict, exit_code=record.exit_code)
         return record
+
+    @property
+    def _cut(self) -> bool:
+        """Whether the signal cut the run short: one that comes after the last step changes nothing."""
+        return bool(self.interrupt) and (not self.steps or any(s.reason.startswith(INTERRUPTED) for s in self.steps))
 
     def _check(self, name: str, act: Callable[[], str]) -> None:
         """Note what `act` says; an exception of any kind is a check that failed, never the end of the ending."""
@@ -81,7 +86,7 @@ class Ending:
     def _write(self) -> RunRecord:
         checks = tuple(self.checks.values())
         verdict = outcome.overall(self.steps, checks)
-        if self.interrupt.signal:
+        if self._cut and self.interrupt.signal:
             code, reason = self.interrupt.exit_code, f"interrupted by {self.interrupt.signal.name}"
         else:
             code, reason = EXIT_CODES[verdict], "; ".join(check.fact for check in checks if not check.ok)

@@ -10,11 +10,12 @@ from tailrace.rundir import RUNS, RunDir, RunRecord
 
 
 def durations(root: Path, profile: str) -> dict[str, float]:
-    """Return the seconds of each step in the last passed run of `profile`; {} when none has passed yet."""
+    """Return the seconds of each step in the last run of `profile` that passed with it; {} when none has yet."""
+    known: dict[str, float] = {}
     for record in _newest_first(root):
         if record.kind == "run" and record.profile == profile and record.verdict == "PASS":
-            return {step.name: step.duration_s for step in record.steps}
-    return {}
+            known = {step.name: step.duration_s for step in record.steps} | known
+    return known
 
 
 def unfinished(root: Path) -> list[RunDir]:

@@ -19,6 +19,9 @@ from tailrace.runner.kernel import Kernel, Started
 from tailrace.runner.plan import Plan, PlannedStep
 
 
+INTERRUPTED = "interrupted"
+
+
 @dataclass(frozen=True)
 class Work:
     """All that is needed to execute the steps, decided before the first kernel."""
@@ -38,7 +41,7 @@ def execute(work: Work, display: Display, interrupt: Interrupt) -> tuple[StepOut
     for place, step in enumerate(work.plan.steps):
         failed = next((done.name for done in outcomes if done.verdict == "FAIL"), "")
         if interrupt or (failed and not step.always):
-            why = "interrupted before it" if interrupt else f"not reached: {failed} failed"
+            why = f"{INTERRUPTED} before it" if interrupt else f"not reached: {failed} failed"
             outcomes.append(StepOutcome(name=step.name, verdict="INCONCLUSIVE", duration_s=0.0, reason=why))
             continue
         display.step(step.name, step.title, tuple(later.name for later in work.plan.steps[place + 1 :]))

@@ -9,9 +9,9 @@ from tailrace.runner import history
 PROFILE = Profile(name="p")
 
 
-def ran(root, verdict, seconds, kind="run"):
+def ran(root, verdict, seconds, kind="run", step="01"):
     run = create_run(root, PROFILE, kind)
-    steps = (StepOutcome(name="01", verdict="PASS", duration_s=seconds),)
+    steps = (StepOutcome(name=step, verdict="PASS", duration_s=seconds),)
     if verdict:
         run.write(run.read().finished(verdict, 0, steps=steps))
     return run
@@ -26,6 +26,13 @@ def test_the_estimate_is_the_last_passed_run_of_the_profile(tmp_path):
     point_latest(ran(tmp_path, None, 5.0))
     assert history.durations(tmp_path, "p") == {"01": 2.0}
     assert history.durations(tmp_path, "other") == {}
+
+
+def test_a_run_of_one_step_hides_no_other_step(tmp_path):
+    """Each step is known from the last run that had it."""
+    ran(tmp_path, "PASS", 2.0)
+    ran(tmp_path, "PASS", 3.0, step="02")
+    assert history.durations(tmp_path, "p") == {"01": 2.0, "02": 3.0}
 
 
 def test_a_damaged_run_is_passed_over(tmp_path):
