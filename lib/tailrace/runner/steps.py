@@ -18,7 +18,6 @@ from tailrace.runner.interrupt import Interrupt
 from tailrace.runner.kernel import Kernel, Started
 from tailrace.runner.plan import Plan, PlannedStep
 
-
 INTERRUPTED = "interrupted"
 
 
