@@ -108,7 +108,9 @@ def _head(address: Address, workload: Workload, options: Mapping[str, Any]) -> s
 def _tls(address: Address, verify: bool | str) -> ssl.SSLContext | None:
     if not address.secure:
         return None
-    context = ssl.create_default_context(cafile=verify if isinstance(verify, str) and Path(verify).exists() else None)
+    if isinstance(verify, str) and not Path(verify).is_file():
+        raise LoadError(f"sender http: the file of trusted certificates {verify} does not exist")
+    context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
     if verify is False:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

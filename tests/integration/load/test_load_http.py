@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import shutil
 import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 from tailrace.errors import LoadError
 from tailrace.load import Outcome, Workload
+from tailrace.load.outcome import of_exception
 from tailrace.load.sender import HttpSender
 from tailrace.load.workload import plain
 
@@ -146,3 +155,61 @@ def test_the_key_comes_from_the_environment(target, monkeypatch):
     monkeypatch.delenv("SOME_KEY", raising=False)
     with pytest.raises(LoadError, match="SOME_KEY is not set"):
         HttpSender(target.url, Workload(), {"api_key_env": "SOME_KEY"})
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A server behind TLS with a certificate of its own making: its URL, and the certificate."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl command to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], capture_output=True, check=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = HTTPServer(("127.0.0.1", 0), Answering)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"https://localhost:{server.server_port}/v1", certificate
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Answering(BaseHTTPRequestHandler):
+    """One answer to everything, HTTP/1.0: the connection ends the body."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"choices": []}')
+
+    def log_message(self, *_: object) -> None: ...
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            super().handle()
+
+
+def test_speaks_tls_to_whom_it_trusts(secure):
+    """With the certificate given as CA the answer comes; without verification it comes, too."""
+    url, certificate = secure
+    assert ask(url, verify=str(certificate))[0].error_type == ""
+    assert ask(url, verify=False)[0].status == 200
+
+
+def test_an_untrusted_certificate_is_a_tls_failure(secure):
+    """A certificate that nobody vouches for fails the handshake, under its own class."""
+    with pytest.raises(ssl.SSLError) as caught:
+        ask(secure[0])
+    assert of_exception(caught.value) == "tls"
+
+
+def test_a_ca_file_that_is_not_there_is_refused(target):
+    """A wrong path is an error, never a silent default."""
+    with pytest.raises(LoadError, match=r"none\.pem"):
+        HttpSender("https://127.0.0.1:1/v1", Workload(), {"verify": "none.pem"})
