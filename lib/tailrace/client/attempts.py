@@ -6,7 +6,6 @@ The permit is released during backoff. When the next wait would pass the deadlin
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
 import openai
@@ -135,7 +134,8 @@ class Attempts:
         if self.permits is None and self._requests is None and self._tokens is None:
             return
         began = self._clock.monotonic()
-        yield from self._paced(asked, trail)
+        if self._requests is not None or self._tokens is not None:
+            yield from self._paced(asked, trail)
         if self.permits is not None:
             event = self._event()
             if not self.permits.acquire(event):
@@ -208,7 +208,8 @@ class Attempts:
         if header(request.headers, "idempotency-key") is not None:
             return request
         drawn = int(self._clock.chance() * 2**52) << 52 | int(self._clock.chance() * 2**52)
-        return replace(request, headers=(*request.headers, ("idempotency-key", f"tailrace-{drawn:026x}")))
+        headers = (*request.headers, ("idempotency-key", f"tailrace-{drawn:026x}"))
+        return Request(request.method, request.url, headers, request.body, request.timeout_s, request.extensions)
 
     def _ended(self, asked: Asked, trail: Trail, outcome: Outcome) -> Response[Any]:
         """Return the last answer, or raise what no answer means."""

@@ -98,7 +98,7 @@ class AsyncDriver:
         if isinstance(response.body, bytes):
             return response
         first = await anext(response.body, None)
-        return replace(response, body=Primed(first, response.body))
+        return Response(response.status, response.headers, Primed(first, response.body))
 
     async def _slept(self, effect: Sleep) -> None:
         await self._sleep(effect.seconds)

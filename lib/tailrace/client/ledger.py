@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from tailrace.client import accounting
 from tailrace.client.accounting import Call
@@ -35,7 +35,9 @@ class Ledger:
             return
         most = asked.operation.max_output_tok
         worst = Usage(True, len(asked.request.body) // 3 + 1, spend.assumed_output_tok if most is None else most)
-        models = [asked.operation.model, *(f.model for f in self._policy.fallbacks if f.model)]
+        models = [asked.operation.model]
+        if self._policy.fallbacks:
+            models += [fallback.model for fallback in self._policy.fallbacks if fallback.model]
         costs = [self.prices.cost_usd(model, asked.request.url, worst) for model in models]
         if None in costs and spend.unknown_price == "reject":
             unknown = models[costs.index(None)]
@@ -44,7 +46,7 @@ class Ledger:
                 "choose another model, or Spend(unknown_price='allow')",
                 asked.request,
             )
-        wanted = max((cost for cost in costs if cost is not None), default=0.0)
+        wanted = max([cost for cost in costs if cost is not None], default=0.0)
         left = self.purse.reserve(asked.tenant, wanted)
         if left is not None:
             raise BudgetExceeded(
@@ -86,23 +88,17 @@ class Ledger:
 
     def shared(self, asked: Asked, label: str, response: Response[Any], cost_usd: float | None) -> None:
         """Book a call that got the answer of another: nothing was sent for it."""
-        failed = response.status >= 400
         if self._policy.hooks:
-            row = _row(asked, Trail(label), self._clock.monotonic())
-            kind = f"http_{response.status}" if failed else ""
-            row = row._replace(
-                status=response.status, cost_usd=0.0, saved_usd=cost_usd,
-                outcome="error" if failed else "ok", error_type=kind,
-            )  # fmt: skip
-            accounting.tell(self._policy.hooks, row)
+            kind = f"http_{response.status}" if response.status >= 400 else ""
+            accounting.tell(self._policy.hooks, self._shared(asked, label, response.status, cost_usd, kind))
 
     def hit(self, asked: Asked, entry: Entry, label: str) -> None:
         """Book an answer from the store: it cost nothing, and saved what it had cost."""
         if self._policy.hooks:
-            row = _row(asked, Trail(label), self._clock.monotonic())._replace(
-                model=entry.model or asked.operation.model, status=entry.status, cost_usd=0.0,
-                saved_usd=entry.cost_usd, in_tok=entry.in_tok, out_tok=entry.out_tok, cached_tok=entry.cached_tok,
-                reasoning_tok=entry.reasoning_tok,
+            row = self._shared(asked, label, entry.status, entry.cost_usd, "")
+            row = row._replace(
+                model=entry.model or row.model, in_tok=entry.in_tok, out_tok=entry.out_tok,
+                cached_tok=entry.cached_tok, reasoning_tok=entry.reasoning_tok,
             )  # fmt: skip
             accounting.tell(self._policy.hooks, row)
 
@@ -111,20 +107,19 @@ class Ledger:
     ) -> None:
         if not self._policy.hooks:
             return
-        usage = read.usage
-        row = _row(asked, trail, self._clock.monotonic())._replace(
-            model=read.model or asked.operation.model, outcome=outcome, status=status, cost_usd=cost, error_type=kind,
-            in_tok=usage.in_tok, out_tok=usage.out_tok, cached_tok=usage.cached_tok, reasoning_tok=usage.reasoning_tok,
+        usage, label = read.usage, cast(Any, trail.label)
+        call = Call(
+            asked.operation.name, read.model or asked.operation.model, asked.tenant, outcome, label, status, trail.sent,
+            self._clock.monotonic() - asked.started, trail.backoff_s, trail.queued_s, usage.in_tok, usage.out_tok,
+            usage.cached_tok, usage.reasoning_tok, cost, None, kind, asked.operation.stream, tuple(trail.attempts_s),
+            asked.detections,
         )  # fmt: skip
-        accounting.tell(self._policy.hooks, row)
+        accounting.tell(self._policy.hooks, call)
 
-
-def _row(asked: Asked, trail: Trail, now: float) -> Call:
-    label: Any = trail.label
-    return Call(
-        operation=asked.operation.name, model=asked.operation.model, tenant=asked.tenant, outcome="ok", cache=label,
-        status=0, attempts=trail.sent, duration_s=now - asked.started, backoff_s=trail.backoff_s,
-        queued_s=trail.queued_s, in_tok=0, out_tok=0, cached_tok=0, reasoning_tok=0, cost_usd=None, saved_usd=None,
-        error_type="", streamed=asked.operation.stream, attempts_s=tuple(trail.attempts_s),
-        detections=asked.detections,
-    )  # fmt: skip
+    def _shared(self, asked: Asked, label: str, status: int, saved: float | None, kind: str) -> Call:
+        """Return the row of a call for which nothing was sent."""
+        return Call(
+            asked.operation.name, asked.operation.model, asked.tenant, "error" if kind else "ok", cast(Any, label),
+            status, 0, self._clock.monotonic() - asked.started, 0.0, 0.0, 0, 0, 0, 0, 0.0, saved, kind,
+            asked.operation.stream, (), asked.detections,
+        )  # fmt: skip

@@ -18,6 +18,7 @@ PATHS: Final = {
 }
 _SERVER_STATE: Final = frozenset({"previous_response_id", "conversation", "background", "store", "web_search_options"})
 """With one of these, the answer depends on more than the request, or is wanted for its side effect."""
+_OUTPUT_LIMITS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _NAMES: Final = frozenset(PATHS.values())
 
 
@@ -29,10 +30,7 @@ class Operation(NamedTuple):
     stream: bool
     document: dict[str, Any] | None
     origin: str  # "https://host:port": what a breaker is about
-
-    @property
-    def known(self) -> bool:
-        return self.document is not None and self.name in _NAMES
+    known: bool = False
 
     @property
     def deterministic(self) -> bool:
@@ -48,12 +46,14 @@ class Operation(NamedTuple):
 
     @property
     def max_output_tok(self) -> int | None:
-        document = self.document or {}
-        for name in ("max_completion_tokens", "max_output_tokens", "max_tokens"):
-            if isinstance(limit := document.get(name), int):
+        document = self.document
+        if document is None or self.name == "embeddings":
+            return 0
+        for name in _OUTPUT_LIMITS:
+            if name in document and isinstance(limit := document[name], int):
                 choices = document.get("n")
                 return limit * (choices if isinstance(choices, int) else 1)
-        return 0 if self.name == "embeddings" else None
+        return None
 
 
 def read(request: Request) -> Operation:
@@ -67,12 +67,14 @@ def read(request: Request) -> Operation:
             document = None
     asked = document if isinstance(document, dict) else {}
     model = asked.get("model")
+    known = document is asked  # parsed, and an object
     return Operation(
-        name=name,
-        model=model if isinstance(model, str) else "",
-        stream=asked.get("stream") is True,
-        document=document,
-        origin=origin,
+        name,
+        model if isinstance(model, str) else "",
+        asked.get("stream") is True,
+        asked if known else None,
+        origin,
+        known,
     )
 
 

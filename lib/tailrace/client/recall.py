@@ -101,7 +101,7 @@ class Recall:
             return
         if entry is None or entry.streamed:
             return
-        wanted = Operation(operation, str(arguments.get("model", "")), False, None, "")
+        wanted = Operation(operation, str(arguments.get("model", "")), False, None, "", True)
         document: dict[str, Any] = dict(arguments)
         rules = self._engine.policy.guard
         seen = guard.detections(rules, orjson.dumps(document), document) if rules is not None else ()
