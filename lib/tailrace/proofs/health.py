@@ -76,6 +76,8 @@ def _judged(
     fault: str, probe: str, rows: pd.DataFrame, span: tuple[int, int] | None, green: bool, limits: Limits
 ) -> Check:
     name = f"{fault}: {probe} {'stays green' if green else 'turns red, and green again after'}"
+    if rows.empty:
+        return Check.skip(name, f"this profile has no probe {probe!r}")
     if span is None:
         return Check(name, None, "this fault was never injected")
     begin, end = span

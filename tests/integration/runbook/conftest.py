@@ -1,0 +1,67 @@
+"""The real runbook, in a copy of the project, as `tailrace run` executes it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+# What the runbook and the build of a release read; the releases are shared, so that they are built once.
+COPIED = ("runbook", "notebooks", "lib", "pyproject.toml", "README.md", "LICENSE", "requirements-service.lock")
+
+
+@dataclass
+class Copy:
+    """A copy of the project, to be run with another profile."""
+
+    root: Path
+
+    def profile(self, name: str, **content: object) -> None:
+        """Write a profile that extends `local`."""
+        (self.root / "runbook" / "profiles" / f"{name}.yaml").write_text(
+            yaml.safe_dump({"extends": "local", **content})
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `tailrace` as a user would."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "tailrace", *arguments], cwd=self.root, text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONPATH": str(self.root / "lib")},
+            start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Return the exit status and the output of `tailrace ARGUMENTS`."""
+        process = self.start(*arguments)
+        said, _ = process.communicate(timeout=280)
+        return process.returncode, said
+
+    def result(self, step: str) -> dict:
+        return json.loads((self.root / "runs" / "latest" / "results" / f"{step}.json").read_text())
+
+    def states(self, step: str) -> dict[str, str]:
+        return {check["name"]: check["state"] for check in self.result(step)["checks"]}
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("releases")
+
+
+@pytest.fixture
+def project(tmp_path: Path, root: Path, releases: Path) -> Copy:
+    for name in COPIED:
+        source = root / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+            shutil.copytree(source, tmp_path / name, ignore=ignored)
+        else:
+            shutil.copy(source, tmp_path / name)
+    (tmp_path / ".tailrace").mkdir()
+    (tmp_path / ".tailrace" / "releases").symlink_to(releases)
+    return Copy(tmp_path)
