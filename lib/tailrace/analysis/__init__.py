@@ -3,23 +3,35 @@
 Nothing here reads a clock, draws, or averages a percentile.
 """
 
+from tailrace.analysis.arms import arms
+from tailrace.analysis.capacity import knee, rates
+from tailrace.analysis.compare import Comparison, compare
 from tailrace.analysis.cost import cost
 from tailrace.analysis.frames import between, empty, read
+from tailrace.analysis.histogram import Histogram
 from tailrace.analysis.latency import latency
+from tailrace.analysis.levels import levels
 from tailrace.analysis.quantiles import PERCENTILES, needs
 from tailrace.analysis.verdict import Judgement, judge, overall
 from tailrace.analysis.windows import windows
 
 __all__ = [
     "PERCENTILES",
+    "Comparison",
+    "Histogram",
     "Judgement",
+    "arms",
     "between",
+    "compare",
     "cost",
     "empty",
     "judge",
+    "knee",
     "latency",
+    "levels",
     "needs",
     "overall",
+    "rates",
     "read",
     "windows",
 ]

@@ -20,7 +20,7 @@ def rates(
     Rates are of intended starts (offered) and of successes. Sorted by rate_rps.
     """
     if not len(records):
-        return latency(records, by=("slice",)) if "slice" in records else pd.DataFrame({"rate_rps": []})
+        return pd.DataFrame({name: [] for name in ("rate_rps", "goodput_rps", "error_rate")})
     at = records["intended_ns"].to_numpy(dtype=np.int64)
     width = (int(at.max()) - int(at.min())) / slices
     cut = records if by else records.assign(slice=((at - at.min()) / (width + 1)).astype(np.int64))
@@ -48,12 +48,3 @@ def knee(table: pd.DataFrame, limit_ms: float, percentile: str = "p95", error_ra
             break
         highest = row["rate_rps"]
     return highest
-
-
-def achieved(records: pd.DataFrame) -> float:
-    """Return achieved over intended: the share of the schedule's time in which its requests were really sent."""
-    if len(records) < 2:
-        return math.nan
-    intended = records["intended_ns"].to_numpy(dtype=np.int64)
-    sent = intended + records["send_lag_us"].to_numpy(dtype=np.int64) * 1_000
-    return float((intended.max() - intended.min()) / max(1, sent.max() - sent.min()))

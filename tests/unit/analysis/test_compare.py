@@ -1,0 +1,107 @@
+"""Comparison by paired windows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tailrace import analysis
+from tailrace.analysis import study
+from tailrace.analysis.compare import compare
+
+
+@pytest.fixture(scope="module")
+def alarms():
+    return study.alarms({"none": 0.0, "+1 s on 1 %": 1.0}, repeats=60).set_index("effect")
+
+
+def test_false_alarms(alarms):
+    """Arms that differ in nothing but share their stalls are called different in at most 8 % of comparisons."""
+    assert alarms.loc["none", "slower"] + alarms.loc["none", "faster"] <= 0.08
+
+
+def test_power(alarms):
+    """One second more for 1 % of 20,000 requests is called slower in at least 70 %."""
+    assert alarms.loc["+1 s on 1 %", "slower"] >= 0.7
+
+
+def arm(make, seed, factor=1.0, **columns):
+    service = np.random.default_rng(seed).lognormal(10.8, 0.3, 8_000) * factor
+    return make(service.astype("int64"), 200.0, **columns)
+
+
+def test_effect_with_interval(make):
+    """Half as slow again: the ratio is 1.5, its interval holds that, and the judgement fails with both in words."""
+    compared = compare(arm(make, 1), arm(make, 2, 1.5))
+    row = compared.table.iloc[0]
+    assert (row["metric"], row["primary"], row["windows"]) == ("p99", True, 30)
+    assert row["ratio_lo"] < 1.5 < row["ratio_hi"]
+    assert row["ratio"] == pytest.approx(1.5, rel=0.1)
+    assert compared.concurrent
+    assert compared.judgement.verdict == "FAIL"
+    assert compared.judgement.text.startswith("p99 1.")
+    assert "over 30 paired windows: slower; tolerated 20 %" in compared.judgement.text
+
+
+def test_same_is_no_difference(make):
+    """Two arms of one law: no difference is shown in any metric, and the judgement passes."""
+    compared = compare(arm(make, 1), arm(make, 2))
+    assert set(compared.table["verdict"]) == {"no difference shown"}
+    assert compared.judgement.verdict == "PASS"
+
+
+def test_a_faster_arm_passes(make):
+    """Faster is said, and passes."""
+    compared = compare(arm(make, 1, 1.5), arm(make, 2))
+    assert compared.table["verdict"].iloc[0] == "faster"
+    assert compared.judgement.verdict == "PASS"
+
+
+def test_secondary_metrics_are_adjusted(make):
+    """Holm's adjustment leaves the primary p-value and never lowers the others."""
+    table = compare(arm(make, 1), arm(make, 2, 1.02)).table
+    assert table["p_adjusted"].iloc[0] == table["p_value"].iloc[0]
+    assert (table["p_adjusted"] >= table["p_value"]).all()
+
+
+def test_errors(make):
+    """More failures are seen by their share, and they are not in the latencies."""
+    failing = arm(make, 2)
+    failing.loc[np.random.default_rng(4).random(len(failing)) < 0.03, "outcome"] = "error"
+    table = compare(arm(make, 1), failing).table.set_index("metric")
+    assert table.loc["errors", "verdict"] == "more failures"
+    assert table.loc["errors", "ratio"] == pytest.approx(0.03, abs=0.01)
+    assert table.loc["p99", "verdict"] == "no difference shown"
+
+
+def test_before_and_after_is_descriptive(make):
+    """Arms that did not run at the same time are paired by their own clocks, and that is said."""
+    later = arm(make, 2).assign(intended_ns=lambda f: f["intended_ns"] + 10**12)
+    compared = compare(arm(make, 1), later)
+    assert not compared.concurrent
+    assert compared.table["windows"].iloc[0] == 30
+    assert "before/after, not at the same time: descriptive" in compared.judgement.text
+
+
+@pytest.mark.parametrize("few", [0, 500])
+def test_too_few_decide_nothing(make, few):
+    """Without requests, or with too few windows, nothing is decided and the need is said."""
+    small = arm(make, 1).iloc[:few]
+    compared = compare(small, arm(make, 2).iloc[:few])
+    assert compared.judgement.verdict == "INCONCLUSIVE"
+    assert "(needs 8)" in compared.judgement.text
+    assert set(compared.table["verdict"]) == {"n/a"}
+
+
+def test_empty():
+    """Nothing against nothing is INCONCLUSIVE."""
+    assert compare(analysis.empty(), analysis.empty()).judgement.verdict == "INCONCLUSIVE"
+
+
+def test_shared_stalls_cancel(make):
+    """A stall of both arms at the same time is no difference; of one arm alone it is, in that window only."""
+    stall = np.zeros(8_000, int)
+    stall[2_000:2_400] = 800_000
+    a, b = arm(make, 1), arm(make, 2)
+    both = compare(a.assign(service_us=a["service_us"] + stall), b.assign(service_us=b["service_us"] + stall))
+    assert both.table["verdict"].iloc[0] == "no difference shown"
+    assert isinstance(both.table, pd.DataFrame)
