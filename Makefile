@@ -5,6 +5,7 @@
 
 PROFILE ?= local
 ARGS ?=
+BENCH ?= load
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -40,8 +41,8 @@ lint: $(READY)  ## ruff and mypy
 lab: $(READY)  ## open JupyterLab on the notebooks, in the same environment
 	@$(BIN)/jupyter lab --notebook-dir=. notebooks/README.md
 
-bench: $(READY)  ## the benchmarks (tests/bench), one at a time
-	@$(BIN)/python -m pytest tests/bench -s -m "" $(ARGS)
+bench: $(READY)  ## a benchmark (BENCH=load, service or simulator)
+	@$(BIN)/python tests/bench/bench_$(BENCH).py $(ARGS)
 
 engine:  ## install a Docker Engine where apt can, and start it
 	@.ci/engine

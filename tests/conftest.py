@@ -45,13 +45,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Turn the skip of a test into a failure when TAILRACE_REQUIRE names its part ("docker browser")."""
+    """Turn a skip into a failure when TAILRACE_REQUIRE names what was missing ("docker browser redis")."""
     report = yield
-    required = set(os.environ.get("TAILRACE_REQUIRE", "").split())
-    marked = required & {marker.name for marker in item.iter_markers()}
-    if report.skipped and marked and not hasattr(report, "wasxfail"):
-        report.outcome = "failed"
-        report.longrepr = f"skipped, but TAILRACE_REQUIRE names {', '.join(sorted(marked))}: {report.longrepr[2]}"
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2]
+        marks = {marker.name for marker in item.iter_markers()}
+        if named := [
+            part for part in os.environ.get("TAILRACE_REQUIRE", "").split() if part in marks or part in reason
+        ]:
+            report.outcome = "failed"
+            report.longrepr = f"{reason}; but TAILRACE_REQUIRE names {', '.join(named)}"
     return report
 
 

@@ -57,7 +57,15 @@ def _one(work: Work, step: PlannedStep, display: Display, interrupt: Interrupt) 
     started = time.monotonic()
     tail = Tail(run, display)
     job = engine.Job(work.root / step.notebook, run.notebook(name), _parameters(work, step), timeout_s)
-    ended = engine.execute(job, _kernel(work, name), lambda: bool(interrupt), tail.follow)
+
+    def interrupted() -> bool:
+        if interrupt.signal:
+            display.say(
+                f"{interrupt.signal.name}: ending the kernel of {name}, then all that the run started", "yellow"
+            )
+        return bool(interrupt)
+
+    ended = engine.execute(job, _kernel(work, name), interrupted, tail.follow)
     done = outcome.of(run, name, ended, time.monotonic() - started)
     events.append(run.path, "step_ended", step=name, **done.model_dump(exclude={"name"}))
     return done
