@@ -29,7 +29,7 @@ import psutil
 from bench_peers import PEERS, Missing
 
 from tailrace import load
-from tailrace.load import Traffic, arrivals, recorder
+from tailrace.load import Traffic, arrivals, recorder, tally
 from tailrace.records import Record
 
 NULL = [sys.executable, "-m", "tailrace.load.null"]
@@ -70,8 +70,7 @@ def ours(bench: Bench) -> dict[str, float]:
         if "tailrace.load.worker" in child.cmdline():
             child.cpu_affinity([cores()[-1]])
     summary = flight.wait()
-    table = recorder.read(flight.parts, ("send_lag_us", "service_us"))
-    took_ms = (table["send_lag_us"].to_numpy() + table["service_us"].to_numpy()) / 1e3
+    took_ms = tally.count(flight.parts).from_intended_ms
     return {
         "rate": summary.recorded / summary.duration_s,
         "per_core": summary.recorded / (summary.cpu_share * summary.duration_s),

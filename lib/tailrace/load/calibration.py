@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from tailrace.errors import LoadError
-from tailrace.load import arrivals, recorder
+from tailrace.load import arrivals
 from tailrace.load.flight import start
+from tailrace.load.tally import count
 from tailrace.load.traffic import Traffic
 from tailrace.load.workload import Workload
 
@@ -41,11 +42,10 @@ def floor(rate_rps: float = 500, duration_s: float = 1.0, workload: Workload | N
     with null_server() as url, tempfile.TemporaryDirectory(prefix="tailrace-floor-") as folder:
         flight = start(Traffic(arrivals.constant(rate_rps, duration_s), workload or Workload()), url, Path(folder))
         summary = flight.wait()
-        table = recorder.read(flight.parts, ("send_lag_us", "service_us"))
-    took_us = table["send_lag_us"].to_numpy() + table["service_us"].to_numpy()
-    if not len(took_us) or summary.errors:
+        took_ms = count(flight.parts).from_intended_ms
+    if not len(took_ms) or summary.errors:
         raise LoadError(f"calibration: {summary.recorded} records, {summary.errors} errors from the null server")
-    p50, p99 = np.quantile(took_us, (0.5, 0.99), method="inverted_cdf") / 1e3
+    p50, p99 = np.quantile(took_ms, (0.5, 0.99), method="inverted_cdf")
     return Floor(rate_rps, summary.recorded, float(p50), float(p99), summary.send_lag_p99_ms)
 
 

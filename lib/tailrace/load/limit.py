@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tailrace.load import recorder
 from tailrace.load.flight import start
 from tailrace.load.summary import Summary
+from tailrace.load.tally import count
 from tailrace.load.traffic import Traffic
-from tailrace.records import ERROR
 
 
 @dataclass(frozen=True)
@@ -117,10 +116,9 @@ def probe(
 
 def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: Objectives) -> Point:
     """One rate's records against the objectives."""
-    table = recorder.read(files, ("send_lag_us", "service_us", "outcome"))
-    failed = np.array([outcome == ERROR for outcome in table["outcome"].to_pylist()], dtype=bool)
-    took_ms = (table["send_lag_us"].to_numpy() + table["service_us"].to_numpy()) / 1e3
-    took_ms = np.where(failed, np.inf, took_ms)
+    tally = count(files)
+    failed = tally.failed
+    took_ms = np.where(failed, np.inf, tally.from_intended_ms)
     latencies = {name: _quantile(took_ms, name) for name in objectives.percentiles_ms}
     error_rate = float(failed.mean()) if len(failed) else math.nan
     needed = max((_needs(name) for name in objectives.percentiles_ms), default=1)

@@ -15,7 +15,6 @@ import queue
 import struct
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_type_hints
 
@@ -156,12 +155,3 @@ def _texts(strings: list[str]) -> pa.Array:
     encoded = [text.encode("utf-8", "replace") for text in strings]
     ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
     return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
-
-
-def read(files: Sequence[Path], columns: Sequence[str]) -> pa.Table:
-    """These columns of record files, one after the other. (Tables for people are `analysis.read`.)"""
-    tables = [pq.ParquetFile(file).read(columns=list(columns)) for file in files]
-    if tables:
-        return pa.concat_tables(tables)
-    none = {name: pa.nulls(0, pa.string() if name in STRINGS else pa.int64()) for name in columns}
-    return pa.Table.from_arrays(list(none.values()), names=list(none))

@@ -13,17 +13,14 @@ A flight is invalid when the generator itself would be part of the result:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from tailrace.load import recorder
-from tailrace.records import ERROR
+from tailrace.load.tally import count
 
 
 @dataclass(frozen=True)
@@ -94,20 +91,18 @@ def parts(folder: Path, prefix: str) -> list[Path]:
 
 def summarise(files: Sequence[Path], flown: Flown, thresholds: Thresholds | None = None) -> Summary:
     """Count one flight's records; NaN for what no record can tell."""
-    table = recorder.read(files, ("intended_ns", "send_lag_us", "service_us", "outcome", "error_type"))
-    lags_us = table["send_lag_us"].to_numpy()
-    by_type = _count(table)
-    recorded = table.num_rows
+    tally = count(files)
+    lags_us, recorded = tally.send_lag_us, tally.recorded
     sent = sum(landed.sent for landed in flown.landed) if flown.landed else recorded
     due = (
         sum(landed.sent if landed.due is None else landed.due for landed in flown.landed) if flown.landed else recorded
     )
-    last_s = float((table["intended_ns"].to_numpy() + lags_us * 1000).max() - flown.start_ns) / 1e9 if recorded else 0.0
+    last_s = (tally.last_sent_ns - flown.start_ns) / 1e9 if recorded else 0.0
     figures: dict[str, Any] = {
         "intended": due,
         "sent": sent,
         "recorded": recorded,
-        "errors": sum(by_type.values()),
+        "errors": sum(tally.errors_by_type.values()),
         "intended_rps": due / flown.span_s if flown.span_s else float("nan"),
         "achieved_rps": sent / max(flown.span_s, last_s) if flown.span_s else float("nan"),
         "duration_s": round(max(flown.span_s, last_s), 6),
@@ -116,9 +111,9 @@ def summarise(files: Sequence[Path], flown: Flown, thresholds: Thresholds | None
         "cpu_share": max((landed.cpu_share for landed in flown.landed), default=float("nan")),
         "loop_lag_p99_ms": max((landed.loop_lag_p99_ms for landed in flown.landed), default=float("nan")),
     }
-    service_p99_ms = float(np.quantile(table["service_us"].to_numpy(), 0.99)) / 1e3 if recorded else 0.0
+    service_p99_ms = float(np.quantile(tally.service_us, 0.99)) / 1e3 if recorded else 0.0
     reasons = tuple(_reasons(figures, flown, service_p99_ms, thresholds or Thresholds()))
-    return Summary(loop=flown.loop, valid=not reasons, reasons=reasons, errors_by_type=by_type, **figures)
+    return Summary(loop=flown.loop, valid=not reasons, reasons=reasons, errors_by_type=tally.errors_by_type, **figures)
 
 
 def _reasons(figures: dict[str, Any], flown: Flown, service_p99_ms: float, limits: Thresholds) -> list[str]:
@@ -146,9 +141,3 @@ def _reasons(figures: dict[str, Any], flown: Flown, service_p99_ms: float, limit
     if flown.loop == "open" and figures["cpu_share"] > limits.cpu_share:
         reasons.append(f"a generator process used {figures['cpu_share']:.0%} of a core (limit {limits.cpu_share:.0%})")
     return reasons
-
-
-def _count(table: pa.Table) -> dict[str, int]:
-    """Errors by class, the most frequent first."""
-    outcomes, types = table["outcome"].to_pylist(), table["error_type"].to_pylist()
-    return dict(Counter(kind for outcome, kind in zip(outcomes, types, strict=True) if outcome == ERROR).most_common())

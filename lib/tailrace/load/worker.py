@@ -195,4 +195,7 @@ def _loop_factory() -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # All is written and closed; the thread that waits for orders would only hold up an orderly exit.
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)
