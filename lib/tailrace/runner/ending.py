@@ -29,10 +29,7 @@ class Ending:
 
     def bring(self) -> RunRecord:
         """Take down, scan, report; return the finished record."""
-        if self.interrupt.signal:
-            self.display.say(
-                f"{self.interrupt.signal.name}: the kernel was ended; ending what the run started", "yellow"
-            )
+        self.display.doing("ending the run")
         if self.work.profile.teardown == "always":
             self._check("nothing is left running", self._torn_down)
         self._check(NO_LEAK, self._clean)

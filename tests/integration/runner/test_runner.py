@@ -109,7 +109,7 @@ def test_an_interrupted_run_ends_everything_and_says_so(project, number, status)
     assert (process.returncode, err) == (status, "")
     assert (record["verdict"], record["reason"]) == ("INCONCLUSIVE", f"interrupted by {number.name}")
     assert [step["reason"] for step in record["steps"]] == ["interrupted", "interrupted before it"]
-    assert f"{number.name}: the kernel was ended" in out
+    assert f"{number.name}: ending the kernel of 01_hangs, then all that the run started\n" in out
     assert not alive_in_session(kernel.fields["pid"])
     assert (project.latest / "report.html").exists()
 
