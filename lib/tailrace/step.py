@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 import pandas as pd
-from IPython.display import HTML, display
+from IPython.display import HTML, Image, Markdown, display
 
 from tailrace import analysis, candidates, events, load, rundir, stack
 from tailrace import profile as profiles
@@ -33,6 +33,8 @@ from tailrace.proofs import checklist
 from tailrace.report import catalogue, store, tables
 from tailrace.rundir import RunDir, Verdict
 
+WIDTH_PX = 860
+"""Of a figure in a notebook."""
 MARKS = ["t_ns", "until_ns", "label", "kind"]
 SHOWN = ("locked", "ready", "switched", "drained", "done", "rolling back", "rolled back")
 """States of a switch that a figure can show; the others come milliseconds after these."""
@@ -159,7 +161,9 @@ class Step:
         """Draw a figure of the catalogue from frames of this run, show it, and have the report draw it as well."""
         drawn = catalogue.draw(name, self.frame, **options)
         self._show(self.figures, name, caption, options)
-        _display(drawn.html(caption))
+        # Lab takes drawings out of a notebook that another machine ran; an image stays.
+        display(Image(drawn.png(), width=WIDTH_PX, alt=drawn.alt))  # type: ignore[no-untyped-call]
+        display(Markdown(f"*{caption}*"))  # type: ignore[no-untyped-call]
 
     def table(self, name: str, caption: str = "", **options: Any) -> None:
         """Show a table of the catalogue, and have the report show it as well."""

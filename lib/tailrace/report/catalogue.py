@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,21 +11,35 @@ from matplotlib.figure import Figure
 
 from tailrace.report import binding, style
 from tailrace.report.binding import Load
+from tailrace.report.figures.arrivals import arrivals
+from tailrace.report.figures.ccdf import ccdf
 from tailrace.report.figures.clients import clients
+from tailrace.report.figures.events import events
+from tailrace.report.figures.heatmap import heatmap
 from tailrace.report.figures.history import history
 from tailrace.report.figures.probes import probes
 from tailrace.report.figures.ramp import ramp
+from tailrace.report.figures.ratio import ratio
 from tailrace.report.figures.spectrum import spectrum
+from tailrace.report.figures.spend import spend
+from tailrace.report.figures.streaming import streaming
 from tailrace.report.figures.switch import switch
 from tailrace.report.figures.windows import windows
 
 FIGURES: Final[Mapping[str, Callable[..., Figure]]] = types.MappingProxyType(
     {
+        "arrivals": arrivals,
+        "ccdf": ccdf,
         "clients": clients,
+        "events": events,
+        "heatmap": heatmap,
         "history": history,
         "probes": probes,
         "ramp": ramp,
+        "ratio": ratio,
         "spectrum": spectrum,
+        "spend": spend,
+        "streaming": streaming,
         "switch": switch,
         "windows": windows,
     }
@@ -44,14 +57,9 @@ class Drawn:
         """Return it as one inline `<svg>` element; `key` has to be unique on its page."""
         return style.svg(self.figure, key)
 
-    def html(self, caption: str = "", key: str = "figure") -> str:
-        """Return it as a `<figure>` that stands alone, on a light ground: for a notebook."""
-        below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-        ground = f"background:#fff;color:{style.INK};margin:0;padding:8px;max-width:920px"
-        return f'<figure style="{ground}">{self.svg(key)}{below}</figure>'
-
-    def _repr_html_(self) -> str:
-        return self.html()
+    def png(self, dpi: int = 160) -> bytes:
+        """Return it as an image on a light ground: what Lab shows of a notebook that it did not run itself."""
+        return style.png(self.figure, dpi)
 
 
 def draw(name: str, load: Load, /, **options: Any) -> Drawn:

@@ -67,7 +67,8 @@ def _cell(value: Any, right: bool) -> str:
 
 
 def _side(right: bool) -> str:
-    return ' class="r"' if right else ""
+    """Numbers right by the page's style; text left by its own, because Lab sets all cells right."""
+    return ' class="r"' if right else ' style="text-align:left"'
 
 
 def _numeric(column: pd.Series) -> bool:

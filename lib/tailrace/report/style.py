@@ -145,6 +145,14 @@ def svg(figure: Figure, key: str) -> str:
     return re.sub(r"\n\s*", "\n", text).strip()
 
 
+def png(figure: Figure, dpi: int) -> bytes:
+    """Return `figure` as an image on a light ground."""
+    target = io.BytesIO()
+    with mpl.rc_context(RC):
+        figure.savefig(target, format="png", dpi=dpi, facecolor="white")
+    return target.getvalue()
+
+
 def _identified(text: str, key: str) -> str:
     """Keep only those ids that something refers to, each with `key` before it."""
     used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
