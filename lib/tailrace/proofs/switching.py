@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from tailrace.analysis import capacity, quantiles
+from tailrace.analysis import quantiles, schedule
 from tailrace.candidates import Offered
 from tailrace.checks import Check
 from tailrace.deploy import Counters
@@ -105,7 +105,7 @@ def on_schedule(records: pd.DataFrame, at_least: float = 0.99, lag_ms: float = 1
     name = "the load generator kept its schedule"
     if len(records) < 2:
         return Check(name, None, f"{len(records)} records say nothing about a schedule")
-    share = capacity.achieved(records)
+    share = schedule.achieved(records)
     lag = quantiles.exact(records["send_lag_us"].to_numpy(), ["p99"])["p99"] / 1_000
     fact = f"{share:.1%} of the intended rate (limit {at_least:.0%}), send lag p99 {lag:.1f} ms (limit {lag_ms:g} ms)"
     return Check(name, True if share >= at_least and lag <= lag_ms else None, fact)

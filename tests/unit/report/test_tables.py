@@ -69,6 +69,6 @@ def test_states():
 def test_numbers_are_set_right():
     """Columns of numbers are set right, those of names are not, even when a name begins with a digit."""
     html = markup.table(pd.DataFrame({"step": ["03_switch"], "p99, ms": ["612 [588, 655]"], "n": ["1,200"]}))
-    assert "<td>03_switch</td>" in html
+    assert '<td style="text-align:left">03_switch</td>' in html
     assert '<td class="r">612 <small>[588, 655]</small></td>' in html
     assert '<td class="r">1,200</td>' in html
