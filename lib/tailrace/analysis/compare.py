@@ -141,7 +141,7 @@ def _judged(row: pd.Series, concurrent: bool, tolerance: float) -> Judgement:
         text = f"{row['windows']} windows with {LEAST_REQUESTS} requests in both (needs {LEAST_WINDOWS})"
         return Judgement(name, INCONCLUSIVE, text)
     interval = f"[{number(row['ratio_lo'])}, {number(row['ratio_hi'])}]"
-    text = f"{row['metric']} {number(row['ratio'])}× the baseline's {interval}, p = {number(row['p_value'])}"
+    text = f"{row['metric']} {number(row['ratio'])}× the baseline's {interval}, p {_p(row['p_value'])}"
     text += f" over {row['windows']} paired windows: {row['verdict']}; tolerated {percent(tolerance)}"
     text += "" if concurrent else "; before/after, not at the same time: descriptive"
     allowed = tolerance if row["metric"] == "errors" else 1 + tolerance
@@ -149,3 +149,7 @@ def _judged(row: pd.Series, concurrent: bool, tolerance: float) -> Judgement:
         return Judgement(name, FAIL, text)
     fine = row["ratio_hi"] <= allowed or row["verdict"] in ("faster", "fewer failures")
     return Judgement(name, PASS if fine else INCONCLUSIVE, text)
+
+
+def _p(value: float) -> str:
+    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"

@@ -14,7 +14,7 @@ import io
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -74,12 +74,19 @@ def language() -> AbstractContextManager[None]:
 
 def milliseconds(axes: Axes, *, log: bool = True, label: str = "latency, ms") -> None:
     """Make the y axis one of latency: log, with plain numbers."""
-    if log:
-        axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(plain)
-    if log:
-        axes.yaxis.set_minor_formatter(minor)
     axes.set_ylabel(label)
+    if log:
+        decades(axes, "y")
+    else:
+        axes.yaxis.set_major_formatter(plain)
+
+
+def decades(axes: Axes, side: Literal["x", "y"]) -> None:
+    """Make an axis log, with plain numbers; between the decades only where there is room for more."""
+    axis, limits = (axes.xaxis, axes.get_xlim) if side == "x" else (axes.yaxis, axes.get_ylim)
+    (axes.set_xscale if side == "x" else axes.set_yscale)("log")
+    axis.set_major_formatter(plain)
+    axis.set_minor_formatter(lambda value, _: minor(value) if limits()[1] < limits()[0] * 300 else "")
 
 
 def plain(value: float, _position: float = 0) -> str:
@@ -100,7 +107,7 @@ def limit(axes: Axes, value: float | None, label: str = "limit", *, vertical: bo
     line = axes.axvline if vertical else axes.axhline
     line(value, color=INK, linewidth=1.1, linestyle=(0, (5, 3)), zorder=4)
     if vertical:
-        axes.annotate(f"{label} {plain(value)}", (value, 1), xycoords=axes.get_xaxis_transform(), xytext=(4, -2),
+        axes.annotate(f"{label} {plain(value)} ms", (value, 1), xycoords=axes.get_xaxis_transform(), xytext=(4, -2),
                       textcoords="offset points", va="top", fontsize=8.5)  # fmt: skip
         return
     low, high = axes.get_ylim()

@@ -20,6 +20,13 @@ SPECS = [
     ("clients", "04_load_test", {"records": "arms", "order": ["plain", "both"], "limit_ms": 300}),
     ("ramp", "04_load_test", {"records": "ramp", "by": "phase", "limit_ms": 150}),
     ("ramp", "03_blue_green_switch", {}),
+    ("arrivals", "03_blue_green_switch", {"lag_limit_ms": 10}),
+    ("ccdf", "04_load_test", {"records": "arms", "limit_ms": 300}),
+    ("events", "04_load_test", {"records": "arms"}),
+    ("heatmap", "03_blue_green_switch", {"limit_ms": 600}),
+    ("ratio", "03_blue_green_switch", {"windows": 8}),
+    ("spend", "04_load_test", {"records": "arms", "order": ["plain", "both"]}),
+    ("streaming", "03_blue_green_switch", {"ttft_limit_ms": 100, "token_limit_ms": 5}),
 ]
 
 
@@ -80,6 +87,37 @@ def test_knee(run_dir):
     alts = [catalogue.draw("ramp", load, records="ramp", by="phase", limit_ms=limit).alt for limit in (150, 1)]
     assert "200 requests/s is the highest rate" in alts[0]
     assert "no measured rate is" in alts[1]
+
+
+def test_ratio_is_the_comparison(run_dir):
+    """The ratio's words are those of the comparison; arms that never met are descriptive."""
+    alt = catalogue.draw("ratio", store.loader(run_dir, "03_blue_green_switch"), windows=8).alt
+    assert alt.startswith("p99 of green over blue in 8 windows: p99 ")
+    assert "before/after" in alt
+
+
+def test_events_count_by_class(run_dir):
+    """Failures by class, retries and hits are counted in words."""
+    alt = catalogue.draw("events", store.loader(run_dir, "04_load_test"), records="arms").alt
+    assert " http_503; " in alt
+    assert "retries" in alt
+    assert "from a cache" in alt
+
+
+def test_unknown_price_is_said(run_dir):
+    """An unknown price is said, and is not nothing."""
+    records = store.frame(run_dir, "04_load_test", "arms").assign(cost_microusd=-1)
+    assert "n/a USD per 1,000" in catalogue.draw("spend", {"records": records}.__getitem__).alt
+
+
+def test_marks_that_last(run_dir):
+    """A fault that lasts is drawn as a stretch, and one outside of the time is left out."""
+    load = store.loader(run_dir, "03_blue_green_switch")
+    marks = load("marks").assign(kind="fault", until_ns=lambda m: m["t_ns"] + 10**9)
+    frames = {"records": load("records"), "marks": marks}
+    assert "fault" not in catalogue.draw("windows", frames.__getitem__).svg()
+    late = {"records": load("records"), "marks": marks.assign(t_ns=marks["t_ns"] + 10**12)}
+    assert "locked" not in catalogue.draw("windows", late.__getitem__).svg()
 
 
 def test_unknown_names(run_dir):

@@ -60,9 +60,7 @@ def _percentiles(ax: Axes, table: pd.DataFrame, limit_ms: float | None) -> None:
         colour = style.PERCENTILE[name]
         ax.hlines(range(len(table)), low, high, color=colour, linewidth=1.6, zorder=2)
         ax.plot(middle, range(len(table)), marker, color=colour, markersize=6, markeredgewidth=0, label=name, zorder=3)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(style.plain)
-    ax.xaxis.set_minor_formatter(style.minor)
+    style.decades(ax, "x")
     ax.set_xlabel("latency of successes, ms, with 95 % interval")
     ax.grid(visible=False, axis="y")
     style.limit(ax, limit_ms, "limit", vertical=True)

@@ -1,0 +1,57 @@
+"""Intended against achieved rate, and the generator's own lag: whether the measurement can be believed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tailrace.analysis import quantiles
+from tailrace.analysis.verdict import number
+from tailrace.report import style
+from tailrace.report.figures import time
+
+
+def arrivals(records: pd.DataFrame, *, width_s: float = 1.0, lag_limit_ms: float | None = None) -> Figure:
+    """Draw requests per second as scheduled and as sent; below it how late they were sent, p50, p99 and largest."""
+    if records.empty:
+        return style.nothing("Arrivals: no requests were recorded.")
+    intended = records["intended_ns"].to_numpy(dtype=np.int64)
+    lag_us = records["send_lag_us"].to_numpy(dtype=np.int64)
+    origin = int(intended.min())
+    at, sent = time.seconds(intended, origin), time.seconds(intended + lag_us * 1_000, origin)
+    edges = np.arange(0, max(at.max(), sent.max()) + width_s, width_s)
+    figure, axes = style.grid(2, 1, height_in=3.9, sharex=True, height_ratios=(1.3, 1))
+    rates, lags = axes[:, 0]
+    wanted, got = (np.histogram(t, edges)[0] / width_s for t in (at, sent))
+    rates.stairs(wanted, edges, color=style.SLATE, fill=True, alpha=0.35, linewidth=0, label="intended")
+    rates.stairs(got, edges, color=style.INK, linewidth=1.4, label="sent")
+    rates.set_ylabel("requests/s")
+    rates.set_ylim(0)
+    table = lag_per_window(at, lag_us, width_s)
+    for name, colour in (("p50_ms", style.SLATE), ("p99_ms", style.PURPLE), ("max_ms", style.ORANGE)):
+        label = f"lag {name.removesuffix('_ms')}"
+        lags.plot(table["t_s"] + width_s / 2, table[name].clip(lower=0.001), color=colour, label=label)
+    style.milliseconds(lags, label="send lag, ms")
+    style.limit(lags, lag_limit_ms, "lag limit")
+    lags.set_xlabel("time since the first request, s")
+    lags.set_xlim(0, edges[-1])
+    figure.legend(loc="outside lower left", ncols=5)
+    p99 = quantiles.exact(lag_us, ["p99"])["p99"] / 1_000
+    return style.described(
+        figure,
+        f"Intended and sent requests per second over {number(edges[-1])} s, n = {len(records):,}. Send lag p99 "
+        f"{number(p99)} ms, largest {number(lag_us.max() / 1_000)} ms; the last request was sent "
+        f"{number((sent.max() - at.max()) * 1_000)} ms after the end of the schedule.",
+    )
+
+
+def lag_per_window(at_s: np.ndarray, lag_us: np.ndarray, width_s: float) -> pd.DataFrame:
+    """Return t_s, p50_ms, p99_ms and max_ms of the lag per window; p99 of few is their largest."""
+    window = (at_s / width_s).astype(np.int64)
+    order = np.lexsort((lag_us, window))
+    ordered, (present, first, sizes) = lag_us[order], np.unique(window[order], return_index=True, return_counts=True)
+    taken = {"t_s": present * width_s}
+    for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99), ("max_ms", 1.0)):
+        taken[name] = ordered[first + np.ceil(sizes * share).astype(np.int64) - 1] / 1_000
+    return pd.DataFrame(taken)
