@@ -92,13 +92,11 @@ def report(run: Path) -> None:
 @click.option("--profile", default="local", show_default=True, help="Name in runbook/profiles, or a YAML file.")
 def down(profile: str) -> None:
     """Stop what a run of the profile left running."""
-    from tailrace import profile as profiles
-    from tailrace import stack
+    from tailrace import runner
     from tailrace.rundir import find_project
 
-    root = find_project(Path.cwd())
-    stopped = stack.down(profiles.load(profile, root), root)
-    click.echo(f"stopped: {', '.join(stopped)}" if stopped else f"{profile}: nothing was running")
+    for line in runner.down(find_project(Path.cwd()), profile) or [f"{profile}: nothing was running"]:
+        click.echo(line)
 
 
 @main.command()

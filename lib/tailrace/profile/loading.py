@@ -15,10 +15,11 @@ from tailrace.errors import ProfileError
 from tailrace.profile.models import Model, Profile
 
 
-def load(name: str, root: Path, environment: Mapping[str, str] = os.environ) -> Profile:
+def load(name: str, root: Path, environment: Mapping[str, str] | None = os.environ) -> Profile:
     """Return the profile `name` of the project at `root`; `name` may also be the path of a YAML file.
 
-    Raises ProfileError, which names the file, the key, what was found and what was expected.
+    Raises ProfileError, which names the file, the key, what was found and what was expected. That secrets are
+    there is looked up in `environment`; None leaves that out, for whoever only takes things down.
     """
     path = _path(name, root)
     merged = _merged(path, ())
@@ -27,7 +28,8 @@ def load(name: str, root: Path, environment: Mapping[str, str] = os.environ) -> 
         profile = Profile.model_validate(merged)
     except ValidationError as error:
         raise ProfileError(_explained(path, error)) from None
-    _present(path, profile, environment)
+    if environment is not None:
+        _present(path, profile, environment)
     return profile
 
 

@@ -6,6 +6,6 @@ metadata is not asked.
 
 from tailrace.runner.display import Display
 from tailrace.runner.parameters import Override
-from tailrace.runner.run import Request, prepare, run
+from tailrace.runner.run import Request, down, prepare, run
 
-__all__ = ["Display", "Override", "Request", "prepare", "run"]
+__all__ = ["Display", "Override", "Request", "down", "prepare", "run"]

@@ -16,13 +16,18 @@ KILLED = "killed before its end"
 
 def sweep(root: Path, profile: Profile) -> Iterator[str]:
     """End what earlier runs left, and yield a sentence for each thing found. The caller holds the run lock."""
+    yield from after_killed(root, profile)
+    yield from torn_down(profile, root)
+
+
+def after_killed(root: Path, profile: Profile) -> Iterator[str]:
+    """End the kernels of killed runs, and the deployments of those with another profile; mark the runs as killed."""
     for run in history.unfinished(root):
         yield f"run {run.id} was killed before its end; cleaning up after it"
         yield from _kernels(run)
         if (left := _profile_of(run)) is not None and left.name != profile.name:
             yield from torn_down(left, root)
         _mark(run)
-    yield from torn_down(profile, root)
     for file in (root / ".tailrace" / "kernels").glob("kernel-*"):
         file.unlink(missing_ok=True)
 

@@ -75,6 +75,19 @@ def run(request: Request, display: Display) -> RunRecord:
             return record
 
 
+def down(root: Path, profile_name: str) -> list[str]:
+    """Stop what runs of the profile have left, also what was to stay, and return a sentence for each thing found.
+
+    Raises Locked while a run is under way. Secrets are not asked for.
+    """
+    chosen = profile.load(profile_name, root, environment=None)
+    with lock.held(root, f"tailrace down for profile {chosen.name}"):
+        found = list(cleanup.after_killed(root, chosen))
+        if stopped := stack.down(chosen, root):
+            found.append(f"stopped: {', '.join(stopped)}")
+        return found
+
+
 def _held(new: RunDir, record: RunRecord) -> dict[str, str]:
     """Return "7 of 8" for each step that made checks; skipped ones do not count."""
     counts = {}

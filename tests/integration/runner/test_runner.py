@@ -213,6 +213,34 @@ def test_two_runs_do_not_collide(project):
     assert f"a run of profile local (pid {first.pid}) is under way" in second.stderr
 
 
+def test_down_ends_what_a_killed_run_left(project):
+    """`tailrace down` ends the kernel of a killed run and marks the run; a second time there is nothing."""
+    project.step("01_hangs", HANG)
+    process = project.start()
+    project.wait_for("hanging")
+    kernel = project.wait_for("kernel_started")
+    process.kill()
+    process.communicate()
+    done = project.run("down")
+    assert (done.returncode, "was killed before its end; cleaning up after it" in done.stdout) == (0, True), done.stderr
+    assert not alive_in_session(kernel.fields["pid"])
+    assert project.record()["verdict"] == "INCONCLUSIVE"
+    assert project.run("down").stdout == "local: nothing was running\n"
+
+
+def test_down_waits_for_no_run_and_asks_for_no_secret(project):
+    """While a run is under way `down` is refused; it works without the secrets that the profile names."""
+    project.step("01_hangs", HANG)
+    project.profile("service: {secrets: [MY_TOKEN]}\n")
+    process = project.start("run", MY_TOKEN="correct-horse-battery")
+    project.wait_for("hanging")
+    refused = project.run("down")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert (refused.returncode, f"(pid {process.pid}) is under way" in refused.stderr) == (3, True)
+    assert project.run("down").returncode == 0
+
+
 def test_a_kernel_is_free_of_what_the_user_has_configured(project, tmp_path):
     """IPython start-up files in the user's home do not run in a step, and a step leaves nothing there."""
     home = tmp_path / "home"
