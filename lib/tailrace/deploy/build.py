@@ -35,17 +35,17 @@ def build(service: Service, source: Path, releases: Path) -> Release:
         facts = {"directory": str(source), "reused": False, "seconds": 0.0}
         return Release("command", digest(list(service.command)), service.command, service.environment, False, facts)
     started = time.perf_counter()
-    content = _content(source)
-    folder = releases / content[:16]
+    digested = content(source)
+    folder = releases / digested[:16]
     if reused := (folder / "release.json").is_file():
         facts = json.loads((folder / "release.json").read_text(encoding="utf-8"))
     else:
         facts = _make(source, folder)
     facts |= {"reused": reused, "seconds": round(time.perf_counter() - started, 3), "folder": str(folder)}
-    return Release("environment", content, SERVE, service.environment, True, facts)
+    return Release("environment", digested, SERVE, service.environment, True, facts)
 
 
-def _content(source: Path) -> str:
+def content(source: Path) -> str:
     """Return the digest of all that goes into the environment: source, lock and Python."""
     seen = hashlib.sha256(f"{platform.python_implementation()} {platform.python_version()} {sys.platform}".encode())
     for path in _files(source):
@@ -100,10 +100,10 @@ def wheel(source: Path, folder: Path) -> Path:
 
 def _environment(source: Path, folder: Path, built: Path) -> Path:
     """Install what is locked, with its hashes, then the wheel and nothing that it asks for."""
-    uv = _uv()
+    tool = uv()
     python = folder / "bin" / "python"
-    _run([uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(folder)], source)
-    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
+    _run([tool, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(folder)], source)
+    install = [tool, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
     if (source / LOCK).is_file():
         _run([*install, "--require-hashes", "-r", LOCK], source)
         _run([*install, "--no-deps", str(built)], source)
@@ -113,16 +113,17 @@ def _environment(source: Path, folder: Path, built: Path) -> Path:
 
 
 def _packages(python: Path) -> dict[str, str]:
-    listed = _run([_uv(), "pip", "list", "--format", "json", "--python", str(python)], python.parent)
+    listed = _run([uv(), "pip", "list", "--format", "json", "--python", str(python)], python.parent)
     return {package["name"]: package["version"] for package in json.loads(listed)}
 
 
-def _uv() -> str:
+def uv() -> str:
+    """Return the path of uv; raises PartMissing."""
     try:
-        import uv
+        from uv import find_uv_bin
     except ImportError:
         raise PartMissing("uv is not installed; type: pip install 'tailrace[notebooks]'") from None
-    return str(uv.find_uv_bin())
+    return str(find_uv_bin())
 
 
 def _run(command: Sequence[str], directory: Path, **more: str) -> str:

@@ -37,11 +37,14 @@ class Deployment:
     def open(cls, profile: Profile, home: Path) -> Self:
         """Return the deployment of `profile` in `home`, whether it runs or not; nothing is started."""
         fault = faults.from_environment()
-        return cls(profile, home.resolve() / profile.name, ProcessEngine(home.resolve(), fault), fault)
+        return cls(profile, home.resolve() / profile.name, _engine(profile, home.resolve(), fault), fault)
 
-    def build(self, source: Path) -> Release:
-        """Return the release of the profile's service from the project at `source`; raises BuildFailed."""
-        return self.engine.build(self.profile.service, source)
+    def build(self, source: Path, tell: Callable[[str], None] | None = None) -> Release:
+        """Return the release of the profile's service from the project at `source`; raises BuildFailed.
+
+        `tell` gets the lines of the build's log while it runs.
+        """
+        return self.engine.build(self.profile.service, source, tell)
 
     def up(
         self, release: Release, environment: Mapping[str, str] | None = None, observe: Observe | None = None
@@ -247,6 +250,14 @@ class Deployment:
         """Hold the lock of this deployment; raises Locked at once when somebody else does."""
         with lock.hold(self.folder / "lock", doing):
             yield
+
+
+def _engine(profile: Profile, home: Path, fault: Callable[[str], None]) -> Engine:
+    if profile.engine == "process":
+        return ProcessEngine(home, fault)
+    from tailrace.deploy.engines.docker import DockerEngine  # only here: the SDK takes a while to import
+
+    return DockerEngine(home, profile.limits)
 
 
 def _harmless(environment: Mapping[str, str]) -> Mapping[str, str]:

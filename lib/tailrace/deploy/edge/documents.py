@@ -59,6 +59,8 @@ class Layout:
     folder: str
     live_path: str
     stream_idle_s: float
+    bind: str = ""
+    """Where every listener binds instead, when what listens on the host is not Envoy itself."""
 
     def preview(self, colour: str) -> Address:
         return self.preview_blue if colour == "blue" else self.preview_green
@@ -162,7 +164,7 @@ def bootstrap(layout: Layout) -> str:
     clusters = [_cluster(name, colour, layout) for colour in COLOURS for name in (colour, f"preview-{colour}")]
     document = {
         "node": {"id": "tailrace", "cluster": "tailrace"},
-        "admin": {"address": _socket(layout.admin)},
+        "admin": {"address": _bound(layout.admin, layout)},
         "static_resources": {"listeners": listeners, "clusters": clusters},
         # Histograms are merged once per flush: this is how old a latency in a gate's window may be.
         "stats_flush_interval": "0.2s",
@@ -189,7 +191,7 @@ def _listener(name: str, address: Address, source: Document, layout: Layout) -> 
         **source,
     }
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    return {"name": name, "address": _socket(address), "filter_chains": [chain]}
+    return {"name": name, "address": _bound(address, layout), "filter_chains": [chain]}
 
 
 def _cluster(name: str, colour: str, layout: Layout) -> Document:
@@ -244,6 +246,10 @@ def _file(layout: Layout, name: str) -> Document:
 
 def _socket(address: Address) -> Document:
     return {"socket_address": {"address": address.host, "port_value": address.port}}
+
+
+def _bound(address: Address, layout: Layout) -> Document:
+    return _socket(Address(layout.bind or address.host, address.port))
 
 
 def _header(name: str, value: str, action: str) -> Document:

@@ -54,7 +54,7 @@ class Edge:
         for colour in COLOURS:
             if not (self.folder / f"{colour}.yaml").exists():
                 self.point(colour, None)
-        if not ports.is_free(self.layout.ingress.host, self.layout.ingress.port):
+        if not self.layout.bind and not ports.is_free(self.layout.ingress.host, self.layout.ingress.port):
             raise StartFailed(
                 f"edge: {self.layout.ingress} is taken by another program; see `ss -ltnp`, or set edge.port"
             )
@@ -138,9 +138,10 @@ def layout(wanted: profile.Profile, folder: Path, path: Path) -> Layout:
     else:
         addresses = _chosen(wanted.edge)
         files.write(path, json.dumps({name: asdict(address) for name, address in addresses.items()}, indent=1) + "\n")
-    return Layout(
-        **addresses, folder=str(folder), live_path=wanted.service.health.live, stream_idle_s=wanted.edge.stream_idle_s
-    )
+    doors = [addresses[name] for name in ("ingress", "probe", "preview_blue", "preview_green", "admin")]
+    ingress, probe, preview_blue, preview_green, admin = doors
+    live_path, stream_idle_s = wanted.service.health.live, wanted.edge.stream_idle_s
+    return Layout(ingress, probe, preview_blue, preview_green, admin, str(folder), live_path, stream_idle_s)
 
 
 def _chosen(wanted: profile.Edge) -> dict[str, Address]:

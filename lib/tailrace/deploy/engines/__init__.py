@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -42,18 +42,21 @@ class Instance:
     release: str
     generation: int
     address: Address
+    """Where the edge finds it."""
     handle: str
     """What the engine knows it by: a pid, a container's id."""
+    published: Address | None = None
+    """Where we find it, when that is elsewhere."""
 
     @property
     def url(self) -> str:
-        return self.address.url
+        return (self.published or self.address).url
 
 
 class Engine(Protocol):
     """What a deployment asks of the place where its instances run."""
 
-    def build(self, service: Service, source: Path) -> Release: ...
+    def build(self, service: Service, source: Path, tell: Callable[[str], None] | None = None) -> Release: ...
     def start(self, release: Release, slot: Slot) -> Instance: ...
     def stop(self, instance: Instance, grace_s: float) -> str: ...
     def kill(self, instance: Instance) -> None: ...

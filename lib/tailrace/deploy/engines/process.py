@@ -28,7 +28,7 @@ class ProcessEngine:
     home: Path
     fault: Callable[[str], None] = files.nothing
 
-    def build(self, service: Service, source: Path) -> Release:
+    def build(self, service: Service, source: Path, tell: Callable[[str], None] | None = None) -> Release:
         """Return the release of `service` from the project at `source`; raises BuildFailed."""
         return build(service, source.resolve(), self.home.resolve() / "releases")
 

@@ -1,0 +1,84 @@
+"""Envoy in a container: its directory is mounted, so that it sees renames; its doors are published on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+import docker.types
+
+from tailrace.deploy import dockerd, image, network
+from tailrace.deploy.edge.documents import Layout
+from tailrace.errors import EdgeRejected
+
+PREFIX = "io.tailrace."
+
+
+@dataclass(frozen=True)
+class EdgeContainer:
+    """Runs the edge of `deployment` on the files in `folder`."""
+
+    client: Callable[[], Any]
+    folder: Path
+    layout: Layout
+    deployment: str
+    source: Path
+    home: Path
+
+    @property
+    def name(self) -> str:
+        return f"tailrace-{self.deployment}-edge"
+
+    def alive(self) -> bool:
+        container = self._container()
+        return container is not None and container.status == "running"
+
+    def start(self) -> None:
+        """Start it; it listens a moment later, and again after it has died."""
+        self.stop()
+        client = self.client()
+        built = image.edge(client, self.source, self.home)
+        doors = (
+            self.layout.ingress,
+            self.layout.probe,
+            self.layout.preview_blue,
+            self.layout.preview_green,
+            self.layout.admin,
+        )
+        host = network.address(client, self.deployment, 2)
+        place = {network.name(self.deployment): client.api.create_endpoint_config(ipv4_address=host)}
+        with dockerd.translated(self.name):
+            client.containers.run(
+                built.id, detach=True, name=self.name, read_only=True, cap_drop=["ALL"],
+                security_opt=["no-new-privileges"], restart_policy={"Name": "unless-stopped"}, pids_limit=64,
+                mem_limit="256m", volumes={str(self.folder): {"bind": "/edge", "mode": "ro"}},
+                labels={f"{PREFIX}deployment": self.deployment, f"{PREFIX}part": "edge"},
+                log_config=docker.types.LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
+                ports={f"{door.port}/tcp": (door.host, door.port) for door in doors},
+                network=network.name(self.deployment), networking_config=place,
+            )  # fmt: skip
+
+    def stop(self) -> str:
+        container = self._container()
+        if container is None:
+            return "gone"
+        with dockerd.translated(self.name):
+            container.remove(force=True)
+        return "terminated"
+
+    def replace(self) -> None:
+        raise EdgeRejected("the edge's container cannot hot-restart; see the procedure for upgrading it")
+
+    def log(self) -> str:
+        container = self._container()
+        return container.logs(tail=15).decode("utf-8", "replace") if container else ""
+
+    def _container(self) -> Any:
+        with dockerd.translated(self.name):
+            try:
+                return self.client().containers.get(self.name)
+            except docker.errors.NotFound:
+                return None

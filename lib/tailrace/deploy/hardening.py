@@ -1,0 +1,196 @@
+"""What an image has to prove before it is shipped; each proof is a named yes or no with the fact that decided it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tailrace import credentials
+from tailrace.deploy import dockerd, wait
+
+ROOT = ("", "root", "0")
+LABELS = ("revision", "version", "created")
+LARGEST_TEXT = 1_000_000
+HARDENED: dict[str, Any] = {
+    "read_only": True,
+    "tmpfs": {"/tmp": "rw,noexec,nosuid,nodev,size=64m"},  # noqa: S108 (inside the container)
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+}
+"""How every container of ours is run."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    name: str
+    ok: bool
+    fact: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image to be proved; `base` names the one it was made from, whose own layers are not its doing."""
+
+    client: Any
+    id: str
+    base: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What the program needs to start."""
+    budget_mb: int = 100
+    """How much it may be larger than its base."""
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        attributes: dict[str, Any] = self.client.images.get(self.id).attrs
+        return attributes
+
+
+def prove(image: Image) -> list[Proof]:
+    """Return all proofs of `image`; those that run it take a few seconds."""
+    with dockerd.translated(f"image {image.id[:19]}"):
+        return [non_root(image), hidden(image), clean_layers(image), labelled(image), lean(image),
+                read_only(image), checked(image)]  # fmt: skip
+
+
+def non_root(image: Image) -> Proof:
+    """A numeric user that is not root: a name could be anybody in another image."""
+    user = image.attributes["Config"].get("User") or ""
+    ok = user.partition(":")[0] not in ROOT and user.partition(":")[0].isdigit()
+    return Proof("runs as a numeric user other than root", ok, f"user {user or 'root'}")
+
+
+def hidden(image: Image) -> Proof:
+    """No credential in what everybody can read off the image: environment, labels, commands, history."""
+    config = image.attributes["Config"]
+    named = [entry.partition("=")[0] for entry in config.get("Env") or []]
+    suspicious = [name for name in named if credentials.SECRET_NAME.search(name)]
+    history = [layer.get("CreatedBy", "") for layer in image.client.images.get(image.id).history()]
+    found = [finding.kind for finding in credentials.find(json.dumps([config, history]))]
+    fact = ", ".join([*(f"variable {name}" for name in suspicious), *found]) or f"{len(named)} variables, none secret"
+    return Proof("no secret in its environment, labels or history", not (suspicious or found), fact)
+
+
+def clean_layers(image: Image) -> Proof:
+    """No credential in any file of any layer of its own, not even in one that a later layer removed."""
+    inherited = _layers(image, image.base) if image.base else []
+    scanned, found = 0, []
+    for name, content in _files(image, skip=len(inherited)):
+        scanned += 1
+        kinds = {finding.kind for finding in credentials.find(content.decode("latin-1"))}
+        found += [f"{kind} in {name}" for kind in sorted(kinds)]
+    fact = "; ".join(found[:3]) or f"{scanned} files of {len(_layers(image, image.id)) - len(inherited)} layers scanned"
+    return Proof("no secret in any layer", not found, fact)
+
+
+def labelled(image: Image) -> Proof:
+    """It says what it was made from, and when."""
+    labels = image.attributes["Config"].get("Labels") or {}
+    missing = [name for name in LABELS if labels.get(f"org.opencontainers.image.{name}", "unknown") == "unknown"]
+    fact = (
+        f"missing: {', '.join(missing)}" if missing else f"revision {labels['org.opencontainers.image.revision'][:12]}"
+    )
+    return Proof("labelled with revision, version and creation time", not missing, fact)
+
+
+def lean(image: Image) -> Proof:
+    """Its own part is within the budget."""
+    below = image.client.images.get(image.base).attrs["Size"] if image.base else 0
+    own_mb = (image.attributes["Size"] - below) / 1e6
+    return Proof(
+        "size within budget", own_mb <= image.budget_mb, f"{own_mb:.0f} MB above its base; {image.budget_mb} MB"
+    )
+
+
+def read_only(image: Image) -> Proof:
+    """It starts, and keeps running, on a read-only root without capabilities and privileges."""
+    container = _run(image)
+    try:
+        wait.until(lambda: _state(container)["Status"] != "running", 2.0, every_s=0.1)
+        state = _state(container)
+        running = state["Status"] == "running"
+        last = container.logs(tail=1).decode("utf-8", "replace").strip()
+        fact = "runs" if running else f"left with {state['ExitCode']}: {last[:160]}"
+    finally:
+        container.remove(force=True)
+    return Proof("starts read-only, without capabilities or new privileges", running, fact)
+
+
+def checked(image: Image, timeout_s: float = 20.0) -> Proof:
+    """Its health check is there, turns healthy, and turns unhealthy when the program hangs."""
+    name = "health check turns red when the program hangs"
+    test = (image.attributes["Config"].get("Healthcheck") or {}).get("Test") or ["NONE"]
+    if test[0] == "NONE":
+        return Proof(name, False, "no health check")
+    container = _run(image)
+    try:
+        if not wait.until(lambda: _health(container) == "healthy", timeout_s, every_s=0.1):
+            return Proof(name, False, f"never healthy within {timeout_s:g} s: {_health(container)}")
+        container.kill(signal="SIGSTOP")
+        red = wait.until(lambda: _health(container) == "unhealthy", timeout_s, every_s=0.1)
+        return Proof(
+            name, red, "healthy, then unhealthy" if red else f"still {_health(container)} after {timeout_s:g} s"
+        )
+    finally:
+        container.remove(force=True)
+
+
+def content_digest(client: Any, id: str, path: str = "/opt/tailrace") -> str:
+    """Return a digest over names, modes and contents of all files below `path`: times and bytecode do not count."""
+    container = client.containers.create(id)
+    try:
+        stream, _ = container.get_archive(path)
+        seen = []
+        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.isfile() else None
+                if not member.name.endswith(".pyc"):
+                    content = hashlib.sha256(file.read()).hexdigest() if file else member.linkname
+                    seen.append((member.name, member.mode, content))
+    finally:
+        container.remove(force=True)
+    return hashlib.sha256(json.dumps(sorted(seen)).encode()).hexdigest()
+
+
+def _run(image: Image) -> Any:
+    return image.client.containers.run(
+        image.id, detach=True, environment=dict(image.environment), network_mode="none", **HARDENED
+    )
+
+
+def _state(container: Any) -> dict[str, Any]:
+    container.reload()
+    state: dict[str, Any] = container.attrs["State"]
+    return state
+
+
+def _health(container: Any) -> str:
+    return str((_state(container).get("Health") or {}).get("Status", "none"))
+
+
+def _layers(image: Image, id: str) -> list[str]:
+    layers: list[str] = image.client.images.get(id).attrs["RootFS"]["Layers"]
+    return layers
+
+
+def _files(image: Image, skip: int) -> Iterator[tuple[str, bytes]]:
+    """Yield small files, by layer, leaving the lowest `skip` layers out."""
+    with tempfile.TemporaryFile() as saved:
+        for piece in image.client.images.get(image.id).save():
+            saved.write(piece)
+        saved.seek(0)
+        with tarfile.open(fileobj=saved) as outer:
+            manifest = outer.extractfile("manifest.json")
+            assert manifest
+            for name in json.load(manifest)[0]["Layers"][skip:]:
+                layer = outer.extractfile(name)
+                with tarfile.open(fileobj=layer) as inner:
+                    for member in inner:
+                        file = inner.extractfile(member) if member.isfile() and member.size <= LARGEST_TEXT else None
+                        if file and not member.name.endswith((".pyc", ".so")):
+                            yield member.name, file.read()
