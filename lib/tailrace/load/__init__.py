@@ -3,7 +3,7 @@
 Say when (`arrivals`), what (`Workload`), put both into a `Traffic`, and `run` or `start` it.
 """
 
-from tailrace.load import arrivals, corpus, traces
+from tailrace.load import arrivals, calibration, corpus, limit, traces
 from tailrace.load.arrivals import Schedule, Users
 from tailrace.load.flight import Flight, run, start
 from tailrace.load.live import Snapshot
@@ -26,7 +26,9 @@ __all__ = [
     "Weighted",
     "Workload",
     "arrivals",
+    "calibration",
     "corpus",
+    "limit",
     "run",
     "start",
     "traces",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,8 @@ class Search:
     within: float = 0.1
     """The search ends when the first failing rate is at most this share above the best one."""
     most_points: int = 16
+    attempts: int = 3
+    """At a rate at which the generator was disturbed."""
 
     def __post_init__(self) -> None:
         if not (0 < self.from_rps <= self.to_rps and self.factor > 1 and self.within > 0):
@@ -78,7 +80,7 @@ def find(measure: Callable[[float], Point], search: Search) -> Limit:
     points: list[Point] = []
     rate, good, bad = search.from_rps, math.nan, math.inf
     while len(points) < search.most_points:
-        point = measure(rate)
+        point = _believed(measure, rate, search.attempts)
         points.append(point)
         if not point.valid:
             return _limit(points, good, bad, f"at {rate:g}/s the measurement is not valid: {point.reason}")
@@ -98,6 +100,16 @@ def find(measure: Callable[[float], Point], search: Search) -> Limit:
     return _limit(points, good, bad, f"{search.most_points} rates were measured, and no more were allowed")
 
 
+def _believed(measure: Callable[[float], Point], rate_rps: float, attempts: int) -> Point:
+    """The first valid measurement of a rate, or the last of all attempts."""
+    point = measure(rate_rps)
+    for _ in range(attempts - 1):
+        if point.valid:
+            break
+        point = measure(rate_rps)
+    return point
+
+
 def probe(
     traffic_at: Callable[[float], Traffic],
     url: str,
@@ -105,13 +117,27 @@ def probe(
     objectives: Objectives,
     options: Mapping[str, Any] | None = None,
 ) -> Callable[[float], Point]:
-    """A `measure` that flies `traffic_at(rate)`; each rate is recorded under `out/rate-<rate>`."""
+    """A `measure` that flies `traffic_at(rate)`; all records go to `out`, each rate as a phase ("rate 200").
+
+    Records of a measurement that is not valid are kept apart, in `out/invalid`.
+    """
 
     def measure(rate_rps: float) -> Point:
-        flight = start(traffic_at(rate_rps), url, out / f"rate-{rate_rps:g}", options=options)
-        return judge(rate_rps, flight.wait(), flight.parts, objectives)
+        traffic = traffic_at(rate_rps)
+        named = replace(traffic, phase=f"{traffic.phase or 'rate'} {rate_rps:g}")
+        flight = start(named, url, out, options=options)
+        point = judge(rate_rps, flight.wait(), flight.parts, objectives)
+        if not point.valid:
+            _set_aside(flight.parts, out / "invalid")
+        return point
 
     return measure
+
+
+def _set_aside(files: Sequence[Path], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for file in files:
+        file.rename(folder / file.name)
 
 
 def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: Objectives) -> Point:

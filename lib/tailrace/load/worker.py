@@ -71,6 +71,7 @@ class Worker:
         await dispatcher.land(traffic.timeout_s if self._grace_s is None else self._grace_s)
         ended_ns = self._stopped_ns or time.perf_counter_ns()
         reporting.cancel()
+        self._say_progress(dispatcher)
         vitals = pulse.vitals()
         pulse.close()
         await driver.close()
@@ -104,10 +105,12 @@ class Worker:
         while True:
             await asyncio.sleep(_REPORT_S)
             recorder.tick()
-            counts = live.buckets(self._latencies_us)
-            self._latencies_us.clear()
-            report = (time.perf_counter_ns(), dispatcher.sent, dispatcher.done, dispatcher.errors, counts)
-            say({"progress": report})
+            self._say_progress(dispatcher)
+
+    def _say_progress(self, dispatcher: Dispatcher) -> None:
+        counts = live.buckets(self._latencies_us)
+        self._latencies_us.clear()
+        say({"progress": (time.perf_counter_ns(), dispatcher.sent, dispatcher.done, dispatcher.errors, counts)})
 
     def _listen(self) -> None:
         """In a thread of its own, so that a busy loop cannot overhear the end."""

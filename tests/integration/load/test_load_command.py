@@ -102,6 +102,10 @@ def test_finds_the_limit(serve, tmp_path):
     url, out = serve(0.01).url, tmp_path / "out"
     done = load(url, "--find", "--rate", 400, "--to-rate", 800, "--duration", 1, "--slo", "p95=500", "--out", out)
     limit = json.loads((out / "limit.json").read_text())
+    if not all(point["valid"] for point in limit["points"]):
+        assert done.returncode == 2
+        assert "the measurement is not valid" in limit["reason"], "on a machine busy with others"
+        return
     assert done.returncode == 0, done.stdout
     assert [point["rate_rps"] for point in limit["points"]] == [400, 800]
     assert limit["highest_rps"] in {400, 800}

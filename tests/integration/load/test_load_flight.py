@@ -100,6 +100,8 @@ def test_live_counters(target, tmp_path):
     assert seen.rate_rps == pytest.approx(200, rel=0.2)
     assert 0 < seen.p50_ms <= seen.p99_ms
     assert not flight.flying
+    flight.wait()
+    assert (flight.snapshot.sent, flight.snapshot.done) == (400, 400)
 
 
 def test_a_block_that_raises_stops_the_flight(target, tmp_path):

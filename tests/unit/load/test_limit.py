@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,22 @@ def test_the_generator_gives_in_first():
     found = find(service(1e9, generator_rps=50), Search(10, 1000))
     assert found.highest_rps == 40
     assert "not valid" in found.reason
+
+
+def test_a_disturbed_measurement_is_taken_again():
+    """A rate at which the generator was disturbed once is measured once more, and the search goes on."""
+    measure, disturbed = service(50), [20.0, 80.0]
+
+    def jolted(rate: float) -> Point:
+        point = measure(rate)
+        if rate in disturbed:
+            disturbed.remove(rate)
+            return replace(point, valid=False)
+        return point
+
+    found = find(jolted, Search(10, 1000))
+    assert found.highest_rps <= 50 < found.lowest_failing_rps
+    assert measure.asked.count(20) == 2
 
 
 def test_stops_at_the_most_points():
