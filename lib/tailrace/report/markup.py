@@ -11,7 +11,7 @@ import pandas as pd
 
 VERDICTS: Final = ("PASS", "FAIL", "INCONCLUSIVE", "SKIPPED")
 SIGNS: Final = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?", "SKIPPED": "–"}
-_NUMBER: Final = re.compile(r"(?P<value>n/a|∞|[-−+]?\d[\d,.]*(?: ?%)?)(?: (?P<range>\[.*\]|\(needs .*\)))?")
+_NUMBER: Final = re.compile(r"(?P<value>n/a|∞|[-−+]?\d[\d,]*(?:\.\d+)?(?: ?%)?)(?: (?P<range>\[.*\]|\(needs .*\)))?")
 
 
 class Mark(str):

@@ -29,7 +29,7 @@ def read(path: Path) -> Notebook:
     """Return the notebook at `path`; without one, or with a damaged one, an empty one."""
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        sources = [(str(cell["cell_type"]), _source(cell)) for cell in cells]
+        sources = [(str(cell["cell_type"]), _source(cell)) for cell in cells if not _inserted(cell)]
     except (OSError, ValueError, KeyError, TypeError):
         return Notebook("", "", ())
     first = sources[0][1] if sources and sources[0][0] == "markdown" else ""
@@ -37,6 +37,11 @@ def read(path: Path) -> Notebook:
     rest = sources[1:] if first else sources
     shown = tuple(_prose(text) if kind == "markdown" else _code(text) for kind, text in rest if text.strip())
     return Notebook(heading[1] if heading else "", _prose(_HEADING.sub("", first, count=1)), shown)
+
+
+def _inserted(cell: dict[str, Any]) -> bool:
+    """Whether papermill put the cell in to point at an error: the page says that in its own place."""
+    return "papermill-error-cell-tag" in cell.get("metadata", {}).get("tags", [])
 
 
 def _source(cell: dict[str, Any]) -> str:

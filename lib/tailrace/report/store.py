@@ -52,6 +52,9 @@ def loader(run_dir: Path, step: str) -> Load:
 
 def _records(run_dir: Path, step: str) -> pd.DataFrame:
     folder = run_dir / "records"
+    if step != EVERY and not (folder / step).is_dir():
+        made = ", ".join(sorted(path.name for path in folder.glob("*") if path.is_dir())) or "none"
+        raise RecordsError(f"records/{step} does not exist; steps that recorded requests: {made}")
     if step != EVERY:
         return analysis.read(folder / step)
     every = sorted(path for path in folder.glob("*") if path.is_dir())

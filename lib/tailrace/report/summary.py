@@ -31,6 +31,9 @@ def headline(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -
                 f"{switch['requests']:,} requests through a blue‑green switch: "
                 f"{_count(switch.get('failed'))} failed, {_count(switch.get('unexplained'))} unexplained."
             )
+    unfinished = [name for name, result in results.items() if not result.get("verdict")]
+    if unfinished and run.get("verdict"):
+        sentences.append(f"{len(unfinished)} of {len(results)} steps did not finish.")
     return [*sentences, _checks(run, results)]
 
 

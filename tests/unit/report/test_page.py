@@ -129,6 +129,24 @@ def test_reasons_of_the_runner(run_dir):
         assert said in text
 
 
+def test_what_papermill_inserts_is_left_out(run_dir):
+    """The cell with which papermill points at an error is not the notebook's opening."""
+    path = run_dir / "notebooks" / "01_build_image.ipynb"
+    notebook = json.loads(path.read_text())
+    inserted = {"cell_type": "markdown", "source": "<span>An Exception</span>", "id": "x",
+                "metadata": {"tags": ["papermill-error-cell-tag"]}}  # fmt: skip
+    path.write_text(json.dumps(notebook | {"cells": [inserted, *notebook["cells"]]}))
+    text = page.html(figureless(run_dir))
+    assert "An Exception" not in text
+    assert "<strong>nothing is lost</strong>" in text
+
+
+def test_steps_that_did_not_finish_are_counted(run_dir):
+    """A run that ended early says how many of its steps did not finish."""
+    (run_dir / "results" / "05_latency_report.json").unlink()
+    assert "1 of 5 steps did not finish." in page.html(figureless(run_dir))
+
+
 def test_page_of_the_runs(tmp_path, new_run):
     """All runs are listed, newest first, with verdict, p99 and a link to those that have a report."""
     for i, verdict in enumerate(("PASS", "FAIL")):

@@ -72,3 +72,4 @@ def test_numbers_are_set_right():
     assert '<td style="text-align:left">03_switch</td>' in html
     assert '<td class="r">612 <small>[588, 655]</small></td>' in html
     assert '<td class="r">1,200</td>' in html
+    assert 'left">2.7.1</td>' in markup.table(pd.DataFrame({"version": ["2.7.1"]}))

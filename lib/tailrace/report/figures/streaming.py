@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tailrace.analysis import frames, quantiles
+from tailrace.analysis import quantiles
 from tailrace.analysis.verdict import number
+from tailrace.records import MISS
 from tailrace.report import style
 
 
@@ -19,8 +20,9 @@ def streaming(
     ttft_limit_ms: float | None = None,
     token_limit_ms: float | None = None,
 ) -> Figure:
-    """Draw the distribution of both for the streams that succeeded, a line per value of `by`, with p50 and p99."""
-    streams = records[records["stream"].to_numpy(dtype=bool) & ~frames.failed(records) & (records["ttfc_us"] >= 0)]
+    """Draw the distribution of both for the streams that the provider answered, a line per value of `by`, with p50 and p99."""
+    answered = (records["outcome"] == MISS) & (records["ttfc_us"] >= 0)
+    streams = records[records["stream"].to_numpy(dtype=bool) & answered]
     if streams.empty:
         return style.nothing("Streaming: no requests were recorded that streamed an answer.")
     figure, axes = style.grid(1, 2, height_in=3.3, sharey=True)
@@ -41,7 +43,7 @@ def streaming(
     first.yaxis.set_major_formatter(lambda share, _: f"{share * 100:g} %")
     first.set_ylim(0, 1.02)
     figure.legend(loc="outside lower left", ncols=4)
-    return style.described(figure, f"Streams that succeeded. {'. '.join(facts)}.")
+    return style.described(figure, f"Streams that the provider answered. {'. '.join(facts)}.")
 
 
 def per_token_ms(records: pd.DataFrame) -> np.ndarray:

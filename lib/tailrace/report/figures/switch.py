@@ -90,7 +90,4 @@ def _facts(records: pd.DataFrame, marks: pd.DataFrame | None, origin: int, start
         f"Latency of {len(records):,} requests over {number(seconds)} s, on a log scale. Served: {by or 'none'}; "
         f"failed: {failed:,}. p50 {number(row['p50_ms'])} ms, p99 {number(row['p99_ms'])} ms."
     )
-    if marks is not None and not marks.empty:
-        told = [f"{m.label} at {number((m.t_ns - origin) / 1e9)} s" for m in marks.sort_values("t_ns").itertuples()]
-        text += f" Marks: {', '.join(told[:12])}."
-    return text
+    return text + time.told(marks, origin, seconds)

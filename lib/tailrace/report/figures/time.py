@@ -10,10 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
+from tailrace.analysis.verdict import number
 from tailrace.report import style
 
 CHARACTER: Final = 0.0092
 """Width of a character of a mark's label, as a share of the width of the axes."""
+CLOSE: Final = 0.012
+"""States that follow within this share of the drawn time are written as one."""
+DECISIVE: Final = ("switched", "rolled back", "rolling back", "drained", "done", "ready", "retired", "baked", "locked")
 KINDS: Final = {"state": style.INK, "fault": style.FAILURE, "action": style.MUTED}
 
 
@@ -57,21 +61,58 @@ def _stretches(axes: Sequence[Axes], drawn: pd.DataFrame, origin_ns: int) -> Non
 
 
 def _name(axes: Axes, drawn: pd.DataFrame, end_s: float) -> int:
-    """Write the labels above the axes, in as many rows as keep them apart; equal neighbours are written once."""
+    """Write the labels above the axes, in as many rows as keep them apart."""
     ends: list[float] = []
-    for row in drawn.itertuples():
-        at = row.t_s / end_s
-        width = CHARACTER * (len(row.label) + 1)
+    for t_s, label, kind in named(drawn, end_s):
+        at = t_s / end_s
+        width = CHARACTER * (len(label) + 1)
         left = min(at, 1 - width)
         place = next((i for i, end in enumerate(ends) if end <= left), len(ends))
         ends[place : place + 1] = [left + width]
-        colour = KINDS.get(row.kind, style.MUTED)
-        axes.annotate(row.label, (left, 1), xycoords="axes fraction", xytext=(1, 3 + 11 * place),
+        colour = KINDS.get(kind, style.MUTED)
+        weight = "bold" if any(word in label for word in DECISIVE[:2]) else "normal"
+        axes.annotate(label, (left, 1), xycoords="axes fraction", xytext=(1, 3 + 11 * place), fontweight=weight,
                       textcoords="offset points", fontsize=8, color=colour, va="bottom")  # fmt: skip
         if place:
             axes.annotate("", (at, 1), xytext=(0, 3 + 11 * place), xycoords=("axes fraction", "axes fraction"),
                           textcoords="offset points", arrowprops=LEADER | {"color": colour})  # fmt: skip
     return len(ends)
+
+
+def named(drawn: pd.DataFrame, end_s: float) -> list[tuple[float, str, str]]:
+    """Return t_s, label and kind of what is written: states too close to be told apart share a label.
+
+    Of more than two such states only the most decisive are named.
+    """
+    groups: list[tuple[float, list[str], str]] = []
+    last = -end_s
+    for row in drawn.itertuples():
+        if groups and row.kind == groups[-1][2] == "state" and row.t_s - last < CLOSE * end_s:
+            groups[-1][1].append(row.label)
+        else:
+            groups.append((row.t_s, [row.label], row.kind))
+        last = row.t_s
+    return [(t_s, " · ".join(telling(labels)), kind) for t_s, labels, kind in groups]
+
+
+def telling(labels: list[str]) -> list[str]:
+    """Return at most two of `labels`, the most decisive, in their order."""
+    if len(labels) <= 2:
+        return labels
+    chosen = sorted(labels, key=lambda label: DECISIVE.index(label) if label in DECISIVE else len(DECISIVE))[:2]
+    if "switched" in chosen:
+        return ["switched"]
+    return [label for label in labels if label in chosen]
+
+
+def told(marks: pd.DataFrame | None, origin_ns: int, end_s: float) -> str:
+    """Return the marks within the drawn time in words, for the alternative text."""
+    if marks is None or marks.empty:
+        return ""
+    at = marks.assign(t_s=seconds(marks["t_ns"], origin_ns)).sort_values("t_s", kind="stable")
+    at = at[(at["t_s"] >= 0) & (at["t_s"] <= end_s)]
+    words = [f"{row.label} at {number(row.t_s)} s" for row in at.itertuples()]
+    return f" Marks: {', '.join(words[:14])}." if words else ""
 
 
 LEADER: Final[dict[str, Any]] = {"arrowstyle": "-", "linewidth": 0.6, "alpha": 0.45, "shrinkA": 0, "shrinkB": 0}

@@ -1,0 +1,39 @@
+"""What figures over time share."""
+
+import numpy as np
+import pandas as pd
+
+from tailrace.report.figures import time
+
+
+def marks(*rows):
+    return pd.DataFrame(rows, columns=["t_s", "label", "kind"])
+
+
+def test_states_too_close_share_a_label():
+    """Of states that cannot be told apart only the decisive one is named; faults keep their own names."""
+    close = marks((5.0, "warm", "state"), (5.01, "smoked", "state"), (5.02, "switched", "state"), (5.03, "x", "fault"))
+    assert time.named(close, 10.0) == [(5.0, "switched", "state"), (5.03, "x", "fault")]
+    assert time.named(marks((1, "started", "state"), (1.01, "ready", "state")), 10.0)[0][1] == "started · ready"
+
+
+def test_states_apart_keep_their_names():
+    """States that can be told apart are all named."""
+    assert len(time.named(marks((1, "a", "state"), (2, "b", "state"), (3, "c", "state")), 10.0)) == 3
+
+
+def test_words_hold_only_what_is_drawn():
+    """Marks outside of the drawn time are not in the words."""
+    rows = pd.DataFrame({"t_ns": [-5, 10**9, 10**11], "label": ["early", "now", "late"], "kind": "state"})
+    assert time.told(rows, 0, 10.0) == " Marks: now at 1 s."
+    assert time.told(None, 0, 1.0) == time.told(rows[:0], 0, 1.0) == ""
+
+
+def test_a_point_per_pixel():
+    """Of a million points at most one per pixel is drawn, and the extremes are among them."""
+    rng = np.random.default_rng(1)
+    x, y = rng.random(1_000_000), rng.random(1_000_000)
+    kept = time.pixels(x, y, 100, 50)
+    assert len(kept) <= 5_000
+    assert (x[kept].max(), y[kept].min()) == (x.max(), y.min()) or len(kept) > 4_900
+    assert len(time.pixels(x[:50], y[:50])) == 50
