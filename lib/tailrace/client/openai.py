@@ -21,7 +21,7 @@ from typing_extensions import Unpack
 from tailrace.client.policy import Policy
 from tailrace.client.recall import Recall
 from tailrace.client.resources import arecalled, recalled, shortened
-from tailrace.client.transports import AsyncTransport, Transport, async_transport, transport
+from tailrace.client.transports import AsyncSend, AsyncTransport, Transport, transport
 
 OWN: Final = "_tailrace_own"
 """Marks an HTTP client that was made here, so that nobody else has set headers, hooks or cookies on it."""
@@ -61,7 +61,9 @@ class AsyncOpenAI(openai.AsyncOpenAI):
         own = http_client is None or getattr(http_client, OWN, False)
         if not isinstance(given._transport, AsyncTransport):
             below, given = given, copy.copy(given)
-            given._transport, given._mounts = async_transport(policy, _AsyncBelow(below)), {}
+            lean = _lean_sender() if own and not below._mounts else None  # proxies are httpx2's own business
+            given._transport = AsyncTransport(policy or Policy(), _AsyncBelow(below), lean)
+            given._mounts = {}
             setattr(given, OWN, own)
         self.policy: Policy = given._transport.policy
         arguments["max_retries"] = _retries(arguments.get("max_retries", 0), self.policy)
@@ -148,6 +150,15 @@ class _Below(httpx2.BaseTransport):
 
     def close(self) -> None:
         self._client.close()
+
+
+def _lean_sender() -> AsyncSend | None:
+    """Return attempts by aiohttp where it is installed, with the TLS settings of httpx2."""
+    try:
+        from tailrace.client.senders.aiohttp import AiohttpSender
+    except ImportError:
+        return None
+    return AiohttpSender(connections=1000, tls=httpx2.create_ssl_context)
 
 
 def _retries(asked: int, policy: Policy) -> int:

@@ -5,8 +5,8 @@ client = openai.AsyncOpenAI(http_client=httpx2.AsyncClient(transport=async_trans
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, TypeAlias
 
 import httpx2
 from openai import DEFAULT_CONNECTION_LIMITS
@@ -17,6 +17,8 @@ from tailrace.client.recall import ANSWERED
 from tailrace.client.senders.httpx2 import AsyncSender, Sender
 from tailrace.client.streams import aclose, close
 from tailrace.client.wire import Request, Response
+
+AsyncSend: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 def async_transport(policy: Policy | None = None, inner: httpx2.AsyncBaseTransport | None = None) -> AsyncTransport:
@@ -30,10 +32,11 @@ def transport(policy: Policy | None = None, inner: httpx2.BaseTransport | None =
 
 
 class AsyncTransport(httpx2.AsyncBaseTransport):
-    def __init__(self, policy: Policy, inner: httpx2.AsyncBaseTransport) -> None:
+    def __init__(self, policy: Policy, inner: httpx2.AsyncBaseTransport, send: AsyncSend | None = None) -> None:
         self.policy = policy
         self.inner = inner
-        self.driver = AsyncDriver(policy, AsyncSender(inner))
+        self._send: Any = send or AsyncSender(inner)
+        self.driver = AsyncDriver(policy, self._send)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if self.policy.empty or not _json(request):
@@ -44,6 +47,8 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self.driver.aclose()
+        if hasattr(self._send, "close"):
+            await self._send.close()
         await self.inner.aclose()
 
 

@@ -1,0 +1,184 @@
+"""The client beside the plain SDK and LiteLLM: `python tests/bench/bench_client.py [--calls 1000] [--hits 1000]`.
+
+Provider (the simulator without latency) on the first core, one client process at a time on the last: same server,
+same run, 2 kB prompts, 32 in flight. "per core" is calls per second of the client's own CPU time, which holds on a
+shared machine, too. LiteLLM lives in an environment of its own, outside the project: `--litellm FOLDER` names it and
+makes it when it is not there (uv, and the package index, are needed for that); without, its rows are skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+Ask = Callable[[str], Awaitable[Any]]
+
+PROMPT = "What would you make of a stream that turns a wheel, and of the water that leaves it? " * 24
+IN_FLIGHT = 32
+ARMS = ("openai", "openai + aiohttp", "tailrace", "tailrace on httpx2", "tailrace, all on", "litellm")
+
+
+def asked(text: str) -> dict[str, Any]:
+    return {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": text}]}
+
+
+@contextmanager
+def opened(arm: str, url: str) -> Iterator[Ask]:
+    """Give what asks one question by the client that `arm` names."""
+    key = "sk-" + "b" * 30
+    if arm == "litellm":
+        import litellm
+        from litellm.caching.caching import Cache
+
+        litellm.cache = Cache(type="local")
+        litellm.suppress_debug_info = True
+        yield lambda text: litellm.acompletion(
+            **{**asked(text), "model": "openai/gpt-4o-mini"}, api_base=url, api_key=key, caching=True, num_retries=0
+        )
+        return
+    client = sdk(arm, url, key)
+    yield lambda text: client.chat.completions.create(**asked(text))
+
+
+def sdk(arm: str, url: str, key: str) -> Any:
+    import openai
+
+    given = {"openai + aiohttp": openai.DefaultAioHttpClient, "tailrace on httpx2": openai.DefaultAsyncHttpxClient}
+    http = given[arm]() if arm in given else None
+    if arm.startswith("openai"):
+        return openai.AsyncOpenAI(api_key=key, base_url=url, max_retries=0, http_client=http)
+    from tailrace import AsyncOpenAI, Cache, Limits, Memory, Policy, Spend
+
+    policy = Policy(cache=Cache(store=Memory(512 << 20)))
+    if "all on" in arm:
+        limits = Limits(deadline_s=30, attempt_timeout_s=20, concurrency="adaptive")
+        policy = Policy(cache=policy.cache, limits=limits, spend=Spend(max_usd=1000), hooks=((lambda call: None),))
+    return AsyncOpenAI(api_key=key, base_url=url, http_client=http, policy=policy)
+
+
+async def many(ask: Ask, texts: list[str]) -> None:
+    """Ask all of them, so many at a time."""
+    waiting = iter(texts)
+
+    async def one_after_another() -> None:
+        for text in waiting:
+            await ask(text)
+
+    await asyncio.gather(*(one_after_another() for _ in range(IN_FLIGHT)))
+
+
+async def timed(ask: Ask, texts: list[str]) -> float:
+    """Return the median of asking one by one, microseconds."""
+    took = []
+    for text in texts:
+        began = time.perf_counter()
+        await ask(text)
+        took.append((time.perf_counter() - began) * 1e6)
+    return sorted(took)[len(took) // 2]
+
+
+async def measured(arm: str, url: str, calls: int, hits: int) -> dict[str, float]:
+    texts = [f"{number:07d} {PROMPT}" for number in range(calls)]
+    with opened(arm, url) as ask:
+        await many(ask, [f"warm {number} {PROMPT}" for number in range(64)])
+        began_s, began_cpu_s = time.perf_counter(), time.process_time()
+        await many(ask, texts)
+        found = {
+            "rate": calls / (time.perf_counter() - began_s),
+            "cpu_us": (time.process_time() - began_cpu_s) / calls * 1e6,
+        }
+        if not arm.startswith("openai"):
+            found["hit_us"] = await timed(ask, [texts[0]] * hits)
+            found["each_us"] = await timed(ask, texts[1 : hits + 1])
+        return found
+
+
+def work() -> None:
+    arm, url, calls, hits = sys.argv[2:]
+    print(json.dumps(asyncio.run(measured(arm, url, int(calls), int(hits)))))
+    sys.stdout.flush()
+    os._exit(0)  # LiteLLM leaves threads and open sessions behind; what was measured is told
+
+
+def run(arm: str, python: Path | str, url: str, calls: int, hits: int, core: int) -> dict[str, float]:
+    command = ["taskset", "-c", str(core), str(python), __file__, "--work", arm, url, str(calls), str(hits)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise SystemExit(f"{arm}: {answer.stderr[-500:]}")
+    return json.loads(answer.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def litellm_python(folder: str) -> Path | None:
+    """Return the interpreter of LiteLLM's environment, which is made when it is not there."""
+    if not folder:
+        return None
+    python = Path(folder) / "bin" / "python"
+    if not python.exists():
+        subprocess.run(["uv", "venv", "-q", folder, "-p", f"{sys.version_info[0]}.{sys.version_info[1]}"], check=True)
+        subprocess.run(["uv", "pip", "install", "-q", "--python", str(python), "litellm"], check=True)
+    return python
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=1000)
+    parser.add_argument("--hits", type=int, default=1000)
+    parser.add_argument("--litellm", default=os.environ.get("TAILRACE_BENCH_LITELLM", ""), metavar="FOLDER")
+    options = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    peer = litellm_python(options.litellm)
+    simulator = [sys.executable, "-m", "tailrace.simulator", "--ttft-s", "0", "--token-s", "0", "--port", "0"]
+    print(f"{'client':<22}{'per core':>9}{'CPU µs':>8}{'calls/s':>9}{'hit p50 µs':>12}{'each once':>11}")
+    rows: dict[str, dict[str, float]] = {}
+    with subprocess.Popen(["taskset", "-c", str(cores[0]), *simulator], stdout=subprocess.PIPE, text=True) as provider:
+        assert provider.stdout is not None
+        url = provider.stdout.readline().split()[-1]
+        try:
+            for arm in ARMS:
+                python = peer if arm == "litellm" else sys.executable
+                if python is None:
+                    print(f"{arm:<22}skipped: give --litellm FOLDER, an environment outside the project")
+                    continue
+                rows[arm] = found = run(
+                    arm, python, url, options.calls, min(options.hits, options.calls - 1), cores[-1]
+                )
+                told = [f"{found[name]:>{width},.0f}" if name in found else f"{'–':>{width}}"
+                        for name, width in (("hit_us", 12), ("each_us", 11))]  # fmt: skip
+                cpu_us, rate = found["cpu_us"], found["rate"]
+                print(f"{arm:<22}{1e6 / cpu_us:>9,.0f}{cpu_us:>8,.0f}{rate:>9,.0f}{''.join(told)}", flush=True)
+        finally:
+            provider.terminate()
+    for line in verdicts(rows):
+        print(line)
+
+
+def verdicts(rows: dict[str, dict[str, float]]) -> Iterator[str]:
+    """Yield each goal with what was measured for it."""
+
+    def told(name: str, value: float, goal: float, least: bool) -> str:
+        met = value >= goal if least else value <= goal
+        return f"{'ok   ' if met else 'below'} {name}: {value:.2f} (goal {'≥' if least else '≤'} {goal:g})"
+
+    ours = rows["tailrace, all on"]
+    yield told(
+        "misses per core, all protections on, against openai", rows["openai"]["cpu_us"] / ours["cpu_us"], 1, True
+    )
+    yield told("hit through the full SDK surface, p50 µs", ours["hit_us"], 150, False)
+    if "litellm" in rows:
+        yield told("misses per core, against litellm", rows["litellm"]["cpu_us"] / ours["cpu_us"], 2, True)
+        yield told(
+            "hits, times faster than litellm's memory cache", rows["litellm"]["hit_us"] / ours["hit_us"], 7, True
+        )
+
+
+if __name__ == "__main__":
+    work() if sys.argv[1:2] == ["--work"] else main()
