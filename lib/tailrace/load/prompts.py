@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from tailrace.load.lengths import uniform
 
 BLOCK_TOKENS = 512
@@ -14,6 +16,8 @@ class Text:
     """Words drawn from a seed; the same seed gives the same text."""
 
     def __init__(self, seed: int) -> None:
+        # Blocks repeat, and a long prompt has a hundred: made anew each time they would hold up the schedule.
+        self._block = lru_cache(maxsize=4096)(lambda one: self.words(f"block {one}", BLOCK_TOKENS, one))
         self._corpus = [_word(uniform(seed, n, 11)) for n in range(_CORPUS_WORDS)]
 
     def words(self, lead: str, tokens: int, n: int) -> str:
@@ -27,7 +31,7 @@ class Text:
 
     def blocks(self, ids: tuple[int, ...], tokens: int) -> str:
         """A prompt made of blocks: equal leading ids give an equal leading text."""
-        full = [self.words(f"block {one}", BLOCK_TOKENS, one) for one in ids[:-1]]
+        full = [self._block(one) for one in ids[:-1]]
         rest = max(2, tokens - BLOCK_TOKENS * len(full))
         return " ".join([*full, self.words(f"block {ids[-1]}", min(rest, BLOCK_TOKENS), ids[-1])])
 

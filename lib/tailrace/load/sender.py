@@ -33,20 +33,28 @@ class Sender(Protocol):
 
 
 class HttpSender:
-    """The lean one: `options` are connections (the most, 4096), headers, api_key_env, verify (true, false, CA file)."""
+    """The lean one. Its options:
+
+    connections       the most at a time, 4096
+    headers           more of them, for every request
+    api_key_env       name of the environment variable with the API key
+    tenant_key_envs   the same by tenant: {"acme": "ACME_API_KEY"}
+    verify            of TLS: true, false, or a file of trusted certificates
+    """
 
     def __init__(self, url: str, workload: Workload, options: Mapping[str, Any]) -> None:
-        unknown = set(options) - {"connections", "headers", "api_key_env", "verify"}
+        unknown = set(options) - {"connections", "headers", "api_key_env", "tenant_key_envs", "verify"}
         if unknown:
             raise LoadError(f"sender http: unknown options {sorted(unknown)}")
         address = parse(url)
         self._openai = workload.kind == "chat"
         self._pool = Pool(address, _tls(address, options.get("verify", True)), int(options.get("connections", 4096)))
-        self._head = _head(address, workload, options)
+        keys = options.get("tenant_key_envs", {})
+        names = {"": options.get("api_key_env", ""), **{one.name: keys.get(one.name, "") for one in workload.tenants}}
+        self._heads = {tenant: _head(address, workload, options, tenant, key_env) for tenant, key_env in names.items()}
 
     async def send(self, seq: int, request: Request) -> Outcome:
-        tenant = f"x-tailrace-tenant: {request.tenant}\r\n" if request.tenant else ""
-        head = f"{self._head}{tenant}content-length: {len(request.body)}\r\n\r\n"
+        head = f"{self._heads[request.tenant]}content-length: {len(request.body)}\r\n\r\n"
         message = head.encode("latin-1") + request.body
         connection = await self._pool.acquire()
         try:
@@ -89,12 +97,14 @@ async def build(name: str, url: str, workload: Workload, options: Mapping[str, A
     return PluginSender(await made if inspect.isawaitable(made) else made)
 
 
-def _head(address: Address, workload: Workload, options: Mapping[str, Any]) -> str:
-    """Everything of a request before its length."""
+def _head(address: Address, workload: Workload, options: Mapping[str, Any], tenant: str, key_env: str) -> str:
+    """Everything of a tenant's requests before their length."""
     headers = {"host": address.authority, "accept": "*/*", "user-agent": "tailrace-load"}
     if workload.method != "GET":
         headers["content-type"] = "application/json"
-    if key_env := options.get("api_key_env"):
+    if tenant:
+        headers["x-tailrace-tenant"] = tenant
+    if key_env := key_env or options.get("api_key_env", ""):
         if not os.environ.get(key_env):
             raise LoadError(f"the environment variable {key_env} is not set; it has to hold the API key")
         headers["authorization"] = f"Bearer {os.environ[key_env]}"

@@ -65,7 +65,7 @@ class Workload:
     models: tuple[Weighted, ...] = ()
     """Several models by weight, instead of `model`."""
     tenants: tuple[Weighted, ...] = ()
-    """Sent as `user` in the body and as the header `x-tailrace-tenant`."""
+    """Sent as `user` in the body and as the header `x-tailrace-tenant`; the sender may give each its own API key."""
     extra: dict[str, Any] = field(default_factory=dict)
     """More fields for every body."""
     path: str = "/chat/completions"

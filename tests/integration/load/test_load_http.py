@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tailrace.errors import LoadError
-from tailrace.load import Outcome, Workload
+from tailrace.load import Outcome, Weighted, Workload
 from tailrace.load.outcome import of_exception
 from tailrace.load.sender import HttpSender
 from tailrace.load.workload import plain
@@ -155,6 +155,52 @@ def test_the_key_comes_from_the_environment(target, monkeypatch):
     monkeypatch.delenv("SOME_KEY", raising=False)
     with pytest.raises(LoadError, match="SOME_KEY is not set"):
         HttpSender(target.url, Workload(), {"api_key_env": "SOME_KEY"})
+
+
+def heard(workload: Workload, **options: object) -> str:
+    """The head of the first request, as a server hears it."""
+
+    async def go() -> str:
+        heads: list[str] = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        sender = HttpSender(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", workload, options)
+        await sender.send(0, workload.request(0))
+        server.close()
+        return heads[0]
+
+    return asyncio.run(go())
+
+
+def test_what_a_server_hears(monkeypatch):
+    """Method, path, host and type, headers of yours, and the key from the environment."""
+    monkeypatch.setenv("SOME_KEY", "a" * 8)
+    head = heard(Workload(), headers={"X-Mine": "1"}, api_key_env="SOME_KEY").splitlines()
+    assert head[0] == "POST /v1/chat/completions HTTP/1.1"
+    assert {"content-type: application/json", "x-mine: 1", f"authorization: Bearer {'a' * 8}"} <= set(head)
+    assert sum(line.startswith("host: 127.0.0.1:") for line in head) == 1
+
+
+def test_a_tenant_has_a_key_of_its_own(monkeypatch):
+    """Each tenant is named in a header, and may have its own key; without one it uses the common key."""
+    monkeypatch.setenv("ACME_KEY", "b" * 8)
+    monkeypatch.setenv("SOME_KEY", "a" * 8)
+    acme = Workload(tenants=(Weighted("acme"),))
+    own = heard(acme, api_key_env="SOME_KEY", tenant_key_envs={"acme": "ACME_KEY"})
+    assert "x-tailrace-tenant: acme" in own
+    assert f"Bearer {'b' * 8}" in own
+    assert f"Bearer {'a' * 8}" in heard(acme, api_key_env="SOME_KEY")
+
+
+def test_headers_cannot_be_smuggled(target):
+    """A line break in a header of yours is refused."""
+    with pytest.raises(LoadError, match="line break"):
+        HttpSender(target.url, Workload(), {"headers": {"x": "1\r\nx-other: 2"}})
 
 
 @pytest.fixture(scope="module")
