@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+import httpx2
 import openai
 import orjson
 
@@ -25,6 +26,14 @@ ARMS: Final[Mapping[str, Mapping[str, bool]]] = {
     "both": {"retry": True, "cache": True},
 }
 """The client in its four forms."""
+_ANSWERS: Final = (
+    b'{"id":"","object":"chat.completion","created":0,"model":"none","choices":[{"index":0,"finish_reason":"stop",'
+    b'"message":{"role":"assistant","content":"hello"}}],"usage":{"prompt_tokens":1,'
+    b'"completion_tokens":1,"total_tokens":2}}',
+    b'data: {"id":"","object":"chat.completion.chunk","created":0,"model":"none","choices":[{"index":0,'
+    b'"delta":{}}]}\n\n'
+    b"data: [DONE]\n\n",
+)
 RETRY: Final = Retry(attempts=4, base_s=0.05, cap_s=1.0, budget=0.2)
 
 
@@ -37,8 +46,9 @@ def policy(*, retry: bool, cache: bool, attempt_timeout_s: float, deadline_s: fl
     )
 
 
-def client(options: Mapping[str, Any]) -> ClientSender:
-    """Return the sender: called by the generator process, in its own event loop."""
+async def client(options: Mapping[str, Any]) -> ClientSender:
+    """Return the sender: called by the generator process, in its own event loop, before the schedule begins."""
+    await _rehearse()
     chosen = {name: options[name] for name in ("retry", "cache", "attempt_timeout_s", "deadline_s")}
     # A simulator takes any key; one of a real provider comes from the environment, never from options.
     key = None if options.get("real") else "simulated"
@@ -82,6 +92,22 @@ class ClientSender:
             usage = chunk.usage or usage
         seen = Outcome(status=200, first_ns=first_ns, last_ns=time.perf_counter_ns(), chunks=chunks)
         return _read(raw.headers, _counted(seen, usage))
+
+
+async def _rehearse() -> None:
+    """Ask once, plain and streamed, of an answer that is made up here.
+
+    The SDK builds its models at the first call, for some 0.3 s in which the generator would send nothing.
+    """
+    made_up = httpx2.MockTransport(
+        lambda request: httpx2.Response(200, content=_ANSWERS[b'"stream"' in request.content])
+    )
+    sdk = AsyncOpenAI(base_url="http://rehearsal/v1", api_key="none", http_client=httpx2.AsyncClient(transport=made_up))
+    sender = ClientSender(sdk)
+    body = {"model": "none", "messages": [{"role": "user", "content": "hello"}]}
+    await sender(0, orjson.dumps(body), False)
+    await sender(0, orjson.dumps(body | {"stream": True}), True)
+    await sender.aclose()
 
 
 def _counted(seen: Outcome, usage: Any) -> Outcome:

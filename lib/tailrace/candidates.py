@@ -22,13 +22,15 @@ class Candidate:
     release: Release
     wiring: Mapping[str, str] = field(default_factory=dict)
     on: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    left_out: str = ""
+    """Why it is not offered here at all."""
 
 
 @dataclass(frozen=True)
 class Offered:
     """How an offer went: `states` as (state, t_ns, fact), `why` when the candidate was not taken."""
 
-    result: Literal["switched", "refused", "rolled back"]
+    result: Literal["switched", "refused", "rolled back", "left out"]
     why: str
     to_colour: str
     states: tuple[State, ...]
@@ -53,7 +55,15 @@ def never_ready(stack: Stack, release: Release) -> Candidate:
 
 
 def failing(stack: Stack, release: Release) -> Candidate:
-    """Our service on a provider of its own that turns slow and faulty right after the switch, without retries."""
+    """One that goes bad right after the switch.
+
+    Our service: on a provider of its own that turns slow and faulty, without retries. Any other: it is killed.
+    """
+    name = "failing while baking"
+    if name in stack.left_out:
+        return Candidate(release, left_out=stack.left_out[name])
+    if not stack.profile.service.ours:
+        return Candidate(release, stack.wiring(), on={"baking": lambda: _kill_serving(stack)})
     provider = stack.spare_provider("failing")
     faults: list[dict[str, Any]] = [
         {"kind": "error500", "probability": 0.3},
@@ -66,11 +76,18 @@ def failing(stack: Stack, release: Release) -> Candidate:
     )
 
 
+def _kill_serving(stack: Stack) -> None:
+    if serving := stack.deployment.serving:
+        stack.deployment.engine.kill(serving)
+
+
 def offer(stack: Stack, candidate: Candidate, **waits: Any) -> Offered:
     """Switch to `candidate`, and say how it went; `waits` replaces fields of the profile's `rollout`.
 
     A candidate that is not taken is an answer here, not an error; everything else that goes wrong is raised.
     """
+    if candidate.left_out:
+        return Offered("left out", candidate.left_out, "", ())
     rollout = stack.profile.rollout.model_copy(update=waits)
     deployment = replace(stack.deployment, profile=stack.profile.model_copy(update={"rollout": rollout}))
     states: list[State] = []

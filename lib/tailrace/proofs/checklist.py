@@ -47,12 +47,14 @@ def decide(lines: Sequence[Line], made: Mapping[str, Sequence[Check]], engine: s
 
 
 def ready(decided: Sequence[Check]) -> Check:
-    """Return the sum of the lines: no when one says no, undecided when one is open."""
-    states = [check.state for check in decided]
+    """Return the sum of the lines: no when one says no, undecided when one is open or none is proved."""
+    lines = [check for check in decided if not check.skipped]
+    states = [check.state for check in lines]
     ok = False if "FAIL" in states else None if "INCONCLUSIVE" in states or not states else True
-    short = "; ".join(check.name for check in decided if check.state != "PASS")
+    short = "; ".join(check.name for check in lines if check.state != "PASS")
     fact = f"{states.count('PASS')} of {len(states)} lines are proved" + (f"; not: {short}" if short else "")
-    return Check("ready for production", ok, fact)
+    left_out = f"; left out: {len(decided) - len(lines)}" if len(decided) > len(lines) else ""
+    return Check("ready for production", ok, fact + left_out)
 
 
 def _decided(line: Line, made: Mapping[str, Sequence[Check]]) -> Check:
@@ -65,8 +67,9 @@ def _decided(line: Line, made: Mapping[str, Sequence[Check]]) -> Check:
     if failed := [f"{check.name}: {check.fact}" for check in checks if check.state == "FAIL"]:
         return Check(line.line, False, "; ".join(failed))
     undecided = missing + [f"{check.name}: {check.fact}" for check in checks if check.state == "INCONCLUSIVE"]
+    if undecided or not checks:
+        return Check(line.line, None, "; ".join(undecided) or "no check is named")
+    if all(check.skipped for check in checks):
+        return Check.skip(line.line, checks[0].fact)
     passed = [check.name for check in checks if check.state == "PASS"]
-    if undecided or not passed:
-        left_out = [f"{check.name} was left out: {check.fact}" for check in checks if check.skipped]
-        return Check(line.line, None, "; ".join(undecided or left_out))
-    return Check(line.line, True, f"{len(passed)} checks: {'; '.join(passed)}")
+    return Check(line.line, True, f"{'; '.join(passed)}")

@@ -57,16 +57,21 @@ def probes(
     rows: pd.DataFrame,
     marks: pd.DataFrame,
     expected: Mapping[str, Mapping[str, bool]],
+    left_out: Mapping[str, str] | None = None,
     limits: Limits | None = None,
 ) -> list[Check]:
     """Return a check per fault and probe: did the probe do, while the fault lasted, what it is there for?
 
     `rows` has a row per probe sent (t_ns, probe, ok, fact); `marks` the faults (t_ns, until_ns, label); `expected`
-    maps label → probe → GREEN or RED. Without a row in the time of the fault the check is undecided.
+    maps label → probe → GREEN or RED. Without a row in the time of the fault the check is undecided. `left_out` are
+    faults that were not injected, with the reason.
     """
+    skipped = left_out or {}
     spans = {mark.label: (int(mark.t_ns), int(mark.until_ns)) for mark in marks.itertuples()}
     return [
-        _judged(fault, probe, rows[rows["probe"] == probe], spans.get(fault), green, limits or Limits())
+        Check.skip(_named(fault, probe, green), skipped[fault])
+        if fault in skipped
+        else _judged(fault, probe, rows[rows["probe"] == probe], spans.get(fault), green, limits or Limits())
         for fault, probes in expected.items()
         for probe, green in probes.items()
     ]
@@ -75,7 +80,7 @@ def probes(
 def _judged(
     fault: str, probe: str, rows: pd.DataFrame, span: tuple[int, int] | None, green: bool, limits: Limits
 ) -> Check:
-    name = f"{fault}: {probe} {'stays green' if green else 'turns red, and green again after'}"
+    name = _named(fault, probe, green)
     if rows.empty:
         return Check.skip(name, f"this profile has no probe {probe!r}")
     if span is None:
@@ -86,6 +91,10 @@ def _judged(
         return Check(name, None, "the probe was not sent while the fault lasted")
     after = rows[rows["t_ns"] >= end]
     return _stayed_green(name, during) if green else _turned(name, during, after, begin, end, limits)
+
+
+def _named(fault: str, probe: str, green: bool) -> str:
+    return f"{fault}: {probe} {'stays green' if green else 'turns red, and green again after'}"
 
 
 def _stayed_green(name: str, during: pd.DataFrame) -> Check:

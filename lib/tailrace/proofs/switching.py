@@ -125,6 +125,8 @@ def refused(records: pd.DataFrame, offered: Offered) -> list[Check]:
 
 def rolled_back(records: pd.DataFrame, offered: Offered, within_s: float) -> list[Check]:
     """Decide whether a candidate that failed under traffic was taken back by itself, soon, and for good."""
+    if offered.result == "left out":
+        return [Check.skip("failing while baking: rolled back by itself", offered.why)]
     began, ended = offered.at("switched"), offered.at("rolling back")
     if offered.result != "rolled back" or began is None or ended is None:
         return [Check("failing while baking: rolled back by itself", False, offered.why or f"it was {offered.result}")]
