@@ -161,8 +161,9 @@ def _raise_limits() -> None:
 
 
 def say(message: dict[str, Any]) -> None:
-    """One line on stdout; a parent that is gone does not matter here."""
+    """One line on stdout; a parent that is gone does not matter here, and one that does not read misses progress."""
     with contextlib.suppress(OSError, ValueError):
+        os.set_blocking(1, "progress" not in message)
         os.write(1, orjson.dumps(message, option=orjson.OPT_NON_STR_KEYS) + b"\n")
 
 
