@@ -466,3 +466,39 @@ def test_the_drivers_errors_are_the_sdks(provider, make, cut, error):
     with pytest.raises(error) as caught:
         asyncio.run(main())
     assert caught.value.attempts == 2
+
+
+def test_a_client_outlives_its_loop_and_may_be_forgotten(provider, key, recwarn):
+    """One client works on loop after loop, and one that nobody closes goes without a complaint."""
+    import gc
+
+    client = AsyncOpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=None))
+    for _ in range(3):
+        assert asyncio.run(client.chat.completions.create(**ASK)).choices
+    del client
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn if "client session" in str(warning.message)] == []
+
+
+def test_on_httpx2_and_on_aiohttp_it_is_the_same(simulator, key):
+    """The lean way and the SDK's own transport give the same answers, streams and errors."""
+
+    def outcomes(http):
+        async def main():
+            policy = Policy(retry=Retry(attempts=2, base_s=0.01), limits=Limits(attempt_timeout_s=0.3))
+            async with AsyncOpenAI(api_key=key, base_url=simulator.url, http_client=http, policy=policy) as client:
+                found = [(await client.chat.completions.create(**ASK)).choices]
+                found.append(
+                    [chunk.choices async for chunk in await client.chat.completions.create(**ASK, stream=True)]
+                )
+                for kind in ("quota", "error500", "reset", "hang", "outage"):
+                    simulator.faults({"kind": kind})
+                    with pytest.raises(openai.APIError) as caught:
+                        await client.chat.completions.create(**ASK, seed=1)
+                    found.append((type(caught.value), str(caught.value).split(":")[0]))
+                simulator.faults()
+                return found
+
+        return asyncio.run(main())
+
+    assert outcomes(None) == outcomes(openai.DefaultAsyncHttpxClient())

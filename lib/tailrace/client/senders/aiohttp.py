@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -43,34 +42,27 @@ class AiohttpSender:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
         self._tls = tls
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._held: AsyncGenerator[None] | None = None
 
     async def open(self) -> Self:
-        if self._session is None or (self._owned and self._loop is not asyncio.get_running_loop()):
-            self._abandon()
-            self._loop = asyncio.get_running_loop()
-            tls = self._tls() if self._tls is not None else True
+        loop = asyncio.get_running_loop()
+        if self._session is None or (self._owned and self._loop is not loop):
+            self._loop = loop
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=15.0, ssl=tls),
+                connector=aiohttp.TCPConnector(
+                    limit=self._connections, keepalive_timeout=15.0, ssl=self._tls() if self._tls is not None else True
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("User-Agent",),
             )
+            self._held = _held(self._session)
+            await anext(self._held)
         return self
 
     async def close(self) -> None:
-        if self._owned and self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    def __del__(self) -> None:
-        self._abandon()
-
-    def _abandon(self) -> None:
-        """Let go of a session that nobody closed, or whose loop is over, without complaint."""
-        if self._owned and self._session is not None and self._session.connector is not None:
-            connector = self._session.connector
-            self._session.detach()
-            with suppress(RuntimeError):  # the loop is closed, and its sockets with it
-                getattr(connector, "_close_immediately", connector.close)()
+        if self._owned and self._held is not None:
+            await self._held.aclose()
+            self._session = self._held = None
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -103,6 +95,14 @@ class AiohttpSender:
             raise Unanswered("timeout", type(error).__name__) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unanswered("connection", type(error).__name__) from error
+
+
+async def _held(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
+    """Hold `session` open until it is closed, or forgotten, or its loop shuts down its generators at its end."""
+    try:
+        yield
+    finally:
+        await session.close()
 
 
 def _brought(original: Any, usual: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
