@@ -13,13 +13,11 @@ import time
 from collections.abc import Callable, Collection
 
 from tailrace.deploy import bake, proof
+from tailrace.deploy.drain import drained
 from tailrace.deploy.edge import other
 from tailrace.deploy.gate import Window, window
 from tailrace.deploy.transition import Switched, Transition
 from tailrace.errors import DeployError, EdgeRejected
-
-DRAIN_READS = 3
-READ_EVERY_S = 0.05
 
 
 def run(t: Transition, done: Collection[str] = ()) -> Switched:
@@ -101,7 +99,7 @@ def drain(t: Transition) -> str:
     """Wait for the old colour's last request; past the deadline, count what is cut."""
     if t.old is None or not t.profile.rollout.drain:
         return "nothing to drain" if t.old is None else f"not drained: rollout.drain is off; {t.cut} requests cut"
-    return _drained(t, t.old.colour)
+    return drained(t, t.old.colour)
 
 
 def retire(t: Transition) -> str:
@@ -132,26 +130,11 @@ def roll_back(t: Transition, why: str) -> None:
     if carries and t.old:
         t.edge.await_generation(t.route({t.old.colour: 100}), t.profile.rollout.ack_timeout_s)
         t.reached("rolling back", f"traffic is on {t.old.colour} again; {why}")
-        _drained(t, t.to)
+        drained(t, t.to)
     if t.new:
         t.engine.stop(t.new, t.profile.rollout.stop_grace_s)
         t.edge.point(t.to, None)
     t.end("rolled back", why)
-
-
-def _drained(t: Transition, colour: str) -> str:
-    started = time.monotonic()
-    same, total = 0, -1
-    while True:
-        now = t.edge.counters().colours[colour]
-        same = same + 1 if now.active == 0 and now.total == total else 0
-        total, waited_s = now.total, time.monotonic() - started
-        if same >= DRAIN_READS:
-            return f"{colour} idle after {waited_s:.2f} s, {total} requests in all"
-        if waited_s > t.profile.rollout.drain_timeout_s:
-            t.cut += now.active
-            return f"{colour} still had {now.active} requests after {waited_s:.1f} s: cut"
-        time.sleep(READ_EVERY_S)
 
 
 def _cut_off(t: Transition) -> None:
