@@ -36,6 +36,12 @@ def lacks_browser() -> str:
 PARTS = {"docker": lacks_docker, "browser": lacks_browser}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the quick tests first: unit, notebooks, then whatever starts servers."""
+    quick = [ROOT / "tests" / "unit", ROOT / "tests" / "notebooks"]
+    items.sort(key=lambda item: [not item.path.is_relative_to(folder) for folder in quick])
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose part this machine lacks, for a stated reason."""
     for part, lacks in PARTS.items():
