@@ -117,4 +117,4 @@ def number(value: float) -> str:
 
 def percent(ratio: float) -> str:
     """Return `ratio` as percent with as many digits as it needs, at most three significant ones."""
-    return f"{number(ratio * 100)} %"
+    return f"{number(ratio * 100)} %" if math.isfinite(ratio) else number(ratio)

@@ -47,7 +47,7 @@ NAMES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 WIDTH_IN: Final = 9.4
-RASTER_DPI: Final = 190
+RASTER_DPI: Final = 160
 RC: Final[Any] = {
     "axes.axisbelow": True, "axes.edgecolor": GRID, "axes.facecolor": "none", "axes.grid": True,
     "axes.labelcolor": MUTED, "axes.labelsize": 9, "axes.linewidth": 0.8, "axes.spines.right": False,

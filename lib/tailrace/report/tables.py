@@ -12,6 +12,7 @@ import pandas as pd
 from tailrace import analysis
 from tailrace.analysis import capacity, frames, quantiles
 from tailrace.analysis.arms import arms
+from tailrace.analysis.compare import METRICS
 from tailrace.analysis.verdict import number, percent
 from tailrace.report import binding, markup
 from tailrace.report.binding import Load
@@ -105,6 +106,61 @@ def rates(records: pd.DataFrame, *, by: str = "", slices: int = 12) -> pd.DataFr
     return shown
 
 
+def levels(
+    records: pd.DataFrame,
+    *,
+    apdex_ms: float,
+    limit_ms: float,
+    error_rate: float,
+    by: Sequence[str] = ("phase",),
+) -> pd.DataFrame:
+    """Return a row per group: requests, Apdex, share and rate within the limit, error budget spent."""
+    table = analysis.levels(records, apdex_ms=apdex_ms, limit_ms=limit_ms, error_rate=error_rate, by=tuple(by))
+    shown = table[list(by)].copy()
+    shown["requests"] = table["n"]
+    shown[f"Apdex at {number(apdex_ms)} ms"] = [f"{v:.2f}" if v == v else "n/a" for v in table["apdex"]]
+    shown[f"within {number(limit_ms)} ms"] = [percent(v) for v in table["within"]]
+    shown["goodput, /s"] = [number(v) for v in table["goodput_rps"]]
+    shown[f"of {percent(error_rate)} error budget spent"] = [percent(v) for v in table["budget_spent"]]
+    return _written(shown)
+
+
+def comparison(
+    records: pd.DataFrame, *, by: str = "colour", a: str = "blue", b: str = "green", metrics: Sequence[str] = METRICS
+) -> pd.DataFrame:
+    """Return a row per metric: what arm `b` is of arm `a`, with interval, p-value and verdict."""
+    table = analysis.compare(records[records[by] == a], records[records[by] == b], metrics=metrics).table
+    return compared(table, f"{b} over {a}")
+
+
+def compared(table: pd.DataFrame, title: str = "effect") -> pd.DataFrame:
+    """Write out the table of a comparison: effects as ratios with interval, of errors as a difference."""
+    rows = []
+    for row in table.to_dict("records"):
+        write = percent if row["metric"] == "errors" else number
+        interval = f"[{write(row['ratio_lo'])}, {write(row['ratio_hi'])}]"
+        name = f"{row['metric']} (primary)" if row["primary"] else row["metric"]
+        rows.append((name, row["windows"], f"{write(row['ratio'])} {interval}", row["p_adjusted"], row["verdict"]))
+    return _written(pd.DataFrame(rows, columns=["metric", "windows", title, "p, adjusted", "verdict"]))
+
+
+def coverage(coverage: pd.DataFrame) -> pd.DataFrame:
+    """Write out `analysis.study.coverage`: how often the 95 % interval of p99 held the truth."""
+    shown = coverage[["world", "n"]].copy()
+    shown["slow episodes, median"] = coverage["episodes"].astype("int64")
+    for name, title in COVERED.items():
+        shown[title] = [percent(v) for v in coverage[name]]
+    return _written(shown)
+
+
+COVERED: Final = {
+    "covered": "held the truth",
+    "reliable": "runs with 8 slow episodes",
+    "covered_reliable": "of these held the truth",
+    "textbook": "textbook interval",
+}
+
+
 def frame(frame: pd.DataFrame, *, columns: Sequence[str] = (), rows: int = 50) -> pd.DataFrame:
     """Return a stored frame as it is, its numbers written out; at most `rows` of it."""
     return _written(frame[list(columns)] if columns else frame).head(rows)
@@ -128,8 +184,11 @@ def _text(value: Any) -> Any:
 TABLES: Final[Mapping[str, Callable[..., pd.DataFrame]]] = types.MappingProxyType(
     {
         "clients": clients,
+        "comparison": comparison,
+        "coverage": coverage,
         "frame": frame,
         "judgements": judgements,
+        "levels": levels,
         "percentiles": percentiles,
         "rates": rates,
     }

@@ -43,6 +43,33 @@ def test_clients(run_dir):
     assert table.loc[1, "from cache"] == "0 %"
 
 
+def test_levels(run_dir):
+    """Apdex, goodput and budget stand per arm; the arm that loses requests has overspent."""
+    load = store.loader(run_dir, "04_load_test")
+    table = tables.build("levels", load, records="arms", apdex_ms=100, limit_ms=300, error_rate=0.01).set_index("phase")
+    assert table.loc["retrying", "of 1 % error budget spent"] == "0 %"
+    assert float(table.loc["plain", "of 1 % error budget spent"].removesuffix(" %")) > 100
+    nothing = {"records": analysis.empty()}.__getitem__
+    table = tables.build("levels", nothing, apdex_ms=1, limit_ms=1, error_rate=0.1, by=[])
+    assert table["Apdex at 1 ms"].tolist() == ["n/a"]
+
+
+def test_comparison(run_dir):
+    """The comparison's rows: the primary metric first, each with its interval and verdict in words."""
+    load = store.loader(run_dir, "04_load_test")
+    table = tables.build("comparison", load, records="arms", by="phase", a="plain", b="both")
+    assert table["metric"].tolist() == ["p99 (primary)", "p50", "p95", "errors"]
+    assert table.columns[2] == "both over plain"
+
+
+def test_coverage():
+    """The study's shares are percentages; where none was reliable it says n/a."""
+    row = {"world": "w", "n": 2_000, "episodes": 3.0, "covered": 0.4, "covered_reliable": float("nan"), "reliable": 0.0,
+           "textbook": 0.2}  # fmt: skip
+    table = tables.build("coverage", {"coverage": pd.DataFrame([row])}.__getitem__)
+    assert table.iloc[0].tolist() == ["w", "2,000", "3", "40 %", "0 %", "n/a", "20 %"]
+
+
 def test_all_text_is_escaped():
     """Nothing in a frame becomes markup."""
     html = tables.draw("frame", {"frame": pd.DataFrame({"<b>": ["<script>"]})}.__getitem__, caption="<i>")

@@ -30,10 +30,9 @@ def test_words_hold_only_what_is_drawn():
 
 
 def test_a_point_per_pixel():
-    """Of a million points at most one per pixel is drawn, and the extremes are among them."""
+    """Of a million points one per pixel is drawn; a few are all drawn."""
     rng = np.random.default_rng(1)
     x, y = rng.random(1_000_000), rng.random(1_000_000)
     kept = time.pixels(x, y, 100, 50)
-    assert len(kept) <= 5_000
-    assert (x[kept].max(), y[kept].min()) == (x.max(), y.min()) or len(kept) > 4_900
+    assert 4_800 <= len(kept) <= 5_000
     assert len(time.pixels(x[:50], y[:50])) == 50

@@ -28,6 +28,7 @@ def arrivals(records: pd.DataFrame, *, width_s: float = 1.0, lag_limit_ms: float
     rates.stairs(got, edges, color=style.INK, linewidth=1.4, label="sent")
     rates.set_ylabel("requests/s")
     rates.set_ylim(0)
+    rates.yaxis.set_major_formatter(style.plain)
     table = lag_per_window(at, lag_us, width_s)
     for name, colour in (("p50_ms", style.SLATE), ("p99_ms", style.PURPLE), ("max_ms", style.ORANGE)):
         label = f"lag {name.removesuffix('_ms')}"

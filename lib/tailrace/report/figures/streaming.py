@@ -20,7 +20,7 @@ def streaming(
     ttft_limit_ms: float | None = None,
     token_limit_ms: float | None = None,
 ) -> Figure:
-    """Draw the distribution of both for the streams that the provider answered, a line per value of `by`, with p50 and p99."""
+    """Draw the distribution of both for the streams that the provider answered, a line per value of `by`."""
     answered = (records["outcome"] == MISS) & (records["ttfc_us"] >= 0)
     streams = records[records["stream"].to_numpy(dtype=bool) & answered]
     if streams.empty:

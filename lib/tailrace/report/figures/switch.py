@@ -53,9 +53,10 @@ def _points(axes: Axes, at: np.ndarray, latency: np.ndarray, chosen: np.ndarray,
         return
     x, y = at[chosen], latency[chosen]
     kept = time.pixels(x, np.log(y))
-    size = 3.4 if len(kept) < 4_000 else 2.6 if len(kept) < 15_000 else 1.5
-    axes.plot(x[kept], y[kept], "o", markersize=size, markeredgewidth=0, color=style.COLOURS[name], alpha=0.6,
-              rasterized=True, zorder=2)  # fmt: skip
+    dense = len(kept) >= 15_000
+    size = 1.5 if dense else 3.4 if len(kept) < 4_000 else 2.6
+    axes.plot(x[kept], y[kept], "o", markersize=size, markeredgewidth=0, color=style.COLOURS[name], rasterized=True,
+              alpha=1.0 if dense else 0.6, zorder=2)  # fmt: skip
     label = f"served by {name}" if name else "colour not known"
     axes.plot([], [], "o", markersize=5, markeredgewidth=0, color=style.COLOURS[name], label=f"{label}: {len(x):,}")
 
@@ -77,6 +78,7 @@ def _rates(axes: Axes, at: np.ndarray, colour: np.ndarray, failed: np.ndarray, e
         axes.stairs(below + height, edges, baseline=below, fill=True, color=shade, alpha=0.8, linewidth=0)
         below = below + height
     axes.set_ylabel("requests/s")
+    axes.yaxis.set_major_formatter(style.plain)
     axes.set_ylim(0)
 
 

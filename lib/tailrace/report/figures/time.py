@@ -118,7 +118,7 @@ def told(marks: pd.DataFrame | None, origin_ns: int, end_s: float) -> str:
 LEADER: Final[dict[str, Any]] = {"arrowstyle": "-", "linewidth": 0.6, "alpha": 0.45, "shrinkA": 0, "shrinkB": 0}
 
 
-def pixels(x: npt.NDArray[Any], y: npt.NDArray[Any], columns: int = 1_600, rows: int = 500) -> npt.NDArray[np.intp]:
+def pixels(x: npt.NDArray[Any], y: npt.NDArray[Any], columns: int = 640, rows: int = 200) -> npt.NDArray[np.intp]:
     """Return the indices of one point per pixel of an area: what more would be drawn over them anyway."""
     if len(x) <= 20_000:
         return np.arange(len(x))

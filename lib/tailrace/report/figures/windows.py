@@ -44,6 +44,7 @@ def windows(
     counts.stairs(good, edges, fill=True, color=style.SLATE, alpha=0.55, linewidth=0)
     counts.stairs(good + bad, edges, baseline=good, fill=True, color=style.FAILURE, linewidth=0)
     counts.set_ylim(0)
+    counts.yaxis.set_major_formatter(style.plain)
     counts.set_ylabel("requests/s")
     counts.set_xlabel("time since the first request, s")
     time.shade([ax, counts], marks, int(records["intended_ns"].min()), float(edges[-1]))
