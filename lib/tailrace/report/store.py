@@ -16,6 +16,10 @@ from tailrace.errors import RecordsError
 from tailrace.report.binding import Load
 
 EVERY: Final = "all"
+HISTORY: Final = ["id", "started_at", "profile", "verdict", "n", "p99_ms", "p99_lo_ms", "p99_hi_ms"]
+MEASURED: Final = "03_blue_green_switch"
+PHASE: Final = "switch"
+"""The part of that step that goes well; in others a release fails on purpose."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -23,7 +27,7 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
     """Return a stored frame: "records", a name that the step saved, or "<step>/<name>" of another step.
 
     "all/records" is the records of every step; so is "records" in a step that made none itself.
-    "records:PHASE" is those of one phase. Raises RecordsError when it is not there.
+    "records:PHASE" is those of one phase, "runs" the history of all runs. Raises RecordsError when it is not there.
     """
     name, _, phase = name.partition(":")
     if phase:
@@ -33,6 +37,8 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
     for part in (named or step, name):
         if not _NAME.fullmatch(part):
             raise RecordsError(f"{part!r} is not the name of a step or frame; expected letters, digits, - and _")
+    if name == "runs" and not named:
+        return history(run_dir.parent)
     if name == "records":
         alone = named or (step if (run_dir / "records" / step).is_dir() else EVERY)
         return _records(run_dir, alone)
@@ -48,6 +54,32 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
 def loader(run_dir: Path, step: str) -> Load:
     """Return the function that figures and tables of `step` load their frames with."""
     return partial(frame, run_dir, step)
+
+
+def history(runs_dir: Path) -> pd.DataFrame:
+    """Return a row per run, oldest first: id, started_at, profile, verdict, n, p99_ms, p99_lo_ms, p99_hi_ms."""
+    folders = [path.parent for path in runs_dir.glob("*/run.json") if not path.parent.is_symlink()]
+    rows = [_summed(folder) for folder in folders]
+    return pd.DataFrame(rows, columns=HISTORY).sort_values(["started_at", "id"], ignore_index=True)
+
+
+def measured(run_dir: Path) -> pd.DataFrame:
+    """Return the records that stand for a run beside others: of the good switch, else of all steps, else none."""
+    switched = (run_dir / "records" / MEASURED).is_dir()
+    try:
+        records = _records(run_dir, MEASURED if switched else EVERY)
+    except RecordsError:
+        return analysis.empty()
+    good = records[records["phase"] == PHASE]
+    return good if len(good) else records
+
+
+def _summed(folder: Path) -> dict[str, Any]:
+    said = run(folder)
+    row = analysis.latency(measured(folder), by=(), percentiles=("p99",)).iloc[0]
+    known = {name: str(said.get(name) or "") for name in ("started_at", "profile")}
+    known["verdict"] = str(said.get("verdict") or "INCONCLUSIVE")
+    return {"id": folder.name, **known, "n": int(row["n"])} | {name: row[name] for name in HISTORY[5:]}
 
 
 def _records(run_dir: Path, step: str) -> pd.DataFrame:

@@ -158,6 +158,12 @@ def test_blue_and_green_are_the_deployments():
     assert not others & {style.BLUE, style.GREEN}
 
 
+def test_history_of_the_runs_beside(run_dir):
+    """The frame "runs" is the history of all runs beside this one."""
+    drawn = catalogue.draw("history", store.loader(run_dir, "05_latency_report"), baseline=run_dir.name)
+    assert drawn.alt.startswith("p99 of 1 runs: from 1")
+
+
 def test_history():
     """The history names the first and the last run with their p99, and leaves out runs without one."""
     runs = pd.DataFrame(
