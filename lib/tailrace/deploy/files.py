@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,11 @@ def nothing(point: str) -> None:
     """Do nothing at a fault point."""
 
 
-def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> None:
+def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> int:
     """Replace `path` atomically and durably: write beside it, fsync, rename, fsync the directory.
 
-    The rename commits: whoever watches the directory acts upon it. `fault` is called right before and after.
+    The rename commits: whoever watches the directory acts upon it. `fault` is called right before and after. Returns
+    when that was, by `time.perf_counter_ns`.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
@@ -23,11 +25,13 @@ def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> N
             file.flush()
             os.fsync(file.fileno())
         fault(f"{path.stem}:rename:before")
+        renamed_ns = time.perf_counter_ns()
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     fault(f"{path.stem}:rename:after")
     sync(path.parent)
+    return renamed_ns
 
 
 def sync(directory: Path) -> None:

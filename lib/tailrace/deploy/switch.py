@@ -77,12 +77,11 @@ def weigh(t: Transition) -> str:
 def commit(t: Transition) -> str:
     """Rename the route file: this is the switch. Then wait for the edge to answer by it, with the new colour."""
     t.before = _before(t)
-    started_ns = time.perf_counter_ns()
     generation = t.route({t.to: 100})
     if not t.profile.rollout.drain:
         _cut_off(t)
     answer = t.edge.await_generation(generation, t.profile.rollout.ack_timeout_s)
-    ack_ms = (time.perf_counter_ns() - started_ns) / 1e6
+    ack_ms = (time.perf_counter_ns() - t.committed_ns) / 1e6
     if answer.status >= 300 or answer.headers.get("x-colour") != t.to:
         colour, status = answer.headers.get("x-colour"), answer.status
         raise EdgeRejected(f"generation {generation} is answered by {colour} with {status}; expected {t.to} with 2xx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,8 @@ class Transition:
     first: Counters | None = None
     """The counters as the transition began: the old colour's time before the switch counts from here."""
     before: Window | None = None
+    committed_ns: int = 0
+    """When the route file was last renamed."""
     cut: int = 0
     states: list[State] = field(default_factory=list)
     wishes: Path | None = None
@@ -105,11 +108,12 @@ class Transition:
     def route(self, weights: dict[str, int]) -> int:
         """Write routes of the next generation, unless the file says the same already; return the generation."""
         now = self.edge.routes()
+        self.committed_ns = time.perf_counter_ns()
         if dict(now.weights) == weights:
             return now.generation
         wanted = Routes(now.generation + 1, weights)
         self.intend("routed", generation=wanted.generation, weights=weights)
-        self.edge.route(wanted)
+        self.committed_ns = self.edge.route(wanted)
         return wanted.generation
 
     def outcome(self) -> Switched:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import sys
 import threading
 import time
@@ -105,6 +106,23 @@ def release() -> Callable[..., Release]:
         return built.configured([*built.command, *extra])
 
     return make
+
+
+@pytest.fixture
+def source(root: Path, tmp_path: Path) -> Path:
+    """Return a copy of what a release is built from: it holds still while somebody works on the project."""
+    copy = tmp_path / "source"
+    shutil.copytree(root / "lib", copy / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "Dockerfile",
+        "requirements.lock",
+        "requirements-service.lock",
+    ):
+        shutil.copy(root / name, copy / name)
+    return copy
 
 
 @pytest.fixture

@@ -196,14 +196,14 @@ def test_a_good_image_passes_every_proof(client, base, image):
 
 
 @pytest.mark.slow
-def test_our_own_image_passes_every_proof_and_is_built_once(client, base, root, tmp_path):
+def test_our_own_image_passes_every_proof_and_is_built_once(client, base, source, tmp_path):
     """From the project's Dockerfile, without a network; the same source gives the same content."""
     from tailrace.deploy import hardening
     from tailrace.deploy.engines.docker import DockerEngine
 
-    engine, told = DockerEngine(tmp_path, Limits(), root), []
-    first = engine.build(Service(), root, told.append)
-    again = engine.build(Service(), root)
+    engine, told = DockerEngine(tmp_path, Limits(), source), []
+    first = engine.build(Service(), source, told.append)
+    again = engine.build(Service(), source)
     assert first.id == again.id
     assert again.facts["reused"]
     assert again.facts["seconds"] < 1
@@ -212,7 +212,7 @@ def test_our_own_image_passes_every_proof_and_is_built_once(client, base, root, 
     assert [proof for proof in proofs if not proof.ok] == []
     digest = hardening.content_digest(client, first.build)
     client.images.remove(first.build, force=True)
-    anew = engine.build(Service(), root)
+    anew = engine.build(Service(), source)
     assert not anew.facts["reused"]
     assert hardening.content_digest(client, anew.build) == digest
     engine.client.close()

@@ -77,10 +77,10 @@ class Edge:
         """Return what the route file says; raises EdgeRejected when it is damaged."""
         return documents.read_routes(self.folder / "routes.yaml")
 
-    def route(self, wanted: Routes) -> None:
-        """Write the route file. Its rename is the switch, and what a restarted edge will do."""
+    def route(self, wanted: Routes) -> int:
+        """Write the route file. Its rename is the switch, and what a restarted edge will do; return its time in ns."""
         try:
-            files.write(self.folder / "routes.yaml", documents.routes(wanted), self.fault)
+            return files.write(self.folder / "routes.yaml", documents.routes(wanted), self.fault)
         except OSError as error:
             raise EdgeRejected(f"the route file could not be written ({error}); traffic is where it was") from error
 
