@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tailrace.analysis import frames, quantiles
-from tailrace.analysis.latency import Group, tabulated
+from tailrace.analysis.latency import Group, rows, tabulated
 from tailrace.errors import RecordsError
 from tailrace.records import ERROR
 
@@ -43,17 +43,15 @@ def latency(
     with duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{max(200, memory_mb // 2)}MB'")
         connection.execute("SET preserve_insertion_order = false")
-        rows = _rows(connection, source, list(by), start)
-        groups, coded = _numbered(connection, rows, list(by))
-        laid = (
-            group
-            for first, last in _portions(groups["n"].to_numpy(), memory_mb * 500_000 // ROW_BYTES)
-            for group in _laid(coded, groups.iloc[first:last], "outcome" in by)
-        )
-        return tabulated(groups[list(by)], laid, names)
+        read = _read(connection, source, list(by), start)
+        groups, coded = _numbered(connection, read, list(by))
+        made: list[dict[str, float]] = []
+        for first, last in _portions(groups["n"].to_numpy(), memory_mb * 500_000 // ROW_BYTES):
+            made += rows(list(_laid(coded, groups.iloc[first:last], "outcome" in by)), names)
+        return tabulated(groups[list(by)], made, names)
 
 
-def _rows(
+def _read(
     connection: duckdb.DuckDBPyConnection, source: Path, by: list[str], start: frames.Start
 ) -> duckdb.DuckDBPyRelation:
     """Return the columns `by` (which are of the schema), us, t, failed, and whether a row is in a distribution."""
@@ -64,19 +62,19 @@ def _rows(
 
 
 def _numbered(
-    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, by: list[str]
+    connection: duckdb.DuckDBPyConnection, read: duckdb.DuckDBPyRelation, by: list[str]
 ) -> tuple[pd.DataFrame, duckdb.DuckDBPyRelation]:
     """Return the groups in the order of their keys, with n, errors, top and code; and code, us, t of the rows kept."""
     keys = [f'"{name}"' for name in by]
     counts = ["count(*) FILTER (kept) AS n", "count(*) FILTER (failed) AS errors", "coalesce(max(us), 0) AS top"]
-    table = rows.aggregate(", ".join([*keys, *counts]), ", ".join(keys)).df()
+    table = read.aggregate(", ".join([*keys, *counts]), ", ".join(keys)).df()
     groups = table.sort_values(by, kind="stable", ignore_index=True) if by else table
     groups["code"] = np.arange(len(groups))
     if not by:
-        return groups, rows.filter("kept").project("0 AS code, us, t")
+        return groups, read.filter("kept").project("0 AS code, us, t")
     numbered = connection.from_df(groups[[*by, "code"]])
     same = " AND ".join(f"l.{key} = g.{key}" for key in keys)
-    joined = rows.filter("kept").set_alias("l").join(numbered.set_alias("g"), same)
+    joined = read.filter("kept").set_alias("l").join(numbered.set_alias("g"), same)
     return groups, joined.project("code, us, t")
 
 

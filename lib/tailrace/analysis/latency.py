@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ import pandas as pd
 from tailrace.analysis import frames, groups, intervals, quantiles
 
 Array = npt.NDArray[Any]
+
+ALONE: Final = 200_000
+"""Fewer values than this are not worth another thread."""
 
 
 def latency(
@@ -37,7 +40,8 @@ def latency(
     times = records["intended_ns"].to_numpy(dtype=np.int64)[grouped.order]
     failures = frames.failed(records)[grouped.order]
     apart = "outcome" in by
-    return tabulated(grouped.keys, (_cut(values[s], times[s], failures[s], apart) for s in grouped.slices()), names)
+    cut = [_cut(values[s], times[s], failures[s], apart) for s in grouped.slices()]
+    return tabulated(grouped.keys, rows(cut, names), names)
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,17 @@ class Group:
     endless: int
 
 
-def tabulated(keys: pd.DataFrame, of: Iterable[Group], names: Sequence[str]) -> pd.DataFrame:
+def rows(of: Sequence[Group], names: Sequence[str]) -> list[dict[str, float]]:
+    """Return the columns of `latency` for each group, in their order; sorting is shared among the cores."""
+    if sum(len(group.values) for group in of) < ALONE:
+        return [_row(group, names) for group in of]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda group: _row(group, names), of))
+
+
+def tabulated(keys: pd.DataFrame, of: Sequence[dict[str, float]], names: Sequence[str]) -> pd.DataFrame:
     """Return `keys` with the columns of `latency` beside them: a row per group, in their order."""
-    with ThreadPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) as pool:
-        rows = list(pool.map(lambda group: _row(group, names), of))  # sorting lets other threads run
-    table = pd.DataFrame(rows, columns=columns(names)).astype({"n": "int64", "errors": "int64", "episodes": "int64"})
+    table = pd.DataFrame(of, columns=columns(names)).astype({"n": "int64", "errors": "int64", "episodes": "int64"})
     return pd.concat([keys, table], axis=1)
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 from tailrace.analysis import intervals, quantiles
 from tailrace.analysis.compare import compare
 from tailrace.analysis.latency import Group, tabulated
+from tailrace.analysis.latency import rows as latency_rows
 
 Times = npt.NDArray[np.int64]
 Stalls = list[tuple[float, float]]
@@ -112,7 +113,7 @@ def _covered(
         ordered = np.sort(values)
         first, last = intervals.ranks(n, percentile)
         plain += ordered[first - 1] <= truth <= ordered[last - 1]
-    table = tabulated(pd.DataFrame(index=range(repeats)), groups, [percentile])
+    table = tabulated(pd.DataFrame(index=range(repeats)), latency_rows(groups, [percentile]), [percentile])
     held = (table[low] * 1_000 <= truth) & (truth <= table[high] * 1_000)
     reliable = table["episodes"] >= intervals.LEAST_EPISODES
     return {
