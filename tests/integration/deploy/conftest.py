@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import sys
 import threading
@@ -128,3 +129,37 @@ def source(root: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def load() -> type[Load]:
     return Load
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Write the matrix of faults for the operator when TAILRACE_FAULT_MATRIX names a file for it."""
+    if path := os.environ.get("TAILRACE_FAULT_MATRIX"):
+        reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, []) if r.when == "call"]
+        told = [dict(r.user_properties) | {"passed": r.passed} for r in reports]
+        Path(path).write_text(matrix([row for row in told if "fault" in row]), encoding="utf-8")
+
+
+def matrix(rows: list[dict[str, Any]]) -> str:
+    """Return the table: one row per fault, with how often it was done and how often it came out as it says."""
+    lines = [
+        "# What breaks, what happens, what you do",
+        "",
+        "Made from the results of `tests/integration/deploy`, where each fault is really done, under load:",
+        "`TAILRACE_FAULT_MATRIX=runbook/procedures/faults.md make test ARGS=tests/integration/deploy`.",
+        "",
+        "| fault | traffic is on | what you see | what you do | held |",
+        "|---|---|---|---|---|",
+    ]
+    for fault in dict.fromkeys(row["fault"] for row in rows):
+        same = [row for row in rows if row["fault"] == fault]
+        cells = [fault, *(same[0][name] for name in ("traffic", "seen", "do"))]
+        lines.append(f"| {' | '.join(cells)} | {sum(row['passed'] for row in same)} of {len(same)} |")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(autouse=True)
+def _in_the_matrix(request: pytest.FixtureRequest) -> None:
+    """Have a test that is marked `fault` tell what it is about."""
+    if marker := request.node.get_closest_marker("fault"):
+        for name, said in zip(("fault", "traffic", "seen", "do"), marker.args, strict=True):
+            request.node.user_properties.append((name, said))

@@ -108,6 +108,16 @@ def test_a_switch_of_a_foreign_image_loses_no_request(foreign, load, tmp_path):
     assert not d.engine.client.networks.list(names=["tailrace-test"])
 
 
+def test_a_container_that_ends_at_its_start_is_told_with_its_log(foreign, tmp_path):
+    """Although the engine would start it again and again."""
+    d = foreign()
+    built = d.build(tmp_path)
+    d.up(built)
+    with pytest.raises(StartFailed, match="unrecognized arguments: --nonsense"):
+        d.switch(built.configured([*RUN, "--nonsense"]))
+    assert [i.colour for i in d.instances] == ["blue"]
+
+
 def test_a_container_that_is_never_ready_gets_no_traffic(foreign, load, tmp_path):
     """NotReady, and the container is gone."""
     d = foreign(start_timeout_s=1)

@@ -26,6 +26,12 @@ def envoys(d):
     return psutil.Process(keeper.pid).children()
 
 
+@pytest.mark.fault(
+    "edge dies",
+    "nothing for about 0.2 s, then the same colour",
+    "failed requests on the client's side; `envoy left with -9` in the edge's log",
+    "nothing: its keeper restarts it on the route file",
+)
 def test_a_killed_edge_is_back_with_the_same_colour(deployment, release, load):
     """Nothing is answered for a moment, then everything is again, by the colour that the file names."""
     d = deployment()
@@ -42,6 +48,12 @@ def test_a_killed_edge_is_back_with_the_same_colour(deployment, release, load):
     assert {colour for sent_ns, _, colour in traffic.seen if sent_ns > max(failed)} == {"green"}
 
 
+@pytest.mark.fault(
+    "edge dies while a switch bakes",
+    "one colour, the one in the route file",
+    "the switch ends, or stops and says why",
+    "if it stopped: `resume`",
+)
 def test_an_edge_killed_while_baking_does_not_stop_the_switch_from_ending_on_one_colour(deployment, release, load):
     """Either colour is right; both, or none, is not."""
     d = deployment()
@@ -55,6 +67,12 @@ def test_an_edge_killed_while_baking_does_not_stop_the_switch_from_ending_on_one
     assert len(d.instances) == 1
 
 
+@pytest.mark.fault(
+    "new colour dies while baking",
+    "the old colour, still warm",
+    "RolledBack with the last lines of its log",
+    "mend the release, deploy again",
+)
 def test_a_new_colour_killed_while_baking_is_replaced_by_the_old_one(deployment, release, load):
     """The old colour is still warm; what failed in between is counted on both sides alike."""
     d = deployment(bake_s=10)
@@ -71,6 +89,12 @@ def test_a_new_colour_killed_while_baking_is_replaced_by_the_old_one(deployment,
     assert d.counters().since(before).failed == traffic.failed
 
 
+@pytest.mark.fault(
+    "old colour dies before it is drained",
+    "the new colour",
+    "what was on it is lost, and counted by the edge",
+    "nothing; a rollback would be a cold start",
+)
 def test_an_old_colour_killed_while_draining_costs_what_was_on_it(deployment, release, load):
     """The switch ends on the new colour, and the lost streams are in the counters."""
     d = deployment()
@@ -82,6 +106,12 @@ def test_an_old_colour_killed_while_draining_costs_what_was_on_it(deployment, re
     assert d.counters().since(before).failed == traffic.failed > 0
 
 
+@pytest.mark.fault(
+    "new colour bad, old colour gone",
+    "the new colour, because there is no other",
+    "an error that says so; history: stayed",
+    "switch to the release that you want",
+)
 def test_with_the_old_colour_gone_a_bad_new_one_stays_and_it_is_said(deployment, release, load):
     """Going back would be a cold start: that is the operator's decision."""
     d = deployment(bake_s=10, smoke=())
@@ -93,6 +123,7 @@ def test_with_the_old_colour_gone_a_bad_new_one_stays_and_it_is_said(deployment,
     assert d.history()[-1].how == "stayed"
 
 
+@pytest.mark.fault("disk full", "the old colour", "an error that names the file", "make room, then `abort`")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
 @pytest.mark.parametrize("point", ["routed:intent:after", "weighted:reached:after"])
 def test_a_full_disk_commits_nothing(deployment, release, load, tmp_path, point):
@@ -125,6 +156,12 @@ def test_a_full_disk_commits_nothing(deployment, release, load, tmp_path, point)
         subprocess.run(["umount", "-l", small], check=False)
 
 
+@pytest.mark.fault(
+    "route file damaged",
+    "what the running edge had",
+    "deploys are refused, with the file's name",
+    "`resume` writes it anew from the journal",
+)
 def test_a_damaged_route_file_is_ignored_and_then_mended(deployment, release, load):
     """The running edge keeps its routes; resume writes the file anew, from the journal."""
     d = deployment()
@@ -142,6 +179,7 @@ def test_a_damaged_route_file_is_ignored_and_then_mended(deployment, release, lo
     assert traffic.failed == 0
 
 
+@pytest.mark.fault("journal torn in its last line", "as before", "nothing: that line was not acted upon", "nothing")
 def test_a_journal_torn_in_its_last_line_is_read_without_it(deployment, release):
     """What was being written was not done yet."""
     d = deployment()
@@ -154,6 +192,12 @@ def test_a_journal_torn_in_its_last_line_is_read_without_it(deployment, release)
     assert d.journal[-1].state == "done"
 
 
+@pytest.mark.fault(
+    "journal damaged elsewhere",
+    "what the route file says",
+    "deploys are refused, with the line's number",
+    "look at `status`, then `resume` to confirm it",
+)
 def test_a_damaged_journal_refuses_a_deploy_until_it_is_confirmed(deployment, release):
     """Resume takes the route file's word, and writes that down."""
     d = deployment()
@@ -168,6 +212,12 @@ def test_a_damaged_journal_refuses_a_deploy_until_it_is_confirmed(deployment, re
     assert d.serving.colour == "green"
 
 
+@pytest.mark.fault(
+    "two deploys at once",
+    "the first one's way",
+    "the second is refused: Locked, with the holder's pid",
+    "wait, or look at `status`",
+)
 def test_two_deploys_at_once_are_one(deployment, release):
     """The second is refused while the first goes on."""
     d = deployment(bake_s=1)
@@ -189,6 +239,12 @@ def test_two_deploys_at_once_are_one(deployment, release):
     assert refused == ["Locked"]
 
 
+@pytest.mark.fault(
+    "the edge's keeper is killed",
+    "nothing: Envoy ends with it",
+    "`status`: edge not alive",
+    "`up`: same door, same colour",
+)
 def test_after_its_keeper_was_killed_the_edge_comes_back_with_up(deployment, release):
     """Envoy ends with its parent; the same door and the same colour are there again after up."""
     d = deployment()

@@ -43,6 +43,12 @@ def whole(d, release) -> None:
     assert d.record.unfinished() == []
 
 
+@pytest.mark.fault(
+    "controller killed, at any state or write",
+    "what the route file says: one proven colour",
+    "Unfinished at the next deploy; `status` names the state",
+    "`resume` to go on, `abort` to go back",
+)
 @pytest.mark.parametrize("verb", ["resume", "abort"])
 @pytest.mark.parametrize(
     "point", [pytest.param(p, marks=[] if p in MAIN else pytest.mark.slow) for p in (*STATES, *WRITES)]
@@ -82,6 +88,12 @@ def test_a_first_up_that_was_killed_can_be_resumed(deployment, release):
     whole(d, release(d))
 
 
+@pytest.mark.fault(
+    "controller killed while rolling back",
+    "the old colour, or what the route file says",
+    "Unfinished at the next deploy",
+    "`resume` finishes the rollback",
+)
 def test_a_rollback_that_was_killed_is_finished(deployment, release, load):
     """Resume does not go forward again with a colour that was found bad."""
     d = deployment(bake_s=20, smoke=())

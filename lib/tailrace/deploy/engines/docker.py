@@ -80,10 +80,7 @@ class DockerEngine:
 
     def alive(self, instance: Instance) -> bool:
         container = self._container(instance)
-        if container is None:
-            return False
-        # One that was started again by the engine because it had failed is not the one that was proved.
-        return container.status in ("running", "paused") and not container.attrs["RestartCount"]
+        return container is not None and container.status in ("running", "paused")
 
     def log(self, instance: Instance, lines: int = 15) -> str:
         container = self._container(instance)
@@ -145,7 +142,7 @@ class DockerEngine:
             "nano_cpus": round(self.limits.cpus * 1e9),
             "pids_limit": self.limits.pids,
             "log_config": docker.types.LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
-            # Back after a restart of the engine; one that ends by itself while it is proved or baked is taken back.
+            # Back after a restart of the engine, at the address that the edge knows.
             "restart_policy": {"Name": "unless-stopped"},
             "init": True,
         }
