@@ -1,6 +1,7 @@
 """Real HTTP for the client: the simulator as a process, and a server whose every answer a test writes down."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -184,6 +185,21 @@ def simulator(simulator_process: Simulated) -> Simulated:
     simulator_process.admin("DELETE", "faults")
     simulator_process.admin("POST", "reset")
     return simulator_process
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis of its own, on a socket in a folder."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("no redis-server on this machine")
+    path = tmp_path_factory.mktemp("redis") / "s"
+    command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(path.parent)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        until = time.monotonic() + 10
+        while not path.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        yield f"unix://{path}"
+        server.terminate()
 
 
 @pytest.fixture

@@ -235,12 +235,18 @@ def test_a_leaders_deadline_is_not_the_followers(simulator, key):
     assert asyncio.run(main()).choices
 
 
-def test_processes_that_share_a_file_ask_once(provider, make, key, tmp_path):
-    """Two clients on one SQLite file, which know nothing of each other, make one request for the same question."""
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_processes_that_share_a_store_ask_once(provider, make, key, tmp_path, request, kind):
+    """Clients on one SQLite file or one Redis, which know nothing of each other, make one request for one question."""
+    from tailrace.client.stores.redis import Redis
+
+    def opened():
+        return Sqlite(tmp_path / "c.db") if kind == "sqlite" else Redis(request.getfixturevalue("redis_url"))
+
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.3)
 
     async def main():
-        stores = [Sqlite(tmp_path / "c.db") for _ in range(3)]
+        stores = [opened() for _ in range(3)]
         clients = [
             AsyncOpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=Cache(store=store))) for store in stores
         ]
@@ -502,3 +508,14 @@ def test_on_httpx2_and_on_aiohttp_it_is_the_same(simulator, key):
         return asyncio.run(main())
 
     assert outcomes(None) == outcomes(openai.DefaultAsyncHttpxClient())
+
+
+def test_a_short_answer_time_keeps_a_thread_from_hanging(provider, make, key):
+    """A blocking client is held to the attempt's time even by a provider that trickles its answer."""
+    slow = make.answer(chunks=tuple(make.completion()[at : at + 8] for at in range(0, 320, 8)), between_s=0.05)
+    provider.usual = lambda seen: slow
+    policy = Policy(cache=None, retry=None, limits=Limits(attempt_timeout_s=0.3))
+    began = time.perf_counter()
+    with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client, pytest.raises(TimedOut):
+        client.chat.completions.create(**ASK)
+    assert time.perf_counter() - began < 1

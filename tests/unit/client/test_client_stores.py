@@ -253,3 +253,17 @@ def test_sqlite_survives_kill_9_of_many_writers(tmp_path):
     look.close()
     assert list(tmp_path.glob("*.corrupt-*")) == []
     store.close()
+
+
+def test_a_read_never_waits_for_a_writer(tmp_path):
+    """While another process holds the write lock, a hit comes at once, also one whose last use is to be noted."""
+    store = Sqlite(tmp_path / "c.db")
+    store.put("k", entry(stored_at=time.time()))
+    writer = sqlite3.connect(tmp_path / "c.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    assert store.get("k", time.time() + 3600) is not None
+    assert time.monotonic() - began < 0.5
+    writer.execute("ROLLBACK")
+    writer.close()
+    store.close()

@@ -99,9 +99,19 @@ class Sqlite:
                 database.execute("DELETE FROM entries WHERE key = ?", (key,))
             return None
         if abs(now - row[2]) > _TOUCH_S:
+            self._touch(database, key, now)
+        return entry
+
+    def _touch(self, database: sqlite3.Connection, key: str, now: float) -> None:
+        """Write down that an entry was used, unless somebody else is writing: a read never waits for a writer."""
+        database.execute("PRAGMA busy_timeout = 0")
+        try:
             with database:
                 database.execute("UPDATE entries SET used_at = ? WHERE key = ?", (now, key))
-        return entry
+        except sqlite3.OperationalError:
+            pass  # next time
+        finally:
+            database.execute(f"PRAGMA busy_timeout = {round(self._busy_s * 1000)}")
 
     def _put(self, key: str, packed: bytes, expires_at: float) -> None:
         now = time.time()
