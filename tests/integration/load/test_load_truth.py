@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tailrace.load import Flight, Traffic, arrivals, start
+from tailrace.load import Flight, Schedule, Traffic, arrivals, start
+
+KS_LIMIT = 1.95  # refused at 0.1 %
+BUSY_CORES = 0.5
 
 
 def records(flight: Flight) -> pa.Table:
@@ -91,34 +96,69 @@ def test_a_frozen_generator_says_so(serve, tmp_path: Path):
     assert any("send lag" in reason for reason in summary.reasons)
 
 
+def undisturbed(measure: Callable[[Path], str], folder: Path, attempts: int = 4) -> None:
+    """Ask for one good measurement of several; `measure` gives "" or what was wrong.
+
+    A miss counts against us, unless others kept the machine busy during every attempt: then the test is skipped, with
+    how many cores they used. (Milliseconds cannot be judged where nobody gets a core for milliseconds.)
+    """
+    said = []
+    for attempt in range(attempts):
+        busy_s, ours_s, began = _busy_s(), _ours_s(), time.perf_counter()
+        if not (wrong := measure(folder / str(attempt))):
+            return
+        others = (_busy_s() - busy_s - (_ours_s() - ours_s)) / (time.perf_counter() - began)
+        said.append((others, f"{wrong} (others used {others:.2f} cores)"))
+    facts = "; ".join(text for _, text in said)
+    if min(others for others, _ in said) > BUSY_CORES:
+        pytest.skip(f"the machine was too busy with others to judge: {facts}")
+    pytest.fail(facts)
+
+
+def _busy_s() -> float:
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0)
+
+
+def _ours_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 @pytest.mark.slow
 def test_accuracy_at_500_a_second(serve, tmp_path: Path):
-    """A fixed 50 ms server at 500/s: p50 within 0.5 ms and p99 within 1.5 ms of the server's truth.
+    """A fixed 50 ms server at 500/s, one core: p50 within 0.5 ms and p99 within 1.5 ms of the server's truth."""
 
-    Both cores belong to others, too: one undisturbed measurement of three is asked for.
-    """
-    errors = []
-    for attempt in range(3):
+    def measure(folder: Path) -> str:
         target = serve(0.05)
-        flight = start(Traffic(arrivals.constant(500, 4)), target.url, tmp_path / str(attempt))
+        flight = start(Traffic(arrivals.constant(500, 4)), target.url, folder)
         os.sched_setaffinity(worker().pid, {max(os.sched_getaffinity(0))})
         flight.wait()
         measured = from_intended_ms(records(flight))
         truth = np.array([(end - at) / 1e6 for _, at, end in target.seen()])
-        errors.append([quantile(measured, q) - quantile(truth, q) for q in (0.5, 0.99)])
-        if abs(errors[-1][0]) <= 0.5 and abs(errors[-1][1]) <= 1.5:
-            return
-    pytest.fail(f"p50 and p99 beside the truth, ms: {errors}")
+        p50, p99 = (quantile(measured, q) - quantile(truth, q) for q in (0.5, 0.99))
+        return "" if abs(p50) <= 0.5 and abs(p99) <= 1.5 else f"p50 {p50:+.2f} ms and p99 {p99:+.2f} ms off the truth"
+
+    undisturbed(measure, tmp_path)
 
 
 def test_the_server_sees_the_law_of_the_schedule(serve, tmp_path: Path):
-    """Gaps between arrivals at the server are exponential for Poisson, and are refused for equal gaps."""
-    distances = {}
-    for law in ("poisson", "constant"):
-        target = serve(0.0)
-        schedule = arrivals.poisson(300, 4, seed=8) if law == "poisson" else arrivals.constant(300, 4)
-        start(Traffic(schedule, shards=2), target.url, tmp_path / law).wait()
-        gaps = np.diff(np.sort([at_ns for _, at_ns, _ in target.seen()])) / 1e9
-        distances[law] = ks(gaps, 1 - np.exp(-300 * gaps))
-    assert distances["poisson"] < 1.95
-    assert distances["constant"] > 5
+    """Gaps between arrivals at the server are exponential for Poisson."""
+
+    def measure(folder: Path) -> str:
+        distance = _distance_from_exponential(arrivals.poisson(300, 4, seed=8), serve(0.0), folder)
+        return "" if distance < KS_LIMIT else f"the Kolmogorov-Smirnov distance is {distance:.2f} (limit {KS_LIMIT})"
+
+    undisturbed(measure, tmp_path)
+
+
+def test_equal_gaps_are_not_taken_for_exponential(serve, tmp_path: Path):
+    """The test above can fail: a constant schedule is far from the law."""
+    assert _distance_from_exponential(arrivals.constant(300, 2), serve(0.0), tmp_path) > 2 * KS_LIMIT
+
+
+def _distance_from_exponential(schedule: Schedule, target, folder: Path) -> float:
+    """How far the gaps between arrivals that the server saw are from exponential ones at 300/s."""
+    start(Traffic(schedule, shards=2), target.url, folder).wait()
+    gaps = np.diff(np.sort([at_ns for _, at_ns, _ in target.seen()])) / 1e9
+    return ks(gaps, 1 - np.exp(-300 * gaps))
