@@ -80,6 +80,11 @@ class _Process:
                 f"generator process {self.shard} ended with status {self.child.returncode}: {tail or 'no word'}"
             )
 
+    def end(self) -> None:
+        """At once: nothing was sent yet, or nobody wants to know."""
+        self.child.kill()
+        self.join(5)
+
     def _hear(self) -> None:
         assert self.child.stdout is not None
         for line in self.child.stdout:
@@ -166,9 +171,6 @@ class Flight:
         broken = [process for process in self._processes if process.failure or process.child.poll() is not None]
         unready = [process for process in self._processes if not process.ready.is_set()]
         if broken or unready:
-            for process in self._processes:
-                process.child.kill()
-                process.join(5)
             facts = "; ".join(process.failure for process in broken) or f"{len(unready)} not ready"
             raise LoadError(f"no traffic was sent to this URL: {facts} (limit {_READY_WITHIN_S:g} s to get ready)")
         self.start_ns = time.perf_counter_ns() + _HEAD_START_NS
@@ -214,7 +216,12 @@ def start(
         for shard in range(traffic.shards)
     ]
     flight = Flight(traffic, out, processes, prefix, board)
-    flight._launch()
+    try:
+        flight._launch()
+    except BaseException:  # Ctrl-C, too: nobody else knows these processes
+        for process in processes:
+            process.end()
+        raise
     return flight
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from tailrace.loading.order import LAWS, SHAPES, Order
 
 _EXIT = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
 _INTERRUPTED = 130
+_KEPT = "interrupted: what was recorded is kept"
 SHARE = click.FloatRange(0, 1)
 POSITIVE = click.FloatRange(0, min_open=True)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -93,14 +95,15 @@ def load(**given: Any) -> None:
     \b
     Open loop: requests go out on time, whatever the answers do; latency counts from the intended start.
     --users makes it a closed loop, and says so in every output.
-    Exit status: 0 valid and within --slo, 1 beyond --slo, 2 inconclusive or invalid, 130 after Ctrl-C (the
-    records are kept).
+    Exit status: 0 valid and within --slo, 1 beyond --slo, 2 inconclusive or invalid, 130 after Ctrl-C or SIGTERM
+    (the records are kept).
     """
     names = {field.name for field in fields(Order)}
     order = Order(**{name: value for name, value in given.items() if name in names})
     key = {"api_key_env": given["api_key_env"]} if given["api_key_env"] else {}
     told = {name: given[name] for name in ("url", "out", "as_json", "slo", "error_rate", "find", "floor")}
     way = Way(**told, options=key)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: in order
     sys.exit(_find(order, way) if way.find else _fly(order, way))
 
 
@@ -135,7 +138,7 @@ def _watched(flight: Flight) -> bool:
         flight.wait()
     except KeyboardInterrupt:
         flight.stop(grace_s=1.0)
-        click.echo("interrupted: what was recorded is kept", err=True)
+        click.echo(_KEPT, err=True)
         return False
     return True
 
@@ -155,7 +158,11 @@ def _find(order: Order, way: Way) -> int:
     objectives = limit.Objectives(way.slo or {"p99": 1000.0}, 0.01 if way.error_rate is None else way.error_rate)
     search = limit.Search(order.rate, order.to_rate or order.rate * 64)
     probe = limit.probe(order.traffic, way.url, folder, objectives, way.options)
-    found = limit.find(_aloud(probe), search)
+    try:
+        found = limit.find(_aloud(probe), search)
+    except KeyboardInterrupt:
+        click.echo(_KEPT, err=True)
+        return _INTERRUPTED
     points = [asdict(point) for point in found.points]
     said = {**asdict(found), "points": points, "objectives": asdict(objectives), "url": way.url}
     _tell(way, folder / "limit.json", said, [found.reason])

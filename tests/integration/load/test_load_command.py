@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -95,6 +96,23 @@ def test_ctrl_c_keeps_what_was_recorded(serve, tmp_path):
     summary = json.loads((out / "summary.json").read_text())
     assert summary["recorded"] == recorded(out) > 50
     assert summary["errors"] == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--find", "--to-rate", "4000")])
+def test_sigterm_ends_it_in_order(serve, tmp_path, more):
+    """SIGTERM is as good as Ctrl-C: the generators end, and what was recorded is kept."""
+    out = tmp_path / "out"
+    command = [*COMMAND, serve(0.01).url, "--rate", "100", "--duration", "60", "--out", str(out), *more]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not list(out.glob("part-*")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    workers = psutil.Process(process.pid).children()
+    process.terminate()
+    assert process.wait(20) == 130
+    assert workers
+    assert not psutil.wait_procs(workers, timeout=5)[1]
+    assert recorded(out) > 50
 
 
 def test_finds_the_limit(serve, tmp_path):

@@ -174,6 +174,18 @@ def test_a_sender_that_is_not_there(tmp_path):
     assert not rows(tmp_path)
 
 
+def test_an_interrupted_start_leaves_no_process(target, tmp_path, monkeypatch):
+    """Ctrl-C while the generators get ready ends them: in a notebook nobody else would."""
+
+    def interrupted(self: Flight) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Flight, "_launch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start(Traffic(arrivals.constant(1, 60), shards=2), target.url, tmp_path)
+    assert not _workers(os.getpid())
+
+
 def _workers(of: int) -> list[psutil.Process]:
     return [child for child in psutil.Process(of).children() if "tailrace.load.worker" in child.cmdline()]
 
