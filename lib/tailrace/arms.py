@@ -27,10 +27,10 @@ ARMS: Final[Mapping[str, Mapping[str, bool]]] = {
 }
 """The client in its four forms."""
 _ANSWERS: Final = (
-    b'{"id":"","object":"chat.completion","created":0,"model":"none","choices":[{"index":0,"finish_reason":"stop",'
+    b'{"id":"","object":"chat.completion","created":0,"model":"gpt-4o-mini","choices":[{"index":0,"finish_reason":"stop",'
     b'"message":{"role":"assistant","content":"hello"}}],"usage":{"prompt_tokens":1,'
     b'"completion_tokens":1,"total_tokens":2}}',
-    b'data: {"id":"","object":"chat.completion.chunk","created":0,"model":"none","choices":[{"index":0,'
+    b'data: {"id":"","object":"chat.completion.chunk","created":0,"model":"gpt-4o-mini","choices":[{"index":0,'
     b'"delta":{}}]}\n\n'
     b"data: [DONE]\n\n",
 )
@@ -97,14 +97,14 @@ class ClientSender:
 async def _rehearse() -> None:
     """Ask once, plain and streamed, of an answer that is made up here.
 
-    The SDK builds its models at the first call, for some 0.3 s in which the generator would send nothing.
+    The SDK builds its models at the first call, and the price list is read: 0.3 s in which nothing would be sent.
     """
     made_up = httpx2.MockTransport(
         lambda request: httpx2.Response(200, content=_ANSWERS[b'"stream"' in request.content])
     )
     sdk = AsyncOpenAI(base_url="http://rehearsal/v1", api_key="none", http_client=httpx2.AsyncClient(transport=made_up))
     sender = ClientSender(sdk)
-    body = {"model": "none", "messages": [{"role": "user", "content": "hello"}]}
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
     await sender(0, orjson.dumps(body), False)
     await sender(0, orjson.dumps(body | {"stream": True}), True)
     await sender.aclose()
