@@ -61,7 +61,9 @@ def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...
 @click.option("--rate", default=10.0, show_default=True, type=POSITIVE, help="Requests per second.")
 @click.option("--duration", default=30.0, show_default=True, type=POSITIVE, help="Seconds.")
 @click.option("--arrivals", default="constant", show_default=True, type=click.Choice([*LAWS, *SHAPES]))
-@click.option("--to-rate", type=POSITIVE, help="For ramp, steps, burst and --find; twice the rate by default.")
+@click.option(
+    "--to-rate", type=POSITIVE, help="For ramp, steps and burst (twice the rate by default), and --find (64 times)."
+)
 @click.option("--cv", default=2.0, show_default=True, type=POSITIVE, help="Of the gaps, for gamma.")
 @click.option("--on-s", default=2.0, show_default=True, type=POSITIVE, help="For on-off.")
 @click.option("--off-s", default=2.0, show_default=True, type=POSITIVE, help="For on-off.")
