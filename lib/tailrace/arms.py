@@ -7,11 +7,12 @@ deadline_s            of the whole call
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-import httpx2
 import openai
 import orjson
 
@@ -26,13 +27,16 @@ ARMS: Final[Mapping[str, Mapping[str, bool]]] = {
     "both": {"retry": True, "cache": True},
 }
 """The client in its four forms."""
+MODEL: Final = "gpt-4o-mini"
+_CHUNK = b'{"id":"","object":"chat.completion%b","created":0,"model":"%b","choices":[{"index":0,%b}],"usage":%b}'
+_USAGE = b'{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}'
+_WHOLE = b'"finish_reason":"stop","message":{"role":"assistant","content":"hello"}'
 _ANSWERS: Final = (
-    b'{"id":"","object":"chat.completion","created":0,"model":"gpt-4o-mini","choices":[{"index":0,"finish_reason":"stop",'
-    b'"message":{"role":"assistant","content":"hello"}}],"usage":{"prompt_tokens":1,'
-    b'"completion_tokens":1,"total_tokens":2}}',
-    b'data: {"id":"","object":"chat.completion.chunk","created":0,"model":"gpt-4o-mini","choices":[{"index":0,'
-    b'"delta":{}}]}\n\n'
-    b"data: [DONE]\n\n",
+    (b"application/json", _CHUNK % (b"", MODEL.encode(), _WHOLE, _USAGE)),
+    (
+        b"text/event-stream",
+        b"data: " + _CHUNK % (b".chunk", MODEL.encode(), b'"delta":{}', _USAGE) + b"\n\ndata: [DONE]\n\n",
+    ),
 )
 RETRY: Final = Retry(attempts=4, base_s=0.05, cap_s=1.0, budget=0.2)
 
@@ -48,11 +52,11 @@ def policy(*, retry: bool, cache: bool, attempt_timeout_s: float, deadline_s: fl
 
 async def client(options: Mapping[str, Any]) -> ClientSender:
     """Return the sender: called by the generator process, in its own event loop, before the schedule begins."""
-    await _rehearse()
-    chosen = {name: options[name] for name in ("retry", "cache", "attempt_timeout_s", "deadline_s")}
+    wanted = {name: options[name] for name in ("retry", "cache", "attempt_timeout_s", "deadline_s")}
+    await _rehearse(policy(**wanted))
     # A simulator takes any key; one of a real provider comes from the environment, never from options.
     key = None if options.get("real") else "simulated"
-    return ClientSender(AsyncOpenAI(policy=policy(**chosen), base_url=options["url"], api_key=key))
+    return ClientSender(AsyncOpenAI(policy=policy(**wanted), base_url=options["url"], api_key=key))
 
 
 class ClientSender:
@@ -94,20 +98,34 @@ class ClientSender:
         return _read(raw.headers, _counted(seen, usage))
 
 
-async def _rehearse() -> None:
-    """Ask once, plain and streamed, of an answer that is made up here.
+async def _rehearse(chosen: Policy) -> None:
+    """Ask once, plain and streamed, of a server that is made up here, through a client like the one to come.
 
-    The SDK builds its models at the first call, and the price list is read: 0.3 s in which nothing would be sent.
+    At its first call the SDK builds its models, and the price list is read: 0.3 s in which nothing would be sent.
     """
-    made_up = httpx2.MockTransport(
-        lambda request: httpx2.Response(200, content=_ANSWERS[b'"stream"' in request.content])
+    server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sender = ClientSender(AsyncOpenAI(policy=chosen, base_url=f"http://127.0.0.1:{port}/v1", api_key="none"))
+    async with server:
+        for more in ({}, {"stream": True}):
+            await sender(
+                0,
+                orjson.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hello"}], **more}),
+                bool(more),
+            )
+        await sender.aclose()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+    kind, body = _ANSWERS[b'"stream"' in await reader.readexactly(length)]
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
+        % (kind, len(body), body)
     )
-    sdk = AsyncOpenAI(base_url="http://rehearsal/v1", api_key="none", http_client=httpx2.AsyncClient(transport=made_up))
-    sender = ClientSender(sdk)
-    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
-    await sender(0, orjson.dumps(body), False)
-    await sender(0, orjson.dumps(body | {"stream": True}), True)
-    await sender.aclose()
+    await writer.drain()
+    writer.close()
 
 
 def _counted(seen: Outcome, usage: Any) -> Outcome:
