@@ -1,0 +1,183 @@
+"""Breaker, permits, rates, hedging, fallbacks, spend and guard over real HTTP."""
+
+import asyncio
+import time
+
+import openai
+import pytest
+
+from tailrace import AsyncOpenAI, Breaker, Fallback, Limits, OpenAI, Policy, Spend, limits
+from tailrace.client import BudgetExceeded, CircuitOpen, DeadlineExceeded, InputRejected
+
+ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
+
+
+def test_the_breaker_opens_on_failures_and_spares_the_provider(simulator, key):
+    """After ten failures nobody asks any more, until one probe finds the provider well again."""
+    simulator.faults({"kind": "error500", "count": 10})
+    breaker = Breaker(min_calls=10, open_s=0.3)
+    policy = Policy(cache=None, retry=None, limits=Limits(breaker=breaker))
+    with OpenAI(api_key=key, base_url=simulator.url, policy=policy) as client:
+        for _ in range(10):
+            with pytest.raises(openai.InternalServerError):
+                client.chat.completions.create(**ASK)
+        for _ in range(5):
+            with pytest.raises(CircuitOpen) as caught:
+                client.chat.completions.create(**ASK)
+            assert caught.value.attempts == 0
+        assert simulator.requests == 10
+        time.sleep(0.35)
+        assert client.chat.completions.create(**ASK).choices
+
+
+def test_429_never_opens_the_breaker(simulator, key):
+    """Fifty rate limits in a row leave the circuit closed."""
+    simulator.faults({"kind": "rate_limit", "retry_after_s": 0, "count": 50})
+    policy = Policy(cache=None, retry=None, limits=Limits(breaker=Breaker(min_calls=5)))
+    with OpenAI(api_key=key, base_url=simulator.url, policy=policy) as client:
+        for _ in range(50):
+            with pytest.raises(openai.RateLimitError):
+                client.chat.completions.create(**ASK)
+        assert client.chat.completions.create(**ASK).choices
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_more_than_so_many_are_in_flight(provider, make, key, stream):
+    """Of 12 calls at once three are with the provider at a time, streams to their end; all are answered."""
+    answer = make.answer(headers={"content-type": "text/event-stream"}, chunks=make.events("a", "b"), between_s=0.03)
+    whole = make.answer(body=make.completion(), delay_s=0.1)
+    times = []
+
+    def usual(seen):
+        times.append(time.perf_counter())
+        return answer if stream else whole
+
+    provider.usual = usual
+
+    async def asked(client, number):
+        found = await client.chat.completions.create(**ASK, seed=number, stream=stream)
+        return len([chunk async for chunk in found]) if stream else 1
+
+    async def main():
+        policy = Policy(cache=None, limits=Limits(concurrency=3))
+        async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+            await asyncio.gather(*(asked(client, number) for number in range(12)))
+            return client._client._transport.driver.engine.fetcher._attempts.permits.in_flight
+
+    assert asyncio.run(main()) == 0
+    times.sort()
+    assert all(later - earlier > 0.06 for earlier, later in zip(times, times[3:], strict=False))
+
+
+def test_a_permit_is_free_while_its_call_backs_off(provider, make, key):
+    """With one permit, a call that waits to retry lets the next one through."""
+    provider.answers = [make.answer(500, b"{}", {"retry-after": "0.5"})]
+
+    async def main():
+        policy = Policy(cache=None, limits=Limits(concurrency=1))
+        async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+            waiting = asyncio.create_task(client.chat.completions.create(**ASK, seed=1))
+            await asyncio.sleep(0.2)
+            began = time.perf_counter()
+            await client.chat.completions.create(**ASK, seed=2)
+            took = time.perf_counter() - began
+            await waiting
+            return took
+
+    assert asyncio.run(main()) < 0.25
+
+
+def test_requests_per_minute_are_spread(provider, key):
+    """At 600 a minute with 100 at once, the 101st call waits its tenth of a second; one without the time fails."""
+    policy = Policy(cache=None, limits=Limits(requests_per_min=600))
+    with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+        rate = client._client._transport.driver.engine.fetcher._attempts._requests
+        rate.reserve(100)
+        began = time.perf_counter()
+        client.chat.completions.create(**ASK)
+        assert 0.05 < time.perf_counter() - began < 0.4
+        rate.reserve(100)
+        with limits(deadline_s=0.5), pytest.raises(DeadlineExceeded, match="rate limit"):
+            client.chat.completions.create(**ASK)
+
+
+def test_a_slow_answer_is_hedged(provider, make, key):
+    """After 0.1 s a second request goes out and its answer is taken; a client of threads refuses to try."""
+    provider.answers = [make.answer(body=make.completion("slow"), delay_s=1.5)]
+    provider.usual = lambda seen: make.answer(body=make.completion("quick"))
+    calls = []
+    policy = Policy(cache=None, limits=Limits(hedge_after_s=0.1), hooks=(calls.append,))
+
+    async def main():
+        async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+            return (await client.chat.completions.create(**ASK)).choices[0].message.content
+
+    began = time.perf_counter()
+    assert asyncio.run(main()) == "quick"
+    assert time.perf_counter() - began < 1
+    assert calls[0].attempts == 2
+    with pytest.raises(ValueError, match="asynchronous"):
+        OpenAI(api_key=key, base_url=provider.url, policy=policy)
+
+
+def test_fallbacks_are_asked_in_order_and_kept_under_what_was_asked(provider, make, key, monkeypatch):
+    """When a model fails another is asked; its answer is kept as its own, and no key leaves its origin."""
+    monkeypatch.setenv("OTHER_KEY", "other")
+    tries = []
+
+    def usual(seen):
+        tries.append((seen.path, seen.json["model"], seen.headers.get("authorization")))
+        good = seen.json["model"] == "gpt-4.1"
+        return make.answer(body=make.completion(model="gpt-4.1")) if good else make.answer(500, b"{}")
+
+    provider.usual = usual
+    other = provider.url.replace("127.0.0.1", "localhost")
+    policy = Policy(
+        retry=None,
+        fallbacks=(Fallback(model="gpt-4o"), Fallback(model="gpt-4o", base_url=other),
+                   Fallback(model="gpt-4.1", base_url=other, api_key_env="OTHER_KEY")),
+    )  # fmt: skip
+    with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+        first = client.chat.completions.with_raw_response.create(**ASK)
+        assert first.parse().model == "gpt-4.1"
+        mine, path = f"Bearer {key}", "/v1/chat/completions"
+        assert tries == [(path, "gpt-4o-mini", mine), (path, "gpt-4o", mine), (path, "gpt-4o", None),
+                         (path, "gpt-4.1", "Bearer other")]  # fmt: skip
+        second = client.chat.completions.with_raw_response.create(**ASK)
+        assert second.parse().model == "gpt-4.1"
+        assert len(tries) == 7, "the first three are asked again, the last comes from the cache"
+        provider.usual = lambda seen: make.answer(body=make.completion(model="gpt-4o-mini"))
+        assert client.chat.completions.create(**ASK).model == "gpt-4o-mini"
+
+
+def test_a_spend_limit_reserves_before_and_settles_after(provider, make, key):
+    """What could cost too much is not sent; what was cheaper than feared leaves room for more."""
+    provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.1)
+    worst = 4096 * 0.60e-6
+    policy = Policy(cache=None, spend=Spend(max_usd=worst * 2.5))
+
+    async def main():
+        async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+            at_once = await asyncio.gather(
+                *(client.chat.completions.create(**ASK, seed=n) for n in range(4)), return_exceptions=True
+            )
+            after = await client.chat.completions.create(**ASK)
+            with pytest.raises(BudgetExceeded, match="not known"):
+                await client.chat.completions.create(**{**ASK, "model": "my-own-7b"})
+            return at_once, after, client._client._transport.driver.engine.ledger.purse.spent_usd()
+
+    at_once, after, spent = asyncio.run(main())
+    assert sum(isinstance(answer, BudgetExceeded) for answer in at_once) == 2
+    assert after.choices
+    assert spent == pytest.approx(3 * (10 * 0.15e-6 + 5 * 0.6e-6))
+
+
+def test_an_input_that_is_refused_is_not_sent(provider, key):
+    """The guard raises before anything goes out, an APIError that names the place and not the text."""
+    bad = [{"role": "user", "content": "secret\u202etext"}]
+    with OpenAI(api_key=key, base_url=provider.url) as client, pytest.raises(InputRejected) as caught:
+        client.chat.completions.create(**{**ASK, "messages": bad})
+    assert caught.value.where == "messages[0].content"
+    assert isinstance(caught.value, openai.APIError)
+    assert "secret" not in str(caught.value)
+    assert provider.seen == []

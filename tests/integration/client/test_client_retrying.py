@@ -1,0 +1,143 @@
+"""Retries and deadlines over real HTTP."""
+
+import asyncio
+import time
+
+import openai
+import pytest
+
+from tailrace import AsyncOpenAI, Limits, OpenAI, Policy, Retry, limits
+from tailrace.client import ConnectionFailed, DeadlineExceeded, TimedOut
+
+ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
+QUICK = Retry(base_s=0.01, cap_s=0.05)
+
+
+@pytest.fixture
+def client(simulator, key):
+    """A client of the simulator with quick retries, that tells its calls to `client.calls`."""
+    calls = []
+    policy = Policy(cache=None, retry=QUICK, limits=Limits(attempt_timeout_s=0.5, breaker=None), hooks=(calls.append,))
+    with OpenAI(api_key=key, base_url=simulator.url, policy=policy) as made:
+        made.calls = calls
+        yield made
+
+
+RETRIED = [{"kind": "rate_limit", "retry_after_s": 0}, {"kind": "error500"}, {"kind": "error503"}, {"kind": "hang"},
+           {"kind": "reset"}]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", RETRIED, ids=[fault["kind"] for fault in RETRIED])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_may_be_another_next_time_is_asked_again(client, simulator, fault, stream):
+    """429, 500, 503, a hang and a reset are retried, streams before their first byte too, and told in the headers."""
+    simulator.faults({**fault, "count": 2})
+    answer = client.chat.completions.with_raw_response.create(**ASK, stream=stream)
+    assert answer.headers["x-tailrace-attempts"] == "3"
+    assert not stream or len(list(answer.parse())) > 3
+    assert simulator.requests == 3
+    assert client.calls[-1].attempts == 3
+    assert client.calls[-1].outcome == "ok"
+
+
+NOT_RETRIED = [({"kind": "quota"}, openai.RateLimitError, 1), ({"kind": "error500"}, openai.InternalServerError, 4),
+               ({"kind": "reset"}, ConnectionFailed, 4)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fault", "error", "attempts"), NOT_RETRIED, ids=["quota", "always 500", "always reset"])
+def test_what_stays_the_same_is_raised_as_the_sdk_raises_it(client, simulator, fault, error, attempts):
+    """An exhausted quota is tried once, never for minutes; the others as often as the policy says, then they raise."""
+    simulator.faults(fault)
+    with pytest.raises(error) as caught:
+        client.chat.completions.create(**ASK)
+    assert simulator.requests == attempts
+    assert client.calls[-1].outcome == "error"
+    assert client.calls[-1].attempts == attempts
+    if error is ConnectionFailed:
+        assert isinstance(caught.value, openai.APIConnectionError)
+        assert caught.value.attempts == 4
+        assert caught.value.elapsed_s > 0
+        assert caught.value.__cause__ is not None
+
+
+def test_a_stream_is_not_asked_again_after_its_first_byte(client, simulator):
+    """A stream that breaks while it is read is an error to the reader; nobody asks a second time."""
+    simulator.faults({"kind": "cut_stream"})
+    with pytest.raises(openai.APIConnectionError):
+        list(client.chat.completions.create(**ASK, stream=True))
+    assert simulator.requests == 1
+    assert client.calls[-1].outcome == "error"
+
+
+def test_each_attempt_has_its_own_time(client, simulator):
+    """A provider that hangs costs the attempt's timeout each time, and then raises the SDK's timeout."""
+    simulator.faults({"kind": "hang"})
+    began = time.perf_counter()
+    with pytest.raises(TimedOut) as caught:
+        client.with_options(timeout=60).chat.completions.create(**ASK)
+    assert isinstance(caught.value, openai.APITimeoutError)
+    assert 1.9 < time.perf_counter() - began < 3.5
+
+
+@pytest.mark.parametrize("kind", ["hang", "rate_limit", "slow"])
+def test_the_deadline_holds_waiting_and_all(simulator, key, kind):
+    """With 0.5 s in all, the call ends by then, however the provider wastes the time, in both forms of the client."""
+    simulator.faults({"kind": kind, **({"retry_after_s": 0.3} if kind == "rate_limit" else {})})
+    policy = Policy(cache=None, retry=Retry(attempts=100, base_s=0.05, budget=None), limits=Limits(deadline_s=0.5))
+    expected = openai.RateLimitError if kind == "rate_limit" else DeadlineExceeded
+
+    async def asynchronous():
+        async with AsyncOpenAI(api_key=key, base_url=simulator.url, policy=policy) as client:
+            await client.chat.completions.create(**ASK)
+
+    def synchronous():
+        with OpenAI(api_key=key, base_url=simulator.url, policy=policy) as client:
+            client.chat.completions.create(**ASK)
+
+    for run in (synchronous, lambda: asyncio.run(asynchronous())):
+        began = time.perf_counter()
+        with pytest.raises(expected):
+            run()
+        assert time.perf_counter() - began < 1.5
+
+
+def test_a_wait_that_does_not_fit_fails_now(provider, make, key):
+    """When the provider asks to wait beyond the deadline, its answer is given at once; nobody sleeps for nothing."""
+    provider.usual = lambda seen: make.answer(429, b"{}", {"retry-after": "20"})
+    with OpenAI(api_key=key, base_url=provider.url) as client:
+        began = time.perf_counter()
+        with limits(deadline_s=5), pytest.raises(openai.RateLimitError):
+            client.chat.completions.create(**ASK)
+        assert time.perf_counter() - began < 2
+    assert len(provider.seen) == 1
+
+
+def test_the_idempotency_key_is_the_same_on_every_attempt(provider, make, key):
+    """All attempts of a call carry one key, two calls carry two, and a caller's own is kept."""
+    provider.answers = [make.answer(500, b"{}"), make.answer(500, b"{}")]
+    with OpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=None, retry=QUICK)) as client:
+        client.chat.completions.create(**ASK)
+        client.chat.completions.create(**ASK)
+        client.chat.completions.create(**ASK, extra_headers={"Idempotency-Key": "mine"})
+    keys = [seen.headers["idempotency-key"] for seen in provider.seen]
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+    assert keys[4] == "mine"
+
+
+def test_an_outage_does_not_multiply(provider, make, key):
+    """With a budget, 100 calls that all fail make about 130 attempts, not 400."""
+    provider.usual = lambda seen: make.answer(500, b"{}")
+    policy = Policy(cache=None, retry=Retry(base_s=0.001, cap_s=0.002))
+    with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+        for _ in range(100):
+            with pytest.raises(openai.InternalServerError):
+                client.chat.completions.create(**ASK)
+    assert 120 <= len(provider.seen) <= 135
+
+
+def test_the_sdks_own_retries_are_off_or_warned_of(simulator, key):
+    """The SDK retries nothing; who turns it on is told how many attempts that makes."""
+    with OpenAI(api_key=key, base_url=simulator.url) as client:
+        assert client.max_retries == 0
+        with pytest.warns(RuntimeWarning, match="12 attempts"):
+            client.with_options(max_retries=2)

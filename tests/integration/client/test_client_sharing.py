@@ -1,0 +1,127 @@
+"""Single-flight over real HTTP: in one process and among several."""
+
+import asyncio
+
+import pytest
+
+from tailrace import AsyncOpenAI, Cache, Policy, Retry, Sqlite, limits
+from tailrace.client import DeadlineExceeded
+
+ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
+QUICK = Retry(base_s=0.01, cap_s=0.05)
+
+
+def test_1000_cold_calls_at_once_are_one_request(simulator, key):
+    """A stampede of 1,000 identical calls reaches the provider once, retries included."""
+    simulator.faults({"kind": "error500", "count": 1}, {"kind": "slow", "delay_s": 0.3})
+
+    async def main():
+        async with AsyncOpenAI(api_key=key, base_url=simulator.url, policy=Policy(retry=QUICK)) as client:
+            answers = await asyncio.gather(*(client.chat.completions.create(**ASK) for _ in range(1000)))
+        return {answer.model_dump_json() for answer in answers}
+
+    assert len(asyncio.run(main())) == 1
+    assert simulator.requests == 2  # the 500 and the answer
+
+
+def test_without_coalescing_a_stampede_is_a_stampede(simulator, key):
+    """Negative control: with single-flight turned off the same calls all go out."""
+    simulator.faults({"kind": "slow", "delay_s": 0.3})
+
+    async def main():
+        async with AsyncOpenAI(
+            api_key=key, base_url=simulator.url, policy=Policy(cache=Cache(coalesce=False))
+        ) as client:
+            await asyncio.gather(*(client.chat.completions.create(**ASK) for _ in range(20)))
+
+    asyncio.run(main())
+    assert simulator.requests == 20
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_cancelled_leader_takes_nobodys_answer_away(simulator, key, stream):
+    """The first caller is cancelled while the provider works; the others get the answer of that one request."""
+    simulator.faults({"kind": "slow", "delay_s": 0.3})
+
+    async def asked(client):
+        answer = await client.chat.completions.create(**ASK, stream=stream)
+        return len([chunk async for chunk in answer]) if stream else answer.choices[0].message.content
+
+    async def main():
+        async with AsyncOpenAI(api_key=key, base_url=simulator.url) as client:
+            leader = asyncio.create_task(asked(client))
+            await asyncio.sleep(0.1)
+            followers = [asyncio.create_task(asked(client)) for _ in range(5)]
+            await asyncio.sleep(0.05)
+            leader.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leader
+            return await asyncio.gather(*followers)
+
+    assert len(set(asyncio.run(main()))) == 1
+    assert simulator.requests == 1
+
+
+def test_who_comes_late_to_a_stream_gets_all_of_it(provider, make, key):
+    """A second reader who joins in the middle reads from the first byte, without a second request."""
+    stream = make.answer(headers={"content-type": "text/event-stream"}, chunks=make.events(*"abcdefgh"), between_s=0.03)
+    provider.usual = lambda seen: stream
+
+    async def read(client):
+        answer = await client.chat.completions.create(**ASK, stream=True)
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in answer])
+        return answer.response.headers["x-tailrace-cache"], text
+
+    async def main():
+        async with AsyncOpenAI(api_key=key, base_url=provider.url) as client:
+            first = asyncio.create_task(read(client))
+            await asyncio.sleep(0.12)
+            return await asyncio.gather(first, read(client), read(client))
+
+    assert asyncio.run(main()) == [("miss", "abcdefgh"), ("coalesced", "abcdefgh"), ("coalesced", "abcdefgh")]
+    assert len(provider.seen) == 1
+
+
+def test_a_leaders_deadline_is_not_the_followers(simulator, key):
+    """When the leader's short deadline passes, a follower with time asks for himself and is answered."""
+    simulator.faults({"kind": "slow", "delay_s": 0.4})
+
+    async def asked(client, deadline_s):
+        with limits(deadline_s=deadline_s):
+            return await client.chat.completions.create(**ASK)
+
+    async def main():
+        async with AsyncOpenAI(api_key=key, base_url=simulator.url) as client:
+            leader = asyncio.create_task(asked(client, 0.2))
+            await asyncio.sleep(0.05)
+            follower = asyncio.create_task(asked(client, 5))
+            with pytest.raises(DeadlineExceeded):
+                await leader
+            return await follower
+
+    assert asyncio.run(main()).choices
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_processes_that_share_a_store_ask_once(provider, make, key, tmp_path, request, kind):
+    """Clients on one SQLite file or one Redis, which know nothing of each other, make one request for one question."""
+    from tailrace.client.stores.redis import Redis
+
+    def opened():
+        return Sqlite(tmp_path / "c.db") if kind == "sqlite" else Redis(request.getfixturevalue("redis_url"))
+
+    provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.3)
+
+    async def main():
+        stores = [opened() for _ in range(3)]
+        clients = [
+            AsyncOpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=Cache(store=store))) for store in stores
+        ]
+        answers = await asyncio.gather(*(c.chat.completions.with_raw_response.create(**ASK) for c in clients))
+        for client, store in zip(clients, stores, strict=True):
+            await client.close()
+            store.close()
+        return sorted(answer.headers["x-tailrace-cache"] for answer in answers)
+
+    assert asyncio.run(main()) == ["coalesced", "coalesced", "miss"]
+    assert len(provider.seen) == 1
