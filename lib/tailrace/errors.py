@@ -44,7 +44,10 @@ class PartMissing(TailraceError):
 
 
 class DeployError(TailraceError):
-    pass
+    """`states` is how far a switch came, as (state, t_ns, fact); `cut` counts the requests that it cut."""
+
+    states: tuple[tuple[str, int, str], ...] = ()
+    cut: int = 0
 
 
 class BuildFailed(DeployError):
