@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+from tailrace.deploy import wait
+from tailrace.deploy.edge import ColourCounters
+from tailrace.deploy.engines import Instance
 from tailrace.deploy.transition import Transition
 
 READS = 3
@@ -11,7 +14,7 @@ READ_EVERY_S = 0.05
 
 
 def drained(t: Transition, colour: str) -> str:
-    """Wait until `colour` has nothing in flight and its total stands still; past the deadline, count what is cut."""
+    """Wait until `colour` has nothing in flight and its total stands still, or until the deadline."""
     started = time.monotonic()
     same, total = 0, -1
     while True:
@@ -21,6 +24,24 @@ def drained(t: Transition, colour: str) -> str:
         if same >= READS:
             return f"{colour} idle after {waited_s:.2f} s, {total} requests in all"
         if waited_s > t.profile.rollout.drain_timeout_s:
-            t.cut += now.active
-            return f"{colour} still had {now.active} requests after {waited_s:.1f} s: cut"
+            return (
+                f"{colour} still has {now.active} requests after {waited_s:.1f} s: what does not end by itself is cut"
+            )
         time.sleep(READ_EVERY_S)
+
+
+def end(t: Transition, instance: Instance) -> str:
+    """Stop `instance` and return how; if it was not drained, count the requests that were really cut."""
+    grace_s = t.profile.rollout.stop_grace_s
+    left = _colour(t, instance)
+    how = t.engine.stop(instance, grace_s)
+    if not left.active:
+        return f"{instance.name} {how}"
+    wait.until(lambda: _colour(t, instance).active == 0, 2.0)
+    cut = _colour(t, instance).broken - left.broken
+    t.cut += cut
+    return f"{instance.name} {how}, {cut} requests cut"
+
+
+def _colour(t: Transition, instance: Instance) -> ColourCounters:
+    return t.edge.counters().colours[instance.colour]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection
 
 from tailrace.deploy import bake, proof
-from tailrace.deploy.drain import drained
+from tailrace.deploy.drain import drained, end
 from tailrace.deploy.edge import other
 from tailrace.deploy.gate import Window, window
 from tailrace.deploy.transition import Switched, Transition
@@ -95,7 +95,7 @@ def bake_in(t: Transition) -> str:
 
 
 def drain(t: Transition) -> str:
-    """Wait for the old colour's last request; past the deadline, count what is cut."""
+    """Wait for the old colour's last request, or for the deadline."""
     if t.old is None or not t.profile.rollout.drain:
         return "nothing to drain" if t.old is None else f"not drained: rollout.drain is off; {t.cut} requests cut"
     return drained(t, t.old.colour)
@@ -103,9 +103,9 @@ def drain(t: Transition) -> str:
 
 def retire(t: Transition) -> str:
     """Stop what the old colour has, then forget where it was."""
-    colour, grace_s = other(t.to), t.profile.rollout.stop_grace_s
+    colour = other(t.to)
     left = [i for i in t.engine.instances(t.slot.deployment) if i.colour == colour]
-    ended = [f"{instance.name} {t.engine.stop(instance, grace_s)}" for instance in left]
+    ended = [end(t, instance) for instance in left]
     t.edge.point(colour, None)
     return ", ".join(ended) or "nothing to retire"
 
@@ -131,7 +131,7 @@ def roll_back(t: Transition, why: str) -> None:
         t.reached("rolling back", f"traffic is on {t.old.colour} again; {why}")
         drained(t, t.to)
     if t.new:
-        t.engine.stop(t.new, t.profile.rollout.stop_grace_s)
+        end(t, t.new)
         t.edge.point(t.to, None)
     t.end("rolled back", why)
 

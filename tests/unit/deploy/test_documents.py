@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailrace.deploy.edge import Address, Layout, Routes, other
@@ -15,6 +15,7 @@ from tailrace.errors import EdgeRejected
 HERE = Address("127.0.0.1", 18_001)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**9), st.integers(1, 99), st.sampled_from([0.0, 0.5, 30.0]))
 def test_routes_come_back_as_they_were_written(tmp_path_factory, generation, weight, hold_s):
     """Generation, weights and pause survive the file."""

@@ -65,6 +65,7 @@ def test_a_pid_that_now_belongs_to_somebody_else_is_not_ours(spawn, tmp_path):
     """The record says when the process was started; a stranger with its pid is left alone."""
     stranger = subprocess.Popen(SLEEP, start_new_session=True)
     try:
+        time.sleep(0.05)  # the kernel tells starts apart by ticks of 10 ms
         process = spawn()
         record = json.loads(process.record.read_text())
         (tmp_path / "other.json").write_text(json.dumps({**record, "name": "other", "pid": stranger.pid}))
