@@ -20,7 +20,7 @@ from tailrace.profile import Profile
 
 SERVER = Path(__file__).parents[1] / "servers" / "misbehaving.py"
 QUICK = {
-    "start_timeout_s": 10, "ready_timeout_s": 2, "bake_s": 0.5, "drain_timeout_s": 5, "stop_grace_s": 3,
+    "start_timeout_s": 10, "ready_timeout_s": 10, "bake_s": 0.5, "drain_timeout_s": 5, "stop_grace_s": 3,
     "warmup": {"min_requests": 10, "max_requests": 20}, "gate": {"window_s": 0.4, "min_requests": 10},
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tailrace.deploy import processes
+from tailrace.deploy import processes, wait
 from tailrace.errors import DeployError, EdgeRejected, RolledBack
 
 
@@ -252,7 +252,8 @@ def test_after_its_keeper_was_killed_the_edge_comes_back_with_up(deployment, rel
     url = d.url
     os.kill(processes.find(d.folder / "processes", "edge").pid, signal.SIGKILL)
     d.up(release(d))
-    assert (d.url, d.edge.probe().headers["x-colour"]) == (url, "blue")
+    answer = wait.until(d.edge.probe, 10)
+    assert (d.url, answer.headers["x-colour"]) == (url, "blue")
     segment = Path(f"/dev/shm/envoy_shared_memory_{d.edge.layout.ingress.port * 10}")
     assert segment.exists()
     assert len(d.down()) == 2

@@ -15,7 +15,7 @@ from tailrace.deploy.edge.documents import COLOURS, GENERATION, Address, Layout,
 from tailrace.deploy.exchange import FAILURES, Answer, exchange
 from tailrace.errors import EdgeRejected, StartFailed
 
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 30.0  # on a machine that is busy with something else
 
 
 class Runs(Protocol):
@@ -50,6 +50,7 @@ class Edge:
         self.routes()
         if self.runs.alive():
             return False
+        self.runs.stop()  # what an edge that died may have left, as its ports
         files.write(self.folder / "bootstrap.yaml", documents.bootstrap(self.layout))
         for colour in COLOURS:
             if not (self.folder / f"{colour}.yaml").exists():
