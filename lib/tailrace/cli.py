@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,21 @@ from tailrace.errors import TailraceError
 if TYPE_CHECKING:
     from rich.console import Console
 
+_OPERATING = "tailrace.operating.command"
 ELSEWHERE = {
+    "abort": (_OPERATING, "Take back what a dead controller had begun."),
+    "base-image": (_OPERATING, "Make a base image from Debian's packages, where no registry can be reached."),
+    "deploy": (_OPERATING, "Bring up a deployment, or switch it to another release."),
+    "history": (_OPERATING, "Show who deployed what, when, why, and how it ended."),
     "load": ("tailrace.loading.command", "Send traffic to an API on a schedule, and measure it."),
+    "pause": (_OPERATING, "Have the edge hold new requests for a bounded time."),
+    "promote": (_OPERATING, "End the bake, or the weight, of the switch under way now."),
+    "resume": (_OPERATING, "Go on where a controller died."),
+    "rollback": (_OPERATING, "Go back to the release before."),
     "serve": ("tailrace.service.command", "Run the service: an OpenAI-compatible endpoint through the client."),
     "simulate": ("tailrace.simulator.command", "Run an OpenAI-compatible provider that is simulated."),
+    "status": (_OPERATING, "Show how a deployment stands."),
+    "unpause": (_OPERATING, "Let the requests go on that the edge holds."),
 }
 """Commands that live in their own rooms: an image of the service lacks the others."""
 
@@ -32,7 +44,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in ELSEWHERE:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(importlib.import_module(ELSEWHERE[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(importlib.import_module(ELSEWHERE[cmd_name][0]), cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -51,6 +63,13 @@ class Commands(click.Group):
             sys.exit(error.exit_code)
 
 
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+tolerance = click.option(
+    "--tolerance", default=0.2, show_default=True, type=click.FloatRange(min=0),
+    help="How much slower than the baseline is accepted, as a share.",
+)  # fmt: skip
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
     """A runbook that executes: ships an LLM service blue-green, and proves it with tail-latency percentiles."""
@@ -60,7 +79,9 @@ def main() -> None:
 @click.option("--profile", default="local", show_default=True, help="Name in runbook/profiles, or a YAML file.")
 @click.option("--param", "params", multiple=True, metavar="STEP.NAME=VALUE", help="Set a notebook's parameter.")
 @click.option("--only", multiple=True, metavar="STEP", help="Run this step only. May be repeated.")
-def run(profile: str, params: tuple[str, ...], only: tuple[str, ...]) -> None:
+@click.option("--baseline", metavar="RUN", type=FOLDER, help="Fail when p99 is beyond that of RUN, a folder in runs/.")
+@tolerance
+def run(profile: str, params: tuple[str, ...], only: tuple[str, ...], baseline: Path | None, tolerance: float) -> None:
     """Run the runbook.
 
     \b
@@ -72,20 +93,46 @@ def run(profile: str, params: tuple[str, ...], only: tuple[str, ...]) -> None:
 
     root = find_project(Path.cwd())
     overrides = tuple(map(runner.Override.parse, params))
-    record = runner.run(runner.Request(root, profile, overrides, only), runner.Display(_console()))
+    request = runner.Request(root, profile, overrides, only, baseline, tolerance)
+    record = runner.run(request, runner.Display(_console()))
     page = root / "runs" / "latest" / "report.html"
     click.echo(f"report: {_near(page)}" if page.exists() else "report: none was written; see runs/latest/run.json")
     sys.exit(record.exit_code)
 
 
 @main.command()
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=FOLDER)
 def report(run: Path) -> None:
     """Draw figures, tables and the page of RUN (a folder in runs/) again from its records."""
     from tailrace.report import page
     from tailrace.rundir import RunDir
 
     click.echo(f"report: {_near(page.write(RunDir.of(run).path))}")
+
+
+@main.command()
+@click.argument("run_a", type=FOLDER)
+@click.argument("run_b", type=FOLDER)
+@tolerance
+@click.option("--on", default="", metavar="STEP/records:PHASE", help="What is compared; without it, the switch.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def compare(run_a: Path, run_b: Path, tolerance: float, on: str, as_json: bool) -> None:
+    """Say whether RUN_B is slower than RUN_A (folders in runs/), by paired windows of time.
+
+    \b
+    Exit status: 0 PASS, p99 is no slower than tolerated; 1 FAIL, it is; 2 INCONCLUSIVE.
+    """
+    from tailrace.report import baseline
+    from tailrace.rundir import EXIT_CODES, RunDir
+
+    before, after = RunDir.of(run_a), RunDir.of(run_b)
+    compared = baseline.against(after.path, before.path, tolerance, on)
+    if as_json:
+        said = {"a": before.id, "b": after.id, "tolerance": tolerance, **baseline.document(compared)}
+        click.echo(json.dumps(said, indent=2, ensure_ascii=False))
+    else:
+        click.echo(f"a  {before.id}\nb  {after.id}\n\n{baseline.text(compared)}")
+    sys.exit(EXIT_CODES[compared.judgement.verdict])
 
 
 @main.command()

@@ -18,7 +18,7 @@ LAYERS = [
     {"report", "service"},
     {"provider"},
     {"stack", "loading"},
-    {"arms", "candidates"},
+    {"arms", "candidates", "operating"},
     {"proofs"},
     {"step"},
     {"runner"},

@@ -1,0 +1,115 @@
+"""The operator's commands, on a real deployment of a program that is not ours; each is safe to repeat."""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+SERVICE = {
+    "command": [sys.executable, "-m", "http.server", "--bind", "{host}", "--directory", "runbook", "{port}"],
+    "health": {"live": "/plan.yaml", "ready": "/plan.yaml", "startup": "/plan.yaml"},
+    "smoke": [{"path": "/plan.yaml", "contains": "steps"}],
+}
+
+
+class Site:
+    """A small project, and `tailrace` called in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "runbook" / "profiles").mkdir(parents=True)
+        (root / "runbook" / "plan.yaml").write_text("steps: []\n")
+        self.profile(REVISION="1")
+
+    def profile(self, **environment: str) -> None:
+        content = {"service": SERVICE | {"environment": environment}, "rollout": {"bake_s": 0.5}}
+        (self.root / "runbook" / "profiles" / "local.yaml").write_text(yaml.safe_dump(content))
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tailrace", *arguments]
+        return subprocess.run(command, cwd=self.root, capture_output=True, text=True, timeout=90, check=False)
+
+    def json(self, *arguments: str):
+        done = self.call(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path)
+    yield site
+    site.call("down")
+
+
+def test_deploy_brings_up_then_leaves_alone_then_switches(site):
+    """The same release twice is one deploy; another setting is another release, and a switch."""
+    first = site.json("deploy")
+    assert (first["result"], first["serving"]) == ("brought up", "blue")
+    assert site.json("deploy")["result"] == "served already"
+    site.profile(REVISION="2")
+    second = site.json("deploy")
+    assert (second["result"], second["serving"], second["url"]) == ("switched", "green", first["url"])
+    assert second["release"] != first["release"]
+    assert urllib.request.urlopen(first["url"] + "/plan.yaml", timeout=5).status == 200
+    again = site.json("deploy", "--release", first["release"])
+    assert (again["result"], again["release"]) == ("switched", first["release"])
+
+
+def test_status_history_and_rollback_tell_the_same(site):
+    """What serves, what happened, and the way back: once, and once more, which changes nothing."""
+    first = site.json("deploy")["release"]
+    site.profile(REVISION="2")
+    second = site.json("deploy")["release"]
+    assert site.json("rollback")["state"] == "done"
+    assert site.json("rollback")["state"] == "nothing"
+    status = site.json("status")
+    (slot,) = status["slots"]
+    assert (slot["release"], slot["weight"], slot["ready"]) == (first, 100, True)
+    assert [(e["what"], e["release"], e["how"]) for e in site.json("history")] == [
+        ("up", first, "done"),
+        ("switch", second, "done"),
+        ("rollback", first, "done"),
+    ]
+    assert first in site.call("status").stdout
+    assert second in site.call("history").stdout
+
+
+def test_verbs_without_anything_to_do_say_so(site):
+    """Nothing serves, nothing is under way: no error, and no act."""
+    for verb in ("promote", "resume", "abort", "unpause", "rollback"):
+        assert site.json(verb)["state"] == "nothing", verb
+    assert site.call("status").returncode == 0
+
+
+def test_pause_holds_and_unpause_lets_go(site):
+    """Each is told once; the second time there is nothing to do."""
+    site.json("deploy")
+    assert [site.json("pause", "--hold-s", "5")["state"] for _ in range(2)] == ["done", "nothing"]
+    assert site.json("status")["paused"] is True
+    assert [site.json("unpause")["state"] for _ in range(2)] == ["done", "nothing"]
+
+
+def test_a_release_that_was_never_deployed_is_refused(site):
+    """With those that are known, and a non-zero exit."""
+    known = site.json("deploy")["release"]
+    done = site.call("deploy", "--release", "000000000000")
+    assert done.returncode == 1
+    assert known in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_candidate_that_is_not_ready_leaves_everything_as_it_was(site):
+    """Exit 1, one clear line, and the old release serves on."""
+    first = site.json("deploy")
+    broken = SERVICE | {"smoke": [{"path": "/plan.yaml", "contains": "no such text"}], "environment": {"REVISION": "3"}}
+    profile = site.root / "runbook" / "profiles" / "local.yaml"
+    profile.write_text(yaml.safe_dump({"service": broken, "rollout": {"bake_s": 0.5}}))
+    done = site.call("deploy")
+    assert done.returncode == 1
+    assert "failed smoke test" in done.stderr
+    assert site.json("status")["slots"][0]["release"] == first["release"]
