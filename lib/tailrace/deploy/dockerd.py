@@ -10,6 +10,7 @@ import docker
 import docker.errors
 import requests.exceptions
 
+from tailrace.deploy import wait
 from tailrace.errors import BuildFailed, DeployError, PartMissing, StartFailed
 
 UNREACHABLE = (docker.errors.DockerException, requests.exceptions.RequestException)
@@ -44,6 +45,46 @@ def translated(subject: str) -> Iterator[None]:
         raise DeployError(
             f"{subject}: the Docker Engine stopped answering ({type(error).__name__}); see its log"
         ) from None
+
+
+def find(client: Any, name: str) -> Any:
+    """Return the container of that name or id; None when there is none, or it is on its way out."""
+    with translated(name):
+        try:
+            container = client.containers.get(name)
+        except docker.errors.NotFound:
+            return None
+    return None if container.status in ("removing", "dead") else container
+
+
+def remove(container: Any, timeout_s: float = 20.0) -> None:
+    """Remove `container`, running or not, and return once it is gone: its name and its ports are free then."""
+    with translated(container.name):
+        try:
+            container.remove(force=True)
+        except docker.errors.NotFound:
+            return
+        except docker.errors.APIError as error:
+            if "already in progress" not in str(error):
+                raise
+        wait.until(lambda: _gone(container), timeout_s, every_s=0.05)
+
+
+def log(container: Any, lines: int) -> str:
+    """Return the last lines of `container`; nothing when it is on its way out."""
+    try:
+        said: bytes = container.logs(tail=lines)
+    except docker.errors.APIError:
+        return ""
+    return said.decode("utf-8", "replace")
+
+
+def _gone(container: Any) -> bool:
+    try:
+        container.reload()
+    except docker.errors.NotFound:
+        return True
+    return False
 
 
 def _named(subject: str, said: str) -> DeployError | PartMissing:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import socket
+import uuid
 from pathlib import Path
 
 import docker.errors
@@ -71,7 +72,8 @@ def foreign(tmp_path, root, image):
     def make(**rollout):
         rollout = {"bake_s": 0.5, "warmup": {"min_requests": 2, "max_requests": 4}, "drain_timeout_s": 5} | rollout
         service = {"image": image(), "command": RUN, "smoke": [{"path": "/stream?s=0.1", "stream": True}]}
-        profile = Profile.model_validate({"name": "test", "engine": "docker", "service": service, "rollout": rollout})
+        name = f"test-{uuid.uuid4().hex[:8]}"  # an engine is shared by all sessions of tests on the machine
+        profile = Profile.model_validate({"name": name, "engine": "docker", "service": service, "rollout": rollout})
         d = Deployment.open(profile, tmp_path)
         opened.append(dataclasses.replace(d, engine=dataclasses.replace(d.engine, source=root)))
         return opened[-1]
@@ -105,7 +107,7 @@ def test_a_switch_of_a_foreign_image_loses_no_request(foreign, load, tmp_path):
     assert {b["HostIp"] for ports in attributes["NetworkSettings"]["Ports"].values() for b in ports} == {"127.0.0.1"}
     assert attributes["Config"]["Labels"]["io.tailrace.colour"] == "blue"
     assert len(d.down()) == 2
-    assert not d.engine.client.networks.list(names=["tailrace-test"])
+    assert not d.engine.client.networks.list(names=[f"tailrace-{d.profile.name}"])
 
 
 def test_a_container_that_ends_at_its_start_is_told_with_its_log(foreign, tmp_path):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker.errors
 import docker.types
 
 from tailrace.deploy import dockerd, image, network
@@ -65,8 +64,7 @@ class EdgeContainer:
         container = self._container()
         if container is None:
             return "gone"
-        with dockerd.translated(self.name):
-            container.remove(force=True)
+        dockerd.remove(container)
         return "terminated"
 
     def replace(self) -> None:
@@ -74,11 +72,7 @@ class EdgeContainer:
 
     def log(self) -> str:
         container = self._container()
-        return container.logs(tail=15).decode("utf-8", "replace") if container else ""
+        return dockerd.log(container, 15) if container else ""
 
     def _container(self) -> Any:
-        with dockerd.translated(self.name):
-            try:
-                return self.client().containers.get(self.name)
-            except docker.errors.NotFound:
-                return None
+        return dockerd.find(self.client(), self.name)

@@ -66,7 +66,7 @@ class DockerEngine:
             container.stop(timeout=max(1, round(grace_s)))
             container.reload()
             killed = container.attrs["State"]["ExitCode"] == 137
-            container.remove(force=True)
+        dockerd.remove(container)
         return ("killed" if killed else "terminated") if running else "gone"
 
     def kill(self, instance: Instance) -> None:
@@ -84,7 +84,7 @@ class DockerEngine:
 
     def log(self, instance: Instance, lines: int = 15) -> str:
         container = self._container(instance)
-        return container.logs(tail=lines).decode("utf-8", "replace") if container else ""
+        return dockerd.log(container, lines) if container else ""
 
     def instances(self, deployment: str) -> list[Instance]:
         """Return the containers that carry the labels of `deployment`, running or not."""
@@ -102,7 +102,7 @@ class DockerEngine:
         """Remove what belongs to `deployment` and is no instance, and the network once it is empty."""
         removed = []
         for container in self._labelled(deployment, "beside"):
-            container.remove(force=True)
+            dockerd.remove(container)
             removed.append(container.name)
         if not self._labelled(deployment):
             network.remove(self.client, deployment)
@@ -154,11 +154,7 @@ class DockerEngine:
         return found
 
     def _container(self, instance: Instance) -> Any:
-        with dockerd.translated(instance.name):
-            try:
-                return self.client.containers.get(instance.handle)
-            except docker.errors.NotFound:
-                return None
+        return dockerd.find(self.client, instance.handle)
 
     def _do(self, instance: Instance, act: str) -> None:
         container = self._container(instance)
