@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from typing import Any
 
@@ -25,10 +26,9 @@ def address(client: Any, deployment: str, host: int) -> str:
 def remove(client: Any, deployment: str) -> None:
     """Remove the network; one that is not there, or is in use, is left as it is."""
     for network in client.networks.list(names=[name(deployment)]):
-        try:
-            network.remove()
-        except docker.errors.APIError:
-            continue
+        if network.name == name(deployment):  # the engine's filter finds longer names, too
+            with contextlib.suppress(docker.errors.APIError):
+                network.remove()
 
 
 def _ensure(client: Any, deployment: str) -> Any:

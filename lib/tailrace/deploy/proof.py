@@ -20,15 +20,17 @@ def answers(engine: Engine, instance: Instance, path: str, timeout_s: float, gat
     Raises StartFailed when the instance ends meanwhile, NotReady when the time is over.
     """
     seen: list[health.Observation] = []
+    ended: list[bool] = []  # kept from when it was seen: an engine may start again what has ended
 
     def decided() -> bool:
         seen[:] = [health.probe(instance.url, path, timeout_s=2.0, kind=gate)]
-        return seen[0].ok or not engine.alive(instance)
+        ended[:] = [not seen[0].ok and not engine.alive(instance)]
+        return seen[0].ok or ended[0]
 
     wait.until(decided, timeout_s, every_s=0.05)
     if seen[0].ok:
         return f"{path} {seen[0].fact}"
-    if not engine.alive(instance):
+    if ended[0]:
         raise StartFailed(f"{_named(instance)} ended before it was {gate}; its last lines:\n{engine.log(instance)}")
     raise NotReady(
         f"{_named(instance)} not {gate} after {timeout_s} s; last answer of {path}: {seen[0].fact}. "
