@@ -53,7 +53,8 @@ class RunCheck(Model):
     """A check of the run as a whole, which no step can make."""
 
     name: str
-    ok: bool
+    ok: bool | None
+    """None: not decided."""
     fact: str
 
 

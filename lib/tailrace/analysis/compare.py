@@ -47,15 +47,18 @@ def compare(
     alpha: float = 0.05,
     tolerance: float = 0.2,
     start: frames.Start = "intended",
+    concurrent: bool | None = None,
 ) -> Comparison:
     """Return how b differs from a: metric, primary, windows, ratio, ratio_lo, ratio_hi, p_value, p_adjusted, verdict.
 
     `metrics[0]` is the primary one. For "errors" the ratio columns hold the difference of the error shares. The
     judgement of the primary metric is FAIL when b is shown to be slower and by more than `tolerance` (0.2: 20 %),
-    PASS when the whole interval is within that, else INCONCLUSIVE.
+    PASS when the whole interval is within that, else INCONCLUSIVE. There are at most `windows`, and fewer where
+    each would not hold enough requests. `concurrent` says whether the arms ran at the same time; None: see for
+    yourself, which needs both to be of one clock.
     """
-    concurrent = overlap(a, b) > 0.5
-    pairs = paired(a, b, metrics, windows, start, concurrent)
+    concurrent = overlap(a, b) > 0.5 if concurrent is None else concurrent
+    pairs = paired(a, b, metrics, fitting(a, b, windows), start, concurrent)
     rows = [_row(pairs, name, alpha) for name in metrics]
     table = pd.DataFrame(rows)
     table.insert(1, "primary", np.arange(len(table)) == 0)
@@ -64,6 +67,11 @@ def compare(
     table["p_adjusted"] = adjusted
     table["verdict"] = [_said(row, alpha) for row in table.to_dict("records")]
     return Comparison(table, concurrent, _judged(table.iloc[0], concurrent, tolerance))
+
+
+def fitting(a: pd.DataFrame, b: pd.DataFrame, most: int = WINDOWS) -> int:
+    """Return how many windows, at most `most`, hold enough requests of both arms on average, with a fifth to spare."""
+    return min(most, max(LEAST_WINDOWS, min(len(a), len(b)) * 5 // (LEAST_REQUESTS * 6)))
 
 
 def overlap(a: pd.DataFrame, b: pd.DataFrame) -> float:

@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final
 
 import pandas as pd
 
-from tailrace.analysis import Comparison, compare
+from tailrace.analysis import Comparison, compare, schedule
+from tailrace.analysis.verdict import INCONCLUSIVE
 from tailrace.report import store, tables
 
+TOLERANCE: Final = 0.2
+SAME_CLOCK_NS: Final = 5 * 10**9
+"""Runs whose clocks began further apart than this are of different machines, or of different boots of one."""
 
-def against(run_dir: Path, baseline_dir: Path, tolerance: float = 0.2) -> Comparison:
-    """Return how the run at `run_dir` differs from the baseline, over what stands for each: the switch under load.
 
-    Runs never ran at the same time, so this is a comparison of before and after, and says so.
+def against(run_dir: Path, baseline_dir: Path, tolerance: float = TOLERANCE, on: str = "") -> Comparison:
+    """Return how the run at `run_dir` differs from the baseline, over `on` ("<step>/records:PHASE") in both.
+
+    When `on` is empty that is what stands for a run: the switch under load. Runs that were not made at the same
+    time are compared window by window of their own; that is a comparison of before and after, and says so. Nothing
+    is decided when the runs measured different things, or when a load generator did not keep its schedule.
     """
-    return compare(store.measured(baseline_dir), store.measured(run_dir), tolerance=tolerance)
+    runs = (baseline_dir, run_dir)
+    names = [on or store.subject(path) for path in runs]
+    before, after = (store.measured(path, name) for path, name in zip(runs, names, strict=True))
+    apart = abs(store.clock_ns(run_dir) - store.clock_ns(baseline_dir)) > SAME_CLOCK_NS
+    compared = compare(before, after, tolerance=tolerance, concurrent=False if apart else None)
+    doubts = [] if names[0] == names[1] else [f"the runs measured different things: {names[1]} against {names[0]}"]
+    for said, records in (("baseline", before), ("run", after)):
+        doubts += [f"{said}: {reason}" for reason in schedule.doubts(records)]
+    if not doubts:
+        return compared
+    judgement = replace(compared.judgement, verdict=INCONCLUSIVE, text="; ".join([*doubts, compared.judgement.text]))
+    return replace(compared, judgement=judgement)
 
 
 def table(compared: Comparison) -> pd.DataFrame:
     """Return the comparison with its numbers written out: metric, windows, effect with interval, p, verdict."""
-    return tables.compared(compared.table, "run over baseline")
+    return tables.compared(compared.table, "b over a")
+
+
+def text(compared: Comparison) -> str:
+    """Return the comparison for a terminal: the table, and the verdict with its reasons below it."""
+    judged = compared.judgement
+    return f"{table(compared).to_string(index=False)}\n\n{judged.verdict}  {judged.text}"
+
+
+def document(compared: Comparison) -> dict[str, Any]:
+    """Return the comparison as JSON has it: verdict, text, concurrent, and metrics with null for what is not known."""
+    judged = compared.judgement
+    metrics = json.loads(compared.table.to_json(orient="records", double_precision=15))
+    return {"verdict": judged.verdict, "text": judged.text, "concurrent": compared.concurrent, "metrics": metrics}

@@ -12,18 +12,22 @@ from tailrace.report import catalogue, page, store, tables
 from tailrace.report.summary import headline
 
 
-def write(runs_dir: Path) -> Path:
-    """Write `index.html` into the folder of all runs, in one rename, and return its path."""
+def write(runs_dir: Path, baseline: str = "") -> Path:
+    """Write `index.html` into the folder of all runs, in one rename, and return its path.
+
+    `baseline` is the id of the run whose p99 is shaded through the history.
+    """
     target, fresh = runs_dir / "index.html", runs_dir / f".index.html.{os.getpid()}"
-    fresh.write_text(html(runs_dir), encoding="utf-8")
+    fresh.write_text(html(runs_dir, baseline), encoding="utf-8")
     fresh.replace(target)
     return target
 
 
-def html(runs_dir: Path) -> str:
+def html(runs_dir: Path, baseline: str = "") -> str:
     """Return the page that lists the runs in `runs_dir`."""
     table = store.history(runs_dir)
-    trend = catalogue.draw("history", {"runs": table}.__getitem__).svg("trend") if len(table) else ""
+    load = {"runs": table}.__getitem__
+    trend = catalogue.draw("history", load, baseline=baseline).svg("trend") if len(table) else ""
     rows = [_row(runs_dir, values) for values in table.iloc[::-1].to_dict("records")]
     return page.rendered("index.html.j2", rows=rows, trend=Markup(trend))  # noqa: S704  our own SVG
 

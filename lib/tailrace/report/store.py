@@ -63,15 +63,23 @@ def history(runs_dir: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=HISTORY).sort_values(["started_at", "id"], ignore_index=True)
 
 
-def measured(run_dir: Path) -> pd.DataFrame:
-    """Return the records that stand for a run beside others: of the good switch, else of all steps, else none."""
+def subject(run_dir: Path) -> str:
+    """Return the name of the records that stand for a run beside others: the good switch, else all that there are."""
     switched = (run_dir / "records" / MEASURED).is_dir()
+    step = MEASURED if switched else EVERY
     try:
-        records = _records(run_dir, MEASURED if switched else EVERY)
+        phases = _records(run_dir, step, ["phase"])["phase"]
+    except RecordsError:
+        return f"{step}/records"
+    return f"{step}/records:{PHASE}" if (phases == PHASE).any() else f"{step}/records"
+
+
+def measured(run_dir: Path, name: str = "") -> pd.DataFrame:
+    """Return the records that stand for a run, or those named; none when it recorded nothing."""
+    try:
+        return frame(run_dir, EVERY, name or subject(run_dir))
     except RecordsError:
         return analysis.empty()
-    good = records[records["phase"] == PHASE]
-    return good if len(good) else records
 
 
 def _summed(folder: Path) -> dict[str, Any]:
@@ -82,17 +90,24 @@ def _summed(folder: Path) -> dict[str, Any]:
     return {"id": folder.name, **known, "n": int(row["n"])} | {name: row[name] for name in HISTORY[5:]}
 
 
-def _records(run_dir: Path, step: str) -> pd.DataFrame:
+def _records(run_dir: Path, step: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     folder = run_dir / "records"
     if step != EVERY and not (folder / step).is_dir():
         made = ", ".join(sorted(path.name for path in folder.glob("*") if path.is_dir())) or "none"
         raise RecordsError(f"records/{step} does not exist; steps that recorded requests: {made}")
     if step != EVERY:
-        return analysis.read(folder / step)
+        return analysis.read(folder / step, columns)
     every = sorted(path for path in folder.glob("*") if path.is_dir())
     if not every:
         raise RecordsError("records/ is empty: no step of this run recorded a request")
-    return analysis.read(every)
+    return analysis.read(every, columns)
+
+
+def clock_ns(run_dir: Path) -> int:
+    """Return when the clock of the run's records began to count, in wall time; 0 when the run does not say."""
+    clock = run(run_dir).get("clock")
+    known = clock if isinstance(clock, dict) else {}
+    return int(known.get("wall_ns") or 0) - int(known.get("perf_ns") or 0)
 
 
 def run(run_dir: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rich.text import Text
 from tailrace.rundir import RunRecord, StepOutcome
 
 STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow", "SKIPPED": "dim"}
+STATES = {True: "PASS", False: "FAIL", None: "INCONCLUSIVE"}
 MARKS = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?", "SKIPPED": "–"}
 
 
@@ -77,7 +78,7 @@ class Display:
             verdict = Text(step.verdict, style=STYLES[step.verdict])
             table.add_row(step.name, verdict, f"{step.duration_s:.1f} s", checks.get(step.name, ""), Text(step.reason))
         for check in record.checks:
-            state = "PASS" if check.ok else "FAIL"
+            state = STATES[check.ok]
             table.add_row(check.name, Text(state, style=STYLES[state]), "", "", Text("" if check.ok else check.fact))
         self.console.print()
         self.console.print(table, width=None if self.console.is_terminal else 160)

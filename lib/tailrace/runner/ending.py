@@ -5,16 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from tailrace import events, leaks
 from tailrace.errors import DeployError, LeakFound
-from tailrace.rundir import EXIT_CODES, RunCheck, RunRecord, StepOutcome
+from tailrace.rundir import EXIT_CODES, RunCheck, RunDir, RunRecord, StepOutcome
 from tailrace.runner import cleanup, outcome
-from tailrace.runner.display import Display
+from tailrace.runner.display import STATES, Display
 from tailrace.runner.interrupt import Interrupt
 from tailrace.runner.steps import INTERRUPTED, Work
 
 NO_LEAK = "no credential in any artefact"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The run that this one must not be slower than, and by how much it may be (0.2: 20 %)."""
+
+    baseline: RunDir
+    tolerance: float
 
 
 @dataclass
@@ -25,18 +34,22 @@ class Ending:
     display: Display
     interrupt: Interrupt
     steps: tuple[StepOutcome, ...]
+    gate: Gate | None = None
     checks: dict[str, RunCheck] = field(default_factory=dict)
 
     def bring(self) -> RunRecord:
-        """Take down, scan, report; return the finished record."""
+        """Take down, compare, scan, report; return the finished record."""
         self.display.doing("ending the run")
         if self.work.profile.teardown == "always":
             self._check("nothing is left running", self._torn_down)
+        if self.gate and not self._cut:
+            self._check(f"no slower than {self.gate.baseline.id}", partial(self._compared, self.gate))
         self._check(NO_LEAK, self._clean)
         self._write()
         self._check("the report is written", self._reported)
         record = self._write()
         events.append(self.work.run.path, "run_finished", verdict=record.verdict, exit_code=record.exit_code)
+        self._listed()
         return record
 
     @property
@@ -44,16 +57,18 @@ class Ending:
         """Whether the signal cut the run short: one that comes after the last step changes nothing."""
         return bool(self.interrupt) and (not self.steps or any(s.reason.startswith(INTERRUPTED) for s in self.steps))
 
-    def _check(self, name: str, act: Callable[[], str]) -> None:
+    def _check(self, name: str, act: Callable[[], str | tuple[bool | None, str]]) -> None:
         """Note what `act` says; an exception of any kind is a check that failed, never the end of the ending."""
         try:
-            decided = RunCheck(name=name, ok=True, fact=act())
+            said = act()
+            ok, fact = (True, said) if isinstance(said, str) else said
+            decided = RunCheck(name=name, ok=ok, fact=fact)
         except Exception as error:
             decided = RunCheck(name=name, ok=False, fact=f"{type(error).__name__}: {error}")
         self.checks[name] = decided
         events.append(self.work.run.path, "check", step="", **decided.model_dump())
         if not decided.ok:
-            self.display.check(decided.name, "FAIL", decided.fact)
+            self.display.check(decided.name, STATES[decided.ok], decided.fact)
 
     def _torn_down(self) -> str:
         stopped = list(cleanup.torn_down(self.work.profile, self.work.root))
@@ -62,6 +77,12 @@ class Ending:
         if left := list(cleanup.torn_down(self.work.profile, self.work.root)):
             raise DeployError(f"a second look still {'; '.join(left)}; look into .tailrace/{self.work.profile.name}")
         return "; ".join(stopped) or "nothing was running"
+
+    def _compared(self, gate: Gate) -> tuple[bool | None, str]:
+        from tailrace.report import baseline
+
+        judged = baseline.against(self.work.run.path, gate.baseline.path, gate.tolerance).judgement
+        return judged.ok, judged.text
 
     def _clean(self) -> str:
         folder = self.work.run.path
@@ -79,6 +100,15 @@ class Ending:
             self.checks[NO_LEAK] = RunCheck(name=NO_LEAK, ok=False, fact=f"LeakFound: {leak}")
             raise
         return f"{path.name}, {path.stat().st_size / 1024:,.0f} KB"
+
+    def _listed(self) -> None:
+        """List all runs in `runs/index.html`. What is wrong with another run is not this one's fault: it is said."""
+        from tailrace.report import index
+
+        try:
+            index.write(self.work.run.path.parent, self.gate.baseline.id if self.gate else "")
+        except Exception as error:
+            self.display.say(f"runs/index.html was not written: {type(error).__name__}: {error}", "yellow")
 
     def _write(self) -> RunRecord:
         checks = tuple(self.checks.values())

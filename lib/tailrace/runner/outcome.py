@@ -21,11 +21,11 @@ def of(run: RunDir, step: str, ended: Ended, duration_s: float) -> StepOutcome:
 
 
 def overall(steps: Iterable[StepOutcome], checks: Iterable[RunCheck]) -> Verdict:
-    """FAIL when a step or a check of the run failed; else INCONCLUSIVE when a step was, or when there was none."""
-    verdicts = {step.verdict for step in steps}
-    if "FAIL" in verdicts or not all(check.ok for check in checks):
+    """FAIL when a step or a check of the run failed; else INCONCLUSIVE when one was, or when there was no step."""
+    verdicts, decided = {step.verdict for step in steps}, {check.ok for check in checks}
+    if "FAIL" in verdicts or False in decided:
         return "FAIL"
-    return "PASS" if verdicts == {"PASS"} else "INCONCLUSIVE"
+    return "PASS" if verdicts == {"PASS"} and None not in decided else "INCONCLUSIVE"
 
 
 def _judged(found: object, ended: Ended) -> tuple[Verdict, str]:

@@ -13,7 +13,7 @@ from tailrace.profile import Profile
 from tailrace.rundir import RunDir, RunRecord, StepOutcome, create_run, point_latest
 from tailrace.runner import cleanup, history, interrupt, lock, parameters, plan, steps
 from tailrace.runner.display import Display
-from tailrace.runner.ending import Ending
+from tailrace.runner.ending import Ending, Gate
 from tailrace.runner.parameters import Override
 from tailrace.runner.plan import Plan
 from tailrace.runner.steps import Work
@@ -27,6 +27,10 @@ class Request:
     profile: str = "local"
     overrides: tuple[Override, ...] = ()
     only: tuple[str, ...] = ()
+    baseline: Path | None = None
+    """Folder of the run that this one is held against at its end."""
+    tolerance: float = 0.2
+    """By how much p99 may be beyond the baseline's; 0.2: 20 %."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,18 @@ class Prepared:
     plan: Plan
     profile: Profile
     parameters: Mapping[str, Mapping[str, Any]]
+    baseline: RunDir | None = None
 
 
 def prepare(request: Request) -> Prepared:
-    """Check all that can be checked before anything starts; raises ProfileError or PartMissing."""
+    """Check all that can be checked before anything starts; raises ProfileError, PartMissing or RecordsError."""
     whole = plan.load(request.root)
     chosen = profile.load(request.profile, request.root)
     source = request.profile if request.profile.endswith((".yaml", ".yml")) else f"profile {request.profile}"
     values = parameters.check(whole, request.root, chosen, source, request.overrides)
     stack.preflight(chosen, request.root)
-    return Prepared(whole.only(request.only) if request.only else whole, chosen, values)
+    base = RunDir.of(request.baseline) if request.baseline else None  # now: `latest` is about to be another
+    return Prepared(whole.only(request.only) if request.only else whole, chosen, values, base)
 
 
 def run(request: Request, display: Display) -> RunRecord:
@@ -70,7 +76,8 @@ def run(request: Request, display: Display) -> RunRecord:
                 try:
                     done = steps.execute(work, display, interrupted)
                 finally:
-                    record = Ending(work, display, interrupted, done).bring()
+                    gate = Gate(prepared.baseline, request.tolerance) if prepared.baseline else None
+                    record = Ending(work, display, interrupted, done, gate).bring()
             display.verdict(record, _held(new, record))
             return record
 

@@ -42,6 +42,21 @@ def test_effect_with_interval(make):
     assert "over 30 paired windows: slower; tolerated 20 %" in compared.judgement.text
 
 
+def test_short_arms_have_fewer_windows(make):
+    """Two thousand requests make 16 windows of 120 and more, and are decided; 500 are not."""
+    short, tiny = ([arm(make, seed).iloc[:n] for seed in (1, 2)] for n in (2_000, 500))
+    assert compare(*short).table["windows"].iloc[0] >= 15
+    assert compare(*short).judgement.verdict == "PASS"
+    assert compare(*tiny).judgement.verdict == "INCONCLUSIVE"
+
+
+def test_arms_said_not_to_be_concurrent(make):
+    """Whoever knows that the clocks differ says so, and the text tells."""
+    compared = compare(arm(make, 1), arm(make, 2), concurrent=False)
+    assert not compared.concurrent
+    assert compared.judgement.text.endswith("descriptive")
+
+
 def test_same_is_no_difference(make):
     """Two arms of one law: no difference is shown in any metric, and the judgement passes."""
     compared = compare(arm(make, 1), arm(make, 2))

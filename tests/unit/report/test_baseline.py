@@ -1,7 +1,13 @@
 """A run against an earlier one."""
 
-import numpy as np
+import json
+import shutil
 
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tailrace import cli
 from tailrace.report import baseline, store
 
 
@@ -21,7 +27,7 @@ def test_slower_than_the_baseline_fails(tmp_path, new_run):
         slower(run_dir, factor)
     failed = baseline.against(slow, base)
     assert failed.judgement.verdict == "FAIL"
-    assert "descriptive" not in baseline.against(same, base).judgement.text
+    assert "tolerated 20 %" in failed.judgement.text
     assert baseline.against(same, base).judgement.verdict == "PASS"
     assert baseline.table(failed)["verdict"].iloc[0] == "slower"
 
@@ -29,3 +35,79 @@ def test_slower_than_the_baseline_fails(tmp_path, new_run):
 def test_without_records_nothing_is_decided(tmp_path):
     """Against a run without records the gate is INCONCLUSIVE, never PASS."""
     assert baseline.against(tmp_path, tmp_path).judgement.verdict == "INCONCLUSIVE"
+
+
+@pytest.fixture
+def pair(tmp_path, new_run):
+    """Return two runs of one law, the second half as slow again."""
+    base, slow = new_run(tmp_path / "a"), new_run(tmp_path / "b")
+    slower(base, 1)
+    slower(slow, 1.5)
+    return base, slow
+
+
+def rebooted(run_dir):
+    """Have the run's clock begin an hour later than it did."""
+    said = json.loads((run_dir / "run.json").read_text())
+    said["clock"]["wall_ns"] += 3_600 * 10**9
+    (run_dir / "run.json").write_text(json.dumps(said))
+
+
+def test_equal_clock_readings_of_two_boots_are_not_the_same_time(pair):
+    """Runs whose records overlap on one clock were concurrent; after a reboot the same numbers mean nothing."""
+    base, slow = pair
+    assert baseline.against(slow, base).concurrent
+    rebooted(slow)
+    compared = baseline.against(slow, base)
+    assert not compared.concurrent
+    assert compared.judgement.text.endswith("descriptive")
+    assert compared.judgement.verdict == "FAIL"
+
+
+def test_a_late_generator_decides_nothing(pair):
+    """A gate is not failed by a load generator that lagged; the reason names which run it was."""
+    base, slow = pair
+    path = base / "records" / "03_blue_green_switch" / "part-0.parquet"
+    records = store.frame(base, "03_blue_green_switch", "records")
+    records["send_lag_us"] += 30_000
+    records.to_parquet(path)
+    judged = baseline.against(slow, base).judgement
+    assert judged.verdict == "INCONCLUSIVE"
+    assert judged.text.startswith("baseline: the load generator's send lag p99 was 30.")
+
+
+def test_different_things_are_not_compared(pair):
+    """A run without the switch is not held against one with it; named records of both are."""
+    base, slow = pair
+    shutil.rmtree(slow / "records" / "03_blue_green_switch")
+    judged = baseline.against(slow, base).judgement
+    assert judged.verdict == "INCONCLUSIVE"
+    assert judged.text.startswith("the runs measured different things: all/records against 03_blue_green_switch/")
+    assert "different" not in baseline.against(slow, base, on="04_load_test/records").judgement.text
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli.main, ["compare", *map(str, arguments)])
+
+
+def test_the_command_shows_a_table_and_leaves_with_the_verdict(pair):
+    """`tailrace compare A B`: FAIL is 1, PASS 0, INCONCLUSIVE 2, a folder that is no run 3."""
+    base, slow = pair
+    failed = call(base, slow)
+    assert failed.exit_code == 1
+    assert "p99 (primary)" in failed.stdout
+    assert "\nFAIL  p99 1." in failed.stdout
+    assert call(base, base).exit_code == call(slow, base).exit_code == 0
+    assert call(base, slow, "--tolerance", "0.9").exit_code == 0
+    assert call(base, slow, "--on", "09_none/records").exit_code == 2
+    assert call(base, slow / "records").exit_code == 3
+
+
+def test_the_command_prints_json(pair):
+    """--json holds the verdict, both ids and every metric, and is JSON also where nothing is known."""
+    base, slow = pair
+    said = json.loads(call(base, slow, "--json").stdout)
+    assert (said["verdict"], said["a"], said["b"], said["tolerance"]) == ("FAIL", "a", "b", 0.2)
+    assert said["metrics"][0]["ratio"] == pytest.approx(1.5, rel=0.1)
+    nothing = json.loads(call(base, slow, "--json", "--on", "09_none/records").stdout)
+    assert nothing["metrics"][0]["ratio"] is None

@@ -59,6 +59,8 @@ def test_an_interrupted_step_is_inconclusive(tmp_path):
         (["PASS", "INCONCLUSIVE"], True, "INCONCLUSIVE"),
         (["INCONCLUSIVE", "FAIL"], True, "FAIL"),
         (["PASS"], False, "FAIL"),
+        (["PASS"], None, "INCONCLUSIVE"),
+        (["FAIL"], None, "FAIL"),
         ([], True, "INCONCLUSIVE"),
     ],
 )
