@@ -11,6 +11,24 @@ from tailrace.errors import RolledBack
 LOOK_EVERY_S = 0.05
 
 
+def weigh(t: Transition) -> str:
+    """Let the new colour take a growing share, with a gate at each; without weights, or an old colour, do nothing."""
+    if not (t.old and t.profile.rollout.weights):
+        return "all at once"
+    for weight in t.profile.rollout.weights:
+        generation = t.route({t.to: weight, t.old.colour: 100 - weight})
+        t.edge.await_generation(generation, t.profile.rollout.ack_timeout_s)
+        fact = watch(t, t.profile.rollout.weight_s, beside=True)
+        t.reached("weight", f"{weight} %: {fact}")
+    return f"by {list(t.profile.rollout.weights)} %"
+
+
+def bake(t: Transition) -> str:
+    """Keep the old colour warm while the new one shows itself under traffic."""
+    t.reached("baking", f"for {t.profile.rollout.bake_s:g} s")
+    return watch(t, t.profile.rollout.bake_s, beside=False) if t.old else "nothing to go back to"
+
+
 def watch(t: Transition, seconds: float, beside: bool) -> str:
     """Watch the new colour for `seconds` and return what it did; raises RolledBack at the first breach.
 

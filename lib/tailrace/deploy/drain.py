@@ -1,16 +1,32 @@
-"""Waiting for the last request of a colour that gets no new ones."""
+"""Waiting for the last request of a colour that gets no new ones, and stopping it."""
 
 from __future__ import annotations
 
 import time
 
 from tailrace.deploy import wait
-from tailrace.deploy.edge import ColourCounters
+from tailrace.deploy.edge import ColourCounters, other
 from tailrace.deploy.engines import Instance
 from tailrace.deploy.transition import Transition
 
 READS = 3
 READ_EVERY_S = 0.05
+
+
+def drain(t: Transition) -> str:
+    """Wait for the old colour's last request, or for the deadline."""
+    if t.old is None or not t.profile.rollout.drain:
+        return "nothing to drain" if t.old is None else f"not drained: rollout.drain is off; {t.cut} requests cut"
+    return drained(t, t.old.colour)
+
+
+def retire(t: Transition) -> str:
+    """Stop what the old colour has, then forget where it was."""
+    colour = other(t.to)
+    left = [i for i in t.engine.instances(t.slot.deployment) if i.colour == colour]
+    ended = [end(t, instance) for instance in left]
+    t.edge.point(colour, None)
+    return ", ".join(ended) or "nothing to retire"
 
 
 def drained(t: Transition, colour: str) -> str:

@@ -10,12 +10,10 @@ journal without an end goes on from there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
-from tailrace.deploy import bake, proof
-from tailrace.deploy.drain import drained, end
-from tailrace.deploy.edge import other
-from tailrace.deploy.gate import Window, window
+from tailrace.deploy import bake, drain, proving
+from tailrace.deploy.gate import window
 from tailrace.deploy.transition import Switched, Transition
 from tailrace.errors import DeployError, EdgeRejected
 
@@ -39,44 +37,10 @@ def run(t: Transition, done: Collection[str] = ()) -> Switched:
     return t.outcome()
 
 
-def start(t: Transition) -> str:
-    """Start the new colour. Its endpoint is known to the edge before any route could name it."""
-    t.first = t.edge.counters()
-    t.new = t.new or t.engine.start(t.release, t.slot)
-    t.edge.point(t.to, t.new.address)
-    waits, paths = t.profile.rollout, t.profile.service.health
-    fact = proof.answers(t.engine, t.new, paths.startup, waits.start_timeout_s, "started")
-    proof.at_edge(lambda: t.edge.healthy(t.to, t.new.address), t.new, waits.start_timeout_s)  # type: ignore[union-attr]
-    return f"{t.new.name} at {t.new.address}: {fact}"
-
-
-def ready(t: Transition) -> str:
-    assert t.new
-    return proof.answers(t.engine, t.new, t.profile.service.health.ready, t.profile.rollout.ready_timeout_s, "ready")
-
-
-def warm(t: Transition) -> str:
-    return proof.warm(t.preview_url, t.profile.service.warmup, t.profile.rollout.warmup)
-
-
-def smoke(t: Transition) -> str:
-    assert t.new
-    return proof.smoke(t.preview_url, t.profile.service.smoke, t.new)
-
-
-def weigh(t: Transition) -> str:
-    """Let the new colour take a growing share, with a gate at each; without weights, or an old colour, do nothing."""
-    for weight in t.profile.rollout.weights if t.old else ():
-        generation = t.route({t.to: weight, t.old.colour: 100 - weight})  # type: ignore[union-attr]
-        t.edge.await_generation(generation, t.profile.rollout.ack_timeout_s)
-        fact = bake.watch(t, t.profile.rollout.weight_s, beside=True)
-        t.reached("weight", f"{weight} %: {fact}")
-    return f"by {list(t.profile.rollout.weights)} %" if t.profile.rollout.weights and t.old else "all at once"
-
-
 def commit(t: Transition) -> str:
     """Rename the route file: this is the switch. Then wait for the edge to answer by it, with the new colour."""
-    t.before = _before(t)
+    if t.first and t.old:
+        t.before = window(t.first.colours[t.old.colour], t.edge.counters().colours[t.old.colour])
     generation = t.route({t.to: 100})
     if not t.profile.rollout.drain:
         _cut_off(t)
@@ -88,32 +52,17 @@ def commit(t: Transition) -> str:
     return f"generation {generation}, acknowledged after {ack_ms:.1f} ms"
 
 
-def bake_in(t: Transition) -> str:
-    """Keep the old colour warm while the new one shows itself under traffic."""
-    t.reached("baking", f"for {t.profile.rollout.bake_s:g} s")
-    return bake.watch(t, t.profile.rollout.bake_s, beside=False) if t.old else "nothing to go back to"
-
-
-def drain(t: Transition) -> str:
-    """Wait for the old colour's last request, or for the deadline."""
-    if t.old is None or not t.profile.rollout.drain:
-        return "nothing to drain" if t.old is None else f"not drained: rollout.drain is off; {t.cut} requests cut"
-    return drained(t, t.old.colour)
-
-
-def retire(t: Transition) -> str:
-    """Stop what the old colour has, then forget where it was."""
-    colour = other(t.to)
-    left = [i for i in t.engine.instances(t.slot.deployment) if i.colour == colour]
-    ended = [end(t, instance) for instance in left]
-    t.edge.point(colour, None)
-    return ", ".join(ended) or "nothing to retire"
-
-
-ACTS: dict[str, Callable[[Transition], str]] = {
-    "started": start, "ready": ready, "warm": warm, "smoked": smoke, "weighted": weigh,
-    "switched": commit, "baked": bake_in, "drained": drain, "retired": retire,
-}  # fmt: skip
+ACTS = {
+    "started": proving.start,  # the edge knows its endpoint, and finds it healthy
+    "ready": proving.ready,  # by its own word
+    "warm": proving.warm,  # latency has settled, through the preview
+    "smoked": proving.smoke,  # the answers are right, streams included
+    "weighted": bake.weigh,  # where the profile asks for shares: a gate at each
+    "switched": commit,  # one rename
+    "baked": bake.bake,  # a gate in every window; the old colour is warm all the time
+    "drained": drain.drain,  # the old colour's last request has ended, or the deadline is over
+    "retired": drain.retire,  # there is no way back any more
+}
 
 
 def roll_back(t: Transition, why: str) -> None:
@@ -129,9 +78,9 @@ def roll_back(t: Transition, why: str) -> None:
     if carries and t.old:
         t.edge.await_generation(t.route({t.old.colour: 100}), t.profile.rollout.ack_timeout_s)
         t.reached("rolling back", f"traffic is on {t.old.colour} again; {why}")
-        drained(t, t.to)
+        drain.drained(t, t.to)
     if t.new:
-        end(t, t.new)
+        drain.end(t, t.new)
         t.edge.point(t.to, None)
     t.end("rolled back", why)
 
@@ -141,9 +90,3 @@ def _cut_off(t: Transition) -> None:
     if t.old:
         t.cut += t.edge.counters().colours[t.old.colour].active
         t.engine.kill(t.old)
-
-
-def _before(t: Transition) -> Window | None:
-    if t.first is None or t.old is None:
-        return None
-    return window(t.first.colours[t.old.colour], t.edge.counters().colours[t.old.colour])
