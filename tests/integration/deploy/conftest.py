@@ -28,11 +28,13 @@ QUICK = {
 class Load:
     """Asks at a steady rate whatever happens (open loop), from a thread of its own, and counts every answer."""
 
-    def __init__(self, url: str, rate: float = 200, streams: float = 0.05, path: str = "/") -> None:
-        self.url, self.rate, self.streams, self.path = url, rate, streams, path
+    def __init__(
+        self, url: str, rate: float = 200, streams: float = 0.05, path: str = "/", timeout_s: float = 20
+    ) -> None:
+        self.url, self.rate, self.streams, self.path, self.timeout_s = url, rate, streams, path, timeout_s
         self.outcomes: Counter[str] = Counter()
         self.seen: list[tuple[int, str, str]] = []
-        self._stop = threading.Event()
+        self._stop, self._steady = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
     @property
@@ -45,15 +47,22 @@ class Load:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        if self.streams and self.path == "/":
+            # Before a stream has ended the gate would take the first ones for a change.
+            self._steady.wait(2)
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def stop(self) -> None:
+        """Ask for nothing more; what was asked goes on to its end."""
         self._stop.set()
+
+    def __exit__(self, *raised: object) -> None:
+        self.stop()
         self._thread.join()
 
     async def _run(self) -> None:
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(20)) as session:
+        connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(self.timeout_s)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             tasks, begun = [], time.perf_counter()
             while not self._stop.is_set():
                 stream = self.streams and len(tasks) % round(1 / self.streams) == 0
@@ -73,6 +82,8 @@ class Load:
             outcome = type(error).__name__
         self.outcomes[outcome] += 1
         self.seen.append((sent_ns, outcome, colour))
+        if path.startswith("/stream"):
+            self._steady.set()
 
 
 @pytest.fixture

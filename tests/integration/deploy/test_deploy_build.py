@@ -17,7 +17,7 @@ def test_a_build_is_reused_until_its_source_changes(source, tmp_path):
     assert (first.facts["reused"], again.facts["reused"]) == (False, True)
     assert again.facts["seconds"] < 0.3
     assert first.ours
-    assert {"tailrace", "uvicorn", "starlette"} <= set(first.facts["packages"])
+    assert {"tailrace", "uvicorn", "aiohttp"} <= set(first.facts["packages"])
     assert not {"pandas", "papermill", "matplotlib", "pyyaml"} & set(first.facts["packages"])
     python = f"{first.facts['folder']}/env/bin/python"
     done = subprocess.run([python, "-m", "tailrace.service", "--help"], capture_output=True, text=True, check=False)

@@ -1,0 +1,71 @@
+"""Several switches in a row, and how soon a bad one is taken back."""
+
+import re
+import statistics
+import time
+
+import pytest
+
+from tailrace.errors import RolledBack
+
+WINDOW_S = 0.5
+
+
+def acknowledged(switched):
+    """When the edge acknowledged, and after how many ms."""
+    t_ns, fact = next((t_ns, fact) for state, t_ns, fact in switched.states if state == "switched")
+    return t_ns, float(re.search(r"after ([\d.]+) ms", fact)[1])
+
+
+def late(switches, seen):
+    """Requests that were sent after an acknowledgement, before the next switch, and answered by the old colour."""
+    begins = [switched.states[0][1] for switched in switches[1:]] + [time.perf_counter_ns()]
+    return [
+        row
+        for switched, until in zip(switches, begins, strict=True)
+        for row in seen
+        if acknowledged(switched)[0] < row[0] < until and row[2] == switched.from_colour
+    ]
+
+
+def test_ten_switches_in_a_row_lose_nothing(deployment, release, load):
+    """Client and edge count the same, nothing fails, and each commit is acknowledged within 25 ms in the median."""
+    d = deployment(bake_s=0.2)
+    built = release(d)
+    d.up(built)
+    before = d.counters()
+    with load(d.url, rate=200) as traffic:
+        switches = [d.switch(built.configured(N=str(n))) for n in range(10)]
+    counted = d.counters().since(before)
+    assert traffic.failed == counted.failed == sum(switched.cut for switched in switches) == 0
+    assert counted.requests == counted.completed == traffic.sent > 500
+    assert [switched.to_colour for switched in switches] == ["green", "blue"] * 5
+    assert late(switches, traffic.seen) == []
+    assert statistics.median(acknowledged(switched)[1] for switched in switches) <= 25
+    # The negative control: before the acknowledgement the old colour did answer, so it would have been seen after.
+    assert {colour for sent_ns, _, colour in traffic.seen if sent_ns < acknowledged(switches[0])[0]} >= {"blue"}
+
+
+def test_after_the_window_that_shows_a_breach_traffic_is_back_within_a_second(deployment, release, load):
+    """From the end of the first window, one second later no request is answered by the bad colour any more."""
+    d = deployment(bake_s=10, smoke=(), gate={"window_s": WINDOW_S, "min_requests": 10})
+    d.up(release(d))
+    with load(d.url) as traffic:
+        with pytest.raises(RolledBack, match="requests failed") as raised:
+            d.switch(release(d, fail_every=2))
+        time.sleep(0.5)
+    at = {state: t_ns for state, t_ns, _ in raised.value.states}
+    shown_ns = at["baking"] + WINDOW_S * 1e9
+    back_s = (max(sent_ns for sent_ns, _, colour in traffic.seen if colour == "green") - shown_ns) / 1e9
+    assert 0 < (at["rolling back"] - shown_ns) / 1e9 <= 1
+    assert back_s <= 1
+    assert {(outcome, c) for sent_ns, outcome, c in traffic.seen if sent_ns > at["rolling back"]} == {("200", "blue")}
+
+
+def test_without_a_gate_the_same_colour_would_have_stayed(deployment, release, load):
+    """The negative control: it is the gate that takes it back."""
+    d = deployment(bake_s=1, smoke=(), gate={"window_s": WINDOW_S, "max_error_rate": 1})
+    d.up(release(d))
+    with load(d.url) as traffic:
+        assert d.switch(release(d, fail_every=2)).to_colour == "green"
+    assert traffic.failed > 10
