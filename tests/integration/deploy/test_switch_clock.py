@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def clock(tmp_path):
 def wall_s(events):
     """How far the wall clock came from each event to the next."""
     times = [datetime.fromisoformat(event.at).timestamp() for event in events]
-    return [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    return [later - earlier for earlier, later in pairwise(times)]
 
 
 def holds(d, begun_ns):
