@@ -1,7 +1,7 @@
 """The ASGI app: what comes in, who answers it, and what is noted of it.
 
 `/v1/*` and `/ask` are work: counted, limited, watched, accounted. `/healthz`, `/readyz` and `/metrics` answer
-from what is known, and are never held up by work.
+from a look at the parts that is a second old at most, and are never held up by work.
 """
 
 from __future__ import annotations
@@ -172,6 +172,7 @@ class App:
         return answers.json_answer(200 if ok else 503, content)
 
     async def _metrics(self) -> Answer:
+        await self._ready()  # else the gauge would be as old as the last time that somebody asked
         metrics = self._parts.metrics
         metrics.in_flight.set(len(self._parts.flights))
         metrics.draining.set(self._parts.flights.draining)

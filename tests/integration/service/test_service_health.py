@@ -27,6 +27,23 @@ def eventually(service: Service, status: int, timeout_s: float = 4.0) -> dict[st
     return found[1]
 
 
+def test_a_scrape_looks_for_itself(serve: Started, provider: Provider) -> None:
+    """The gauge is as fresh as the scrape, although nobody asks `/readyz`: an alert may rely on it."""
+
+    def gauge() -> str:
+        text = service.http.get("/metrics").text
+        return next(line for line in text.splitlines() if line.startswith("tailrace_ready "))
+
+    service = serve()
+    assert gauge() == "tailrace_ready 1.0"
+    provider.break_with({"kind": "outage"})
+    time.sleep(1.1)  # a look is kept for a second
+    assert gauge() == "tailrace_ready 0.0"
+    provider.repair()
+    time.sleep(1.1)
+    assert gauge() == "tailrace_ready 1.0"
+
+
 def test_a_healthy_service_is_live_and_ready(service: Service) -> None:
     """Nothing is broken: live and ready are green, and ready names each part."""
     assert service.http.get("/healthz").json()["status"] == "live"
