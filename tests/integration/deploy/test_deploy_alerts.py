@@ -1,0 +1,38 @@
+"""The alerts' metrics of the edge, asked of a real edge."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tailrace.deploy.exchange import exchange
+
+RULES = Path(__file__).parents[3] / "runbook" / "monitoring" / "alerts.yaml"
+
+
+def used():
+    """Return each metric of the edge that a rule uses, with its matchers."""
+    rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    return {found for rule in rules for found in re.findall(r"\b(envoy_\w+)\{(.*?)\}", rule["expr"])}
+
+
+def exports(text, name, matchers):
+    """Whether a series of that name has these labels."""
+    wanted = re.findall(r'(\w+)="(\w+)"', matchers)
+    return any(
+        line.startswith(name + "{") and all(f'{label}="{value}"' in line for label, value in wanted)
+        for line in text.splitlines()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "matchers", "there"), [(*row, True) for row in sorted(used())] + [("envoy_nothing", 'a="b"', False)]
+)
+def test_the_edge_exports_what_the_alerts_use(deployment, release, name, matchers, there):
+    """Under the name and labels that the rules have; the negative control is not there."""
+    d = deployment()
+    d.up(release(d))
+    exchange(f"{d.url}/error")
+    text = exchange(f"{d.edge.layout.admin.url}/stats/prometheus").body.decode()
+    assert exports(text, name, matchers) is there
