@@ -57,13 +57,19 @@ def _measure(deployment: Deployment, options: argparse.Namespace) -> dict[str, A
     acks_ms = [float(re.search(r"after ([\d.]+) ms", _fact(s, "switched"))[1]) for s in switches]  # type: ignore[index]
     return {
         "switches": len(switches),
-        "client": {"sent": said["sent"], "failed": said["failed"]},
+        "client": {"sent": said["sent"], "failed": said["failed"], "requests_per_s": _rate(said["seen"])},
         "edge": {"requests": counted.requests, "failed": counted.failed},
         "cut": sum(s.cut for s in switches),
         "on_the_old_colour_after_the_ack": sum(_late(s, said["seen"], after) for s, after in _spans(switches)),
         "ack_ms": {"p50": statistics.median(acks_ms), "max": max(acks_ms)},
         "switch_s": {"p50": statistics.median(s.duration_s for s in switches)},
     }
+
+
+def _rate(seen: list[tuple[int, str, str]]) -> float:
+    """Requests per second from the first that was sent to the last."""
+    sent = [sent_ns for sent_ns, _, _ in seen]
+    return round(len(sent) / (max(sent) - min(sent)) * 1e9, 1)
 
 
 def _spans(switches: list[Switched]) -> list[tuple[Switched, int]]:
