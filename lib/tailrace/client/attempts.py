@@ -50,6 +50,8 @@ class Attempts:
 
     def carried_out(self, asked: Asked, trail: Trail) -> Work[tuple[Asked, Response[Any]]]:
         """Return the first good answer of the provider and its fallbacks, and what was really asked for it."""
+        if not self._policy.fallbacks:
+            return asked, (yield from self._retried(asked, trail))
         choices = fallback.choices(asked, self._policy)
         for index, choice in enumerate(choices):
             last = index == len(choices) - 1
@@ -137,8 +139,7 @@ class Attempts:
         if self._requests is not None or self._tokens is not None:
             yield from self._paced(asked, trail)
         if self.permits is not None:
-            event = self._event()
-            if not self.permits.acquire(event):
+            if not self.permits.try_acquire() and not self.permits.acquire(event := self._event()):
                 came = False
                 try:
                     came = yield Wait(event, asked.left_s(self._clock.monotonic()))
@@ -207,9 +208,9 @@ class Attempts:
             return request
         if header(request.headers, "idempotency-key") is not None:
             return request
-        drawn = int(self._clock.chance() * 2**52) << 52 | int(self._clock.chance() * 2**52)
-        headers = (*request.headers, ("idempotency-key", f"tailrace-{drawn:026x}"))
-        return Request(request.method, request.url, headers, request.body, request.timeout_s, request.extensions)
+        chance = self._clock.chance
+        key = "tailrace-%013x%013x" % (int(chance() * 2**52), int(chance() * 2**52))  # noqa: UP031
+        return request._replace(headers=(*request.headers, ("idempotency-key", key)))
 
     def _ended(self, asked: Asked, trail: Trail, outcome: Outcome) -> Response[Any]:
         """Return the last answer, or raise what no answer means."""

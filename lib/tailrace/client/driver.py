@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from tailrace.client.clock import Clock
@@ -88,7 +87,7 @@ class AsyncDriver:
             return await self._primed(effect.request)
         try:
             async with asyncio.timeout(effect.timeout_s):
-                return await self._primed(replace(effect.request, timeout_s=effect.timeout_s))
+                return await self._primed(effect.request._replace(timeout_s=effect.timeout_s))
         except TimeoutError as error:
             raise Unanswered("timeout", f"no answer within {effect.timeout_s:.3f} s") from error
 

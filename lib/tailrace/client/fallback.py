@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 import orjson
@@ -32,7 +31,7 @@ def _instead(asked: Asked, fallback: Fallback, policy: Policy) -> Asked:
         document["model"] = fallback.model
     url = _moved(asked.request.url, fallback.base_url) if fallback.base_url else asked.request.url
     headers = _headers(asked.request, url, fallback.api_key_env)
-    request = replace(asked.request, url=url, headers=headers, body=orjson.dumps(document))
+    request = asked.request._replace(url=url, headers=headers, body=orjson.dumps(document))
     key = asked.key
     if key and policy.cache is not None:
         key = cache_key(request, document, tenant=asked.tenant, namespace=policy.cache.namespace)

@@ -161,10 +161,9 @@ class Fetcher:
         cache, usage, now = self._policy.cache, read.usage, self._clock.wall()
         assert cache is not None
         return Entry(
-            status=response.status, headers=_kept(response.headers), chunks=chunks,
-            streamed=not isinstance(response.body, bytes), stored_at=now, expires_at=now + cache.kept_s,
-            model=read.model or asked.operation.model, in_tok=usage.in_tok, out_tok=usage.out_tok,
-            cached_tok=usage.cached_tok, reasoning_tok=usage.reasoning_tok, cost_usd=cost,
+            response.status, _kept(response.headers), chunks, not isinstance(response.body, bytes), now,
+            now + cache.kept_s, read.model or asked.operation.model, usage.in_tok, usage.out_tok, usage.cached_tok,
+            usage.reasoning_tok, cost,
         )  # fmt: skip
 
 
@@ -182,4 +181,4 @@ def _reading(response: Response[Any], asked: Asked) -> Reading:
 
 
 def _kept(headers: Headers) -> Headers:
-    return tuple((name.lower(), value) for name, value in headers if name.lower() in KEPT)
+    return tuple([(name, value) for given, value in headers if (name := given.lower()) in KEPT])

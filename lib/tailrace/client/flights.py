@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 from tailrace.client.asked import Fetched
@@ -103,7 +102,7 @@ async def _ended(task: asyncio.Task[Any]) -> None:
 def _subscribed(fetched: Fetched) -> Fetched:
     body = fetched.response.body
     if isinstance(body, Broadcast):
-        return fetched._replace(response=replace(fetched.response, body=body.subscribe()))
+        return fetched._replace(response=fetched.response._replace(body=body.subscribe()))
     return fetched
 
 

@@ -30,11 +30,11 @@ _VERSION: Final = b"tailrace-key-1"
 
 
 class Keys:
-    """Makes keys for one policy. What the headers add is remembered: a client sends the same ones again and again."""
+    """Makes keys for one policy. What is not the body is remembered: a client sends the same again and again."""
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
-        self._known: dict[Headers, bytes] = {}
+        self._known: dict[tuple[str, str, str, Headers], bytes] = {}
 
     def key(self, request: Request, document: Any, tenant: str) -> str:
         """Return the key of `request` as 64 hex digits.
@@ -42,20 +42,20 @@ class Keys:
         `document` is its parsed JSON body (None when it is none): the order of its keys does not matter, all the
         rest does. Each part is framed by its length, so that no two different lists of parts are the same bytes.
         """
-        parts = (tenant.encode(), request.method.upper().encode(), request.url.encode(), self._headers(request))
-        body = b"raw" + request.body if document is None else b"json" + canonical(document)
-        return hashlib.sha256(_framed(parts) + body).hexdigest()
-
-    def _headers(self, request: Request) -> bytes:
-        known = self._known.get(request.headers)
+        asker = (tenant, request.method, request.url, request.headers)
+        known = self._known.get(asker)
         if known is None:
             if len(self._known) >= 256:
                 self._known.clear()
-            lowered = ((name.lower(), value) for name, value in request.headers)
-            parts = sorted(_header(name, value) for name, value in lowered if not neutral(name, value))
-            known = _framed((_VERSION, self._namespace.encode(), *parts))
-            self._known[request.headers] = known
-        return known
+            known = self._known[asker] = self._before_the_body(request, tenant)
+        body = b"raw" + request.body if document is None else b"json" + canonical(document)
+        return hashlib.sha256(known + body).hexdigest()
+
+    def _before_the_body(self, request: Request, tenant: str) -> bytes:
+        lowered = ((name.lower(), value) for name, value in request.headers)
+        headers = sorted(_header(name, value) for name, value in lowered if not neutral(name, value))
+        said = _framed((_VERSION, self._namespace.encode(), *headers))
+        return _framed((tenant.encode(), request.method.upper().encode(), request.url.encode(), said))
 
 
 def cache_key(request: Request, document: Any, *, tenant: str = "", namespace: str = "") -> str:

@@ -27,6 +27,7 @@ class Ledger:
         self._clock = clock
         self.prices = Prices(clock.monotonic)
         self.purse = Purse(policy.spend) if policy.spend is not None else None
+        self._instead = tuple(fallback.model for fallback in policy.fallbacks if fallback.model)
 
     def reserve(self, asked: Asked, trail: Trail) -> None:
         """Set aside what `asked` could cost at most; BudgetExceeded when that is more than is left."""
@@ -35,18 +36,16 @@ class Ledger:
             return
         most = asked.operation.max_output_tok
         worst = Usage(True, len(asked.request.body) // 3 + 1, spend.assumed_output_tok if most is None else most)
-        models = [asked.operation.model]
-        if self._policy.fallbacks:
-            models += [fallback.model for fallback in self._policy.fallbacks if fallback.model]
-        costs = [self.prices.cost_usd(model, asked.request.url, worst) for model in models]
-        if None in costs and spend.unknown_price == "reject":
-            unknown = models[costs.index(None)]
-            raise BudgetExceeded(
-                f"the price of model {unknown[:80]!r} is not known, so a limit of ${spend.max_usd:g} cannot count it; "
-                "choose another model, or Spend(unknown_price='allow')",
-                asked.request,
-            )
-        wanted = max([cost for cost in costs if cost is not None], default=0.0)
+        wanted = 0.0
+        for model in (asked.operation.model, *self._instead):
+            cost = self.prices.cost_usd(model, asked.request.url, worst)
+            if cost is None and spend.unknown_price == "reject":
+                raise BudgetExceeded(
+                    f"the price of model {model[:80]!r} is not known, so a limit of ${spend.max_usd:g} cannot count "
+                    "it; choose another model, or Spend(unknown_price='allow')",
+                    asked.request,
+                )
+            wanted = max(wanted, cost or 0.0)
         left = self.purse.reserve(asked.tenant, wanted)
         if left is not None:
             raise BudgetExceeded(

@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from tailrace.client.asked import Fetched
@@ -70,10 +69,10 @@ class Driver:
             return result
 
     def _sent(self, effect: Send) -> Response[Iterator[bytes]]:
-        response = self._send(replace(effect.request, timeout_s=effect.timeout_s))
+        response = self._send(effect.request._replace(timeout_s=effect.timeout_s))
         if isinstance(response.body, bytes):
             return response
-        return replace(response, body=Primed(next(response.body, None), response.body))
+        return response._replace(body=Primed(next(response.body, None), response.body))
 
     def _metered(self, effect: Meter) -> Iterator[bytes]:
         return Metered(effect, self._run, self.engine.clock.monotonic)

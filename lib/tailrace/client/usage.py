@@ -19,6 +19,8 @@ class Usage(NamedTuple):
 
 
 NONE = Usage()
+_CHAT: Final = ("prompt_tokens", "prompt_tokens_details", "completion_tokens", "completion_tokens_details")
+_RESPONSES: Final = ("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details")
 
 
 class Reading(NamedTuple):
@@ -46,14 +48,13 @@ def usage(counts: object) -> Usage:
     """Return the tokens in a `usage` object of either API."""
     if not isinstance(counts, dict):
         return NONE
-    responses = "input_tokens" in counts
-    read, written = ("input_tokens", "output_tokens") if responses else ("prompt_tokens", "completion_tokens")
+    read, read_more, written, written_more = _RESPONSES if "input_tokens" in counts else _CHAT
     return Usage(
-        known=isinstance(counts.get(read), int),
-        in_tok=_count(counts, read),
-        out_tok=_count(counts, written),
-        cached_tok=_count(counts.get(f"{read}_details"), "cached_tokens"),
-        reasoning_tok=_count(counts.get(f"{written}_details"), "reasoning_tokens"),
+        isinstance(counts.get(read), int),
+        _count(counts, read),
+        _count(counts, written),
+        _count(counts.get(read_more), "cached_tokens"),
+        _count(counts.get(written_more), "reasoning_tokens"),
     )
 
 
@@ -65,9 +66,14 @@ def _complete(document: dict[str, Any], operation: str) -> bool:
     choices = document.get("choices")
     if not isinstance(choices, list) or not choices:
         return False
-    return all(isinstance(choice, dict) and choice.get("finish_reason") in FINISHED for choice in choices)
+    for choice in choices:  # noqa: SIM110
+        if not isinstance(choice, dict) or choice.get("finish_reason") not in FINISHED:
+            return False
+    return True
 
 
 def _count(counts: object, name: str) -> int:
-    value = counts.get(name) if isinstance(counts, dict) else None
+    if not isinstance(counts, dict):
+        return 0
+    value = counts.get(name)
     return value if isinstance(value, int) and value > 0 else 0

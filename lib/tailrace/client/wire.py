@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, Generic, Literal, TypeAlias
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeAlias
 
 from typing_extensions import TypeVar
 
@@ -18,8 +17,7 @@ BACKOFF: Final = "x-tailrace-backoff-us"
 COST: Final = "x-tailrace-cost-microusd"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One HTTP request. `timeout_s` is what is left for this attempt: a sender that blocks has to hold it."""
 
     method: str
@@ -31,8 +29,7 @@ class Request:
     """What a sender of the same transport wants to find again; nobody else looks at it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response(Generic[Stream]):
+class Response(NamedTuple, Generic[Stream]):
     """One answer: its body is whole, or a stream of chunks that is read once."""
 
     status: int

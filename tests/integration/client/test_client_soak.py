@@ -11,7 +11,7 @@ import pytest
 from tailrace import Cache, Limits, Memory, OpenAI, Policy, Spend
 from tailrace.client import AsyncDriver, wire
 from tailrace.client.clock import Clock
-from tailrace.client.effects import Load, Save
+from tailrace.client.effects import Join, Lease, Load, Release, Save, Send
 from tailrace.client.engine import Engine
 
 ANSWER = orjson.dumps(
@@ -77,36 +77,49 @@ def test_the_short_way_remembers_no_more_than_it_may(provider, make, key):
         assert recall._size_bytes == sum(learnt.size_bytes for learnt in recall._learnt.values())
 
 
-def decided_us(engine, requests, store, answer):
-    """Return what the policy takes for each request, carried out by nobody: the least of rounds, microseconds."""
-    took = []
-    for asked in requests:
-        began = time.perf_counter()
-        work, given = engine.fetcher.fetch(engine.asked(asked), "miss") if answer else engine.call(asked), None
-        try:
-            while True:
-                effect = work.send(given)
-                kind = type(effect).__name__
-                given = answer if kind == "Send" else kind == "Lease" or None
-                if isinstance(effect, Load):
-                    given = store.get(effect.key, engine.clock.wall())
-                elif isinstance(effect, Save):
-                    store.put(effect.key, effect.entry)
-        except StopIteration:
-            took.append((time.perf_counter() - began) * 1e6)
-    return sorted(took)[len(took) // 2]
+def decided(work, doing):
+    """Carry out `work` with answers that are at hand: what it takes is what the policy takes."""
+    try:
+        effect = work.send(None)
+        while True:
+            effect = work.send(doing[type(effect)](effect))
+    except StopIteration as stop:
+        return stop.value
 
 
-def test_deciding_takes_little():
-    """Everything on, the policy's own decisions take tens of microseconds: measured, with room for a busy machine."""
+def decision_us(calls=50, rounds=200):
+    """Return the CPU time of the policy for a miss and for a hit, everything on: the least of rounds, microseconds.
+
+    In it: parsing, guard, key, store, price, limits, books; not the network, the tasks or the SDK.
+    """
     store = Memory()
     limits = Limits(deadline_s=30, attempt_timeout_s=20, concurrency="adaptive")
     policy = Policy(cache=Cache(store=store), limits=limits, spend=Spend(1e6), hooks=((lambda call: None),))
     engine = Engine(policy, Clock(), asyncio.Event)
     answer = wire.Response(200, (("content-type", "application/json"),), ANSWER)
-    requests = [request(number) for number in range(500)]
-    missed = decided_us(engine, requests, store, answer)
-    hit = decided_us(engine, requests, store, None)
-    print(f"decisions: miss {missed:.1f} µs, hit {hit:.1f} µs")
-    assert missed < 150
-    assert hit < 60
+    doing = {
+        Load: lambda effect: store.get(effect.key, 0.0), Save: lambda effect: store.put(effect.key, effect.entry),
+        Join: lambda effect: (decided(effect.work(), doing), True), Send: lambda effect: answer,
+        Lease: lambda effect: True, Release: lambda effect: None,
+    }  # fmt: skip
+    requests, least = [request(number) for number in range(calls)], [float("inf")] * 2
+    for _ in range(rounds):
+        store.close()
+        for place, expected in enumerate(("miss", "hit")):
+            began = time.process_time()
+            for asked in requests:
+                label = wire.header(decided(engine.call(asked), doing).headers, wire.CACHE)
+            least[place] = min(least[place], (time.process_time() - began) / calls * 1e6)
+            assert label == expected
+    return least
+
+
+def test_deciding_takes_little():
+    """Everything on, the policy's own decisions take about 30 µs of CPU for a miss and half of it for a hit.
+
+    The goal is 30 µs; what is held is twice that, for machines that are slower or share their caches.
+    """
+    missed, hit = decision_us()
+    print(f"decisions: miss {missed:.1f} µs, hit {hit:.1f} µs (goal 30)")
+    assert missed < 60
+    assert hit < 30
