@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import socket
+import subprocess
 import uuid
 from pathlib import Path
 
@@ -214,6 +215,9 @@ def test_our_own_image_passes_every_proof_and_is_built_once(client, base, source
     from tailrace.deploy import hardening
     from tailrace.deploy.engines.docker import DockerEngine
 
+    git = ["git", "-C", str(source), "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for step in (["init", "-q"], ["add", "pyproject.toml"], ["commit", "-q", "-m", "a revision to be labelled with"]):
+        subprocess.run([*git, *step], check=True)
     engine, told = DockerEngine(tmp_path, Limits(), source), []
     first = engine.build(Service(), source, told.append)
     again = engine.build(Service(), source)
