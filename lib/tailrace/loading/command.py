@@ -60,7 +60,13 @@ def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...
 @click.argument("url")
 @click.option("--rate", default=10.0, show_default=True, type=POSITIVE, help="Requests per second.")
 @click.option("--duration", default=30.0, show_default=True, type=POSITIVE, help="Seconds.")
-@click.option("--arrivals", default="constant", show_default=True, type=click.Choice([*LAWS, *SHAPES]))
+@click.option(
+    "--arrivals",
+    default="constant",
+    show_default=True,
+    type=click.Choice([*LAWS, *SHAPES]),
+    help="When requests are due.",
+)
 @click.option(
     "--to-rate", type=POSITIVE, help="For ramp, steps and burst (twice the rate by default), and --find (64 times)."
 )
@@ -80,10 +86,10 @@ def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...
 @click.option("--zipf", default=0.0, type=click.FloatRange(0), help="Exponent of the popularity of repeated prompts.")
 @click.option("--prompt-tokens", default="16", show_default=True, metavar="N[~SIGMA]", help="Length; lognormal with ~.")
 @click.option("--max-tokens", default="", metavar="N[~SIGMA]", help="Asked of the model.")
-@click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(0, 2))
+@click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(0, 2), help="Asked of the model.")
 @click.option("--shards", default=1, show_default=True, type=click.IntRange(1, 64), help="Generator processes.")
 @click.option("--timeout", default=30.0, show_default=True, type=POSITIVE, help="Of one request, seconds.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of arrivals and prompts.")
 @click.option("--api-key-env", default="", metavar="NAME", help="Environment variable with the API key.")
 @click.option("--slo", multiple=True, callback=_slo, metavar="p99=MS", help="A limit to judge by. May be repeated.")
 @click.option("--error-rate", type=SHARE, help="The share of failures that is within the limits.")
