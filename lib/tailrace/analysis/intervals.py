@@ -31,13 +31,15 @@ LEAST_EPISODES: Final = 8
 def ranks(n: int, percentile: str, effect: float = 1.0, confidence: float = quantiles.CONFIDENCE) -> tuple[int, int]:
     """Return the ranks, from 1, of the two order statistics that enclose the quantile.
 
-    They are those of n / effect independent values, scaled up to n. (1, n) at the widest.
+    They are those of n / effect independent values, scaled up to n: (1, n) at the widest, and the estimate
+    itself always within.
     """
     if effect == 1.0 and n < quantiles.needs(percentile, confidence):
         return 1, n
     independent = max(1, int(n / effect))
     low, high = binomial_bounds(independent, float(quantiles.share(percentile)), confidence)
-    return max(1, low * n // independent), min(n, -(-(high + 1) * n // independent))
+    estimate = quantiles.rank(n, percentile)
+    return min(estimate, max(1, low * n // independent)), max(estimate, min(n, -(-(high + 1) * n // independent)))
 
 
 def binomial_bounds(n: int, p: float, confidence: float) -> tuple[int, int]:

@@ -187,7 +187,9 @@ def test_an_interrupted_start_leaves_no_process(target, tmp_path, monkeypatch):
 
 
 def _workers(of: int) -> list[psutil.Process]:
-    return [child for child in psutil.Process(of).children() if "tailrace.load.worker" in child.cmdline()]
+    children = psutil.Process(of).children()
+    alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in alive if "tailrace.load.worker" in child.cmdline()]
 
 
 def _fly_elsewhere(url: str, out: Path) -> subprocess.Popen[bytes]:

@@ -52,8 +52,10 @@ def ks(samples: np.ndarray, cdf: np.ndarray) -> float:
 
 
 def worker() -> psutil.Process:
-    (child,) = [p for p in psutil.Process(os.getpid()).children() if "tailrace.load.worker" in p.cmdline()]
-    return child
+    children = psutil.Process(os.getpid()).children()
+    alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    (found,) = [child for child in alive if "tailrace.load.worker" in child.cmdline()]
+    return found
 
 
 @pytest.mark.slow

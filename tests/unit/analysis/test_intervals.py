@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tailrace.analysis import intervals, quantiles
@@ -20,6 +20,7 @@ def test_least_n_uses_the_extremes():
 
 
 @given(st.integers(10, 10**6), st.sampled_from(["p50", "p95", "p99"]), st.floats(1, 50))
+@example(100, "p99", 34.0)
 def test_wider_with_the_effect(n, percentile, effect):
     """The more requests depend on each other, the wider the interval; it always holds the estimate."""
     low, high = intervals.ranks(n, percentile, effect)
