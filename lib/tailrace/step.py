@@ -133,6 +133,10 @@ class Step:
         records = self.frame("records")
         return records[records["phase"] == phase] if phase else records
 
+    def doubts(self, name: str = "records") -> list[str]:
+        """Return why these records must not decide anything, in the words of the flights that made them."""
+        return store.doubts(self.run.path, self.name, name)
+
     def gather(self, name: str) -> str:
         """Return the name of the records to report on: `name` ("<step>/records:PHASE"), where this run has them.
 

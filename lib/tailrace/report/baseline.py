@@ -31,8 +31,9 @@ def against(run_dir: Path, baseline_dir: Path, tolerance: float = TOLERANCE, on:
     apart = abs(store.clock_ns(run_dir) - store.clock_ns(baseline_dir)) > SAME_CLOCK_NS
     compared = compare(before, after, tolerance=tolerance, concurrent=False if apart else None)
     doubts = [] if names[0] == names[1] else [f"the runs measured different things: {names[1]} against {names[0]}"]
-    for said, records in (("baseline", before), ("run", after)):
-        doubts += [f"{said}: {reason}" for reason in schedule.doubts(records)]
+    for said, path, name, records in zip(("baseline", "run"), runs, names, (before, after), strict=True):
+        reasons = store.doubts(path, store.EVERY, name) or schedule.doubts(records)
+        doubts += [f"{said}: {reason}" for reason in reasons]
     if not doubts:
         return compared
     judgement = replace(compared.judgement, verdict=INCONCLUSIVE, text="; ".join([*doubts, compared.judgement.text]))

@@ -21,6 +21,8 @@ MEASURED: Final = "03_blue_green_switch"
 PHASE: Final = "switch"
 """The part of that step that goes well; in others a release fails on purpose."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*")
+_FLOWN: Final = re.compile(r"(part-[0-9a-f]{8})-\d+-\d+")
+"""What a flight calls its parts: its own name, shard, number."""
 
 
 def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
@@ -49,6 +51,42 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.parquet"))) or "none"
         why = f"is damaged ({type(error).__name__})" if path.is_file() else "does not exist"
         raise RecordsError(f"{path.relative_to(run_dir)} {why}; saved: {known}") from None
+
+
+def doubts(run_dir: Path, step: str, name: str = "records") -> list[str]:
+    """Return why the records `name` (as `frame` takes it) must not decide anything; nothing when they may.
+
+    A flight of the load generator leaves its summary beside its records: here are the reasons of those that call
+    themselves invalid, and a part whose flight left no summary is a doubt of its own.
+    """
+    name, _, phase = name.partition(":")
+    named = name.rpartition("/")[0]
+    folder = run_dir / "records"
+    alone = named or (step if (folder / step).is_dir() else EVERY)
+    folders = sorted(path for path in folder.glob("*") if path.is_dir()) if alone == EVERY else [folder / alone]
+    return [reason for one in folders for reason in _doubts(one, phase)]
+
+
+def _doubts(folder: Path, phase: str) -> list[str]:
+    """Return the doubts of one step's flights; with `phase`, of those only that flew it."""
+    found, known = [], set()
+    for path in sorted(folder.glob("_part-*.json")):
+        note = _json(path)
+        flown = str((note.get("traffic") or {}).get("phase", ""))
+        if "summary" not in note:
+            continue
+        known.add(path.stem[1:])
+        if not phase or flown == phase:
+            found += [f"{flown or folder.name}: {reason}" for reason in note["summary"].get("reasons") or []]
+    for part in sorted(folder.glob("part-*.parquet")):
+        of = _FLOWN.fullmatch(part.stem)
+        if of and of[1] not in known and (not phase or phase in _phases(part)):
+            found.append(f"{part.name}: its flight left no summary, so nobody knows what is missing")
+    return found
+
+
+def _phases(part: Path) -> set[str]:
+    return set(analysis.read(part, ["phase"])["phase"])
 
 
 def loader(run_dir: Path, step: str) -> Load:

@@ -1,0 +1,67 @@
+"""What a run's folder says of its own measurements."""
+
+import json
+
+import pytest
+
+from tailrace.report import baseline, store
+
+STEP = "03_blue_green_switch"
+PART = "part-0a1b2c3d-0-00000.parquet"
+
+
+@pytest.fixture
+def folder(run_dir):
+    """The records of one step, as one flight left them."""
+    records = run_dir / "records" / STEP
+    (records / "part-0.parquet").rename(records / PART)
+    return records
+
+
+def note(folder, *reasons: str, phase: str = "switch") -> None:
+    """Leave the summary of the flight beside its records."""
+    summary = {"valid": not reasons, "reasons": reasons}
+    said = {"traffic": {"phase": phase}, "flown": {}, "summary": summary}
+    (folder / "_part-0a1b2c3d.json").write_text(json.dumps(said))
+
+
+def test_a_valid_flight_leaves_no_doubt(folder, run_dir):
+    """Records whose flight called itself valid may decide; so may records that no flight made."""
+    note(folder)
+    assert store.doubts(run_dir, STEP) == store.doubts(run_dir, "all") == []
+    assert store.doubts(run_dir, "05_latency_report", "04_load_test/records") == []
+
+
+@pytest.mark.parametrize("name", ["records", f"{STEP}/records", f"{STEP}/records:switch", "all/records"])
+def test_an_invalid_flight_says_why(folder, run_dir, name):
+    """The reasons of an invalid flight are those of its records, however these are named."""
+    note(folder, "the generator's send lag has p99 22.2 ms (limit 10 ms)")
+    asked = STEP if name == "records" else "05_latency_report"
+    assert store.doubts(run_dir, asked, name) == ["switch: the generator's send lag has p99 22.2 ms (limit 10 ms)"]
+
+
+def test_another_phase_is_not_in_doubt(folder, run_dir):
+    """A flight that was invalid says nothing about the phase of another one."""
+    note(folder, "no records", phase="failing")
+    assert store.doubts(run_dir, STEP, "records:switch") == []
+    assert store.doubts(run_dir, STEP, "records:failing") == ["failing: no records"]
+
+
+def test_a_flight_without_a_summary_is_a_doubt(folder, run_dir):
+    """Where the generator was killed nobody knows what is missing, in that phase."""
+    assert store.doubts(run_dir, STEP, "records:switch") == [
+        f"{PART}: its flight left no summary, so nobody knows what is missing"
+    ]
+    assert store.doubts(run_dir, STEP, "records:another") == []
+    (folder / "_part-0a1b2c3d.json").write_text("{")
+    assert len(store.doubts(run_dir, STEP)) == 1
+
+
+def test_an_invalid_flight_passes_no_gate(folder, run_dir):
+    """Held against a baseline, and be it itself, a run with an invalid flight is INCONCLUSIVE."""
+    note(folder)
+    assert baseline.against(run_dir, run_dir).judgement.verdict != "INCONCLUSIVE"
+    note(folder, "no records")
+    judged = baseline.against(run_dir, run_dir).judgement
+    assert judged.verdict == "INCONCLUSIVE"
+    assert judged.text.startswith("baseline: switch: no records; run: switch: no records; ")
