@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tailrace.deploy import switch
 from tailrace.deploy.edge import Routes, other
 from tailrace.deploy.engines import Instance, Slot
 from tailrace.deploy.journal import Event
 from tailrace.deploy.release import Release
+from tailrace.deploy.site import Site
 from tailrace.deploy.transition import Outcome, Transition
 from tailrace.errors import DeployError, EdgeRejected
 
-if TYPE_CHECKING:
-    from tailrace.deploy.deployment import Deployment
 
-
-def resume(deployment: Deployment) -> Outcome:
+def resume(site: Site) -> Outcome:
     """Go on where the controller died; a transition that was being taken back is taken back.
 
     A damaged route file is written anew from the journal; a damaged journal takes the route file's word.
     """
-    mended = _mend_routes(deployment)
-    if deployment.record.damaged():
-        return _confirm(deployment)
-    left = deployment.record.unfinished()
+    mended = _mend_routes(site)
+    if site.record.damaged():
+        return _confirm(site)
+    left = site.record.unfinished()
     if not left:
         return Outcome("done", mended) if mended else Outcome("nothing", "no transition was interrupted")
-    t = _rebuilt(deployment, left)
+    t = _rebuilt(site, left)
     going_back = [event for event in left if event.kind == "intent" and event.state == "rolled back"]
     if going_back:
         switch.roll_back(t, going_back[0].data["why"])
@@ -40,41 +38,41 @@ def resume(deployment: Deployment) -> Outcome:
     return Outcome("done", done.states[-1][2], done.states, done.cut)
 
 
-def abort(deployment: Deployment) -> Outcome:
+def abort(site: Site) -> Outcome:
     """Go back to the old colour; raises DeployError when that has been stopped already."""
-    left = deployment.record.unfinished()
+    left = site.record.unfinished()
     if not left:
         return Outcome("nothing", "no transition was interrupted")
-    t = _rebuilt(deployment, left)
+    t = _rebuilt(site, left)
     if t.old and not t.engine.alive(t.old) and t.edge.routes().weights.get(t.to):
         raise DeployError(f"{t.old.name} is gone, so there is no way back; go on with resume")
     switch.roll_back(t, f"aborted; it had been left at {left[-1].state}")
     return Outcome("rolled back", t.states[-1][2], tuple(t.states), t.cut)
 
 
-def _rebuilt(deployment: Deployment, left: Sequence[Event]) -> Transition:
+def _rebuilt(site: Site, left: Sequence[Event]) -> Transition:
     """Return the transition as the journal has it, with what was started right before the death removed."""
-    deployment.engine.sweep(deployment.profile.name)
-    deployment.edge.ensure()
+    site.engine.sweep(site.profile.name)
+    site.edge.ensure()
     told = left[0].data
-    release = Release.read(json.loads(deployment.release_path(told["release"]).read_text(encoding="utf-8")))
-    slot = Slot(deployment.profile.name, told["to"], told["generation"], told["environment"], deployment.secrets)
-    old = _named(deployment, told["old"]) or _lost(deployment, told, slot)
-    t = deployment.transition(left[0].transition, release, slot, old)
-    t.new = _named(deployment, slot.name)
+    release = Release.read(json.loads(site.release_path(told["release"]).read_text(encoding="utf-8")))
+    slot = Slot(site.profile.name, told["to"], told["generation"], told["environment"], site.secrets)
+    old = _named(site, told["old"]) or _lost(site, told, slot)
+    t = site.transition(left[0].transition, release, slot, old)
+    t.new = _named(site, slot.name)
     t.states = [(e.state, e.t_ns, e.fact) for e in left if e.kind in ("begin", "reached")]
     return t
 
 
-def _named(deployment: Deployment, name: str) -> Instance | None:
-    return next((instance for instance in deployment.instances if instance.name == name), None)
+def _named(site: Site, name: str) -> Instance | None:
+    return next((instance for instance in site.instances if instance.name == name), None)
 
 
-def _lost(deployment: Deployment, told: Any, slot: Slot) -> Instance | None:
+def _lost(site: Site, told: Any, slot: Slot) -> Instance | None:
     """An old instance that is gone by now still is where we came from."""
     if not told["old"]:
         return None
-    address = deployment.edge.layout.admin  # nothing is asked of it any more
+    address = site.edge.layout.admin  # nothing is asked of it any more
     return Instance(slot.deployment, told["old"], other(slot.colour), "", 0, address, "0")
 
 
@@ -88,35 +86,35 @@ def _refuse_the_dead(t: Transition, reached: set[str]) -> None:
         raise error
 
 
-def _mend_routes(deployment: Deployment) -> str:
+def _mend_routes(site: Site) -> str:
     """Write a damaged route file anew, as the journal last intended it; return what was done."""
     try:
-        if deployment.stands:
-            deployment.edge.routes()
+        if site.stands:
+            site.edge.routes()
         return ""
     except EdgeRejected as error:
-        intended = [event for event in deployment.journal if event.state == "routed"]
+        intended = [event for event in site.journal if event.state == "routed"]
         if not intended:
             raise
-        generation = deployment.record.generation() + 1
+        generation = site.record.generation() + 1
         wanted = Routes(generation, intended[-1].data["weights"])
-        deployment.record.append("", "note", "mended", str(error), generation=generation, weights=dict(wanted.weights))
-        deployment.edge.route(wanted)
-        deployment.edge.ensure()
-        deployment.edge.await_generation(generation, deployment.profile.rollout.ack_timeout_s)
+        site.record.append("", "note", "mended", str(error), generation=generation, weights=dict(wanted.weights))
+        site.edge.route(wanted)
+        site.edge.ensure()
+        site.edge.await_generation(generation, site.profile.rollout.ack_timeout_s)
         return f"the route file was damaged; it names {wanted.serving} again"
 
 
-def _confirm(deployment: Deployment) -> Outcome:
+def _confirm(site: Site) -> Outcome:
     """Take the route file's word for what serves, remove the other colour, and write that down."""
-    deployment.edge.ensure()
-    serving = deployment.serving
+    site.edge.ensure()
+    serving = site.serving
     if serving is None:
-        raise DeployError(f"{deployment.profile.name}: the colour that the routes name does not run; use down, then up")
-    removed = [i for i in deployment.instances if i != serving]
+        raise DeployError(f"{site.profile.name}: the colour that the routes name does not run; use down, then up")
+    removed = [i for i in site.instances if i != serving]
     for instance in removed:
-        deployment.engine.stop(instance, deployment.profile.rollout.stop_grace_s)
-    deployment.edge.point(other(serving.colour), None)
+        site.engine.stop(instance, site.profile.rollout.stop_grace_s)
+    site.edge.point(other(serving.colour), None)
     fact = f"the journal was damaged; {serving.name} serves, {len(removed)} other instances removed"
-    deployment.record.append("", "end", "confirmed", fact)
+    site.record.append("", "end", "confirmed", fact)
     return Outcome("done", fact)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tailrace.deploy import health
-
-if TYPE_CHECKING:
-    from tailrace.deploy.deployment import Deployment
+from tailrace.deploy.site import Site
 
 
 @dataclass(frozen=True)
@@ -53,16 +51,16 @@ class Status:
         return asdict(self)
 
 
-def take(deployment: Deployment) -> Status:
-    """Return how `deployment` stands, by asking its files, its instances and its edge."""
-    edge, engine = deployment.edge, deployment.engine
-    routes = edge.routes() if deployment.stands else None
+def take(site: Site) -> Status:
+    """Return how `site` stands, by asking its files, its instances and its edge."""
+    edge, engine = site.edge, site.engine
+    routes = edge.routes() if site.stands else None
     running = routes is not None and edge.runs.alive()
     counted = edge.counters() if running else None
     slots = []
-    for instance in deployment.instances:
+    for instance in site.instances:
         colour, alive = instance.colour, engine.alive(instance)
-        paths = deployment.profile.service.health
+        paths = site.profile.service.health
         slots.append(
             SlotStatus(
                 colour,
@@ -78,19 +76,19 @@ def take(deployment: Deployment) -> Status:
                 in_flight=counted.colours[colour].active if counted else 0,
             )
         )
-    serving = deployment.serving
+    serving = site.serving
     return Status(
-        deployment.profile.name, deployment.profile.engine, edge.url if routes else "", running,
-        serving.colour if serving else "", routes.generation if routes else 0, tuple(slots), deployment.busy,
-        _unfinished(deployment), bool(routes and routes.hold_s), _last(deployment),
+        site.profile.name, site.profile.engine, edge.url if routes else "", running,
+        serving.colour if serving else "", routes.generation if routes else 0, tuple(slots), site.busy,
+        _unfinished(site), bool(routes and routes.hold_s), _last(site),
     )  # fmt: skip
 
 
-def _unfinished(deployment: Deployment) -> str:
-    left = [] if deployment.busy else deployment.record.unfinished()
+def _unfinished(site: Site) -> str:
+    left = [] if site.busy else site.record.unfinished()
     return left[-1].state if left else ""
 
 
-def _last(deployment: Deployment) -> str:
-    events = [event for event in deployment.journal if event.kind == "end"]
+def _last(site: Site) -> str:
+    events = [event for event in site.journal if event.kind == "end"]
     return f"{events[-1].at} {events[-1].state}: {events[-1].fact}" if events else ""

@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tailrace.deploy.deployment import Deployment
+from tailrace.deploy.site import Site
 
 
-def down(deployment: Deployment) -> list[str]:
+def down(site: Site) -> list[str]:
     """Stop edge and instances and remove their files; return what was stopped. Nothing left is no error."""
     stopped = []
-    if (deployment.folder / "layout.json").exists():
-        if deployment.edge.runs.alive():
-            stopped.append(f"edge at {deployment.url}")
-        deployment.edge.runs.stop()
-    for instance in deployment.instances:
-        if deployment.engine.alive(instance):
+    if (site.folder / "layout.json").exists():
+        if site.edge.runs.alive():
+            stopped.append(f"edge at {site.url}")
+        site.edge.runs.stop()
+    for instance in site.instances:
+        if site.engine.alive(instance):
             stopped.append(f"{instance.name} (release {instance.release}) at {instance.address}")
-        deployment.engine.stop(instance, deployment.profile.rollout.stop_grace_s)
-    stopped += deployment.engine.sweep(deployment.profile.name)
-    if left := deployment.record.unfinished():
-        deployment.record.append(left[0].transition, "end", "down", f"was left at {left[-1].state}")
+        site.engine.stop(instance, site.profile.rollout.stop_grace_s)
+    stopped += site.engine.sweep(site.profile.name)
+    if left := site.record.unfinished():
+        site.record.append(left[0].transition, "end", "down", f"was left at {left[-1].state}")
         stopped.append(f"transition {left[0].transition}, left at {left[-1].state}")
     elif stopped:
-        deployment.record.append("", "note", "down", "; ".join(stopped))
-    shutil.rmtree(deployment.folder / "edge", ignore_errors=True)
-    (deployment.folder / "layout.json").unlink(missing_ok=True)
-    deployment.__dict__.pop("edge", None)  # its ports are free for others now
+        site.record.append("", "note", "down", "; ".join(stopped))
+    shutil.rmtree(site.folder / "edge", ignore_errors=True)
+    (site.folder / "layout.json").unlink(missing_ok=True)
+    site.__dict__.pop("edge", None)  # its ports are free for others now
     return stopped
 
 
-def left(deployment: Deployment) -> list[str]:
+def left(site: Site) -> list[str]:
     """Return what runs or was left half-way."""
-    found = [f"{i.name} at {i.address}" for i in deployment.instances if deployment.engine.alive(i)]
-    if (deployment.folder / "layout.json").exists() and deployment.edge.runs.alive():
-        found.append(f"edge at {deployment.url}")
-    if events := deployment.record.unfinished():
+    found = [f"{i.name} at {i.address}" for i in site.instances if site.engine.alive(i)]
+    if (site.folder / "layout.json").exists() and site.edge.runs.alive():
+        found.append(f"edge at {site.url}")
+    if events := site.record.unfinished():
         found.append(f"transition {events[0].transition}, left at {events[-1].state}")
     return found
