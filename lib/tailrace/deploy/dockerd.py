@@ -18,10 +18,13 @@ UNREACHABLE = (docker.errors.DockerException, requests.exceptions.RequestExcepti
 
 def connect(timeout_s: float = 30.0) -> Any:
     """Return a client of the engine that the environment names; raises PartMissing with what to type."""
+    client = None
     try:
         client = docker.from_env(timeout=timeout_s)
         client.ping()
     except UNREACHABLE as error:
+        if client:
+            client.close()
         if "Permission denied" in str(error) or "PermissionError" in str(error):
             raise PartMissing(
                 "Docker: permission denied on its socket; join the group docker (and log in again), or run as root"
@@ -47,9 +50,9 @@ def translated(subject: str) -> Iterator[None]:
         ) from None
 
 
-def find(client: Any, name: str) -> Any:
+def find(client: Any, name: str, subject: str = "") -> Any:
     """Return the container of that name or id; None when there is none, or it is on its way out."""
-    with translated(name):
+    with translated(subject or name):
         try:
             container = client.containers.get(name)
         except docker.errors.NotFound:
@@ -71,10 +74,10 @@ def remove(container: Any, timeout_s: float = 20.0) -> None:
 
 
 def log(container: Any, lines: int) -> str:
-    """Return the last lines of `container`; nothing when it is on its way out."""
+    """Return the last lines of `container`; nothing when it, or the engine, is on its way out."""
     try:
         said: bytes = container.logs(tail=lines)
-    except docker.errors.APIError:
+    except UNREACHABLE:
         return ""
     return said.decode("utf-8", "replace")
 

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from tailrace.deploy import bake, drain, proving
 from tailrace.deploy.gate import window
 from tailrace.deploy.transition import Switched, Transition
-from tailrace.errors import DeployError, EdgeRejected
+from tailrace.errors import DeployError, EdgeRejected, PartMissing
 
 
 def run(t: Transition, done: Collection[str] = ()) -> Switched:
@@ -29,7 +29,7 @@ def run(t: Transition, done: Collection[str] = ()) -> Switched:
         except BaseException as error:
             if state in ("drained", "retired"):
                 raise
-            roll_back(t, str(error) or type(error).__name__)
+            _take_back(t, str(error) or type(error).__name__)
             if isinstance(error, DeployError):
                 error.states, error.cut = tuple(t.states), t.cut
             raise
@@ -83,6 +83,19 @@ def roll_back(t: Transition, why: str) -> None:
         drain.end(t, t.new)
         t.edge.point(t.to, None)
     t.end("rolled back", why)
+
+
+def _take_back(t: Transition, why: str) -> None:
+    """Roll back; when that fails as well, say both, and that it is still to be done."""
+    try:
+        roll_back(t, why)
+    except (DeployError, PartMissing) as error:
+        if t.states[-1][0] == "stayed":
+            raise
+        raise DeployError(
+            f"{why}; and taking it back failed: {error}. Traffic is where the route file says; once that is mended, "
+            "`resume` finishes taking it back"
+        ) from error
 
 
 def _cut_off(t: Transition) -> None:

@@ -79,8 +79,14 @@ class DockerEngine:
         self._do(instance, "unpause")
 
     def alive(self, instance: Instance) -> bool:
-        container = self._container(instance)
-        return container is not None and container.status in ("running", "paused")
+        """Return whether it runs; raises PartMissing when that cannot be known, because the engine is going down."""
+        status = self._status(instance)
+        if status not in ("running", "paused", "restarting"):
+            # An engine that ends goes on telling those who are connected that all containers have ended: it will
+            # start them again. It takes no new connection, though.
+            dockerd.connect().close()
+            status = self._status(instance)
+        return status in ("running", "paused")
 
     def log(self, instance: Instance, lines: int = 15) -> str:
         container = self._container(instance)
@@ -153,8 +159,12 @@ class DockerEngine:
             found: list[Any] = self.client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
         return found
 
+    def _status(self, instance: Instance) -> str:
+        container = self._container(instance)
+        return str(container.status) if container else ""
+
     def _container(self, instance: Instance) -> Any:
-        return dockerd.find(self.client, instance.handle)
+        return dockerd.find(self.client, instance.handle, instance.name)
 
     def _do(self, instance: Instance, act: str) -> None:
         container = self._container(instance)
