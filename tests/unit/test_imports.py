@@ -13,7 +13,7 @@ LIB = Path(__file__).parents[2] / "lib" / "tailrace"
 # From the ground up. A room may import the layers below its own, and itself; never a neighbour in its layer.
 LAYERS = [
     {"errors", "credentials"},
-    {"profile", "records", "events", "rundir", "leaks", "checks"},
+    {"lock", "profile", "records", "events", "rundir", "leaks", "checks"},
     {"client", "simulator", "deploy", "load", "analysis"},
     {"report", "service"},
     {"provider"},
@@ -33,7 +33,19 @@ NARROWER = {
     "simulator": {"errors", "credentials"},
     "service": {"errors", "credentials", "client"},
     "analysis": {"errors", "records"},
-    "runner": {"errors", "credentials", "profile", "records", "events", "rundir", "deploy", "leaks", "report", "stack"},
+    "runner": {
+        "errors",
+        "credentials",
+        "lock",
+        "profile",
+        "records",
+        "events",
+        "rundir",
+        "deploy",
+        "leaks",
+        "report",
+        "stack",
+    },
 }
 WIDER = {"rundir": {"profile"}, "leaks": {"profile"}}
 HEAVY = [

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from tailrace import credentials
-from tailrace.deploy import faults, files, lock, switch
+from tailrace import credentials, lock
+from tailrace.deploy import faults, files, switch
 from tailrace.deploy.edge import Edge, other
 from tailrace.deploy.engines import Engine, Instance, Slot
 from tailrace.deploy.engines.process import ProcessEngine
@@ -155,7 +155,7 @@ class Site:
     @contextlib.contextmanager
     def locked(self, doing: str) -> Iterator[None]:
         """Hold the lock of this deployment; raises Locked at once when somebody else does."""
-        with lock.hold(self.folder / "lock", doing):
+        with lock.hold(self.folder / "lock", f"{doing} of {self.profile.name}", "wait for it, or look at `status`"):
             yield
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailrace import events, profile, stack
+from tailrace import events, lock, profile, stack
 from tailrace.profile import Profile
 from tailrace.rundir import RunDir, RunRecord, StepOutcome, create_run, point_latest
-from tailrace.runner import cleanup, history, interrupt, lock, parameters, plan, steps
+from tailrace.runner import cleanup, history, interrupt, parameters, plan, steps
 from tailrace.runner.display import Display
 from tailrace.runner.ending import Ending, Gate
 from tailrace.runner.parameters import Override
@@ -62,7 +63,7 @@ def run(request: Request, display: Display) -> RunRecord:
     """
     with interrupt.watched() as interrupted:
         prepared = prepare(request)
-        with lock.held(request.root, f"a run of profile {prepared.profile.name}"):
+        with _alone(request.root, f"a run of profile {prepared.profile.name}"):
             for line in cleanup.sweep(request.root, prepared.profile):
                 display.say(line, "yellow")
             new = create_run(request.root, prepared.profile)
@@ -88,11 +89,16 @@ def down(root: Path, profile_name: str) -> list[str]:
     Raises Locked while a run is under way. Secrets are not asked for.
     """
     chosen = profile.load(profile_name, root, environment=None)
-    with lock.held(root, f"tailrace down for profile {chosen.name}"):
+    with _alone(root, f"tailrace down for profile {chosen.name}"):
         found = list(cleanup.after_killed(root, chosen))
         if stopped := stack.down(chosen, root):
             found.append(f"stopped: {', '.join(stopped)}")
         return found
+
+
+def _alone(root: Path, doing: str) -> AbstractContextManager[None]:
+    """Hold the run lock of the project."""
+    return lock.hold(root / ".tailrace" / "run.lock", doing, "wait for it, or end it by that pid")
 
 
 def _held(new: RunDir, record: RunRecord) -> dict[str, str]:

@@ -4,7 +4,8 @@ import urllib.request
 
 import pytest
 
-from tailrace.deploy import Deployment, lock, watch
+from tailrace import lock
+from tailrace.deploy import Deployment, watch
 from tailrace.errors import DeployError, Locked
 
 
@@ -86,7 +87,7 @@ def test_only_one_deploy_at_a_time(deployment, release):
     """The second one is refused at once, and told who holds the lock."""
     d = deployment()
     d.up(release(d))
-    with lock.hold(d.folder / "lock", "switch"), pytest.raises(Locked, match=r"switch \(pid \d+\) holds the lock"):
+    with lock.hold(d.folder / "lock", "switch", "wait"), pytest.raises(Locked, match=r"switch \(pid \d+\) is"):
         d.switch(release(d))
 
 

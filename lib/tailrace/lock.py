@@ -1,4 +1,4 @@
-"""One run at a time in a project: a lock that the kernel of the system frees when its holder dies."""
+"""One at a time: a lock that the kernel frees when its holder dies."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from tailrace.errors import Locked
 
 
 @contextlib.contextmanager
-def held(root: Path, doing: str) -> Iterator[None]:
-    """Hold the run lock of the project while the context is open; raises Locked at once when another run has it."""
-    path = root / ".tailrace" / "run.lock"
+def hold(path: Path, doing: str, advice: str) -> Iterator[None]:
+    """Hold the lock file `path` while the context is open; raises Locked, with `advice`, when somebody else does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         try:
@@ -22,7 +21,7 @@ def held(root: Path, doing: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise Locked(f"{root.name}: {holder} is under way; wait for it, or end it by that pid") from None
+            raise Locked(f"{holder} is under way; {advice}") from None
         file.truncate(0)
         file.write(f"{doing} (pid {os.getpid()})")
         file.flush()
@@ -30,3 +29,15 @@ def held(root: Path, doing: str) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
+
+
+def is_held(path: Path) -> bool:
+    """Return whether somebody holds it now."""
+    try:
+        with path.open("r", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
