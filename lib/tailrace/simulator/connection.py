@@ -8,16 +8,14 @@ import socket
 import struct
 import time
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import httptools
 
 from tailrace.simulator.exchange import Exchange
 from tailrace.simulator.ledger import Access
+from tailrace.simulator.replies import Reply
 from tailrace.simulator.requests import Request
-
-if TYPE_CHECKING:
-    from tailrace.simulator.server import Server
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_WAITING = 64
@@ -25,10 +23,26 @@ MAX_WAITING = 64
 _REFUSED = b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
+class Host(Protocol):
+    """The server, as a connection sees it."""
+
+    @property
+    def connections(self) -> set[Connection]: ...
+
+    @property
+    def closing(self) -> bool: ...
+
+    def take(self, request: Request, peer: str) -> tuple[Reply, str]: ...
+
+    def note(self, access: Access) -> None: ...
+
+    def leave(self, connection: Connection) -> None: ...
+
+
 class Connection(asyncio.Protocol):
     """Feeds the parser, and hands each request to the server."""
 
-    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: Host, loop: asyncio.AbstractEventLoop) -> None:
         self.loop, self._server = loop, server
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)

@@ -5,19 +5,28 @@ from __future__ import annotations
 import asyncio
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from tailrace.simulator.ledger import Access
 from tailrace.simulator.replies import Ending, Reply
 from tailrace.simulator.requests import Request
 
-if TYPE_CHECKING:
-    from tailrace.simulator.connection import Connection
-
 TICK_S = 0.0005
 """Parts that are due within it leave together: the event loop's timers have a grain of 1 ms."""
 LAST_CHUNK = b"0\r\n\r\n"
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+
+
+class Wire(Protocol):
+    """The connection, as an exchange sees it."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def write(self, data: bytes) -> None: ...
+
+    def end(self, *, reset: bool) -> None: ...
+
+    def ended(self, access: Access) -> None: ...
 
 
 class Exchange:
@@ -28,7 +37,7 @@ class Exchange:
         "_sent", "_start_ns", "_timer",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, request: Request, reply: Reply, request_id: str) -> None:
+    def __init__(self, connection: Wire, request: Request, reply: Reply, request_id: str) -> None:
         self._connection, self._request, self._reply, self._request_id = connection, request, reply, request_id
         self._keep, self._chunked = request.keep_alive, request.version == "1.1"
         self._start_ns = time.perf_counter_ns()
