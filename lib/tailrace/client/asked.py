@@ -45,6 +45,10 @@ class Trail:
     backoff_s: float = 0.0
     queued_s: float = 0.0
     reserved_usd: float = 0.0
-    leased: bool = False
+    leased: str = ""  # the key that all other processes wait for
     permit: bool = False
     attempts_s: list[float] = field(default_factory=list)
+    document: Any = None
+    """The JSON of the last answer, when it came whole."""
+    malformed: bool = False
+    """Whether the last answer is called JSON and is none."""

@@ -20,13 +20,13 @@ from tailrace.client.effects import Event, Hedge, Send, Sleep, Wait, Work
 from tailrace.client.errors import CircuitOpen, ConnectionFailed, DeadlineExceeded, TimedOut
 from tailrace.client.policy import Limits, Policy
 from tailrace.client.rate import Rate
-from tailrace.client.retry import Verdict, backoff_s, classify, retry_after_s
+from tailrace.client.retry import Verdict, backoff_s, classify, parsed, retry_after_s
 from tailrace.client.usage import Usage
 from tailrace.client.wire import Request, Response, Unanswered, header
 
 Outcome: TypeAlias = Response[Any] | Unanswered
 Error = TypeVar("Error", CircuitOpen, ConnectionFailed, TimedOut, DeadlineExceeded)
-LookUp: TypeAlias = Callable[[Asked], Work[Response[Any] | None]]
+LookUp: TypeAlias = Callable[[Asked, Trail], Work[Response[Any] | None]]
 
 
 class Attempts:
@@ -56,7 +56,7 @@ class Attempts:
         for index, choice in enumerate(choices):
             last = index == len(choices) - 1
             if index and choice.key:
-                found = yield from self._look_up(choice)
+                found = yield from self._look_up(choice, trail)
                 if found is not None:
                     return choice, found
             try:
@@ -67,7 +67,7 @@ class Attempts:
                 if last:
                     raise
                 continue
-            if last or classify(response) in (Verdict.DONE, Verdict.REFUSED):
+            if last or classify(response, trail.malformed) in (Verdict.DONE, Verdict.REFUSED):
                 return choice, response
         raise AssertionError("there is always a last choice")
 
@@ -83,7 +83,7 @@ class Attempts:
             self._budget.earn()
         while True:
             outcome = yield from self._attempt(asked, request, trail)
-            verdict = classify(outcome)
+            verdict = classify(outcome, trail.malformed)
             failures += 1
             if verdict is not Verdict.RETRY or retry is None or failures >= retry.attempts:
                 return self._ended(asked, trail, outcome)
@@ -102,8 +102,6 @@ class Attempts:
                 CircuitOpen(f"not asked: too many calls failed just now; the next is let through in {shut_s:.1f} s",
                             asked.request), asked, trail)  # fmt: skip
         yield from self._queued(asked, trail)
-        failed: bool | None = None
-        overloaded = False
         outcome: Outcome | None = None
         began = self._clock.monotonic()
         try:
@@ -114,16 +112,26 @@ class Attempts:
             except Unanswered as error:
                 outcome = error
             trail.attempts_s.append(self._clock.monotonic() - began)
-            failed, overloaded = _health(outcome)
+            if asked.operation.known:
+                trail.document, trail.malformed = parsed(outcome)
         finally:
-            if circuit is not None:
-                circuit.tell(failed)
-            if self.permits is not None:
-                self.permits.tell(overloaded)
+            self._learn(circuit, outcome, trail.malformed)
             streaming = isinstance(outcome, Response) and not isinstance(outcome.body, bytes)
             if not streaming:  # a stream holds its permit to its end
                 self.release(trail)
         return outcome
+
+    def _learn(self, circuit: Circuit | None, outcome: Outcome | None, malformed: bool) -> None:
+        """Tell breaker and permits how an attempt went; one that was stopped (None) says nothing about anybody."""
+        if outcome is None:
+            if circuit is not None:
+                circuit.withdraw()
+            return
+        failed, overloaded = _health(outcome)
+        if circuit is not None:
+            circuit.tell(True if malformed else failed)
+        if self.permits is not None:
+            self.permits.tell(overloaded)
 
     def release(self, trail: Trail) -> None:
         """Give the permit back, once."""
@@ -209,7 +217,7 @@ class Attempts:
         if header(request.headers, "idempotency-key") is not None:
             return request
         chance = self._clock.chance
-        key = "tailrace-%013x%013x" % (int(chance() * 2**52), int(chance() * 2**52))  # noqa: UP031
+        key = f"tailrace-{int(chance() * 2**52):013x}{int(chance() * 2**52):013x}"
         return request._replace(headers=(*request.headers, ("idempotency-key", key)))
 
     def _ended(self, asked: Asked, trail: Trail, outcome: Outcome) -> Response[Any]:

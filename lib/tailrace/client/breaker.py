@@ -55,6 +55,11 @@ class Circuit:
             if calls >= self._breaker.min_calls and self._failures >= self._breaker.failure_rate * calls:
                 self._open(now)
 
+    def withdraw(self) -> None:
+        """Note that an attempt was stopped before it told anything: if it was the probe, another may be made now."""
+        with self._lock:
+            self._probing_until = 0.0
+
     def _after_probe(self, failed: bool | None, now: float) -> None:
         if self._open_until is None or now < self._open_until:
             return  # an attempt from before it opened

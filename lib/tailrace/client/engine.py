@@ -16,13 +16,13 @@ from tailrace.client import context, guard, operation
 from tailrace.client.asked import Asked, Fetched, Trail
 from tailrace.client.clock import Clock
 from tailrace.client.effects import Background, Event, Join, Load, Work
-from tailrace.client.errors import DeadlineExceeded, InputRejected
+from tailrace.client.errors import ConnectionFailed, DeadlineExceeded, InputRejected
 from tailrace.client.fetch import SKEW_S, Fetcher
 from tailrace.client.key import Keys
 from tailrace.client.ledger import Ledger
 from tailrace.client.policy import Cache, Policy
 from tailrace.client.stores import Entry
-from tailrace.client.wire import Replay, Request, Response, stamped
+from tailrace.client.wire import Replay, Request, Response, Unanswered, stamped
 
 
 class Engine:
@@ -57,7 +57,7 @@ class Engine:
         wanted, wishes = operation.read(request), operation.wishes(request)
         key = ""
         if cache is not None and wanted.known and wishes.store and _may_keep(cache, wanted, wishes):
-            key = self._keys.key(request, wanted.document, scope.tenant)
+            key = self._keys.key(request, wanted.document if wanted.exact else None, scope.tenant)
         started = self.clock.monotonic()
         own = limits.deadline_s if limits is not None else None
         deadline_at = context.earlier(scope.deadline_at, None if own is None else started + own)
@@ -98,14 +98,27 @@ class Engine:
 
     def _joined(self, asked: Asked) -> Work[tuple[Fetched, bool]]:
         """Return what was fetched for this key, and whether this call fetched it."""
+        began = False
+
+        def fetch() -> Work[Fetched]:
+            nonlocal began
+            began = True
+            return self.fetcher.fetch(asked, "miss")
+
         while True:
             left = asked.left_s(self.clock.monotonic())
             if left is not None and left <= 0:
                 raise self._late(asked)
             try:
-                fetched, ours = yield Join(asked.key, partial(self.fetcher.fetch, asked, "miss"), left)
+                fetched, ours = yield Join(asked.key, fetch, left)
             except TimeoutError:
                 raise self._late(asked) from None
+            except BaseException as error:  # cancelled; who began the fetch is booked by it, which goes on
+                if not began:
+                    self.ledger.failed(asked, Trail("coalesced"), error)
+                raise
+            if isinstance(fetched, Unanswered):
+                fetched = ConnectionFailed(f"no answer: {fetched}", asked.request)
             if isinstance(fetched, DeadlineExceeded) and not ours:
                 continue  # the other's deadline, not this one's: take its place
             if fetched is None:
@@ -113,7 +126,7 @@ class Engine:
             if isinstance(fetched, BaseException):
                 if not ours:
                     self.ledger.failed(asked, Trail("coalesced"), fetched)
-                raise fetched
+                raise fetched.with_traceback(None)  # one error for many: each way to it is its own
             return fetched, ours
 
     def _late(self, asked: Asked) -> DeadlineExceeded:
@@ -125,7 +138,7 @@ class Engine:
 
     def _guarded(self, asked: Asked, rules: guard.Guard) -> Asked:
         body, document = asked.request.body, asked.operation.document
-        found = guard.objection(rules, body, document)
+        found = guard.objection(rules, body, document, asked.operation.doubt)
         if found is not None:
             error = InputRejected(f"input refused at {found.where}: {found.message}", asked.request, found.where)
             self.ledger.failed(asked, Trail("bypass"), error)

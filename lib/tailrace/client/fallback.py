@@ -26,15 +26,17 @@ def choices(asked: Asked, policy: Policy) -> list[Asked]:
 
 
 def _instead(asked: Asked, fallback: Fallback, policy: Policy) -> Asked:
-    document = dict(asked.operation.document or {})
+    document = asked.operation.document or {}
+    body, exact = asked.request.body, asked.operation.exact
     if fallback.model:
-        document["model"] = fallback.model
+        document = {**document, "model": fallback.model}
+        body, exact = orjson.dumps(document), True
     url = _moved(asked.request.url, fallback.base_url) if fallback.base_url else asked.request.url
     headers = _headers(asked.request, url, fallback.api_key_env)
-    request = asked.request._replace(url=url, headers=headers, body=orjson.dumps(document))
+    request = asked.request._replace(url=url, headers=headers, body=body)
     key = asked.key
     if key and policy.cache is not None:
-        key = cache_key(request, document, tenant=asked.tenant, namespace=policy.cache.namespace)
+        key = cache_key(request, document if exact else None, tenant=asked.tenant, namespace=policy.cache.namespace)
     return asked._replace(request=request, operation=operation.read(request), key=key)
 
 

@@ -5,11 +5,10 @@ This runs detached where it is shared, so that a caller who gives up takes nobod
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
-
-import orjson
 
 from tailrace.client import errors
 from tailrace.client.asked import Asked, Fetched, Trail
@@ -38,14 +37,16 @@ class Fetcher:
         self._clock = clock
         self._ledger = ledger
         self._attempts = Attempts(policy, clock, event, self._looked_up)
+        self._left: deque[tuple[Asked, Trail]] = deque()
 
     def fetch(self, asked: Asked, label: str) -> Work[Fetched]:
         """Get the answer to `asked`. What is cached for several processes is fetched by one of them."""
         trail = Trail(label)
-        found = (yield from self._leased(asked, trail)) if asked.key and asked.wishes.lookup else None
-        if found is not None:
-            return Fetched(found, 0, 0.0, 0.0, "coalesced")
+        yield from self._after_those_who_left()
         try:
+            found = (yield from self._leased(asked, trail)) if asked.key and asked.wishes.lookup else None
+            if found is not None:
+                return Fetched(found, 0, 0.0, 0.0, "coalesced")
             self._ledger.reserve(asked, trail)
             answered, response = yield from self._attempts.carried_out(asked, trail)
         except BaseException as error:
@@ -53,8 +54,7 @@ class Fetcher:
             raise
         if response.key:  # a fallback's answer from the store
             self._ledger.settle(asked, trail, 0.0)
-            if trail.leased:
-                yield Release(asked.key)
+            yield from self._let_go(trail)
             return Fetched(response, trail.sent, trail.backoff_s, 0.0, "hit")
         if isinstance(response.body, bytes):
             return (yield from self._whole(answered, trail, response))
@@ -75,8 +75,8 @@ class Fetcher:
         give_up_at = self._clock.monotonic() + cache.lease_s
         waited = False
         while True:
-            trail.leased = yield Lease(asked.key, cache.lease_s)
-            if trail.leased:
+            if (yield Lease(asked.key, cache.lease_s)):
+                trail.leased = asked.key
                 break
             now = self._clock.monotonic()
             left = asked.left_s(now)
@@ -84,38 +84,39 @@ class Fetcher:
                 return None
             waited = True
             yield Sleep(_POLL_S * (0.5 + self._clock.chance()))
-            found = yield from self._looked_up(asked)
+            found = yield from self._looked_up(asked, trail)
             if found is not None:
                 return found
         # whoever had it may have saved its answer just before our turn came
-        found = (yield from self._looked_up(asked)) if waited else None
+        found = (yield from self._looked_up(asked, trail)) if waited else None
         if found is not None:
-            yield Release(asked.key)
+            yield from self._let_go(trail)
         return found
 
-    def _looked_up(self, asked: Asked) -> Work[Response[Any] | None]:
+    def _let_go(self, trail: Trail, error: BaseException | None = None) -> Work[None]:
+        """Give back the lease, unless nobody is there any more to do so: then it ends by itself."""
+        if trail.leased and not isinstance(error, GeneratorExit):
+            key, trail.leased = trail.leased, ""
+            yield Release(key)
+
+    def _looked_up(self, asked: Asked, trail: Trail) -> Work[Response[Any] | None]:
         """Return the fresh answer that somebody put into the store meanwhile, and book it."""
         entry: Entry | None = yield Load(asked.key)
         cache = self._policy.cache
         if entry is None or cache is None or not -SKEW_S <= self._clock.wall() - entry.stored_at < cache.ttl_s:
             return None
         body = Replay(entry.chunks) if entry.streamed else entry.body
-        self._ledger.hit(asked, entry, "coalesced")
+        self._ledger.hit(asked, entry, "hit" if trail.sent else "coalesced", trail)
         return Response(entry.status, entry.headers, body, asked.key)
 
     def _whole(self, asked: Asked, trail: Trail, response: Response[Any]) -> Work[Fetched]:
-        read = _reading(response, asked)
-        cost = self._ledger.cost_usd(asked, read, response)
-        self._attempts.used(asked, read.usage)
-        self._ledger.settle(asked, trail, cost)
-        key = ""
-        if read.complete and response.status == 200 and len(response.body) <= self._most_bytes(asked):
-            yield Save(asked.key, self._entry(asked, response, (response.body,), read, cost))
-            key = asked.key
-        if trail.leased:
-            yield Release(asked.key)
-        self._ledger.done(asked, trail, read, response, cost)
-        kept = Response(response.status, response.headers, response.body, key)
+        known = asked.operation.known and response.status < 400
+        read = reading(trail.document, asked.operation.name) if known else UNREAD
+        cost = self._settled(asked, trail, read, response)
+        keep = read.complete and response.status == 200 and len(response.body) <= self._most_bytes(asked)
+        entry = self._entry(asked, response, (response.body,), read, cost) if keep else None
+        yield from self._closed(asked, trail, entry, partial(self._ledger.done, asked, trail, read, response, cost))
+        kept = Response(response.status, response.headers, response.body, asked.key if keep else "")
         return Fetched(kept, trail.sent, trail.backoff_s, cost, trail.label)
 
     def _ended(
@@ -123,32 +124,57 @@ class Fetcher:
     ) -> Work[None]:
         """A stream is over: `error` is None when it came to its end."""
         self._attempts.release(trail)
-        stopped = error is not None and not watch.terminated  # whoever has the terminator may well leave
         read = watch.reading() if asked.operation.known else UNREAD
+        cost = self._settled(asked, trail, read, response)
+        chunks = watch.whole
+        keep = read.complete and chunks and watch.terminated and response.status == 200
+        entry = self._entry(asked, response, chunks, read, cost) if keep and chunks else None
+        book = partial(self._ledger.done, asked, trail, read, response, cost)
+        if not watch.terminated and (error is not None or asked.operation.known):
+            # whoever has the terminator may well leave; without it, the stream was left or cut
+            book = partial(self._ledger.failed, asked, trail, error or CutStream(), read, response.status)
+        yield from self._closed(asked, trail, entry, book)
+
+    def _closed(self, asked: Asked, trail: Trail, entry: Entry | None, book: Callable[[], None]) -> Work[None]:
+        """Keep the answer if it may be kept, book it, let others go on: also when the caller is stopped meanwhile."""
+        stopped: BaseException | None = None
+        if entry is not None:
+            try:
+                yield Save(asked.key, entry)
+            except BaseException as error:
+                stopped = error
+        book()
+        yield from self._let_go(trail, stopped)
+        if stopped is not None:
+            raise stopped
+
+    def _settled(self, asked: Asked, trail: Trail, read: Reading, response: Response[Any]) -> float | None:
+        """Return what the answer cost, when rates and purse know of it."""
         cost = self._ledger.cost_usd(asked, read, response)
         self._attempts.used(asked, read.usage)
         self._ledger.settle(asked, trail, cost)
-        chunks = watch.whole
-        if read.complete and chunks and watch.terminated and response.status == 200:
-            yield Save(asked.key, self._entry(asked, response, chunks, read, cost))
-        if trail.leased:
-            yield Release(asked.key)
-        if stopped and error is not None:
-            self._ledger.failed(asked, trail, error, read, response.status)
-        elif asked.operation.known and not watch.terminated:
-            self._ledger.failed(asked, trail, CutStream(), read, response.status)
-        else:
-            self._ledger.done(asked, trail, read, response, cost)
+        return cost
 
     def _abandoned(self, asked: Asked, trail: Trail) -> None:
+        """Nobody holds the stream any more: the garbage collector calls, at any moment and in any thread.
+
+        Permit and reservation are given back now. The hooks are told with the next call: here they could wait for a
+        lock that this very thread holds.
+        """
         self._attempts.release(trail)
         self._ledger.settle(asked, trail, None)
+        self._left.append((asked, trail))
+
+    def _after_those_who_left(self) -> Work[None]:
+        while self._left:
+            asked, trail = self._left.popleft()
+            self._ledger.failed(asked, trail, GeneratorExit())
+            yield from self._let_go(trail)
 
     def _failed(self, asked: Asked, trail: Trail, error: BaseException) -> Work[None]:
         self._ledger.settle(asked, trail, None if trail.sent else 0.0)
         self._ledger.failed(asked, trail, error)
-        if trail.leased:
-            yield Release(asked.key)
+        yield from self._let_go(trail, error)
 
     def _most_bytes(self, asked: Asked) -> int:
         """Return how large an answer may be to be kept; 0 when it must not be."""
@@ -169,15 +195,6 @@ class Fetcher:
 
 class CutStream(Exception):
     """A stream that ended without its terminator; named in the accounts, never raised."""
-
-
-def _reading(response: Response[Any], asked: Asked) -> Reading:
-    if not asked.operation.known or response.status >= 400:
-        return UNREAD
-    try:
-        return reading(orjson.loads(response.body), asked.operation.name)
-    except orjson.JSONDecodeError:
-        return UNREAD
 
 
 def _kept(headers: Headers) -> Headers:

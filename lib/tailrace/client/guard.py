@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_SYSTEM: Final = ("system", "developer")
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _BIDI: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _ESCAPED: Final = re.compile(rb"\\[ubf]")
@@ -52,8 +53,11 @@ class Objection(NamedTuple):
     message: str
 
 
-def objection(guard: Guard, body: bytes, document: dict[str, Any] | None) -> Objection | None:
-    """Return the first thing that is wrong with a request, or None."""
+def objection(guard: Guard, body: bytes, document: dict[str, Any] | None, doubt: str | None = None) -> Objection | None:
+    """Return the first thing that is wrong with a request, or None.
+
+    `doubt` says why the provider may read another `document` in `body` than the one that is looked at here.
+    """
     size = len(body)
     if size > guard.max_bytes:
         return Objection("body", f"the request has {size} bytes; at most {guard.max_bytes} are allowed")
@@ -61,6 +65,8 @@ def objection(guard: Guard, body: bytes, document: dict[str, Any] | None) -> Obj
         return Objection("body", f"the request has about {size // 4} tokens; at most {guard.max_tokens} are allowed")
     if document is None:
         return None
+    if doubt is not None:
+        return Objection("body", doubt)
     return _wrong_role(guard, document) or _wrong_character(guard, body, document)
 
 
@@ -70,7 +76,7 @@ def detections(guard: Guard, body: bytes, document: dict[str, Any] | None) -> tu
         return ()
     if not _suspicious(body.lower()):
         return ()
-    said = [text for where, text in _texts(document) if not where.startswith("instructions")]
+    said = [text for _, text in _texts(_foreign(document))]
     return tuple(name for name, pattern in INJECTIONS.items() if any(pattern.search(text) for text in said))
 
 
@@ -126,18 +132,25 @@ def _wrong_character(guard: Guard, body: bytes, document: dict[str, Any]) -> Obj
 
 
 def _texts(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield every text that the model will read, with its place."""
-    for field in ("messages", "input", "instructions", "prompt"):
-        yield from _within(field, document.get(field))
+    """Yield every text in the request with its place, in order: what the model reads, schemas and tools among it.
+
+    Without recursion: how deep it is nested is the caller's choice.
+    """
+    waiting: list[tuple[str, Any]] = [("", document)]
+    while waiting:
+        where, value = waiting.pop()
+        if isinstance(value, str):
+            yield where, value
+        elif isinstance(value, list):
+            waiting.extend([(f"{where}[{index}]", item) for index, item in enumerate(value)][::-1])
+        elif isinstance(value, dict):
+            waiting.extend([(f"{where}.{name}" if where else name, item) for name, item in value.items()][::-1])
 
 
-def _within(where: str, value: object) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield where, value
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _within(f"{where}[{index}]", item)
-    elif isinstance(value, dict):
-        for name in ("content", "text", "output", "arguments", "name"):
-            if name in value:
-                yield from _within(f"{where}.{name}", value[name])
+def _foreign(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what others than the system said."""
+    return {
+        field: [item for item in value if not (isinstance(item, dict) and item.get("role") in _SYSTEM)]
+        if isinstance(value, list) else value
+        for field in ("messages", "input", "prompt") if (value := document.get(field)) is not None
+    }  # fmt: skip

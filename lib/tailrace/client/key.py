@@ -26,7 +26,11 @@ NEUTRAL_PREFIXES: Final = ("x-stainless-", "x-envoy-", "x-forwarded-", "x-b3-", 
 NEUTRAL_COOKIES: Final = frozenset({"__cf_bm", "_cfuvid", "__cflb", "cf_clearance"})
 """Set by a load balancer on the way; any other cookie may say who asks."""
 
-_VERSION: Final = b"tailrace-key-1"
+ORDER_FREE: Final = frozenset({"messages", "metadata", "logit_bias", "stream_options", "reasoning", "tool_choice"})
+"""Arguments within which the order of names changes nothing. In all others it may: a model fills in the fields of a
+schema (`response_format`, `tools`, and whatever a provider of its own calls it) in the order in which they stand."""
+
+_VERSION: Final = b"tailrace-key-2"
 
 
 class Keys:
@@ -39,8 +43,9 @@ class Keys:
     def key(self, request: Request, document: Any, tenant: str) -> str:
         """Return the key of `request` as 64 hex digits.
 
-        `document` is its parsed JSON body (None when it is none): the order of its keys does not matter, all the
-        rest does. Each part is framed by its length, so that no two different lists of parts are the same bytes.
+        `document` is its parsed JSON body, None when it is none or could be read in two ways: then the bytes count.
+        The order of its arguments does not matter, all the rest does. Each part is framed by its length, so that no
+        two different lists of parts are the same bytes.
         """
         asker = (tenant, request.method, request.url, request.headers)
         known = self._known.get(asker)
@@ -53,9 +58,11 @@ class Keys:
 
     def _before_the_body(self, request: Request, tenant: str) -> bytes:
         lowered = ((name.lower(), value) for name, value in request.headers)
-        headers = sorted(_header(name, value) for name, value in lowered if not neutral(name, value))
-        said = _framed((_VERSION, self._namespace.encode(), *headers))
-        return _framed((tenant.encode(), request.method.upper().encode(), request.url.encode(), said))
+        kept = sorted(
+            ((n, v) for n, v in lowered if not neutral(n, v)), key=_name
+        )  # stable: repeated ones stay in order
+        said = _framed((_VERSION, _bytes(self._namespace), *(_bytes(part) for pair in kept for part in pair)))
+        return _framed((_bytes(tenant), request.method.upper().encode(), request.url.encode(), said))
 
 
 def cache_key(request: Request, document: Any, *, tenant: str = "", namespace: str = "") -> str:
@@ -65,7 +72,11 @@ def cache_key(request: Request, document: Any, *, tenant: str = "", namespace: s
 
 def canonical(document: Any) -> bytes:
     """Return the one form of a JSON document; numbers keep their kind, so that 1 and 1.0 stay two."""
-    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+    if not isinstance(document, dict):
+        return orjson.dumps(document)
+    ordered = {name: orjson.Fragment(orjson.dumps(value)) for name, value in document.items()
+               if type(value) in (dict, list) and name not in ORDER_FREE}  # fmt: skip
+    return orjson.dumps({**document, **ordered} if ordered else document, option=orjson.OPT_SORT_KEYS)
 
 
 def neutral(name: str, value: str = "") -> bool:
@@ -75,8 +86,12 @@ def neutral(name: str, value: str = "") -> bool:
     return name in NEUTRAL or name.startswith(NEUTRAL_PREFIXES)
 
 
-def _header(name: str, value: str) -> bytes:
-    return f"{name}={value}".encode("utf-8", "surrogateescape")
+def _name(header: tuple[str, str]) -> str:
+    return header[0]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _framed(parts: Iterable[bytes]) -> bytes:

@@ -35,7 +35,8 @@ class Ledger:
         if spend is None or self.purse is None or not asked.operation.known:
             return
         most = asked.operation.max_output_tok
-        worst = Usage(True, len(asked.request.body) // 3 + 1, spend.assumed_output_tok if most is None else most)
+        # no tokenizer makes more tokens of a text than it has bytes; what images take, nobody can know here
+        worst = Usage(True, len(asked.request.body), spend.assumed_output_tok if most is None else most)
         wanted = 0.0
         for model in (asked.operation.model, *self._instead):
             cost = self.prices.cost_usd(model, asked.request.url, worst)
@@ -74,8 +75,9 @@ class Ledger:
 
     def done(self, asked: Asked, trail: Trail, read: Reading, response: Response[Any], cost: float | None) -> None:
         """Book an answer that came back, good or bad."""
-        failed = response.status >= 400
+        failed = response.status >= 400 or trail.malformed
         kind = (error_code(response) or f"http_{response.status}") if failed else ""
+        kind = "malformed_answer" if trail.malformed else kind
         self._tell(asked, trail, read, response.status, cost, "error" if failed else "ok", kind)
 
     def failed(self, asked: Asked, trail: Trail, error: BaseException, read: Reading = UNREAD, status: int = 0) -> None:
@@ -91,14 +93,19 @@ class Ledger:
             kind = f"http_{response.status}" if response.status >= 400 else ""
             accounting.tell(self._policy.hooks, self._shared(asked, label, response.status, cost_usd, kind))
 
-    def hit(self, asked: Asked, entry: Entry, label: str) -> None:
-        """Book an answer from the store: it cost nothing, and saved what it had cost."""
+    def hit(self, asked: Asked, entry: Entry, label: str, trail: Trail | None = None) -> None:
+        """Book an answer from the store: it cost nothing, and saved what it had cost; `trail` is what went before."""
         if self._policy.hooks:
             row = self._shared(asked, label, entry.status, entry.cost_usd, "")
             row = row._replace(
                 model=entry.model or row.model, in_tok=entry.in_tok, out_tok=entry.out_tok,
                 cached_tok=entry.cached_tok, reasoning_tok=entry.reasoning_tok,
             )  # fmt: skip
+            if trail is not None and trail.sent:
+                row = row._replace(
+                    attempts=trail.sent, backoff_s=trail.backoff_s, queued_s=trail.queued_s,
+                    attempts_s=tuple(trail.attempts_s),
+                )  # fmt: skip
             accounting.tell(self._policy.hooks, row)
 
     def _tell(

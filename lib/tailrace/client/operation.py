@@ -6,8 +6,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-import orjson
-
+from tailrace.client import document as json_document
 from tailrace.client.wire import Request, header
 
 PATHS: Final = {
@@ -23,7 +22,10 @@ _NAMES: Final = frozenset(PATHS.values())
 
 
 class Operation(NamedTuple):
-    """`document` is the JSON body; None when it is none, and then nothing is cached or counted."""
+    """`document` is the JSON body; None when it is none, and then nothing is cached or counted.
+
+    `exact` and `doubt` say whether everybody would read the same in it; see `tailrace.client.document`.
+    """
 
     name: str
     model: str
@@ -31,12 +33,14 @@ class Operation(NamedTuple):
     document: dict[str, Any] | None
     origin: str  # "https://host:port": what a breaker is about
     known: bool = False
+    exact: bool = True
+    doubt: str | None = None
 
     @property
     def deterministic(self) -> bool:
         """Whether the same request may be expected to give the same answer."""
         document = self.document
-        if document is None or not _SERVER_STATE.isdisjoint(document):
+        if document is None or self.doubt is not None or not _SERVER_STATE.isdisjoint(document):
             return False
         if self.name == "embeddings":
             return True
@@ -51,31 +55,21 @@ class Operation(NamedTuple):
             return 0
         for name in _OUTPUT_LIMITS:
             if name in document and isinstance(limit := document[name], int):
-                choices = document.get("n")
-                return limit * (choices if isinstance(choices, int) else 1)
+                return limit * _answers(document)
         return None
 
 
 def read(request: Request) -> Operation:
     """Return what `request` asks for."""
     name, origin = _place(request.url)
-    document = None
-    if request.method.upper() == "POST" and request.body[:1] == b"{" and name in _NAMES:
-        try:
-            document = orjson.loads(request.body)
-        except orjson.JSONDecodeError:
-            document = None
-    asked = document if isinstance(document, dict) else {}
-    model = asked.get("model")
-    known = document is asked  # parsed, and an object
-    return Operation(
-        name,
-        model if isinstance(model, str) else "",
-        asked.get("stream") is True,
-        asked if known else None,
-        origin,
-        known,
-    )
+    if name not in _NAMES or request.method.upper() != "POST" or request.body[:1] != b"{":
+        return Operation(name, "", False, None, origin)
+    fields, exact, doubt = json_document.parsed(request.body)
+    if fields is None:
+        return Operation(name, "", False, None, origin)
+    model = fields.get("model")
+    named = model if isinstance(model, str) else ""
+    return Operation(name, named, fields.get("stream") is True, fields, origin, True, exact, doubt)
 
 
 @lru_cache(maxsize=256)
@@ -109,6 +103,13 @@ def wishes(request: Request) -> Wishes:
         return Wishes(lookup=False, store=False)
     age = told.get("max-age", "")
     return Wishes(lookup="no-cache" not in told, max_age_s=float(age) if age.isascii() and age.isdigit() else None)
+
+
+def _answers(document: dict[str, Any]) -> int:
+    """Return how many answers are paid for: so many choices, for so many prompts."""
+    counts = [count for name in ("n", "best_of") if isinstance(count := document.get(name), int)]
+    prompts = document.get("prompt")
+    return max([1, *counts]) * (len(prompts) if isinstance(prompts, list) else 1)
 
 
 def _hosted(tool: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -30,18 +31,36 @@ class Verdict(Enum):
     EXHAUSTED = "exhausted"  # the account's quota is used up: the same next time, and for every call
 
 
-def classify(outcome: Response[Any] | Unanswered) -> Verdict:
-    """Return what `outcome` means: no answer, 408, 409, 429 and 5xx may be another next time; other 4xx will not."""
+def classify(outcome: Response[Any] | Unanswered, malformed: bool = False) -> Verdict:
+    """Return what `outcome` means: no answer, 408, 409, 429 and 5xx may be another next time; other 4xx will not.
+
+    `malformed` tells that a success should be JSON and is none, which is as good as no answer.
+    """
     if isinstance(outcome, Unanswered):
         return Verdict.RETRY
     if outcome.status < 400:
-        return Verdict.DONE
+        return Verdict.RETRY if malformed else Verdict.DONE
     told = header(outcome.headers, "x-should-retry")
     if error_code(outcome) in NEVER_CODES:
         return Verdict.EXHAUSTED if outcome.status == 429 else Verdict.REFUSED
     if told in ("true", "false"):
         return Verdict.RETRY if told == "true" else Verdict.REFUSED
     return Verdict.RETRY if outcome.status in RETRIED or outcome.status >= 500 else Verdict.REFUSED
+
+
+def parsed(outcome: Response[Any] | Unanswered) -> tuple[Any, bool]:
+    """Return the JSON of a success that came whole, and whether it is malformed.
+
+    What only Python's own parser takes (NaN, half a surrogate pair) the SDK takes as well.
+    """
+    if isinstance(outcome, Unanswered) or outcome.status >= 400 or not isinstance(outcome.body, bytes):
+        return None, False
+    for loads in (orjson.loads, json.loads):
+        try:
+            return loads(outcome.body), False
+        except ValueError:
+            continue
+    return None, True
 
 
 def error_code(response: Response[Any]) -> str:

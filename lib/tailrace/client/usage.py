@@ -66,10 +66,7 @@ def _complete(document: dict[str, Any], operation: str) -> bool:
     choices = document.get("choices")
     if not isinstance(choices, list) or not choices:
         return False
-    for choice in choices:  # noqa: SIM110
-        if not isinstance(choice, dict) or choice.get("finish_reason") not in FINISHED:
-            return False
-    return True
+    return all(isinstance(choice, dict) and choice.get("finish_reason") in FINISHED for choice in choices)
 
 
 def _count(counts: object, name: str) -> int:

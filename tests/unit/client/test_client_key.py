@@ -30,10 +30,21 @@ def backwards(value):
     return [backwards(item) for item in value] if isinstance(value, list) else value
 
 
+@given(documents, documents)
+def test_the_order_of_arguments_does_not_matter(document, message):
+    """The same arguments in another order have the same key, and so have messages in which it is another."""
+    asked = {**document, "messages": [message, message]}
+    turned = {name: asked[name] for name in reversed(asked)} | {"messages": backwards(asked["messages"])}
+    assert key(asked) == key(turned)
+
+
 @given(documents)
-def test_the_order_of_arguments_does_not_matter(document):
-    """The same arguments in another order have the same key."""
-    assert key(document) == key(backwards(document))
+def test_the_order_within_a_schema_does(document):
+    """A model fills in a schema in its order: turned round, it is another request, wherever a schema may stand."""
+    text = orjson.dumps(document)
+    for place in ("response_format", "text", "tools", "functions", "guided_json"):
+        same = orjson.dumps(backwards(document)) == text
+        assert (key({place: document}) == key({place: backwards(document)})) is same
 
 
 @settings(max_examples=200)
@@ -96,6 +107,13 @@ def test_what_is_about_the_way_is_not_in_the_key(header):
 def test_a_cookie_that_may_say_who_asks_is_not_neutral():
     """A load balancer's cookie beside another one counts as that other one."""
     assert not neutral("cookie", "__cf_bm=1; session=2")
+
+
+def test_names_and_values_of_headers_are_framed():
+    """Where a header's name ends and its value begins is in the key; so is the order of repeated ones, and no other."""
+    assert key({}, headers=(("x-a", "b=c"),)) != key({}, headers=(("x-a=b", "c"),))
+    assert key({}, headers=(("x-a", "1"), ("x-a", "2"))) != key({}, headers=(("x-a", "2"), ("x-a", "1")))
+    assert key({}, headers=(("x-a", "1"), ("x-b", "2"))) == key({}, headers=(("X-B", "2"), ("X-A", "1")))
 
 
 def test_remembered_headers_make_the_same_key():
