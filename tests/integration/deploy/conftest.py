@@ -34,6 +34,9 @@ class Load:
         self.url, self.rate, self.streams, self.path, self.timeout_s = url, rate, streams, path, timeout_s
         self.outcomes: Counter[str] = Counter()
         self.seen: list[tuple[int, str, str]] = []
+        """When each was sent, how it ended, and which colour answered."""
+        self.routed: list[tuple[int, int]] = []
+        """When each was sent, and by which generation of the routes it was answered."""
         self._stop, self._steady = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
@@ -75,6 +78,7 @@ class Load:
         try:
             async with session.get(self.url + path) as response:
                 colour, outcome = response.headers.get("x-colour", ""), str(response.status)
+                self.routed.append((sent_ns, int(response.headers.get("x-generation", 0))))
                 body = await response.read()
                 if path.startswith("/stream") and outcome == "200" and not body.endswith(b"data: [DONE]\n\n"):
                     outcome = "cut"

@@ -202,7 +202,7 @@ WHOLE = pytest.mark.fault(
     ids=["plain", "live-restore", "live-restore-without-proxy", "before-commit"],
 )
 def test_a_restarted_engine_leaves_one_proven_colour(engine, deployed, load, options, state, verb, cuts):
-    """It ends on the old colour, alone; requests fail only while the engine is away, and with both settings none is cut.
+    """It ends on the old colour, alone; requests fail only while the engine is away, and with both options none is cut.
 
     The first two are the negative control of the others: a request that is cut is seen.
     """
