@@ -35,7 +35,6 @@ from tailrace.rundir import RunDir, Verdict
 
 WIDTH_PX = 860
 """Of a figure in a notebook."""
-MARKS = ["t_ns", "until_ns", "label", "kind"]
 SHOWN = ("locked", "ready", "switched", "drained", "done", "rolling back", "rolled back")
 """States of a switch that a figure can show; the others come milliseconds after these."""
 
@@ -90,7 +89,7 @@ class Step:
         """Note a moment (now), or a stretch of time, for the figures: kind "state", "fault" or "action"."""
         begin_ns = time.perf_counter_ns() if t_ns is None else t_ns
         self.marks.append((begin_ns, until_ns or begin_ns, label, kind))
-        self.save("marks", pd.DataFrame(self.marks, columns=MARKS).sort_values("t_ns"))
+        self.save("marks", pd.DataFrame(self.marks, columns=store.MARKS).sort_values("t_ns"))
 
     @contextmanager
     def during(self, label: str, kind: str = "fault") -> Iterator[None]:
@@ -105,9 +104,24 @@ class Step:
         self, traffic: load.Traffic, url: str = "", sender: str = "http", options: Mapping[str, Any] | None = None
     ) -> load.Flight:
         """Start `traffic` on `url` (the edge, when empty); the records are this step's."""
-        api = "" if traffic.workload.kind == "plain" else "/v1"
-        labelled = replace(traffic, step=self.name, run_id=self.run.id)
-        return load.start(labelled, url or self.stack.url + api, self.run.records(self.name), sender, options)
+        out = self.run.records(self.name)
+        return load.start(self._labelled(traffic), url or self._url(traffic), out, sender, options)
+
+    def climb(
+        self, search: load.limit.Search, percentiles_ms: Mapping[str, float], duration_s: float, **workload: Any
+    ) -> load.limit.Limit:
+        """Search for the highest rate at which the service behind the edge is within these percentiles.
+
+        Each rate is flown for `duration_s`, and its records are the phase "rate N".
+        """
+
+        def traffic(rate_rps: float) -> load.Traffic:
+            users = load.arrivals.poisson(rate_rps, duration_s, workload.get("seed", 0))
+            return self._labelled(self.stack.traffic(users, "rate", **workload))
+
+        objectives = load.limit.Objectives(percentiles_ms, self.profile.slo.error_rate)
+        url = self._url(traffic(search.from_rps))
+        return load.limit.find(load.limit.probe(traffic, url, self.run.records(self.name), objectives), search)
 
     def offer(self, candidate: Candidate, **waits: Any) -> Offered:
         """Offer a release to the deployment, and mark the states that it went through."""
@@ -115,6 +129,8 @@ class Step:
         for state, t_ns, _ in offered.states:
             if state in SHOWN:
                 self.mark(state, "state", t_ns)
+            if state == "smoked" and waits.get("weights"):
+                self.mark(f"{waits['weights'][0]} % on new", "state", t_ns)
         return offered
 
     def save(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -203,6 +219,12 @@ class Step:
     def _show(self, shown: list[dict[str, Any]], name: str, caption: str, options: dict[str, Any]) -> None:
         shown.append({"name": name, "caption": caption, "options": options})
         self._write()
+
+    def _labelled(self, traffic: load.Traffic) -> load.Traffic:
+        return replace(traffic, step=self.name, run_id=self.run.id)
+
+    def _url(self, traffic: load.Traffic) -> str:
+        return self.stack.url + ("" if traffic.workload.kind == "plain" else "/v1")
 
     def _write(self, verdict: Verdict | None = None) -> None:
         """Replace the result on disk; while the step is under way its verdict is null."""

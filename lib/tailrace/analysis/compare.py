@@ -27,6 +27,8 @@ LEAST_WINDOWS: Final = 8
 """With fewer pairs no p-value below 0.01 is possible; nothing is decided."""
 LEAST_REQUESTS: Final = 100
 """Of each arm in a window; with fewer the window's p99 is its maximum."""
+LEAST_SHARE: Final = 0.05
+"""Of a generation of the route: less is what was still under way when it changed."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def compare(
     yourself, which needs both to be of one clock.
     """
     concurrent = overlap(a, b) > 0.5 if concurrent is None else concurrent
+    a, b = shared(a, b) if concurrent else (a, b)
     pairs = paired(a, b, metrics, fitting(a, b, windows), start, concurrent)
     rows = [_row(pairs, name, alpha) for name in metrics]
     table = pd.DataFrame(rows)
@@ -83,6 +86,28 @@ def overlap(a: pd.DataFrame, b: pd.DataFrame) -> float:
     return max(0.0, shared / max(1, min(s[1] - s[0] for s in spans)))
 
 
+def shared(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the requests of both that began in the time that both span."""
+    spans = [(f["intended_ns"].min(), f["intended_ns"].max()) for f in (a, b)]
+    first, last = max(s[0] for s in spans), min(s[1] for s in spans)
+    cut = [f[f["intended_ns"].between(first, last)] for f in (a, b)]
+    return cut[0], cut[1]
+
+
+def beside(records: pd.DataFrame, by: str, a: str, b: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the requests of the arms `a` and `b` of the column `by` that were routed while both had a share.
+
+    One generation of the route may name both colours: these requests were sent to the one or the other by chance,
+    in the same seconds. Where no generation does (or none is known), all requests of both are returned.
+    """
+    arms = records[records[by].isin([a, b])]
+    served = arms.groupby("generation")[by].agg(lambda values: values.value_counts(normalize=True).min())
+    both = arms.groupby("generation")[by].nunique() == 2
+    chosen = both.index[both & (served >= LEAST_SHARE)]
+    arms = arms[arms["generation"].isin(chosen)] if len(chosen) else arms
+    return arms[arms[by] == a], arms[arms[by] == b]
+
+
 def paired(
     a: pd.DataFrame,
     b: pd.DataFrame,
@@ -95,13 +120,13 @@ def paired(
     if not len(a) or not len(b):
         return pd.DataFrame({"t_s": []})
     origins = [int(f["intended_ns"].min()) for f in (a, b)]
-    if concurrent:
-        origins = [min(origins)] * 2
+    if concurrent:  # only the time that they share
+        origins = [max(origins)] * 2
     lengths = [int(f["intended_ns"].max()) - o + 1 for f, o in zip((a, b), origins, strict=True)]
     width = max(1, min(lengths) // windows)
     arms = [_windowed(f, o, width, metrics, start) for f, o in zip((a, b), origins, strict=True)]
     both = arms[0].merge(arms[1], on="window", suffixes=("_a", "_b"))
-    both = both[both["window"] < windows]
+    both = both[both["window"].between(0, windows - 1)]
     both.insert(0, "t_s", both.pop("window") * width / 1e9)
     return both
 

@@ -11,9 +11,10 @@ from tailrace.records import HIT
 
 
 def cost(records: pd.DataFrame, by: Sequence[str] = ("step", "phase")) -> pd.DataFrame:
-    """Return a row per group: `by`, requests, from_cache, upstream_calls, tokens, cost_usd, usd_per_1000.
+    """Return a row per group: `by`, requests, from_cache, upstream_calls, tokens, priced, cost_usd, usd_per_1000.
 
-    cost_usd is NaN where the price of a model is not known for one request or more.
+    `priced` is the share of requests whose cost is known (of a stream it is known only after its headers have gone
+    out; a model may have no price), and the costs are those of these requests: NaN where there are none.
     """
     known = records["cost_microusd"].to_numpy(dtype=np.int64)
     counted = records[[*by]].assign(
@@ -22,9 +23,9 @@ def cost(records: pd.DataFrame, by: Sequence[str] = ("step", "phase")) -> pd.Dat
         upstream_calls=records["attempts"],
         tokens_in=records["in_tok"],
         tokens_out=records["out_tok"],
+        priced=(known >= 0).astype("int64"),
         cost_usd=np.where(known < 0, np.nan, known / 1e6),
     )
     table = counted.groupby([*by], sort=True).sum(min_count=1).reset_index()
-    unknown = counted.assign(unknown=known < 0).groupby([*by], sort=True)["unknown"].any().to_numpy()
-    table["cost_usd"] = table["cost_usd"].where(~unknown)
-    return table.assign(usd_per_1000=table["cost_usd"] * 1_000 / table["requests"])
+    table["usd_per_1000"] = table["cost_usd"] * 1_000 / table["priced"].where(table["priced"] > 0)
+    return table.assign(priced=table["priced"] / table["requests"])

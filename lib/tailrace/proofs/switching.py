@@ -13,6 +13,7 @@ from tailrace.candidates import Offered
 from tailrace.checks import Check
 from tailrace.deploy import Counters
 from tailrace.load import Summary
+from tailrace.load.calibration import Floor
 from tailrace.records import ERROR
 
 # The request never came to the edge, so the edge cannot have counted it.
@@ -87,8 +88,8 @@ def cut(offered: Offered) -> Check:
     return Check("no answer was cut at the drain's deadline", offered.cut == 0, fact)
 
 
-def kept_schedule(flown: Sequence[Summary]) -> Check:
-    """Decide whether the load generator itself can be believed."""
+def kept_schedule(flown: Sequence[Summary], floor: Floor | None = None) -> Check:
+    """Decide whether the load generator itself can be believed; `floor` is said beside it."""
     name = "the load generator kept its schedule"
     if not flown:
         return Check(name, None, "no load was generated")
@@ -96,8 +97,9 @@ def kept_schedule(flown: Sequence[Summary]) -> Check:
     worst = max(summary.send_lag_p99_ms for summary in flown)
     asked = sum(summary.intended for summary in flown)
     fact = f"{sum(summary.sent for summary in flown):,} of {asked:,} requests sent; worst send lag p99 {worst:.1f} ms"
+    beside = f"; {floor}" if floor else ""
     # A generator that lagged makes the numbers doubtful, not the service bad.
-    return Check(name, None if reasons else True, "; ".join(reasons) or fact)
+    return Check(name, None if reasons else True, ("; ".join(reasons) or fact) + beside)
 
 
 def on_schedule(records: pd.DataFrame, at_least: float = 0.99, lag_ms: float = 10.0) -> Check:

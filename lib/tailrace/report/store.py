@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ from tailrace.report.binding import Load
 
 EVERY: Final = "all"
 HISTORY: Final = ["id", "started_at", "profile", "verdict", "n", "p99_ms", "p99_lo_ms", "p99_hi_ms"]
+MARKS: Final = ["t_ns", "until_ns", "label", "kind"]
 MEASURED: Final = "03_blue_green_switch"
 PHASE: Final = "switch"
 """The part of that step that goes well; in others a release fails on purpose."""
@@ -29,12 +31,13 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
     """Return a stored frame: "records", a name that the step saved, or "<step>/<name>" of another step.
 
     "all/records" is the records of every step; so is "records" in a step that made none itself.
-    "records:PHASE" is those of one phase, "runs" the history of all runs. Raises RecordsError when it is not there.
+    "records:PHASE" is those of one phase ("records:rate *,plain" of several), "<step>/marks" is empty where that
+    step marked nothing, "runs" the history of all runs. Raises RecordsError when it is not there.
     """
     name, _, phase = name.partition(":")
     if phase:
         whole = frame(run_dir, step, name)
-        return whole[whole["phase"] == phase]
+        return whole[whole["phase"].isin([flown for flown in whole["phase"].unique() if _wanted(flown, phase)])]
     named, _, name = name.rpartition("/")
     for part in (named or step, name):
         if not _NAME.fullmatch(part):
@@ -45,6 +48,8 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
         alone = named or (step if (run_dir / "records" / step).is_dir() else EVERY)
         return _records(run_dir, alone)
     path = run_dir / "data" / (named or step) / f"{name}.parquet"
+    if name == "marks" and named and not path.exists():
+        return pd.DataFrame(columns=MARKS)  # a step that marked nothing
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
@@ -76,13 +81,18 @@ def _doubts(folder: Path, phase: str) -> list[str]:
         if "summary" not in note:
             continue
         known.add(path.stem[1:])
-        if not phase or flown == phase:
+        if _wanted(flown, phase):
             found += [f"{flown or folder.name}: {reason}" for reason in note["summary"].get("reasons") or []]
     for part in sorted(folder.glob("part-*.parquet")):
         of = _FLOWN.fullmatch(part.stem)
-        if of and of[1] not in known and (not phase or phase in _phases(part)):
+        if of and of[1] not in known and any(_wanted(flown, phase) for flown in _phases(part)):
             found.append(f"{part.name}: its flight left no summary, so nobody knows what is missing")
     return found
+
+
+def _wanted(flown: str, phase: str) -> bool:
+    """Whether `phase` asks for the phase `flown`: by name, several with commas, patterns as for files; "" for all."""
+    return not phase or any(fnmatchcase(flown, one) for one in phase.split(","))
 
 
 def _phases(part: Path) -> set[str]:

@@ -86,7 +86,7 @@ def decades(axes: Axes, side: Literal["x", "y"]) -> None:
     axis, limits = (axes.xaxis, axes.get_xlim) if side == "x" else (axes.yaxis, axes.get_ylim)
     (axes.set_xscale if side == "x" else axes.set_yscale)("log")
     axis.set_major_formatter(plain)
-    axis.set_minor_formatter(lambda value, _: minor(value) if limits()[1] < limits()[0] * 300 else "")
+    axis.set_minor_formatter(lambda value, _: minor(value, limits()[1] / limits()[0]))
 
 
 def plain(value: float, _position: float = 0) -> str:
@@ -94,10 +94,10 @@ def plain(value: float, _position: float = 0) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:g}"
 
 
-def minor(value: float, _position: float = 0) -> str:
-    """Write those ticks between two decades that divide them well: 2 and 5."""
-    digit = f"{value:.0e}"[0]
-    return plain(value) if digit in "25" else ""
+def minor(value: float, span: float) -> str:
+    """Write those ticks between two decades that divide them well, for an axis whose ends are `span` times apart."""
+    digits = "" if span >= 300 else "25" if span >= 8 else "23456789" if span < 3 else "23468"
+    return plain(value) if f"{value:.0e}"[0] in digits else ""
 
 
 def limit(axes: Axes, value: float | None, label: str = "limit", *, vertical: bool = False) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from tailrace import analysis
 from tailrace.analysis import capacity, frames, quantiles
 from tailrace.analysis.arms import arms
-from tailrace.analysis.compare import METRICS
+from tailrace.analysis.compare import METRICS, beside
 from tailrace.analysis.verdict import number, percent
 from tailrace.report import binding, markup
 from tailrace.report.binding import Load
@@ -129,7 +129,7 @@ def comparison(
     records: pd.DataFrame, *, by: str = "colour", a: str = "blue", b: str = "green", metrics: Sequence[str] = METRICS
 ) -> pd.DataFrame:
     """Return a row per metric: what arm `b` is of arm `a`, with interval, p-value and verdict."""
-    table = analysis.compare(records[records[by] == a], records[records[by] == b], metrics=metrics).table
+    table = analysis.compare(*beside(records, by, a, b), metrics=metrics).table
     return compared(table, f"{b} over {a}")
 
 

@@ -23,7 +23,7 @@ def arrivals(records: pd.DataFrame, *, width_s: float = 1.0, lag_limit_ms: float
     edges = np.arange(0, max(at.max(), sent.max()) + width_s, width_s)
     figure, axes = style.grid(2, 1, height_in=3.9, sharex=True, height_ratios=(1.3, 1))
     rates, lags = axes[:, 0]
-    wanted, got = (np.histogram(t, edges)[0] / width_s for t in (at, sent))
+    wanted, got = (np.histogram(t, edges)[0] / time.lengths(edges, float(sent.max())) for t in (at, sent))
     rates.stairs(wanted, edges, color=style.SLATE, fill=True, alpha=0.35, linewidth=0, label="intended")
     rates.stairs(got, edges, color=style.INK, linewidth=1.4, label="sent")
     rates.set_ylabel("requests/s")

@@ -38,6 +38,8 @@ def heatmap(
     shown = np.ma.masked_equal(counts, 0)
     mesh = ax.pcolormesh(*edges, shown, cmap=_shades(), norm=LogNorm(1, max(2, counts.max())), rasterized=True)
     bar = figure.colorbar(mesh, ax=ax, pad=0.01, aspect=28, format=style.plain)
+    bar.set_ticks([n * 10**e for e in range(7) for n in (1, 2, 5) if n * 10**e <= max(2, counts.max())], minor=False)
+    bar.ax.minorticks_off()
     bar.set_label("requests per cell")
     bar.outline.set_visible(False)
     if failed.any():

@@ -17,7 +17,8 @@ MARKERS = {"PASS": ("o", style.INK), "FAIL": ("X", style.FAILURE), "INCONCLUSIVE
 def history(runs: pd.DataFrame, *, limit_ms: float | None = None, baseline: str = "") -> Figure:
     """Draw p99 per run with its 95 % interval, oldest first; `runs` has id, verdict, n, p99_ms, p99_lo_ms, p99_hi_ms.
 
-    `baseline` is the id of the run whose interval is shaded through all others.
+    `baseline` is the id of the run whose interval is shaded through all others; "passed": the last that passed
+    before the latest.
     """
     known = runs.dropna(subset=["p99_ms"]).reset_index(drop=True)
     if known.empty:
@@ -34,6 +35,9 @@ def history(runs: pd.DataFrame, *, limit_ms: float | None = None, baseline: str 
         ax.vlines(at[chosen], part["p99_lo_ms"], part["p99_hi_ms"], color=colour, linewidth=1.6, alpha=0.6)
         face = "none" if verdict == "INCONCLUSIVE" else colour
         ax.plot(at[chosen], part["p99_ms"], marker, color=colour, markerfacecolor=face, markersize=6.5, label=verdict)
+    if baseline == "passed":
+        earlier = known["id"][:-1][known["verdict"][:-1] == "PASS"]
+        baseline = str(earlier.iloc[-1]) if len(earlier) else ""
     base = known[known["id"] == baseline]
     if len(base):
         low, high = float(base["p99_lo_ms"].iloc[0]), float(base["p99_hi_ms"].iloc[0])
@@ -50,7 +54,8 @@ def history(runs: pd.DataFrame, *, limit_ms: float | None = None, baseline: str 
     return style.described(
         figure,
         f"p99 of {len(known)} runs: from {number(first['p99_ms'])} ms ({first['id']}) to {number(last['p99_ms'])} ms "
-        f"({last['id']}); lowest {number(known['p99_ms'].min())}, highest {number(known['p99_ms'].max())} ms.",
+        f"({last['id']}); lowest {number(known['p99_ms'].min())}, highest {number(known['p99_ms'].max())} ms."
+        + (f" The interval of the baseline {baseline} is shaded." if len(base) else ""),
     )
 
 

@@ -21,8 +21,12 @@ def ramp(
     limit_ms: float | None = None,
     percentile: str = "p95",
     error_rate: float = 0.01,
+    knee_rps: float | None = None,
 ) -> Figure:
-    """Draw p50, p95 and p99 over the offered rate: per value of `by` (a sweep), or per slice of time (a ramp)."""
+    """Draw p50, p95 and p99 over the offered rate: per value of `by` (a sweep), or per slice of time (a ramp).
+
+    The knee is `knee_rps` where a search has found it, else the highest rate up to which all are within the limits.
+    """
     table = capacity.rates(records, by, slices) if len(records) else pd.DataFrame()
     if table.empty:
         return style.nothing("Latency over rate: no requests were recorded.")
@@ -38,14 +42,23 @@ def ramp(
     style.milliseconds(ax)
     style.limit(ax, limit_ms, f"{percentile} limit")
     knee = capacity.knee(table, limit_ms, percentile, error_rate) if limit_ms else math.nan
-    if not math.isnan(knee):
-        ax.axvline(knee, color=style.INK, linewidth=1)
-        ax.annotate(f"{number(knee)} requests/s within the limits", (knee, 1), xytext=(0, 4), ha="center",
-                    xycoords=ax.get_xaxis_transform(), textcoords="offset points", fontweight="bold")  # fmt: skip
+    knee = knee if knee_rps is None else knee_rps
     ax.set_xlabel("offered rate, requests/s")
     ax.set_xlim(0, float(table["rate_rps"].max()) * 1.04)
+    _mark(ax, knee)
     figure.legend(loc="outside lower left", ncols=4)
     return style.described(figure, _facts(table, knee, limit_ms, percentile))
+
+
+def _mark(ax: Axes, knee: float) -> None:
+    """Draw the knee, and say above it what it is, on the side where there is room."""
+    if math.isnan(knee):
+        return
+    place = knee / ax.get_xlim()[1]
+    side = "left" if place < 0.3 else "right" if place > 0.7 else "center"
+    ax.axvline(knee, color=style.INK, linewidth=1.2)
+    ax.annotate(f"knee: {number(knee)} requests/s within the limits", (knee, 1), xytext=(0, 4), ha=side,
+                xycoords=ax.get_xaxis_transform(), textcoords="offset points", fontweight="bold")  # fmt: skip
 
 
 def _line(ax: Axes, table: pd.DataFrame, name: str) -> None:

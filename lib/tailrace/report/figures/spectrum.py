@@ -17,8 +17,8 @@ from tailrace.report import style
 
 TICKS = ("p50", "p75", "p90", "p95", "p99", "p99.5", "p99.9", "p99.99", "p99.999")
 LINES: Final[dict[frames.Start, tuple[str, str]]] = {
-    "intended": ("from intended start", "-"),
-    "sent": ("from sent: waiting for a late generator left out", ":"),
+    "intended": ("corrected: from the intended start", "-"),
+    "sent": ("uncorrected: from when it was sent", ":"),
 }
 
 

@@ -37,6 +37,7 @@ def streaming(
         facts.append(f"{value or 'unknown'}: first token {_words(ttft)}; each further token {_words(token)}")
     for ax, label, limit in ((first, "time to first token", ttft_limit_ms), (each, "time per token", token_limit_ms)):
         style.decades(ax, "x")
+        ax.set_xlim(_left(ax), None)
         ax.set_xlabel(f"{label}, ms")
         style.limit(ax, limit, vertical=True)
     first.set_ylabel("share of streams")
@@ -70,6 +71,12 @@ def _line(ax: Axes, values: np.ndarray, colour: str, label: str | None) -> None:
         if len(ordered) >= quantiles.needs(name):
             value = quantiles.of_sorted(ordered, [name])[0]
             ax.plot(value, float(quantiles.share(name)), marker, color=colour, markersize=5)
+
+
+def _left(ax: Axes) -> float:
+    """Return where to begin: half the least p5 of the lines; a few answers that came at once would take most room."""
+    drawn = [np.asarray(line.get_xdata(), dtype=np.float64) for line in ax.get_lines()]
+    return min((float(np.quantile(x, 0.05)) for x in drawn if len(x) > 1), default=1.0) / 2
 
 
 def _words(values: np.ndarray) -> str:

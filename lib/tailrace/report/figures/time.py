@@ -27,6 +27,13 @@ def seconds(t_ns: Any, origin_ns: int) -> npt.NDArray[np.float64]:
     return since
 
 
+def lengths(edges: npt.NDArray[np.float64], end_s: float) -> npt.NDArray[np.float64]:
+    """Return how long each window was: the last one ends with the requests, not at its edge."""
+    whole = np.diff(edges)
+    cut: npt.NDArray[np.float64] = np.clip(end_s - edges[:-1], 0.2 * whole, whole)
+    return cut
+
+
 def shade(axes: Sequence[Axes], marks: pd.DataFrame | None, origin_ns: int, end_s: float) -> int:
     """Shade every other phase between marks, name each on top of `axes[0]`; return how many rows of names it took.
 
