@@ -31,6 +31,7 @@ ELSEWHERE = {
     "simulate": ("tailrace.simulator.command", "Run an OpenAI-compatible provider that is simulated."),
     "status": (_OPERATING, "Show how a deployment stands."),
     "unpause": (_OPERATING, "Let the requests go on that the edge holds."),
+    "upgrade-edge": (_OPERATING, "Put a new edge in the place of the old one."),
 }
 """Commands that live in their own rooms: an image of the service lacks the others."""
 

@@ -100,10 +100,11 @@ class Deployment(Site):
         with self.locked("abort"):
             return recovery.abort(self)
 
-    def upgrade_edge(self) -> Outcome:
-        """Replace the edge's process by a new one, with a new bootstrap, without a request lost."""
+    def upgrade_edge(self, cold: bool = False) -> Outcome:
+        """Put a new edge, with a new bootstrap, in the place of the old one: without a request lost, or `cold`."""
         with self.locked("upgrade of the edge"):
-            return verbs.upgrade_edge(self)
+            self.refuse_unfinished()
+            return verbs.upgrade_edge(self, cold)
 
     def history(self) -> list[verbs.Entry]:
         """Return who went from what to what, when, why, and how it ended, oldest first."""

@@ -12,7 +12,7 @@ from tailrace.deploy.journal import Event
 from tailrace.deploy.release import Release
 from tailrace.deploy.site import Site
 from tailrace.deploy.transition import Outcome
-from tailrace.errors import DeployError
+from tailrace.errors import DeployError, EdgeRejected
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,21 @@ def unpause(site: Site) -> Outcome:
     return Outcome("done", f"{serving.name} gets requests again")
 
 
-def upgrade_edge(site: Site) -> Outcome:
-    """Write the bootstrap anew and have a new process take over, which counts anew; raises EdgeRejected."""
+def upgrade_edge(site: Site, cold: bool) -> Outcome:
+    """Write the bootstrap anew and put a new edge in the place of the old one, which counts anew.
+
+    Raises EdgeRejected where that would lose requests and nobody has said, by `cold`, that it may.
+    """
     edge = site.edge
+    if not site.stands:
+        raise DeployError(f"{site.profile.name}: nothing stands, so there is no edge to upgrade; use deploy")
+    if not (edge.runs.hands_over or cold):
+        raise EdgeRejected(
+            f"{site.profile.name}: an edge in a container cannot hand its connections on: what is under way would be "
+            "cut, and nothing answered for a moment. See runbook/procedures/edge-upgrade.md, then say --cold"
+        )
     files.write(edge.folder / "bootstrap.yaml", documents.bootstrap(edge.layout))
-    epoch = edge.replace(site.profile.rollout.ack_timeout_s)
-    fact = f"process number {epoch} took over"
+    fact = edge.replace(site.profile.rollout.ack_timeout_s)
     site.record.append("", "note", "edge upgraded", fact)
     return Outcome("done", fact)
 

@@ -21,6 +21,7 @@ def deploy(stack: Stack, release: Release, tell: Callable[[str, int, str], None]
         deployment.up(release, environment=stack.wiring(), observe=tell)
         how = "brought up"
     elif serving.release == release.id:
+        deployment.up(release, environment=stack.wiring(), observe=tell)  # its edge may have died meanwhile
         how = "served already"
     else:
         deployment.switch(release, environment=stack.wiring(), observe=tell)

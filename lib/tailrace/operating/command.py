@@ -100,6 +100,15 @@ def pause(profile: str, as_json: bool, hold_s: float) -> None:
     _print(asdict(outcome), as_json, f"{outcome.state}: {outcome.fact}")
 
 
+@click.command(name="upgrade-edge")
+@on_deployment
+@click.option("--cold", is_flag=True, help="Accept that what is under way is cut, where the edge is a container.")
+def upgrade_edge(profile: str, as_json: bool, cold: bool) -> None:
+    """Put a new edge in the place of the old one: without a request lost, but for one in a container."""
+    outcome = _deployment(profile).upgrade_edge(cold)
+    _print(asdict(outcome), as_json, f"{outcome.state}: {outcome.fact}")
+
+
 @click.command(name="base-image")
 @click.option("--again", is_flag=True, help="Make it anew, although there is one.")
 def base_image(again: bool) -> None:

@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import os
+import re
 import socket
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import docker.errors
 import pytest
 
 from tailrace.deploy import Deployment
-from tailrace.errors import BuildFailed, NotReady, PartMissing, StartFailed
+from tailrace.errors import BuildFailed, EdgeRejected, NotReady, PartMissing, StartFailed
 from tailrace.profile import Limits, Profile, Service
 
 pytestmark = pytest.mark.docker
@@ -110,6 +112,26 @@ def test_a_switch_of_a_foreign_image_loses_no_request(foreign, load, tmp_path):
     assert attributes["Config"]["Labels"]["io.tailrace.colour"] == "blue"
     assert len(d.down()) == 2
     assert not d.engine.client.networks.list(names=[f"tailrace-{d.profile.name}"])
+
+
+def test_a_new_edge_costs_what_the_procedure_says(foreign, load, tmp_path, root):
+    """It is refused until told that it may lose requests; then nothing answers for a moment, and the colour stays."""
+    d = foreign()
+    d.up(d.build(tmp_path))
+    with load(d.url, rate=100, timeout_s=5) as traffic:
+        with pytest.raises(EdgeRejected, match=r"See (\S+edge-upgrade\.md), then say --cold") as refused:
+            d.upgrade_edge()
+        assert (root / re.search(r"runbook/\S+\.md", str(refused.value))[0]).is_file()
+        time.sleep(0.5)
+        assert traffic.failed == 0
+        begun_ns = time.perf_counter_ns()
+        assert d.upgrade_edge(cold=True).state == "done"
+        done_ns = time.perf_counter_ns()
+        time.sleep(1)
+    failed = [sent_ns for sent_ns, outcome, _ in traffic.seen if outcome != "200"]
+    assert begun_ns - 1e9 < min(failed) < max(failed) < done_ns
+    assert {colour for sent_ns, _, colour in traffic.seen if sent_ns > done_ns} == {"blue"}
+    assert d.counters().failed == 0
 
 
 def test_a_container_that_ends_at_its_start_is_told_with_its_log(foreign, tmp_path):

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tailrace import profile
+from tailrace.deploy import Deployment
+
 SERVICE = {
     "command": [sys.executable, "-m", "http.server", "--bind", "{host}", "--directory", "runbook", "{port}"],
     "health": {"live": "/plan.yaml", "ready": "/plan.yaml", "startup": "/plan.yaml"},
@@ -94,6 +97,17 @@ def test_pause_holds_and_unpause_lets_go(site):
     assert [site.json("unpause")["state"] for _ in range(2)] == ["done", "nothing"]
 
 
+def test_the_edge_is_upgraded_and_one_that_died_is_back_with_deploy(site):
+    """Without a deployment there is none; the door stays the same."""
+    assert "nothing stands" in site.call("upgrade-edge").stderr
+    url = site.json("deploy")["url"]
+    assert site.json("upgrade-edge")["fact"] == "process number 1 took over"
+    Deployment.open(profile.load("local", site.root), site.root / ".tailrace").edge.runs.stop()
+    assert site.json("status")["edge_alive"] is False
+    assert site.json("deploy")["result"] == "served already"
+    assert urllib.request.urlopen(url + "/plan.yaml", timeout=5).status == 200
+
+
 def test_a_release_that_was_never_deployed_is_refused(site):
     """With those that are known, and a non-zero exit."""
     known = site.json("deploy")["release"]
@@ -107,8 +121,9 @@ def test_a_candidate_that_is_not_ready_leaves_everything_as_it_was(site):
     """Exit 1, one clear line, and the old release serves on."""
     first = site.json("deploy")
     broken = SERVICE | {"smoke": [{"path": "/plan.yaml", "contains": "no such text"}], "environment": {"REVISION": "3"}}
-    profile = site.root / "runbook" / "profiles" / "local.yaml"
-    profile.write_text(yaml.safe_dump({"service": broken, "rollout": {"bake_s": 0.5}}))
+    (site.root / "runbook" / "profiles" / "local.yaml").write_text(
+        yaml.safe_dump({"service": broken, "rollout": {"bake_s": 0.5}})
+    )
     done = site.call("deploy")
     assert done.returncode == 1
     assert "failed smoke test" in done.stderr

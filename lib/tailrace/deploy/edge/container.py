@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import docker.types
 
 from tailrace.deploy import dockerd, image, network
 from tailrace.deploy.edge.documents import Layout
-from tailrace.errors import EdgeRejected
 
 PREFIX = "io.tailrace."
 
@@ -26,6 +25,7 @@ class EdgeContainer:
     deployment: str
     source: Path
     home: Path
+    hands_over: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -68,7 +68,9 @@ class EdgeContainer:
         return "terminated"
 
     def replace(self) -> None:
-        raise EdgeRejected("the edge's container cannot hot-restart; see the procedure for upgrading it")
+        """Put a new container in the place of this one; until it listens, nothing does."""
+        image.edge(self.client(), self.source, self.home)  # may take a minute: while the old one still serves
+        self.start()
 
     def log(self) -> str:
         container = self._container()

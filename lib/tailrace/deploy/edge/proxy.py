@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from tailrace import profile
 from tailrace.deploy import files, ports, wait
@@ -20,6 +20,9 @@ START_TIMEOUT_S = 30.0  # on a machine that is busy with something else
 
 class Runs(Protocol):
     """How Envoy is run: as a process, or in a container."""
+
+    hands_over: ClassVar[bool]
+    """Whether `replace` hands the listening sockets on, so that no request is lost."""
 
     def alive(self) -> bool: ...
     def start(self) -> None: ...
@@ -66,13 +69,18 @@ class Edge:
             raise StartFailed(f"edge did not answer at {self.layout.probe} within {START_TIMEOUT_S} s; its log:\n{log}")
         return True
 
-    def replace(self, timeout_s: float) -> int:
-        """Have a new process take over from the old one; return its number. Raises EdgeRejected."""
+    def replace(self, timeout_s: float) -> str:
+        """Have a new edge in the place of the old one, and return how that went; raises EdgeRejected.
+
+        One that hands its sockets on loses nothing; of any other, what is under way is cut.
+        """
+        if not self.runs.hands_over:
+            return self._replace_cold()
         before = counters.epoch(self.layout.admin.url)
         self.runs.replace()
         if not wait.until(lambda: self._epoch() > before, timeout_s, every_s=0.02):
             raise EdgeRejected(f"no new edge took over within {timeout_s} s; the old one serves on. {self.runs.log()}")
-        return self._epoch()
+        return f"process number {self._epoch()} took over"
 
     def routes(self) -> Routes:
         """Return what the route file says; raises EdgeRejected when it is damaged."""
@@ -114,6 +122,15 @@ class Edge:
             return exchange(self.layout.probe.url + self.layout.live_path, timeout_s=2.5)
         except FAILURES:
             return None
+
+    def _replace_cold(self) -> str:
+        self.routes()  # on a damaged file the new one would answer 404 to everything
+        self.runs.replace()
+        if not wait.until(self.probe, START_TIMEOUT_S):
+            raise EdgeRejected(
+                f"the new edge does not answer after {START_TIMEOUT_S} s; use up. Its log:\n{self.runs.log()}"
+            )
+        return "a new container took its place; what was under way was cut"
 
     def _epoch(self) -> int:
         try:
