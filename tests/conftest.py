@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -34,6 +35,12 @@ def lacks_browser() -> str:
 
 
 PARTS = {"docker": lacks_docker, "browser": lacks_browser}
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C mean Ctrl-C in what the tests start, also where a script runs them in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
