@@ -112,12 +112,14 @@ class Step:
     ) -> load.limit.Limit:
         """Search for the highest rate at which the service behind the edge is within these percentiles.
 
-        Each rate is flown for `duration_s`, and its records are the phase "rate N".
+        Each rate is flown for `duration_s`, with questions of its own, and its records are the phase "rate N".
         """
+        seed = int(workload.pop("seed", 0))
 
         def traffic(rate_rps: float) -> load.Traffic:
-            users = load.arrivals.poisson(rate_rps, duration_s, workload.get("seed", 0))
-            return self._labelled(self.stack.traffic(users, "rate", **workload))
+            own = seed + round(rate_rps)  # what was asked at another rate would come from the cache
+            users = load.arrivals.poisson(rate_rps, duration_s, own)
+            return self._labelled(self.stack.traffic(users, "rate", seed=own, **workload))
 
         objectives = load.limit.Objectives(percentiles_ms, self.profile.slo.error_rate)
         url = self._url(traffic(search.from_rps))

@@ -83,19 +83,19 @@ def find(measure: Callable[[float], Point], search: Search) -> Limit:
         point = _believed(measure, rate, search.attempts)
         points.append(point)
         if not point.valid:
-            return _limit(points, good, bad, f"at {rate:g}/s the measurement is not valid: {point.reason}")
+            return _limit(points, good, bad, f"at {rate:.4g}/s the measurement is not valid: {point.reason}")
         if point.meets:
             good = rate
         else:
             bad = rate
         if math.isnan(good):
             return _limit(
-                points, good, bad, f"the lowest rate, {rate:g}/s, does not meet the objectives: {point.reason}"
+                points, good, bad, f"the lowest rate, {rate:.4g}/s, does not meet the objectives: {point.reason}"
             )
         if math.isinf(bad) and good >= search.to_rps:
-            return _limit(points, good, bad, f"every rate up to {good:g}/s meets the objectives")
+            return _limit(points, good, bad, f"every rate up to {good:.4g}/s meets the objectives")
         if bad <= good * (1 + search.within):
-            return _limit(points, good, bad, f"{good:g}/s meets the objectives, {bad:g}/s does not")
+            return _limit(points, good, bad, f"{good:.4g}/s meets the objectives, {bad:.4g}/s does not")
         rate = min(good * search.factor, search.to_rps) if math.isinf(bad) else math.sqrt(good * bad)
     return _limit(points, good, bad, f"{search.most_points} rates were measured, and no more were allowed")
 

@@ -63,6 +63,7 @@ def html(run_dir: Path) -> str:
         title=run.get("id") or run_dir.name,
         verdict=verdict,
         headline=headline(run, results),
+        hero=_hero(run_dir, results),
         sections=sections,
         own_checks=run.get("checks") or [],
         checklist=next((r["checklist"] for r in reversed(results.values()) if r.get("checklist")), []),
@@ -94,6 +95,14 @@ def evidence(run_dir: Path) -> list[tuple[str, str]]:
     return [
         (str(path.relative_to(run_dir)), f"{path.stat().st_size:,}") for path in files if path.name != "report.html"
     ]
+
+
+def _hero(run_dir: Path, results: Mapping[str, Mapping[str, Any]]) -> Markup | None:
+    """Return the figure that the page opens with: the switch, where there was one."""
+    for step, result in results.items():
+        if specs := [spec for spec in result.get("figures") or [] if result.get("switch") and spec["name"] == "switch"]:
+            return _figure(store.loader(run_dir, step), specs[0], "hero")
+    return None
 
 
 def _section(run_dir: Path, number: int, step: str, listed: Mapping[str, Any]) -> Section:

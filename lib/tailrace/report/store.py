@@ -31,8 +31,9 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
     """Return a stored frame: "records", a name that the step saved, or "<step>/<name>" of another step.
 
     "all/records" is the records of every step; so is "records" in a step that made none itself.
-    "records:PHASE" is those of one phase ("records:rate *,plain" of several), "<step>/marks" is empty where that
-    step marked nothing, "runs" the history of all runs. Raises RecordsError when it is not there.
+    "records:PHASE" is those of one phase ("records:rate *,plain" of several, "records:!rate *" of all others),
+    "<step>/marks" is empty where that step marked nothing, "runs" the history of all runs. Raises RecordsError when it
+    is not there.
     """
     name, _, phase = name.partition(":")
     if phase:
@@ -91,7 +92,9 @@ def _doubts(folder: Path, phase: str) -> list[str]:
 
 
 def _wanted(flown: str, phase: str) -> bool:
-    """Whether `phase` asks for the phase `flown`: by name, several with commas, patterns as for files; "" for all."""
+    """Whether `phase` asks for `flown`: by names or patterns, between commas; "!" asks for all others, "" for all."""
+    if phase.startswith("!"):
+        return not _wanted(flown, phase[1:])
     return not phase or any(fnmatchcase(flown, one) for one in phase.split(","))
 
 

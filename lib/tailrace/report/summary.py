@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from tailrace.report import markup
+
+PERCENTILE: Final = re.compile(r"p\d+(\.\d+)? within ")
 
 
 def verdict_of(run: Mapping[str, Any]) -> str:
@@ -31,10 +34,19 @@ def headline(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -
                 f"{switch['requests']:,} requests through a blue‑green switch: "
                 f"{_count(switch.get('failed'))} failed, {_count(switch.get('unexplained'))} unexplained."
             )
+    if tail := _tail(results):
+        sentences.append(tail)
     unfinished = [name for name, result in results.items() if not result.get("verdict")]
     if unfinished and run.get("verdict"):
         sentences.append(f"{len(unfinished)} of {len(results)} steps did not finish.")
     return [*sentences, _checks(run, results)]
+
+
+def _tail(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what was judged of each percentile, in the words of its judgement."""
+    judged = [c for result in results.values() for c in result.get("checks") or []]
+    said = [str(c.get("fact")).partition(";")[0] for c in judged if PERCENTILE.match(str(c.get("name")))]
+    return f"{', '.join(said)}." if said else ""
 
 
 def _checks(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> str:

@@ -45,14 +45,14 @@ def percentiles(
 ) -> pd.DataFrame:
     """Return a row per group: n, errors, each percentile "612 [588, 655]" in ms, max, slow episodes.
 
-    `adjusted` adds those in which each failure counts as +∞.
+    `adjusted` adds those of all requests, in which each failure counts as +∞.
     """
     table = analysis.latency(records, by=tuple(by), start=start, percentiles=percentiles)
     shown = table[[*by, "n", "errors"]].copy()
     for name in percentiles:
         shown[f"{name}, ms"] = [cell(row, name) for row in table.to_dict("records")]
         if adjusted:
-            shown[f"{name} with failures, ms"] = [number(v) for v in table[quantiles.column(name, "adj")]]
+            shown[f"{name} of all"] = [number(v) for v in table[quantiles.column(name, "adj")]]
     shown["max, ms"] = [number(v) for v in table["max_ms"]]
     shown["slow episodes"] = table["episodes"]
     return _written(shown)

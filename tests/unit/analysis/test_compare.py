@@ -6,7 +6,7 @@ import pytest
 
 from tailrace import analysis
 from tailrace.analysis import study
-from tailrace.analysis.compare import compare
+from tailrace.analysis.compare import beside, compare
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +120,25 @@ def test_shared_stalls_cancel(make):
     both = compare(a.assign(service_us=a["service_us"] + stall), b.assign(service_us=b["service_us"] + stall))
     assert both.table["verdict"].iloc[0] == "no difference shown"
     assert isinstance(both.table, pd.DataFrame)
+
+
+def test_only_the_shared_time_is_compared(make):
+    """What one arm did before the other began, and after it had ended, is not in the comparison."""
+    a, b = arm(make, 1), arm(make, 2)
+    cut = b["intended_ns"].iloc[[3_000, 6_000]].tolist()
+    a.loc[~a["intended_ns"].between(*cut), "service_us"] *= 9
+    compared = compare(a, b[b["intended_ns"].between(*cut)])
+    assert compared.table["verdict"].iloc[0] == "no difference shown"
+    assert compare(a, b).judgement.text != compared.judgement.text
+
+
+def test_side_by_side_is_what_one_route_served(make):
+    """Of the two colours, only requests count that were routed while both had a share; and without a route, all."""
+    colours = np.where(np.arange(8_000) % 2, "blue", "green")
+    mixed = arm(make, 1, colour=colours, generation=np.where(np.arange(8_000) < 5_000, 2, 3))
+    mixed.loc[5_010:, "colour"] = "green"  # generation 3 is green's, but for what was under way
+    blue, green = beside(mixed, "colour", "blue", "green")
+    assert (len(blue), len(green)) == (2_500, 2_500)
+    assert set(blue["generation"]) == {2}
+    blue, green = beside(mixed.assign(generation=range(8_000)), "colour", "blue", "green")
+    assert len(blue) + len(green) == 8_000

@@ -4,6 +4,7 @@ import json
 import re
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -173,3 +174,34 @@ def test_history():
     alt = catalogue.draw("history", {"runs": runs}.__getitem__, limit_ms=120, baseline="a").alt
     assert alt.startswith("p99 of 2 runs: from 100 ms (a) to 150 ms (b)")
     assert "needs 368" in catalogue.draw("history", {"runs": runs[2:]}.__getitem__).alt
+
+
+def test_the_last_run_that_passed_is_the_baseline():
+    """`baseline="passed"` shades the last run before the latest that passed; without one nothing is shaded."""
+    figures = {"p99_ms": 80.0, "p99_lo_ms": 70.0, "p99_hi_ms": 90.0, "n": 900}
+    verdicts = {"a": "PASS", "b": "PASS", "c": "FAIL", "d": "PASS"}
+    runs = pd.DataFrame([{"id": name, "verdict": verdict, **figures} for name, verdict in verdicts.items()])
+    draw = {"runs": runs}.__getitem__
+    assert "interval of the baseline b is shaded" in catalogue.draw("history", draw, baseline="passed").alt
+    assert "shaded" not in catalogue.draw("history", {"runs": runs[2:]}.__getitem__, baseline="passed").alt
+
+
+def test_a_knee_that_was_searched_for_is_drawn(run_dir):
+    """The knee of a search is the one in the figure, not one that was read off again."""
+    options = {"records": "ramp", "by": "phase", "limit_ms": 150}
+    drawn = [catalogue.draw("ramp", store.loader(run_dir, "04_load_test"), **options, knee_rps=k) for k in (123, None)]
+    assert "123 requests/s is the highest rate" in drawn[0].alt
+    assert "123" not in drawn[1].alt
+
+
+def test_colours_are_compared_where_both_served(run_dir):
+    """The ratio is of those seconds in which a generation of the route served both colours, and is drawn of these."""
+    path = run_dir / "records" / "03_blue_green_switch" / "part-0.parquet"
+    records = pd.read_parquet(path)
+    draw = store.loader(run_dir, "03_blue_green_switch")
+    assert "before/after" in catalogue.draw("ratio", draw).alt
+    blue = records.index % 2 == 0
+    records.assign(generation=7, colour=np.where(blue, "blue", "green")).to_parquet(path)
+    drawn = catalogue.draw("ratio", draw)
+    assert "paired windows" in drawn.alt
+    assert "before/after" not in drawn.alt

@@ -22,13 +22,25 @@ def test_one_file_without_addresses(whole):
 
 
 def test_what_comes_first(whole):
-    """First the verdict with its sentence, then the checks, then readiness, then the steps."""
+    """First the verdict with its sentence, then the switch as a picture, the checks, readiness, and the steps."""
     text = whole.read_text()
-    order = ["PASS</span>", "2,400 requests through a blue‑green switch: 0 failed, 0 unexplained.", 'id="checks"',
+    order = ["PASS</span>", "2,400 requests through a blue‑green switch: 0 failed, 0 unexplained.", "<svg ", 'id="checks"',
              'id="readiness"', 'id="01_build_image"', 'id="05_latency_report"', 'id="provenance"']  # fmt: skip
     places = [text.index(mark, text.index("<main>")) for mark in order]
     assert places == sorted(places)
     assert "13 of 13 checks passed" in text
+
+
+def test_the_tail_is_told_where_it_was_judged(run_dir):
+    """The opening gives each percentile with its limit; a run that judged none says nothing of them."""
+    path = figureless(run_dir) / "results" / "05_latency_report.json"
+    result = json.loads(path.read_text())
+    fact = "p99 111 ms [94.2, 162] is within 600 ms"
+    result["checks"] = [{"name": "p99 within 600 ms", "ok": True, "fact": f"{fact}; n = 2,144"}]
+    path.write_text(json.dumps(result))
+    assert f"{fact}." in page.html(run_dir).partition('id="checks"')[0]
+    path.write_text(json.dumps(result | {"checks": []}))
+    assert "is within" not in page.html(run_dir).partition('id="checks"')[0]
 
 
 def test_sources_but_no_outputs(whole):
@@ -44,7 +56,7 @@ def test_sources_but_no_outputs(whole):
 def test_every_figure_has_words(whole):
     """Each figure has an alternative text, and ids are unique on the page."""
     text = whole.read_text()
-    assert text.count("<svg ") == len(re.findall(r'<svg [^>]*aria-label="[^"]{40,}"', text)) == 6
+    assert text.count("<svg ") == len(re.findall(r'<svg [^>]*aria-label="[^"]{40,}"', text)) == 7
     ids = re.findall(r'\sid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
 

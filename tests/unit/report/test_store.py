@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tailrace.errors import RecordsError
 from tailrace.report import baseline, store
 
 STEP = "03_blue_green_switch"
@@ -65,3 +66,26 @@ def test_an_invalid_flight_passes_no_gate(folder, run_dir):
     judged = baseline.against(run_dir, run_dir).judgement
     assert judged.verdict == "INCONCLUSIVE"
     assert judged.text.startswith("baseline: switch: no records; run: switch: no records; ")
+
+
+@pytest.mark.parametrize(
+    ("name", "phases"),
+    [
+        ("records:plain", {"plain"}),
+        ("records:plain,both", {"plain", "both"}),
+        ("records:ramp *", {f"ramp {rate}" for rate in (50, 100, 150, 200, 250, 300, 350)}),
+        ("records:!ramp *,both", {"plain", "retrying", "cached"}),
+        ("records:nothing", set()),
+    ],
+)
+def test_phases_are_chosen_by_name_and_pattern(run_dir, name, phases):
+    """One phase, several, or those of a pattern."""
+    assert set(store.frame(run_dir, "04_load_test", name)["phase"]) == phases
+
+
+def test_a_step_that_marked_nothing_has_no_marks(run_dir):
+    """The marks of another step are empty where it made none; any other frame that is missing is an error."""
+    assert store.frame(run_dir, "05_latency_report", "01_build_image/marks").empty
+    assert len(store.frame(run_dir, "05_latency_report", f"{STEP}/marks")) == 10
+    with pytest.raises(RecordsError, match="does not exist"):
+        store.frame(run_dir, "05_latency_report", "01_build_image/spans")

@@ -36,3 +36,10 @@ def test_a_point_per_pixel():
     kept = time.pixels(x, y, 100, 50)
     assert 4_800 <= len(kept) <= 5_000
     assert len(time.pixels(x[:50], y[:50])) == 50
+
+
+def test_the_last_window_is_as_long_as_there_were_requests():
+    """A rate is not said to drop because the last window was not over; one that has just begun is not said to soar."""
+    edges = np.array([0.0, 1.0, 2.0, 3.0])
+    assert time.lengths(edges, 2.5).tolist() == [1, 1, 0.5]
+    assert time.lengths(edges, 2.01).tolist() == [1, 1, 0.2]

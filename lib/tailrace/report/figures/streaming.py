@@ -74,9 +74,9 @@ def _line(ax: Axes, values: np.ndarray, colour: str, label: str | None) -> None:
 
 
 def _left(ax: Axes) -> float:
-    """Return where to begin: half the least p5 of the lines; a few answers that came at once would take most room."""
+    """Return where to begin: what came all at once has no time per token, and would take most of the room."""
     drawn = [np.asarray(line.get_xdata(), dtype=np.float64) for line in ax.get_lines()]
-    return min((float(np.quantile(x, 0.05)) for x in drawn if len(x) > 1), default=1.0) / 2
+    return min((max(np.quantile(x, 0.05) / 2, np.quantile(x, 0.5) / 20) for x in drawn if len(x) > 1), default=0.5)
 
 
 def _words(values: np.ndarray) -> str:

@@ -44,6 +44,8 @@ def shade(axes: Sequence[Axes], marks: pd.DataFrame | None, origin_ns: int, end_
         return 0
     drawn = marks.assign(t_s=seconds(marks["t_ns"], origin_ns)).sort_values("t_s", kind="stable")
     drawn = drawn[drawn["t_s"] <= end_s]
+    begun = drawn["t_s"].between(-CLOSE * end_s, 0)  # with the first request
+    drawn["t_s"] = drawn["t_s"].mask(begun, 0.0)
     states = drawn[drawn["kind"] == "state"]["t_s"].clip(lower=0).tolist()
     for start, stop in list(zip(states, [*states[1:], end_s], strict=False))[::2]:
         for one in axes:

@@ -1,0 +1,22 @@
+"""Tokens and cost."""
+
+import math
+
+from tailrace import analysis
+
+
+def test_cost_is_of_those_requests_whose_cost_is_known(make):
+    """A stream's cost is not known: it is left out of the cost, not counted as nothing, and its share is said."""
+    records = make([1] * 4, outcome=["miss", "miss", "miss", "hit"], cost_microusd=[30, 30, -1, 0], in_tok=[10] * 4)
+    (row,) = analysis.cost(records).to_dict("records")
+    assert (row["requests"], row["from_cache"], row["tokens_in"], row["priced"]) == (4, 1, 40, 0.75)
+    assert math.isclose(row["cost_usd"], 60e-6)
+    assert math.isclose(row["usd_per_1000"], 0.02)
+
+
+def test_no_price_is_no_cost_of_nothing(make):
+    """Where no cost is known it is NaN, never 0."""
+    (row,) = analysis.cost(make([1] * 3, cost_microusd=-1)).to_dict("records")
+    assert row["priced"] == 0
+    assert math.isnan(row["cost_usd"])
+    assert math.isnan(row["usd_per_1000"])
