@@ -175,8 +175,10 @@ class Simulated:
 def simulator_process() -> Iterator[Simulated]:
     command = [sys.executable, "-m", "tailrace.simulator", "--ttft-s", "0.005", "--token-s", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, httpx2.Client() as http:
-        yield Simulated(process.stdout.readline().split()[-1], http)
-        process.terminate()
+        try:
+            yield Simulated(process.stdout.readline().split()[-1], http)
+        finally:
+            process.terminate()
 
 
 @pytest.fixture
@@ -195,11 +197,13 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = tmp_path_factory.mktemp("redis") / "s"
     command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(path.parent)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        until = time.monotonic() + 10
-        while not path.exists() and time.monotonic() < until:
-            time.sleep(0.02)
-        yield f"unix://{path}"
-        server.terminate()
+        try:
+            until = time.monotonic() + 10
+            while not path.exists() and time.monotonic() < until:
+                time.sleep(0.02)
+            yield f"unix://{path}"
+        finally:
+            server.terminate()
 
 
 @pytest.fixture

@@ -64,14 +64,15 @@ def test_a_clock_that_steps_back_changes_neither_order_nor_durations(deployment,
     before, begun_ns = d.counters(), time.perf_counter_ns()
     command = [sys.executable, SERVERS / "controller.py", d.folder.parent, d.profile.model_dump_json(by_alias=True)]
     with load(d.url) as traffic:
-        controller = subprocess.Popen(
-            [*command, "switch", json.dumps(release(d, name="second").document())], env=environment
-        )
+        command = [*command, "switch", json.dumps(release(d, name="second").document())]
+        controller = subprocess.Popen(command, env=environment)
         try:
             assert wait.until(lambda: len(d.history()) == 2 and state in {e.state for e in d.record.unfinished()}, 20)
             step.touch()
-        finally:
             assert controller.wait(60) == 0
+        finally:
+            controller.kill()
+            controller.wait()
         stepped = wall_s(d.journal)
         d.switch(release(d, name="third"))  # by a controller whose clock is right again
     assert -HOUR_S - 10 < min(stepped) < -HOUR_S + 10

@@ -36,11 +36,15 @@ class Target:
         return [tuple(row) for row in json.loads(self.log.read_bytes())]
 
     def end(self) -> None:
-        if self.process.stdin and not self.process.stdin.closed:
+        """Let it end by closing its input; one that does not is killed. A second time does nothing."""
+        assert self.process.stdin
+        with self.process:
             self.process.stdin.close()
-            self.process.wait(10)
-            assert self.process.stdout
-            self.process.stdout.close()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                raise
 
 
 @pytest.fixture
@@ -52,9 +56,10 @@ def serve(tmp_path: Path) -> Iterator[Callable[[float], Target]]:
             log = tmp_path / "seen.json"
             command = [sys.executable, str(PROGRAM), str(delay_s), str(log)]
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            assert process.stdout
-            target = Target(process, int(process.stdout.readline()), log)
+            target = Target(process, 0, log)
             started.callback(target.end)
+            assert process.stdout
+            target.port = int(process.stdout.readline())
             return target
 
         yield start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -74,21 +75,29 @@ def test_a_closed_loop_says_so(serve, tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["loop"] == "closed"
 
 
+@contextlib.contextmanager
+def ended(command, **options):
+    """A process that is gone afterwards, however that went."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_ctrl_c_keeps_what_was_recorded(serve, tmp_path):
     """Ctrl-C on a terminal: the live line ends, the summary is written, the status is 130."""
     leader, follower = pty.openpty()
     out, began = tmp_path / "out", time.monotonic()
-    process = subprocess.Popen(
-        [*COMMAND, serve(0.01).url, "--rate", "100", "--duration", "60", "--out", str(out)],
-        stdout=subprocess.PIPE, stderr=follower, start_new_session=True,
-    )  # fmt: skip
-    os.close(follower)
-    seen = b""
-    while b"100 sent" not in seen and b"p50 1" not in seen and time.monotonic() - began < 20:
-        seen += os.read(leader, 4096)
-    time.sleep(1)
-    os.killpg(process.pid, signal.SIGINT)
-    stdout, _ = process.communicate(timeout=20)
+    command = [*COMMAND, serve(0.01).url, "--rate", "100", "--duration", "60", "--out", str(out)]
+    with ended(command, stdout=subprocess.PIPE, stderr=follower, start_new_session=True) as process:
+        os.close(follower)
+        seen = b""
+        while b"100 sent" not in seen and b"p50 1" not in seen and time.monotonic() - began < 20:
+            seen += os.read(leader, 4096)
+        time.sleep(1)
+        os.killpg(process.pid, signal.SIGINT)
+        stdout, _ = process.communicate(timeout=20)
     os.close(leader)
     assert process.returncode == 130
     assert b"open loop" in seen
@@ -103,13 +112,13 @@ def test_sigterm_ends_it_in_order(serve, tmp_path, more):
     """SIGTERM is as good as Ctrl-C: the generators end, and what was recorded is kept."""
     out = tmp_path / "out"
     command = [*COMMAND, serve(0.01).url, "--rate", "100", "--duration", "60", "--out", str(out), *more]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
-    while not list(out.glob("part-*")) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    workers = psutil.Process(process.pid).children()
-    process.terminate()
-    assert process.wait(20) == 130
+    with ended(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 20
+        while not list(out.glob("part-*")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        workers = psutil.Process(process.pid).children()
+        process.terminate()
+        assert process.wait(20) == 130
     assert workers
     assert not psutil.wait_procs(workers, timeout=5)[1]
     assert recorded(out) > 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -192,8 +194,9 @@ def _workers(of: int) -> list[psutil.Process]:
     return [child for child in alive if "tailrace.load.worker" in child.cmdline()]
 
 
-def _fly_elsewhere(url: str, out: Path) -> subprocess.Popen[bytes]:
-    """A process with a flight of two shards, well under way."""
+@contextlib.contextmanager
+def _fly_elsewhere(url: str, out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with a flight of two shards, well under way; it is gone afterwards, however that went."""
     program = f"""
         from pathlib import Path
         from tailrace.load import Traffic, arrivals, start
@@ -201,27 +204,26 @@ def _fly_elsewhere(url: str, out: Path) -> subprocess.Popen[bytes]:
         print("flying", flush=True)
         flight.wait()
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    assert process.stdout
-    assert process.stdout.readline() == b"flying\n"
-    process.stdout.close()
-    time.sleep(0.7)
-    return process
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **quiet, start_new_session=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == b"flying\n"
+            time.sleep(0.7)
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_die_with_their_parent_and_keep_their_records(target, tmp_path, how):
     """Killed, terminated or interrupted: the workers write what they have and end within seconds."""
-    process = _fly_elsewhere(target.url, tmp_path)
-    workers = _workers(process.pid)
-    assert len(workers) == 2
-    os.killpg(process.pid, how) if how == signal.SIGINT else process.send_signal(how)
-    process.wait(10)
+    with _fly_elsewhere(target.url, tmp_path) as process:
+        workers = _workers(process.pid)
+        assert len(workers) == 2
+        os.killpg(process.pid, how) if how == signal.SIGINT else process.send_signal(how)
+        process.wait(10)
     _, alive = psutil.wait_procs(workers, timeout=5)
     assert not alive
     records = rows(tmp_path)

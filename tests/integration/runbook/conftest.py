@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ class Copy:
     """A copy of the project, to be run with another profile."""
 
     root: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def profile(self, name: str, **content: object) -> None:
         """Write a profile that extends `local`."""
@@ -29,11 +32,21 @@ class Copy:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `tailrace` as a user would."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "tailrace", *arguments], cwd=self.root, text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONPATH": str(self.root / "lib")},
             start_new_session=True,
         )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what a test that failed has left, and close the pipes of all."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            with process:
+                pass
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Return the exit status and the output of `tailrace ARGUMENTS`."""
@@ -54,7 +67,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(tmp_path: Path, root: Path, releases: Path) -> Copy:
+def project(tmp_path: Path, root: Path, releases: Path) -> Iterator[Copy]:
     for name in COPIED:
         source = root / name
         if source.is_dir():
@@ -64,4 +77,6 @@ def project(tmp_path: Path, root: Path, releases: Path) -> Copy:
             shutil.copy(source, tmp_path / name)
     (tmp_path / ".tailrace").mkdir()
     (tmp_path / ".tailrace" / "releases").symlink_to(releases)
-    return Copy(tmp_path)
+    copy = Copy(tmp_path)
+    yield copy
+    copy.end()

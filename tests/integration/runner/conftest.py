@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
@@ -35,6 +36,7 @@ class Project:
     """A project in a folder of the test."""
 
     root: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def step(self, name: str, body: str, parameters: str = "", **plan: object) -> None:
         """Add a step whose notebook runs `body`; `finish(verdict)` is there to be called."""
@@ -52,19 +54,25 @@ class Project:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start `tailrace run` as a user would."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "tailrace", *(arguments or ("run",))],
             cwd=self.root, env={**os.environ, **environment}, text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what a test that failed has left, and close the pipes of all."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            with process:
+                pass
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments, **environment)
-        try:
-            out, err = process.communicate(timeout=120)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
+        out, err = process.communicate(timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     @property
@@ -89,11 +97,12 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path) -> Iterator[Project]:
     """An empty project with a profile `local`; add steps, then run it."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "runbook" / "profiles").mkdir(parents=True)
     (tmp_path / "runbook" / "plan.yaml").write_text("steps:\n")
     made = Project(tmp_path)
     made.profile("engine: process\n")
-    return made
+    yield made
+    made.end()

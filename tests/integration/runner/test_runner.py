@@ -271,9 +271,11 @@ def _session(pid: int) -> int | None:
 def test_the_look_for_processes_sees_them():
     """The helper above can find something: a session of our own is seen while it lives."""
     process = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    assert alive_in_session(process.pid) == [process.pid]
-    process.kill()
-    process.wait()
+    try:
+        assert alive_in_session(process.pid) == [process.pid]
+    finally:
+        process.kill()
+        process.wait()
     assert alive_in_session(process.pid) == []
 
 

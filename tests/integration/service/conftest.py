@@ -37,8 +37,7 @@ def launched(command: list[str], env: dict[str, str], stderr: Path) -> tuple[sub
     line = process.stdout.readline()
     found = re.search(r"listening on (http://\S+)", line)
     if found is None:
-        process.wait(5)
-        process.stdout.close()
+        ended(process)
         pytest.fail(f"{command} said {line!r} and {stderr.read_text()!r}")
     return process, found[1]
 
@@ -120,8 +119,10 @@ def question(content: str = "hello", **more: Any) -> dict[str, Any]:
 def _simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
     command = [sys.executable, "-m", "tailrace.simulator", "--port", "0", "--ttft-s", "0.005", "--token-s", "0"]
     process, url = launched(command, environment(), tmp_path_factory.mktemp("simulator") / "stderr")
-    yield Provider(url.removesuffix("/v1"), process)
-    ended(process)
+    try:
+        yield Provider(url.removesuffix("/v1"), process)
+    finally:
+        ended(process)
 
 
 @pytest.fixture

@@ -33,14 +33,16 @@ def redis_url(tmp_path_factory):
     home = tmp_path_factory.mktemp("redis")
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(home)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.02)
-        yield f"redis://127.0.0.1:{port}/0"
-        server.terminate()
+        try:
+            until = time.monotonic() + 10
+            while time.monotonic() < until:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.02)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            server.terminate()
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
@@ -238,12 +240,14 @@ def test_sqlite_survives_kill_9_of_many_writers(tmp_path):
     """Four processes write without end and are killed; the file is whole, and what it holds is right."""
     path = tmp_path / "c.db"
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(who)]) for who in range(4)]
-    store, until = Sqlite(path), time.monotonic() + 20
-    while store.get("3-10", time.time()) is None and time.monotonic() < until:
-        time.sleep(0.05)
-    for writer in writers:
-        writer.kill()
-        writer.wait()
+    try:
+        store, until = Sqlite(path), time.monotonic() + 20
+        while store.get("3-10", time.time()) is None and time.monotonic() < until:
+            time.sleep(0.05)
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
     found = [store.get(f"{who}-{turn}", time.time()) for who in range(4) for turn in range(50)]
     assert sum(item is not None for item in found) > 40
     for place, item in enumerate(found):
