@@ -1,4 +1,4 @@
-"""The admin path: faults, latency and counts while running; for callers on this machine only.
+"""The admin path: faults, latency and counts while running; for callers on this machine, and where else it was told.
 
 GET|PUT|DELETE /admin/faults    GET|PUT /admin/latency    GET /admin/stats    POST /admin/reset
 """
@@ -6,7 +6,7 @@ GET|PUT|DELETE /admin/faults    GET|PUT /admin/latency    GET /admin/stats    PO
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -26,21 +26,24 @@ PASSED_ON = frozenset({"forwarded", "origin", "via", "x-forwarded-for"})
 _FAULTS = TypeAdapter(tuple[Fault, ...])
 
 
-def trusted(peer: str) -> bool:
-    """Say whether an address is of this machine's loopback, IPv4 in IPv6 included."""
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def trusted(peer: str, networks: Sequence[Network] = ()) -> bool:
+    """Say whether an address is of this machine's loopback, or of `networks`; IPv4 in IPv6 included."""
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])
     except ValueError:
         return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or any(address in network for network in networks)
 
 
 class Admin:
     """What can be asked of a running simulator."""
 
-    def __init__(self, provider: Provider, ledger: Ledger) -> None:
-        self._provider, self._ledger = provider, ledger
+    def __init__(self, provider: Provider, ledger: Ledger, networks: Sequence[Network] = ()) -> None:
+        self._provider, self._ledger, self._networks = provider, ledger, networks
         self._routes: dict[str, dict[str, Callable[[bytes], Any]]] = {
             "faults": {"GET": self._faults, "PUT": self._set_faults, "DELETE": self._clear_faults},
             "latency": {"GET": self._latency, "PUT": self._set_latency},
@@ -58,8 +61,9 @@ class Admin:
             return refusals.Refusal(400, explained(error), code="invalid_value").answer
 
     def _act(self, request: Request, peer: str) -> Any:
-        if not trusted(peer):
-            raise refusals.Refusal(403, f"The admin path is for loopback only; this call came from {peer}.")
+        if not trusted(peer, self._networks):
+            also = "".join(f" and {network}" for network in self._networks) or " only"
+            raise refusals.Refusal(403, f"The admin path is for loopback{also}; this call came from {peer}.")
         if not PASSED_ON.isdisjoint(request.headers):
             raise refusals.Refusal(403, "The admin path is for direct calls only; this one came through a proxy.")
         actions = self._routes.get(request.path.removeprefix(PREFIX))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import signal
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from tailrace.simulator.admin import explained
+from tailrace.simulator.admin import Network, explained
 from tailrace.simulator.faults import Fault
 from tailrace.simulator.latency import Latency
 from tailrace.simulator.server import Server
@@ -30,6 +31,13 @@ def _fault(value: str) -> Fault:
         raise click.BadParameter(f"{value!r}: {explained(error)}") from None
 
 
+def _networks(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[Network, ...]:
+    try:
+        return tuple(map(ipaddress.ip_network, values))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; expected an address (10.0.0.1) or a network (10.0.0.0/24)") from None
+
+
 SIGMA = click.FloatRange(0, 3)
 SECONDS = click.FloatRange(0, 3_600)
 
@@ -45,10 +53,17 @@ SECONDS = click.FloatRange(0, 3_600)
 @click.option("--tokens", default=16, show_default=True, type=click.IntRange(1, 4_096), help="Median answer length.")
 @click.option("--fault", "faults", multiple=True, callback=_faults, metavar="kind=KIND,…", help="May be repeated.")
 @click.option("--require-key", is_flag=True, help="Answer 401 to requests without a credential.")
+@click.option(
+    "--admin-from",
+    multiple=True,
+    callback=_networks,
+    metavar="CIDR",
+    help="Who may use the admin path beside the loopback. May be repeated.",
+)
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Access log, JSON lines.")
 def simulate(
     host: str, port: int, seed: int, ttft_s: float, ttft_sigma: float, token_s: float, token_sigma: float,
-    tokens: int, faults: tuple[Fault, ...], require_key: bool, log: Path | None,
+    tokens: int, faults: tuple[Fault, ...], require_key: bool, admin_from: tuple[Network, ...], log: Path | None,
 ) -> None:  # fmt: skip
     """Run an OpenAI-compatible provider that is simulated: seeded answers, latencies and faults.
 
@@ -58,7 +73,7 @@ def simulate(
     --fault kind=outage,duration_s=3
     """
     latency = Latency(ttft_s=ttft_s, ttft_sigma=ttft_sigma, token_s=token_s, token_sigma=token_sigma)
-    settings = Settings(host, port, seed, latency, faults, log, tokens, require_key)
+    settings = Settings(host, port, seed, latency, faults, log, tokens, require_key, admin_from)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(settings))

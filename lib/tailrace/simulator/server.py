@@ -29,7 +29,7 @@ class Server:
         self.ledger = Ledger(settings.log)
         self.provider = Provider(settings, time.monotonic)
         self.connections: set[Connection] = set()
-        self._admin = Admin(self.provider, self.ledger)
+        self._admin = Admin(self.provider, self.ledger, settings.admin_from)
         self._server: asyncio.Server | None = None
         self._ids = 0
         self._empty = asyncio.Event()

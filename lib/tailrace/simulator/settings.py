@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from tailrace.simulator.faults import Fault
@@ -25,3 +26,5 @@ class Settings:
     """Median length of an answer."""
     require_key: bool = False
     """Refuse requests without a credential."""
+    admin_from: tuple[IPv4Network | IPv6Network, ...] = ()
+    """From where, beside the loopback, the admin path may be used: in a container, the host comes by a gateway."""

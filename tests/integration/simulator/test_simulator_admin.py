@@ -94,3 +94,18 @@ def test_faults_tell_what_they_have_met_and_reset_begins_anew(simulator):
     assert simulator.admin("POST", "reset")["requests"] == 0
     assert simulator.admin("GET", "faults") == []
     assert simulator.admin("GET", "latency")["ttft_s"] == 0
+
+
+def test_a_peer_that_was_named_at_the_start_may_use_it(start, tmp_path):
+    """As the gateway of a container's network; an address beside it is refused still, and so is the default."""
+    address = elsewhere()
+    if not address:
+        pytest.skip("this machine has no address but the loopback")
+    named = ("--ttft-s", "0", "--token-s", "0", "--admin-from")
+    for allowed, status in ((f"{address}/32", 200), ("192.0.2.1", 403)):
+        with (
+            start(tmp_path, *named, allowed) as simulator,
+            httpx2.Client(transport=httpx2.HTTPTransport(local_address=address)) as http,
+        ):
+            assert http.get(f"{simulator.base}/admin/stats").status_code == status
+            assert simulator.admin("GET", "stats")["requests"] == 0
