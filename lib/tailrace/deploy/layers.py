@@ -12,8 +12,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import IO, Any
 
+from tailrace.deploy import dockerd
+
 LARGEST_TEXT = 1_000_000
 OURS = "tailrace-"
+LISTING = """
+import importlib.metadata, json
+found = importlib.metadata.distributions()
+print(json.dumps([[d.name, d.version, sum(f.size or 0 for f in d.files or ())] for d in found]))
+"""
 
 
 def digests(client: Any, image: str) -> list[str]:
@@ -40,6 +47,21 @@ def own_files(client: Any, image: str, skip: int) -> Iterator[tuple[str, bytes]]
                 for path, content in files.items():
                     if recorded.get(path) != hashlib.sha256(content).digest():
                         yield path, content
+
+
+def packages(client: Any, image: str) -> list[tuple[str, str, int]]:
+    """Return name, version and bytes of each Python package that the image's own Python finds."""
+    with dockerd.translated(f"image {image[:19]}"):
+        said: bytes = client.containers.run(
+            image, ["-c", LISTING], entrypoint="python", remove=True, network_mode="none"
+        )
+    return [(name, version, size) for name, version, size in json.loads(said)]
+
+
+def parts(client: Any, image: str) -> list[tuple[str, int]]:
+    """Return what made each layer, and its bytes; those that hold nothing are left out."""
+    history = client.images.get(image).history()
+    return [(str(layer["CreatedBy"]), int(layer["Size"])) for layer in history if layer["Size"]]
 
 
 def _files(layer: IO[bytes] | None) -> Iterator[tuple[str, bytes]]:

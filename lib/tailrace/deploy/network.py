@@ -12,13 +12,18 @@ import docker.types
 from tailrace.deploy import dockerd
 from tailrace.errors import DeployError
 
+GATEWAY = 1
+
 
 def name(deployment: str) -> str:
     return f"tailrace-{deployment}"
 
 
 def address(client: Any, deployment: str, host: int) -> str:
-    """Return address number `host` of the network of `deployment`, which is made when it is not there."""
+    """Return address number `host` of the network of `deployment`, which is made when it is not there.
+
+    Number 1 is the gateway: from there comes what this machine sends to a published port.
+    """
     subnet = ipaddress.ip_network(_ensure(client, deployment).attrs["IPAM"]["Config"][0]["Subnet"])
     return str(subnet[host])
 
@@ -38,7 +43,7 @@ def _ensure(client: Any, deployment: str) -> Any:
                 found.reload()
                 return found
         for subnet in ipaddress.ip_network("10.213.0.0/16").subnets(new_prefix=24):
-            pool = docker.types.IPAMPool(subnet=str(subnet))
+            pool = docker.types.IPAMPool(subnet=str(subnet), gateway=str(subnet[GATEWAY]))
             try:
                 made = client.networks.create(
                     name(deployment), ipam=docker.types.IPAMConfig(pool_configs=[pool]),

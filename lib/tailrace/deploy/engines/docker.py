@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,15 +18,23 @@ from tailrace.deploy.edge.container import EdgeContainer
 from tailrace.deploy.engines import Instance, Slot, environment, labels
 from tailrace.deploy.hardening import HARDENED
 from tailrace.deploy.release import Release
+from tailrace.errors import StartFailed
 from tailrace.profile import Limits, Profile, Service
 
 PREFIX = "io.tailrace."
 LOOPBACK = "127.0.0.1"
+# Numbers in the network of a deployment: 1 is the gateway, 2 the edge.
+FIRST, INSTANCES = 10, 240
+BESIDE = range(250, 255)
+HEALTH_NS = 10_000_000_000
 
 
 @dataclass(frozen=True)
 class DockerEngine:
-    """Drives the engine that the environment names; keeps wheels and archives in `<home>/images`."""
+    """Drives the engine that the environment names; keeps wheels and archives in `<home>/images`.
+
+    What it starts carries the mark of its home: two checkouts on one engine never touch each other's.
+    """
 
     home: Path
     limits: Limits = field(default_factory=Limits)
@@ -36,23 +45,48 @@ class DockerEngine:
     def client(self) -> Any:
         return dockerd.connect()
 
+    @cached_property
+    def mark(self) -> str:
+        """A short digest of the home folder."""
+        return hashlib.sha256(str(self.home.resolve()).encode()).hexdigest()[:8]
+
+    def scope(self, deployment: str) -> str:
+        """Return the name of `deployment` on this engine, where other homes may have one of the same name."""
+        return f"{self.mark}-{deployment}"
+
     def build(self, service: Service, source: Path, tell: Callable[[str], None] | None = None) -> Release:
-        """Return the release of `service` as an image; raises BuildFailed, PartMissing."""
-        return image.release(self.client, service, source.resolve(), self.home, tell)
+        """Return the release of `service` as an image, that of the edge made as well; raises BuildFailed, PartMissing.
+
+        `facts["edge"]` is the digest of the edge's image.
+        """
+        built = image.release(self.client, service, source.resolve(), self.home, tell)
+        edge = image.edge(self.client, self._source, self.home, tell)
+        return replace(built, facts={**built.facts, "edge": edge.id})
 
     def start(self, release: Release, slot: Slot) -> Instance:
         """Run the image of `release` in `slot`; raises StartFailed, PartMissing."""
         port = int(release.facts["port"])
-        address = network.address(self.client, slot.deployment, 10 + slot.generation % 240)
-        known = {"{host}": "0.0.0.0", "{port}": str(port)}  # noqa: S104 (inside the container's own network)
-        command = [known.get(part, part) for part in release.command]
-        return self._run(slot, release, command, Address(address, port), labels(release, slot))
+        address = Address(self._address(slot.deployment, FIRST + slot.generation % INSTANCES), port)
+        return self._run(slot.name, slot, release, release.command, address, labels(release, slot))
 
-    def beside(self, release: Release, slot: Slot, command: list[str], port: int) -> Instance:
-        """Run another program of the same image next to the instances, as a provider; `down` ends it, too."""
-        address = network.address(self.client, slot.deployment, 250)
+    def beside(self, name: str, release: Release, slot: Slot, command: Sequence[str]) -> Instance:
+        """Run a program of an image next to the instances, as a provider; one of that name that runs is left as it is.
+
+        `{host}`, `{port}` and `{gateway}`, from where this machine comes to it, are filled in. It stays until `clear`.
+        """
+        container = dockerd.find(self.client, self._name(slot.deployment, name))
+        if container is not None and container.status == "running":
+            return _instance(container)
+        if container is not None:
+            dockerd.remove(container)
+        taken = {_instance(c).address.host for c in self._labelled(slot.deployment, "beside")}
+        free = [a for a in (self._address(slot.deployment, n) for n in BESIDE) if a not in taken]
+        if not free:
+            raise StartFailed(f"{name}: {len(BESIDE)} programs stand beside {slot.deployment} already; use down")
+        address = Address(free[0], int(release.facts["port"]))
         marked = {**labels(release, slot), "part": "beside"}
-        return self._run(slot, release, command, Address(address, port), marked, entrypoint="")
+        more = {"entrypoint": "", "healthcheck": {"test": ["NONE"]}}  # that of the image is about another program
+        return self._run(name, slot, release, command, address, marked, **more)
 
     def stop(self, instance: Instance, grace_s: float) -> str:
         """SIGTERM, SIGKILL after `grace_s`, and remove; returns gone, terminated or killed."""
@@ -101,36 +135,49 @@ class DockerEngine:
         files.mkdir(parents=True, exist_ok=True)
         outside = layout(profile, files, folder / "layout.json")
         inside = replace(outside, folder="/edge", bind="0.0.0.0")  # noqa: S104 (published on loopback only)
-        source = self.source or self.home.parent
-        return Edge(files, EdgeContainer(lambda: self.client, files, inside, profile.name, source, self.home), inside)
+        scope, marked = self.scope(profile.name), self._marked({"deployment": profile.name, "part": "edge"})
+        runs = EdgeContainer(lambda: self.client, files, inside, scope, marked, self._source, self.home)
+        return Edge(files, runs, inside)
 
     def sweep(self, deployment: str) -> list[str]:
+        """Return nothing: a container carries its labels from its first moment, so none is unknown."""
+        return []
+
+    def clear(self, deployment: str) -> list[str]:
         """Remove what belongs to `deployment` and is no instance, and the network once it is empty."""
         removed = []
-        for container in self._labelled(deployment, "beside"):
+        for container in [*self._labelled(deployment, "beside"), *self._labelled(deployment, "edge")]:
             dockerd.remove(container)
             removed.append(container.name)
         if not self._labelled(deployment):
-            network.remove(self.client, deployment)
+            network.remove(self.client, self.scope(deployment))
         return removed
+
+    @property
+    def _source(self) -> Path:
+        return self.source or self.home.parent
 
     def _run(
         self,
+        part: str,
         slot: Slot,
         release: Release,
-        command: list[str],
+        command: Sequence[str],
         address: Address,
         marked: dict[str, str],
         **more: Any,
     ) -> Instance:
-        name = f"tailrace-{slot.deployment}-{slot.name if marked['part'] == 'instance' else marked['part']}"
-        place = {network.name(slot.deployment): self.client.api.create_endpoint_config(ipv4_address=address.host)}
+        scope, name = self.scope(slot.deployment), self._name(slot.deployment, part)
+        place = {network.name(scope): self.client.api.create_endpoint_config(ipv4_address=address.host)}
+        known = {"{host}": "0.0.0.0", "{port}": str(address.port)}  # noqa: S104 (inside the container's own network)
+        if "{gateway}" in command:
+            known["{gateway}"] = self._address(slot.deployment, network.GATEWAY)
         with dockerd.translated(name):
             container = self.client.containers.create(
-                release.build, command or None, name=name, environment=environment(release, slot),
-                labels={PREFIX + key: value for key, value in {**marked, "port": str(address.port)}.items()},
-                network=network.name(slot.deployment), networking_config=place,
-                ports={f"{address.port}/tcp": (LOOPBACK, None)}, **self._hardened(), **more,
+                release.build, [known.get(word, word) for word in command] or None, name=name,
+                environment=environment(release, slot), labels=self._marked({**marked, "port": str(address.port)}),
+                network=network.name(scope), networking_config=place,
+                ports={f"{address.port}/tcp": (LOOPBACK, None)}, **{**self._hardened(), **more},
             )  # fmt: skip
             try:
                 container.start()
@@ -151,10 +198,13 @@ class DockerEngine:
             # Back after a restart of the engine, at the address that the edge knows.
             "restart_policy": {"Name": "unless-stopped"},
             "init": True,
+            # The image's own check, less often: it starts a program each time, and the edge asks by itself anyway.
+            "healthcheck": {"interval": HEALTH_NS},
         }
 
     def _labelled(self, deployment: str, part: str = "") -> list[Any]:
-        wanted = [f"{PREFIX}deployment={deployment}"] + ([f"{PREFIX}part={part}"] if part else [])
+        wanted = [f"{PREFIX}home={self.mark}", f"{PREFIX}deployment={deployment}"]
+        wanted += [f"{PREFIX}part={part}"] if part else []
         with dockerd.translated(deployment):
             found: list[Any] = self.client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
         return found
@@ -162,6 +212,15 @@ class DockerEngine:
     def _status(self, instance: Instance) -> str:
         container = self._container(instance)
         return str(container.status) if container else ""
+
+    def _marked(self, told: dict[str, str]) -> dict[str, str]:
+        return {PREFIX + key: value for key, value in {**told, "home": self.mark}.items()}
+
+    def _name(self, deployment: str, part: str) -> str:
+        return f"tailrace-{self.scope(deployment)}-{part}"
+
+    def _address(self, deployment: str, number: int) -> str:
+        return network.address(self.client, self.scope(deployment), number)
 
     def _container(self, instance: Instance) -> Any:
         return dockerd.find(self.client, instance.handle, instance.name)

@@ -93,6 +93,9 @@ class ProcessEngine:
             processes.end(process, 2.0)
         return [f"{process.name} (pid {process.pid})" for process in stopped]
 
+    def clear(self, deployment: str) -> list[str]:
+        return []
+
     def _records(self, deployment: str) -> Path:
         return self.home.resolve() / deployment / "processes"
 
