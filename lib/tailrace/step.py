@@ -23,7 +23,7 @@ import orjson
 import pandas as pd
 from IPython.display import HTML, Image, Markdown, display
 
-from tailrace import analysis, candidates, events, load, rundir, stack
+from tailrace import analysis, candidates, events, load, progress, rundir, stack
 from tailrace import profile as profiles
 from tailrace.candidates import Candidate, Offered
 from tailrace.checks import Check
@@ -63,8 +63,12 @@ class Step:
 
     @cached_property
     def release(self) -> Release:
-        """The release of the working tree, built or reused."""
-        return self.stack.build()
+        """The release of the working tree, built (which shows its progress) or reused."""
+        told = progress.Progress()
+        try:
+            return self.stack.build(told)
+        finally:
+            told.close()
 
     def check(self, name: str, ok: bool | None, fact: str) -> None:
         """Decide the check `name`, once; `fact` is what was measured, and against which limit."""

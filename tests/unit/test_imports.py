@@ -16,7 +16,7 @@ LAYERS = [
     {"lock", "profile", "records", "events", "rundir", "leaks", "checks"},
     {"client", "simulator", "deploy", "load", "analysis"},
     {"report", "service"},
-    {"provider"},
+    {"provider", "progress"},
     {"stack", "loading"},
     {"arms", "candidates", "operating"},
     {"proofs"},

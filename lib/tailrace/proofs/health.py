@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -35,21 +36,29 @@ def frame(rows: Iterable[Observation]) -> pd.DataFrame:
 
 
 def slow_start(stack: Stack, release: Release, delay_s: float) -> Check:
-    """Start an instance that sleeps before it serves, beside the one that serves, and see that it is waited for."""
+    """Start an instance that is held before it can serve, beside the one that serves, and see that it is waited for.
+
+    It is stopped in its tracks right at its start, and let go after `delay_s`: any program starts slowly that way.
+    """
     name = "a slow starter is waited for"
     deployment, limit_s = stack.deployment, stack.profile.rollout.start_timeout_s
-    slow = release.configured(command=("sh", "-c", f'sleep {delay_s:g}; exec "$@"', "slow", *release.command))
     colour = "green" if deployment.status().serving == "blue" else "blue"
+    slot = Slot(stack.profile.name, colour, 0, stack.wiring(), deployment.secrets)
     began = time.monotonic()
-    instance = deployment.engine.start(slow, Slot(stack.profile.name, colour, 0, stack.wiring()))
+    instance = deployment.engine.start(release, slot)
+    deployment.engine.freeze(instance)
+    thaw = threading.Timer(delay_s, deployment.engine.thaw, [instance])
+    thaw.start()
     try:
         proof.answers(deployment.engine, instance, stack.profile.service.health.startup, limit_s, "started")
     except NotReady as error:
         return Check(name, False, str(error))
     finally:
+        thaw.cancel()
+        thaw.join()
         deployment.engine.stop(instance, grace_s=2.0)
     waited_s = time.monotonic() - began
-    fact = f"it slept for {delay_s:g} s; its startup check turned green after {waited_s:.1f} s (limit {limit_s:g} s)"
+    fact = f"it was held for {delay_s:g} s; its startup check turned green after {waited_s:.1f} s (limit {limit_s:g} s)"
     return Check(name, waited_s >= delay_s, fact)
 
 

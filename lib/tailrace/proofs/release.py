@@ -17,35 +17,55 @@ from tailrace import credentials
 from tailrace.checks import Check
 from tailrace.deploy import Release
 from tailrace.deploy.build import LOCK, wheel
+from tailrace.stack import Stack
 
 NOT_NEEDED = ("ipykernel", "jupyterlab", "matplotlib", "numpy", "pandas", "papermill", "pyarrow")
 """What the runbook needs and a service that answers requests does not."""
 
 
-def contents(release: Release) -> pd.DataFrame:
+def contents(stack: Stack, release: Release) -> pd.DataFrame:
     """Return a row per package of the release, the largest first: package, version, megabytes.
 
-    None for a command of the user's, which is taken as it is.
+    Of an image that is not ours, a row per layer. None for a command of the user's, which is taken as it is.
     """
+    if release.kind == "image":
+        from tailrace.proofs import image  # only here: the SDK takes a while to import
+
+        return image.contents(stack, release)
     places = [str(path) for path in Path(release.facts.get("folder", ".")).glob("env/lib/python*/site-packages")]
     rows = [(found.name, found.version, _size_bytes(found) / 1e6) for found in metadata.distributions(path=places)]
     table = pd.DataFrame(rows, columns=["package", "version", "megabytes"])
     return table.sort_values("megabytes", ascending=False, ignore_index=True)
 
 
+def digests(release: Release) -> dict[str, str]:
+    """Return what is shipped, by the digest of what it contains: an image each of service and edge, or the release."""
+    if release.kind == "image":
+        return {"service": release.build, "edge": str(release.facts["edge"])}
+    return {release.kind: release.build}
+
+
 def summary(release: Release) -> dict[str, Any]:
     """Return what there is to know of a release in one line."""
+    counted = {"packages": len(release.facts["packages"])} if "packages" in release.facts else {}
     known = {
         "size_mb": round(release.facts.get("size_bytes", 0) / 1e6, 1),
-        "packages": len(release.facts.get("packages", {})),
+        **counted,
         "built_in_s": release.facts.get("seconds"),
         "reused": release.facts.get("reused"),
     }
     return {"id": release.id, "kind": release.kind, "build": release.build[:16], **known}
 
 
-def checks(release: Release, root: Path, max_size_mb: float) -> list[Check]:
-    """Return the checks of a built environment; a command of the user's is taken as it is."""
+def checks(stack: Stack, release: Release, max_size_mb: float) -> list[Check]:
+    """Return the checks of an image, or of a built environment; a command of the user's is taken as it is.
+
+    `max_size_mb` is what it may have; an image, above the one that it was made from.
+    """
+    if release.kind == "image":
+        from tailrace.proofs import image  # only here: the SDK takes a while to import
+
+        return image.checks(stack, release, max_size_mb)
     if release.kind == "command":
         why = "the command is taken as it is: tailrace did not build it"
         left_out = ("same source, same bytes", "holds only what the service needs", "within its size budget")
@@ -55,10 +75,10 @@ def checks(release: Release, root: Path, max_size_mb: float) -> list[Check]:
             no_credential(release.environment, ()),
         ]
     with tempfile.TemporaryDirectory() as folder:
-        again = wheel(root, Path(folder))
+        again = wheel(stack.root, Path(folder))
         return [
             same(again, str(release.facts["wheel_sha256"])),
-            locked(release.facts["packages"], (root / LOCK).read_text(encoding="utf-8")),
+            locked(release.facts["packages"], (stack.root / LOCK).read_text(encoding="utf-8")),
             lean(release.facts["packages"]),
             no_credential(release.environment, texts(again)),
             within(int(release.facts["size_bytes"]), max_size_mb),

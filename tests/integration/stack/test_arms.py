@@ -15,9 +15,9 @@ PLAIN = {"retry": False, "cache": False, "attempt_timeout_s": 0.5, "deadline_s":
 
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory):
-    running = providers.simulator(FAST, tmp_path_factory.mktemp("providers"), "arms")
-    yield running
-    for process in processes.recorded(running.process.folder):
+    folder = tmp_path_factory.mktemp("providers")
+    yield providers.process(FAST, folder, "arms")
+    for process in processes.recorded(folder):
         processes.end(process, 2.0)
 
 

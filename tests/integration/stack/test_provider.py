@@ -29,21 +29,23 @@ def models(provider) -> int:
 
 def test_a_simulator_that_runs_is_found_again(folder):
     """By its record, under the same address; another name is another simulator."""
-    first, again = (providers.simulator(FAST, folder, "provider") for _ in range(2))
-    other = providers.simulator(FAST, folder, "spare")
+    first, again = (providers.process(FAST, folder, "provider") for _ in range(2))
+    other = providers.process(FAST, folder, "spare")
     assert again.url == first.url != other.url
 
 
 def test_a_simulator_that_died_is_started_anew(folder):
     """The address of the dead one, which its log still holds, is not taken for the new one's."""
-    dead = providers.simulator(FAST, folder, "provider")
-    processes.end(dead.process, 2.0)
-    assert models(providers.simulator(FAST, folder, "provider")) == 200
+    dead = providers.process(FAST, folder, "provider")
+    (process,) = processes.recorded(folder)
+    processes.end(process, 2.0)
+    assert dead.simulated
+    assert models(providers.process(FAST, folder, "provider")) == 200
 
 
 def test_what_is_broken_is_repaired_at_the_end_of_the_block(folder):
     """Also when the block fails."""
-    provider = providers.simulator(FAST, folder, "provider")
+    provider = providers.process(FAST, folder, "provider")
     assert models(provider) == 200
     broken = provider.broken({"kind": "outage"})
     broken.__enter__()
@@ -55,7 +57,7 @@ def test_what_is_broken_is_repaired_at_the_end_of_the_block(folder):
 
 def test_a_fault_that_does_not_exist_is_refused(folder):
     """With what the simulator says to it."""
-    provider = providers.simulator(FAST, folder, "provider")
+    provider = providers.process(FAST, folder, "provider")
     with pytest.raises(TailraceError, match="400"):
         provider.inject({"kind": "earthquake"})
 

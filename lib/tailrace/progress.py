@@ -1,0 +1,77 @@
+"""How a build is watched from a notebook: one line per image, one for what is being done, replaced as it goes on."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from IPython.display import display, update_display
+
+WIDTH = 100
+EVERY_S = 0.5
+BAR = 20
+_STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
+_BEGUN = re.compile(r"building (\S+)")
+
+Show = Callable[[str], None]
+
+
+class Progress:
+    """Takes the lines of a build's log; what is shown stays a few lines long, and ends as one per image.
+
+    Nothing is shown when nothing is told: a release that is there already is not built.
+    """
+
+    def __init__(self, show: Show | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._show, self._clock = show or _Cell(), clock
+        self._done: list[str] = []
+        self._name, self._act, self._step, self._of = "", "", 0, 0
+        self._begun_s = self._shown_s = clock()
+
+    def __call__(self, line: str) -> None:
+        """Take the next line of the log, or several."""
+        for said in line.splitlines():
+            if begun := _BEGUN.fullmatch(said):
+                self._end()
+                self._name, self._step, self._of, self._begun_s = begun[1], 0, 0, self._clock()
+            elif step := _STEP.match(said):
+                self._step, self._of, self._act = int(step[1]), int(step[2]), step[3]
+            elif said.strip():
+                self._act = said.strip()
+        if self._clock() - self._shown_s >= EVERY_S:
+            self._shown_s = self._clock()
+            self._show("\n".join([*self._done, *self._current()]))
+
+    def close(self) -> None:
+        """Show how it ended."""
+        self._end()
+        if self._done:
+            self._show("\n".join(self._done))
+
+    def _current(self) -> list[str]:
+        filled = BAR * self._step // self._of if self._of else 0
+        bar = "█" * filled + "░" * (BAR - filled)
+        took_s = self._clock() - self._begun_s
+        name = f"{self._name}  " if self._name else ""
+        return [f"{name}{bar}  {self._step} of {self._of or '?'}  {took_s:.0f} s", f"  {self._act[:WIDTH]}"]
+
+    def _end(self) -> None:
+        if self._name:
+            self._done.append(f"{self._name}  {self._step} steps  {self._clock() - self._begun_s:.0f} s")
+        self._name = self._act = ""
+
+
+class _Cell:
+    """One output of the cell that runs, shown at its first text and then replaced."""
+
+    def __init__(self) -> None:
+        self._id: Any = None
+
+    def __call__(self, text: str) -> None:
+        content = {"text/plain": text}
+        if self._id is None:
+            self._id = display(content, raw=True, display_id=True).display_id  # type: ignore[no-untyped-call]
+        else:
+            update_display(content, display_id=self._id, raw=True)  # type: ignore[no-untyped-call]
