@@ -21,7 +21,7 @@ from typing_extensions import Unpack
 from tailrace.client.policy import Policy
 from tailrace.client.recall import Recall
 from tailrace.client.resources import arecalled, recalled, shortened
-from tailrace.client.transports import AsyncSend, AsyncTransport, Transport, transport
+from tailrace.client.transports import AsyncSend, AsyncTransport, Send, Transport
 
 OWN: Final = "_tailrace_own"
 """Marks an HTTP client that was made here, so that nobody else has set headers, hooks or cookies on it."""
@@ -61,7 +61,7 @@ class AsyncOpenAI(openai.AsyncOpenAI):
         own = http_client is None or getattr(http_client, OWN, False)
         if not isinstance(given._transport, AsyncTransport):
             below, given = given, copy.copy(given)
-            lean = _lean_sender() if own and not below._mounts else None  # proxies are httpx2's own business
+            lean = _lean_async_sender() if own and not below._mounts else None  # proxies are httpx2's own business
             given._transport = AsyncTransport(policy or Policy(), _AsyncBelow(below), lean)
             given._mounts = {}
             setattr(given, OWN, own)
@@ -103,7 +103,8 @@ class OpenAI(openai.OpenAI):
         own = http_client is None or getattr(http_client, OWN, False)
         if not isinstance(given._transport, Transport):
             below, given = given, copy.copy(given)
-            given._transport, given._mounts = transport(policy, _Below(below)), {}
+            lean = _lean_sender() if own and not below._mounts else None
+            given._transport, given._mounts = Transport(policy or Policy(), _Below(below), lean), {}
             setattr(given, OWN, own)
         self.policy: Policy = given._transport.policy
         arguments["max_retries"] = _retries(arguments.get("max_retries", 0), self.policy)
@@ -152,7 +153,16 @@ class _Below(httpx2.BaseTransport):
         self._client.close()
 
 
-def _lean_sender() -> AsyncSend | None:
+def _lean_sender() -> Send | None:
+    """Return attempts by sockets and h11, which comes with httpx2, with the TLS settings of that."""
+    try:
+        from tailrace.client.senders.sockets import SocketSender
+    except ImportError:
+        return None
+    return SocketSender(connections=1000, tls=httpx2.create_ssl_context)
+
+
+def _lean_async_sender() -> AsyncSend | None:
     """Return attempts by aiohttp where it is installed, with the TLS settings of httpx2."""
     try:
         from tailrace.client.senders.aiohttp import AiohttpSender

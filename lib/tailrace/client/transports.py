@@ -19,6 +19,7 @@ from tailrace.client.streams import aclose, close
 from tailrace.client.wire import Request, Response
 
 AsyncSend: TypeAlias = Callable[[Request], Awaitable[Response]]
+Send: TypeAlias = Callable[[Request], Response[Iterator[bytes]]]
 
 
 def async_transport(policy: Policy | None = None, inner: httpx2.AsyncBaseTransport | None = None) -> AsyncTransport:
@@ -53,10 +54,11 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
 
 
 class Transport(httpx2.BaseTransport):
-    def __init__(self, policy: Policy, inner: httpx2.BaseTransport) -> None:
+    def __init__(self, policy: Policy, inner: httpx2.BaseTransport, send: Send | None = None) -> None:
         self.policy = policy
         self.inner = inner
-        self.driver = Driver(policy, Sender(inner))
+        self._send: Any = send or Sender(inner)
+        self.driver = Driver(policy, self._send)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         if self.policy.empty or not _json(request):
@@ -66,6 +68,8 @@ class Transport(httpx2.BaseTransport):
         return _answer(response, request, _Stream)
 
     def close(self) -> None:
+        if hasattr(self._send, "close"):
+            self._send.close()
         self.inner.close()
 
 
