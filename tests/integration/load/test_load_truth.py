@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -51,11 +52,24 @@ def ks(samples: np.ndarray, cdf: np.ndarray) -> float:
     return float(np.sqrt(n) * max(np.max(np.arange(1, n + 1) / n - at), np.max(at - np.arange(n) / n)))
 
 
-def worker() -> psutil.Process:
+def workers() -> list[psutil.Process]:
     children = psutil.Process(os.getpid()).children()
     alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-    (found,) = [child for child in alive if "tailrace.load.worker" in child.cmdline()]
+    return [child for child in alive if "tailrace.load.worker" in child.cmdline()]
+
+
+def worker() -> psutil.Process:
+    (found,) = workers()
     return found
+
+
+def prefer(*processes: int) -> None:
+    """Have these processes run whenever they can, before all others, where this is allowed: a busy machine takes the
+    core from the server and the generator else, and then it is the machine that is measured.
+    """
+    for pid in processes:
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
 
 
 @pytest.mark.slow
@@ -98,7 +112,7 @@ def test_a_frozen_generator_says_so(serve, tmp_path: Path):
     assert any("send lag" in reason for reason in summary.reasons)
 
 
-def undisturbed(measure: Callable[[Path], str], folder: Path, attempts: int = 4) -> None:
+def undisturbed(measure: Callable[[Path], str], folder: Path, attempts: int = 5) -> None:
     """Ask for one good measurement of several; `measure` gives "" or what was wrong.
 
     A miss counts against us, unless others kept the machine busy during every attempt: then the test is skipped, with
@@ -133,8 +147,9 @@ def test_accuracy_at_500_a_second(serve, tmp_path: Path):
 
     def measure(folder: Path) -> str:
         target = serve(0.05)
-        flight = start(Traffic(arrivals.constant(500, 4)), target.url, folder)
+        flight = start(Traffic(arrivals.constant(500, 3)), target.url, folder)
         os.sched_setaffinity(worker().pid, {max(os.sched_getaffinity(0))})
+        prefer(worker().pid, target.process.pid)
         flight.wait()
         measured = from_intended_ms(records(flight))
         truth = np.array([(end - at) / 1e6 for _, at, end in target.seen()])
@@ -161,6 +176,8 @@ def test_equal_gaps_are_not_taken_for_exponential(serve, tmp_path: Path):
 
 def _distance_from_exponential(schedule: Schedule, target, folder: Path) -> float:
     """How far the gaps between arrivals that the server saw are from exponential ones at 300/s."""
-    start(Traffic(schedule, shards=2), target.url, folder).wait()
+    flight = start(Traffic(schedule, shards=2), target.url, folder)
+    prefer(target.process.pid, *(process.pid for process in workers()))
+    flight.wait()
     gaps = np.diff(np.sort([at_ns for _, at_ns, _ in target.seen()])) / 1e9
     return ks(gaps, 1 - np.exp(-300 * gaps))

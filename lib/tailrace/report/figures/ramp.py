@@ -45,20 +45,21 @@ def ramp(
     knee = knee if knee_rps is None else knee_rps
     ax.set_xlabel("offered rate, requests/s")
     ax.set_xlim(0, float(table["rate_rps"].max()) * 1.04)
-    _mark(ax, knee)
+    _mark(ax, knee, beyond=not float(table["rate_rps"].max()) > knee * 1.02)
     figure.legend(loc="outside lower left", ncols=4)
     return style.described(figure, _facts(table, knee, limit_ms, percentile))
 
 
-def _mark(ax: Axes, knee: float) -> None:
-    """Draw the knee, and say above it what it is, on the side where there is room."""
+def _mark(ax: Axes, knee: float, beyond: bool) -> None:
+    """Draw the knee, and say above it what it is, on the side where there is room; `beyond`: it was not reached."""
     if math.isnan(knee):
         return
     place = knee / ax.get_xlim()[1]
     side = "left" if place < 0.3 else "right" if place > 0.7 else "center"
     ax.axvline(knee, color=style.INK, linewidth=1.2)
-    ax.annotate(f"knee: {number(knee)} requests/s within the limits", (knee, 1), xytext=(0, 4), ha=side,
-                xycoords=ax.get_xaxis_transform(), textcoords="offset points", fontweight="bold")  # fmt: skip
+    told = f"all up to {number(knee)} requests/s" if beyond else f"knee: {number(knee)} requests/s"
+    ax.annotate(f"{told} within the limits", (knee, 1), xytext=(0, 4), ha=side, fontweight="bold",
+                xycoords=ax.get_xaxis_transform(), textcoords="offset points")  # fmt: skip
 
 
 def _line(ax: Axes, table: pd.DataFrame, name: str) -> None:
