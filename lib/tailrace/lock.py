@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from tailrace.errors import Locked
+
+LOOKS, LOOK_S = 20, 0.005
 
 
 @contextlib.contextmanager
@@ -16,12 +20,10 @@ def hold(path: Path, doing: str, advice: str) -> Iterator[None]:
     """Hold the lock file `path` while the context is open; raises Locked, with `advice`, when somebody else does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(file):
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise Locked(f"{holder} is under way; {advice}") from None
+            raise Locked(f"{holder} is under way; {advice}")
         file.truncate(0)
         file.write(f"{doing} (pid {os.getpid()})")
         file.flush()
@@ -31,11 +33,28 @@ def hold(path: Path, doing: str, advice: str) -> Iterator[None]:
             file.truncate(0)
 
 
+def holder(path: Path) -> str:
+    """Return what holds it now, as it said itself: "switch of local (pid 12)"; empty when nothing does."""
+    return (path.read_text(encoding="utf-8").strip() or "another process") if is_held(path) else ""
+
+
+def _taken(file: IO[str]) -> bool:
+    """Take the lock; somebody who only looks whether it is held has it for an instant."""
+    for _ in range(LOOKS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOOK_S)
+        else:
+            return True
+    return False
+
+
 def is_held(path: Path) -> bool:
     """Return whether somebody holds it now."""
     try:
         with path.open("r", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who look do not see each other
     except FileNotFoundError:
         return False
     except BlockingIOError:

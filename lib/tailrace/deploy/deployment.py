@@ -71,9 +71,9 @@ class Deployment(Site):
         """Return what runs, or was left half-way, although nobody holds the lock; empty while somebody does."""
         return [] if self.busy else teardown.left(self)
 
-    def rollback(self) -> Outcome:
+    def rollback(self, observe: Observe | None = None) -> Outcome:
         """Take the switch under way back; or, when there is none, switch to the release before (a cold start)."""
-        return verbs.rollback(self)
+        return verbs.rollback(self, observe)
 
     def promote(self) -> Outcome:
         """End the bake, or the weight, of the switch under way now."""
@@ -90,15 +90,15 @@ class Deployment(Site):
         with self.locked("unpause"):
             return verbs.unpause(self)
 
-    def resume(self) -> Outcome:
+    def resume(self, observe: Observe | None = None) -> Outcome:
         """Go on where a controller died."""
         with self.locked("resume"):
-            return recovery.resume(self)
+            return recovery.resume(self, observe)
 
-    def abort(self) -> Outcome:
+    def abort(self, observe: Observe | None = None) -> Outcome:
         """Take back what a dead controller had begun."""
         with self.locked("abort"):
-            return recovery.abort(self)
+            return recovery.abort(self, observe)
 
     def upgrade_edge(self, cold: bool = False) -> Outcome:
         """Put a new edge, with a new bootstrap, in the place of the old one: without a request lost, or `cold`."""

@@ -12,11 +12,11 @@ from tailrace.deploy.engines import Instance, Slot
 from tailrace.deploy.journal import Event
 from tailrace.deploy.release import Release
 from tailrace.deploy.site import Site
-from tailrace.deploy.transition import Outcome, Transition
+from tailrace.deploy.transition import Observe, Outcome, Transition
 from tailrace.errors import DeployError, EdgeRejected
 
 
-def resume(site: Site) -> Outcome:
+def resume(site: Site, observe: Observe | None = None) -> Outcome:
     """Go on where the controller died; a transition that was being taken back is taken back.
 
     A damaged route file is written anew from the journal; a damaged journal takes the route file's word.
@@ -27,7 +27,7 @@ def resume(site: Site) -> Outcome:
     left = site.record.unfinished()
     if not left:
         return Outcome("done", mended) if mended else Outcome("nothing", "no transition was interrupted")
-    t = _rebuilt(site, left)
+    t = _rebuilt(site, left, observe)
     going_back = [event for event in left if event.kind == "intent" and event.state == "rolled back"]
     if going_back:
         switch.roll_back(t, going_back[0].data["why"])
@@ -38,19 +38,19 @@ def resume(site: Site) -> Outcome:
     return Outcome("done", done.states[-1][2], done.states, done.cut)
 
 
-def abort(site: Site) -> Outcome:
+def abort(site: Site, observe: Observe | None = None) -> Outcome:
     """Go back to the old colour; raises DeployError when that has been stopped already."""
     left = site.record.unfinished()
     if not left:
         return Outcome("nothing", "no transition was interrupted")
-    t = _rebuilt(site, left)
+    t = _rebuilt(site, left, observe)
     if t.old and not t.engine.alive(t.old) and t.edge.routes().weights.get(t.to):
         raise DeployError(f"{t.old.name} is gone, so there is no way back; go on with resume")
     switch.roll_back(t, f"aborted; it had been left at {left[-1].state}")
     return Outcome("rolled back", t.states[-1][2], tuple(t.states), t.cut)
 
 
-def _rebuilt(site: Site, left: Sequence[Event]) -> Transition:
+def _rebuilt(site: Site, left: Sequence[Event], observe: Observe | None) -> Transition:
     """Return the transition as the journal has it, with what was started right before the death removed."""
     site.engine.sweep(site.profile.name)
     site.edge.ensure()
@@ -59,7 +59,7 @@ def _rebuilt(site: Site, left: Sequence[Event]) -> Transition:
     slot = Slot(site.profile.name, told["to"], told["generation"], told["environment"], site.secrets)
     old = _named(site, told["old"]) or _lost(site, told, slot)
     t = site.transition(left[0].transition, release, slot, old)
-    t.new = _named(site, slot.name)
+    t.new, t.observe = _named(site, slot.name), observe
     t.states = [(e.state, e.t_ns, e.fact) for e in left if e.kind in ("begin", "reached")]
     return t
 

@@ -80,6 +80,11 @@ class Site:
         """Whether a deploy is under way."""
         return lock.is_held(self.folder / "lock")
 
+    @property
+    def under_way(self) -> str:
+        """What is under way, and by which process; empty when nothing is."""
+        return lock.holder(self.folder / "lock")
+
     @cached_property
     def edge(self) -> Edge:
         return dataclasses.replace(self.engine.edge(self.profile, self.folder), fault=self.fault)

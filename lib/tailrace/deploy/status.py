@@ -6,7 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tailrace.deploy import health
+from tailrace.deploy.edge import Counters, Routes
+from tailrace.deploy.engines import Instance
+from tailrace.deploy.journal import Event
 from tailrace.deploy.site import Site
+from tailrace.errors import DeployError, EdgeRejected
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,10 @@ class Status:
     paused: bool
     last: str
     """The last transition in one line."""
+    under_way: str
+    """What holds the lock, and how far it is; empty when nothing does."""
+    damaged: str
+    """What is wrong with the route file or the journal, and what to do; empty when nothing is."""
 
     def slot(self, colour: str) -> SlotStatus | None:
         return next((slot for slot in self.slots if slot.colour == colour), None)
@@ -52,43 +60,59 @@ class Status:
 
 
 def take(site: Site) -> Status:
-    """Return how `site` stands, by asking its files, its instances and its edge."""
-    edge, engine = site.edge, site.engine
-    routes = edge.routes() if site.stands else None
-    running = routes is not None and edge.runs.alive()
-    counted = edge.counters() if running else None
-    slots = []
-    for instance in site.instances:
-        colour, alive = instance.colour, engine.alive(instance)
-        paths = site.profile.service.health
-        slots.append(
-            SlotStatus(
-                colour,
-                instance.release,
-                instance.generation,
-                str(instance.address),
-                instance.handle,
-                alive,
-                live=alive and health.probe(instance.url, paths.live).ok,
-                ready=alive and health.probe(instance.url, paths.ready).ok,
-                healthy=running and edge.healthy(colour, instance.address),
-                weight=routes.weights.get(colour, 0) if routes else 0,
-                in_flight=counted.colours[colour].active if counted else 0,
-            )
-        )
-    serving = site.serving
+    """Return how `site` stands, by asking its files, its instances and its edge; a damaged file is told, not raised."""
+    routes, damaged = _routes(site)
+    events, unreadable = _events(site)
+    running = site.stands and site.edge.runs.alive()
+    counted = _counters(site) if running else None
+    slots = tuple(_slot(site, instance, routes, counted) for instance in site.instances)
+    serving = routes.serving if routes and any(s.colour == routes.serving and s.alive for s in slots) else ""
+    left = [] if unreadable or site.busy else site.record.unfinished()
+    ends = [event for event in events if event.kind == "end"]
     return Status(
-        site.profile.name, site.profile.engine, edge.url if routes else "", running,
-        serving.colour if serving else "", routes.generation if routes else 0, tuple(slots), site.busy,
-        _unfinished(site), bool(routes and routes.hold_s), _last(site),
+        site.profile.name, site.profile.engine, site.edge.url if site.stands else "", running, serving,
+        routes.generation if routes else 0, slots, site.busy, left[-1].state if left else "",
+        bool(routes and routes.hold_s), f"{ends[-1].at} {ends[-1].state}: {ends[-1].fact}" if ends else "",
+        _under_way(site, events), damaged or unreadable,
     )  # fmt: skip
 
 
-def _unfinished(site: Site) -> str:
-    left = [] if site.busy else site.record.unfinished()
-    return left[-1].state if left else ""
+def _slot(site: Site, instance: Instance, routes: Routes | None, counted: Counters | None) -> SlotStatus:
+    colour, alive, paths = instance.colour, site.engine.alive(instance), site.profile.service.health
+    return SlotStatus(
+        colour, instance.release, instance.generation, str(instance.address), instance.handle, alive,
+        live=alive and health.probe(instance.url, paths.live).ok,
+        ready=alive and health.probe(instance.url, paths.ready).ok,
+        healthy=counted is not None and site.edge.healthy(colour, instance.address),
+        weight=routes.weights.get(colour, 0) if routes else 0,
+        in_flight=counted.colours[colour].active if counted else 0,
+    )  # fmt: skip
 
 
-def _last(site: Site) -> str:
-    events = [event for event in site.journal if event.kind == "end"]
-    return f"{events[-1].at} {events[-1].state}: {events[-1].fact}" if events else ""
+def _routes(site: Site) -> tuple[Routes | None, str]:
+    try:
+        return site.edge.routes() if site.stands else None, ""
+    except EdgeRejected as error:
+        return None, str(error)
+
+
+def _events(site: Site) -> tuple[list[Event], str]:
+    try:
+        return site.journal, ""
+    except DeployError as error:
+        return [], str(error)
+
+
+def _counters(site: Site) -> Counters | None:
+    """An edge that has just been started does not answer yet."""
+    try:
+        return site.edge.counters()
+    except EdgeRejected:
+        return None
+
+
+def _under_way(site: Site, events: list[Event]) -> str:
+    if not (doing := site.under_way):
+        return ""
+    begun = [event for event in events if event.kind != "note"]
+    return f"{doing}, at {begun[-1].state}" if begun and begun[-1].kind != "end" else doing

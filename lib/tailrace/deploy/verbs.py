@@ -11,7 +11,7 @@ from tailrace.deploy.edge import documents
 from tailrace.deploy.journal import Event
 from tailrace.deploy.release import Release
 from tailrace.deploy.site import Site
-from tailrace.deploy.transition import Outcome
+from tailrace.deploy.transition import Observe, Outcome
 from tailrace.errors import DeployError, EdgeRejected
 
 
@@ -29,7 +29,7 @@ class Entry:
     duration_s: float
 
 
-def rollback(site: Site) -> Outcome:
+def rollback(site: Site, observe: Observe | None = None) -> Outcome:
     """Ask the switch under way to go back, take back one that was left, or switch to the release before."""
     if site.busy:
         return _wish(site, "rollback")
@@ -42,7 +42,7 @@ def rollback(site: Site) -> Outcome:
             return Outcome("nothing", f"rolled back to release {begun[-1].data['release']} already")
         path = site.release_path(begun[-1].data["previous"])
         release = Release.read(json.loads(path.read_text(encoding="utf-8")))
-        went = site.go("rollback", release, site.wiring(), None)
+        went = site.go("rollback", release, site.wiring(), observe)
         return Outcome("done", f"release {went.release} serves again, from a cold start", went.states, went.cut)
 
 

@@ -27,4 +27,7 @@ def deploy(stack: Stack, release: Release, tell: Callable[[str, int, str], None]
         deployment.switch(release, environment=stack.wiring(), observe=tell)
         how = "switched"
     now = deployment.status()
-    return {"result": how, "release": release.id, "serving": now.serving, "url": now.url, "generation": now.generation}
+    return {
+        "result": how, "release": release.id, "serving": now.serving, "url": now.url, "generation": now.generation,
+        "paused": now.paused,
+    }  # fmt: skip

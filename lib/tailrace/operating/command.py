@@ -37,7 +37,9 @@ def deploy(profile: str, as_json: bool, release_id: str) -> None:
     brought = stack.bring_up(chosen, root)
     release = brought.recall(release_id) if release_id else brought.build()
     answer = operating.deploy(brought, release, _teller(as_json))
-    _print(answer, as_json, f"{answer['serving']} serves release {answer['release']} at {answer['url']}")
+    paused = "; it is paused: requests are held until unpause" if answer["paused"] else ""
+    text = f"{answer['result']}: {answer['serving']} serves release {answer['release']} at {answer['url']}{paused}"
+    _print(answer, as_json, text)
 
 
 @click.command()
@@ -45,10 +47,15 @@ def deploy(profile: str, as_json: bool, release_id: str) -> None:
 def status(profile: str, as_json: bool) -> None:
     """Show colours, releases, health, weights, requests in flight, and the last transition."""
     found = _deployment(profile).status()
-    lines = [
-        f"{found.name} ({found.engine}): {found.serving or 'nothing'} serves at {found.url or 'no address'}"
-        + (" · paused" * found.paused) + (f" · stopped half-way at {found.unfinished}" if found.unfinished else "")
-    ]  # fmt: skip
+    said = {
+        "its edge is not alive, deploy brings it back": bool(found.url) and not found.edge_alive,
+        "paused": found.paused,
+        f"stopped half-way at {found.unfinished}": found.unfinished,
+        f"under way: {found.under_way}": found.under_way,
+        f"damaged: {found.damaged}": found.damaged,
+    }
+    serves = f"{found.serving} serves at {found.url}" if found.serving else "nothing serves"
+    lines = [" · ".join([f"{found.name} ({found.engine}): {serves}", *(fact for fact, holds in said.items() if holds)])]
     for slot in found.slots:
         health = " ".join(f"{name} {'yes' if getattr(slot, name) else 'no'}" for name in ("live", "ready", "healthy"))
         lines.append(
@@ -70,21 +77,23 @@ def history(profile: str, as_json: bool) -> None:
     _print(entries, as_json, "\n".join(lines) or "no transition yet")
 
 
-def _verb(name: str, about: str) -> click.Command:
-    """Make the command of a verb that takes nothing but its deployment."""
+def _verb(name: str, about: str, goes: bool = False) -> click.Command:
+    """Make the command of a verb that takes nothing but its deployment; one that `goes` tells each state."""
 
     @click.command(name=name, help=about)
     @on_deployment
     def run(profile: str, as_json: bool) -> None:
-        outcome = getattr(_deployment(profile), name)()
+        outcome = getattr(_deployment(profile), name)(*[_teller(as_json)] * goes)
         _print(asdict(outcome), as_json, f"{outcome.state}: {outcome.fact}")
 
     return run
 
 
-rollback = _verb("rollback", "Go back: take back the switch under way, or switch to the release before (a cold start).")
-resume = _verb("resume", "Go on where a controller died.")
-abort = _verb("abort", "Take back what a dead controller had begun.")
+rollback = _verb(
+    "rollback", "Go back: take back the switch under way, or switch to the release before (a cold start).", True
+)
+resume = _verb("resume", "Go on where a controller died.", True)
+abort = _verb("abort", "Take back what a dead controller had begun.", True)
 promote = _verb("promote", "End the bake, or the weight, of the switch under way now.")
 unpause = _verb("unpause", "Let the requests go on that the edge holds.")
 

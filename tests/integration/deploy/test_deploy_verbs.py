@@ -1,5 +1,6 @@
 """What an operator may say beside up, switch and down."""
 
+import re
 import threading
 import time
 import urllib.error
@@ -33,9 +34,11 @@ def test_promote_ends_the_bake(deployment, release):
     d.up(release(d))
     assert d.promote().state == "nothing"
     thread, came = begin(d, release(d, name="second"))
+    assert re.fullmatch(r"switch of test \(pid \d+\), at baking", d.status().under_way)
     assert d.promote().state == "asked"
     thread.join(10)
     assert came[0].to_colour == d.serving.colour == "green"
+    assert d.status().under_way == ""
 
 
 def test_rollback_takes_a_switch_under_way_back(deployment, release, load):

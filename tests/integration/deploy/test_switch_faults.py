@@ -174,6 +174,7 @@ def test_a_damaged_route_file_is_ignored_and_then_mended(deployment, release, lo
         time.sleep(0.3)
         with pytest.raises(EdgeRejected, match="is not a route file"):
             d.switch(release(d, name="second"))
+        assert "is not a route file" in d.status().damaged
         assert d.resume().fact == "the route file was damaged; it names blue again"
         d.switch(release(d, name="second"))
     assert traffic.failed == 0
@@ -207,7 +208,9 @@ def test_a_damaged_journal_refuses_a_deploy_until_it_is_confirmed(deployment, re
     path.write_text("".join([*lines[:3], "garbage\n", *lines[4:]]))
     with pytest.raises(DeployError, match="line 4 is damaged"):
         d.switch(release(d, name="second"))
+    assert (d.status().serving, "line 4 is damaged" in d.status().damaged) == ("blue", True)
     assert d.resume().state == "done"
+    assert d.status().damaged == ""
     d.switch(release(d, name="second"))
     assert d.serving.colour == "green"
 
