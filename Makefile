@@ -5,7 +5,8 @@
 
 PROFILE ?= local
 ARGS ?=
-BENCH ?= load
+BENCH ?=
+BENCHES := $(patsubst tests/bench/bench_%.py,%,$(filter-out %/bench_peers.py,$(sort $(wildcard tests/bench/bench_*.py))))
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -41,8 +42,12 @@ lint: $(READY)  ## ruff and mypy
 lab: $(READY)  ## open JupyterLab on the notebooks, in the same environment
 	@$(BIN)/jupyter lab --notebook-dir=. notebooks/README.md
 
-bench: $(READY)  ## a benchmark (BENCH=load, service or simulator)
+bench: $(READY)  ## a benchmark (BENCH=load; without it, which there are)
+ifeq ($(filter $(BENCH),$(BENCHES)),)
+	@echo "which one? make bench BENCH=$(firstword $(BENCHES)); there are: $(BENCHES)"; exit 2
+else
 	@$(BIN)/python tests/bench/bench_$(BENCH).py $(ARGS)
+endif
 
 engine:  ## install a Docker Engine where apt can, and start it
 	@.ci/engine

@@ -211,12 +211,11 @@ def start(
     prefix, board = f"part-{secrets.token_hex(4)}", Board()
     order = {"traffic": traffic.describe(), "url": url, "out": os.fspath(out), "sender": sender}
     order["options"] = dict(options or {})
-    processes = [
-        _Process(shard, {**order, "shard": shard, "prefix": f"{prefix}-{shard}"}, board)
-        for shard in range(traffic.shards)
-    ]
+    processes: list[_Process] = []
     flight = Flight(traffic, out, processes, prefix, board)
     try:
+        for shard in range(traffic.shards):
+            processes.append(_Process(shard, {**order, "shard": shard, "prefix": f"{prefix}-{shard}"}, board))
         flight._launch()
     except BaseException:  # Ctrl-C, too: nobody else knows these processes
         for process in processes:
