@@ -35,7 +35,7 @@ def deploy(profile: str, as_json: bool, release_id: str) -> None:
 
     chosen, root = _profile(profile)
     brought = stack.bring_up(chosen, root)
-    release = brought.recall(release_id) if release_id else brought.build()
+    release = brought.recall(release_id) if release_id else brought.build(_building)
     answer = operating.deploy(brought, release, _teller(as_json))
     paused = "; it is paused: requests are held until unpause" if answer["paused"] else ""
     text = f"{answer['result']}: {answer['serving']} serves release {answer['release']} at {answer['url']}{paused}"
@@ -145,6 +145,11 @@ def _deployment(name: str) -> Deployment:
 
     chosen, root = _profile(name)
     return Deployment.open(chosen, stack.home(root))
+
+
+def _building(line: str) -> None:
+    """Show a line of the build's log: an image may take a minute."""
+    click.echo(f"  building     {line}", err=True)
 
 
 def _teller(as_json: bool) -> Callable[[str, int, str], None]:
