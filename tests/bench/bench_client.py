@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -24,7 +25,11 @@ Ask = Callable[[str], Awaitable[Any]]
 
 PROMPT = "What would you make of a stream that turns a wheel, and of the water that leaves it? " * 24
 IN_FLIGHT = 32
-ARMS = ("openai", "openai + aiohttp", "tailrace", "tailrace on httpx2", "tailrace, all on", "litellm")
+ARMS = ("openai", "openai + aiohttp", "tailrace", "tailrace, all on", "tailrace on httpx2, all on", "litellm",
+        "openai, threads", "tailrace, threads, all on")  # fmt: skip
+PLAIN = {"tailrace, all on": "openai", "tailrace on httpx2, all on": "openai",
+         "tailrace, threads, all on": "openai, threads"}  # fmt: skip
+"""Beside which plain SDK a client of ours is put; the clients of threads ask one question after the other."""
 
 
 def asked(text: str) -> dict[str, Any]:
@@ -46,22 +51,35 @@ def opened(arm: str, url: str) -> Iterator[Ask]:
         )
         return
     client = sdk(arm, url, key)
-    yield lambda text: client.chat.completions.create(**asked(text))
+    if "threads" not in arm:
+        yield lambda text: client.chat.completions.create(**asked(text))
+        return
+
+    async def ask(text: str) -> Any:
+        return client.chat.completions.create(**asked(text))
+
+    yield ask
 
 
 def sdk(arm: str, url: str, key: str) -> Any:
     import openai
 
-    given = {"openai + aiohttp": openai.DefaultAioHttpClient, "tailrace on httpx2": openai.DefaultAsyncHttpxClient}
+    given = {
+        "openai + aiohttp": openai.DefaultAioHttpClient,
+        "tailrace on httpx2, all on": openai.DefaultAsyncHttpxClient,
+    }
     http = given[arm]() if arm in given else None
     if arm.startswith("openai"):
-        return openai.AsyncOpenAI(api_key=key, base_url=url, max_retries=0, http_client=http)
-    from tailrace import AsyncOpenAI, Cache, Limits, Memory, Policy, Spend
+        kind: Any = openai.OpenAI if "threads" in arm else openai.AsyncOpenAI
+        return kind(api_key=key, base_url=url, max_retries=0, http_client=http)
+    from tailrace import AsyncOpenAI, Cache, Limits, Memory, OpenAI, Policy, Spend
 
     policy = Policy(cache=Cache(store=Memory(512 << 20)))
     if "all on" in arm:
         limits = Limits(deadline_s=30, attempt_timeout_s=20, concurrency="adaptive")
         policy = Policy(cache=policy.cache, limits=limits, spend=Spend(max_usd=1000), hooks=((lambda call: None),))
+    if "threads" in arm:
+        return OpenAI(api_key=key, base_url=url, policy=policy)
     return AsyncOpenAI(api_key=key, base_url=url, http_client=http, policy=policy)
 
 
@@ -132,13 +150,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--hits", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3, help="every client in turn, so often; the best of each counts")
+    parser.add_argument("--rounds", type=int, default=3, help="every client in turn, so often; medians count")
     parser.add_argument("--litellm", default=os.environ.get("TAILRACE_BENCH_LITELLM", ""), metavar="FOLDER")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     peer = litellm_python(options.litellm)
     simulator = [sys.executable, "-m", "tailrace.simulator", "--ttft-s", "0", "--token-s", "0", "--port", "0"]
-    rows: dict[str, dict[str, float]] = {}
+    rounds: dict[str, list[dict[str, float]]] = {}
     with subprocess.Popen(["taskset", "-c", str(cores[0]), *simulator], stdout=subprocess.PIPE, text=True) as provider:
         assert provider.stdout is not None
         url = provider.stdout.readline().split()[-1]
@@ -147,26 +165,27 @@ def main() -> None:
                 python = peer if arm == "litellm" else sys.executable
                 if python is not None:
                     found = run(arm, python, url, options.calls, min(options.hits, options.calls - 1), cores[-1])
-                    rows[arm] = better(rows.get(arm, found), found)
+                    rounds.setdefault(arm, []).append(found)
         finally:
             provider.terminate()
-    print(f"{'client':<22}{'per core':>9}{'CPU µs':>8}{'calls/s':>9}{'hit p50 µs':>12}{'each once':>11}")
+    rows = {arm: middle(found) for arm, found in rounds.items()}
+    print(f"{'client':<28}{'per core':>9}{'CPU µs':>8}{'calls/s':>9}{'hit p50 µs':>12}{'each once':>11}")
     for arm in ARMS:
-        print(row(arm, rows[arm]) if arm in rows else f"{arm:<22}skipped: give --litellm FOLDER, outside the project")
+        print(row(arm, rows[arm]) if arm in rows else f"{arm:<28}skipped: give --litellm FOLDER, outside the project")
     for line in verdicts(rows):
         print(line)
 
 
-def better(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
-    """Return the better of each figure: what disturbs a round only ever makes it worse."""
-    return {name: max(one[name], other[name]) if name == "rate" else min(one[name], other[name]) for name in one}
+def middle(found: list[dict[str, float]]) -> dict[str, float]:
+    """Return the median of each figure over the rounds."""
+    return {name: statistics.median([one[name] for one in found]) for name in found[0]}
 
 
 def row(arm: str, found: dict[str, float]) -> str:
     hits = [f"{found[name]:>{width},.0f}" if name in found else f"{'–':>{width}}"
             for name, width in (("hit_us", 12), ("each_us", 11))]  # fmt: skip
     cpu_us, rate = found["cpu_us"], found["rate"]
-    return f"{arm:<22}{1e6 / cpu_us:>9,.0f}{cpu_us:>8,.0f}{rate:>9,.0f}{''.join(hits)}"
+    return f"{arm:<28}{1e6 / cpu_us:>9,.0f}{cpu_us:>8,.0f}{rate:>9,.0f}{''.join(hits)}"
 
 
 def verdicts(rows: dict[str, dict[str, float]]) -> Iterator[str]:
@@ -177,9 +196,8 @@ def verdicts(rows: dict[str, dict[str, float]]) -> Iterator[str]:
         return f"{'ok   ' if met else 'below'} {name}: {value:.2f} (goal {'≥' if least else '≤'} {goal:g})"
 
     ours = rows["tailrace, all on"]
-    yield told(
-        "misses per core, all protections on, against openai", rows["openai"]["cpu_us"] / ours["cpu_us"], 1, True
-    )
+    for arm, plain in PLAIN.items():
+        yield told(f"misses per core, {arm}, against {plain}", rows[plain]["cpu_us"] / rows[arm]["cpu_us"], 1, True)
     yield told("hit through the full SDK surface, p50 µs", ours["hit_us"], 150, False)
     if "litellm" in rows:
         yield told("misses per core, against litellm", rows["litellm"]["cpu_us"] / ours["cpu_us"], 2, True)

@@ -1,0 +1,137 @@
+"""Ten thousand random requests over real HTTP, and none gets the answer to another."""
+
+import asyncio
+import time
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tailrace import Cache, Memory, Policy, limits
+from tailrace.client import AsyncDriver, wire
+from tailrace.client.key import Keys
+from tailrace.client.senders.aiohttp import AiohttpSender
+from tailrace.simulator.requests import Request
+
+AT_ONCE = 16
+SEED = 1  # of the simulator: its answer's id is a digest of the request and of this
+messages = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "system"]), "content": st.sampled_from(["hi", "hi ", "é"])}
+    ),
+    min_size=1,
+    max_size=2,
+)
+documents = st.fixed_dictionaries(
+    {
+        "model": st.sampled_from(["gpt-4o-mini", "gpt-4o"]),
+        "messages": messages,
+        "temperature": st.sampled_from([0, 0.0]),
+    },
+    optional={
+        "seed": st.integers(0, 2),
+        "top_p": st.sampled_from([1, 1.0, 0.5]),
+        "user": st.sampled_from(["a", "b", "1"]),
+        "n": st.integers(1, 2),
+        "stop": st.sampled_from(["zz", ["zz"]]),
+        "top_k": st.sampled_from([1, True, "1", None]),
+        "metadata": st.sampled_from([{}, {"a": "1"}, {"a": "2"}]),
+    },
+)
+batches = st.lists(
+    st.tuples(
+        documents,
+        st.booleans(),
+        st.sampled_from(["one", "two"]),  # credentials
+        st.sampled_from(["", "org"]),
+        st.sampled_from(["", "tenant"]),
+        st.sampled_from(["", "?a=1"]),
+    ),
+    min_size=40,
+    max_size=60,
+)
+
+
+def wanted(url, drawn):
+    """Return the request that was drawn, and the id of the one right answer."""
+    document, turned, credential, organisation, _, query = drawn
+    body = orjson.dumps(dict(reversed(document.items())) if turned else document)
+    headers = (("authorization", f"Bearer {credential}"), ("content-type", "application/json"))
+    headers += (("openai-organization", organisation),) if organisation else ()
+    path = "/v1/chat/completions"
+    seen = Request("POST", path, query.removeprefix("?"), dict(headers), body, 0)
+    asked = wire.Request("POST", f"{url.removesuffix('/v1')}{path}{query}", headers, body)
+    return asked, f"chatcmpl-{seen.digest(SEED).hex()[:29]}"
+
+
+def mixed_up(simulator, examples):
+    """Return how many of the random requests got another's answer, how many there were, and how they were answered."""
+    found = {"asked": 0, "wrong": 0, "hit": 0, "miss": 0, "coalesced": 0}
+    distinct = set()
+
+    async def one(driver, drawn):
+        asked, right = wanted(simulator.url, drawn)
+        with limits(tenant=drawn[4]):
+            response = await driver(asked)
+        assert response.status == 200, response.body
+        found["asked"] += 1
+        found[wire.header(response.headers, wire.CACHE)] += 1
+        found["wrong"] += orjson.loads(response.body)["id"] != right
+        distinct.add((right, drawn[4]))
+
+    async def batch(driver, drawn):
+        for at in range(0, len(drawn), AT_ONCE):
+            await asyncio.gather(*(one(driver, request) for request in drawn[at : at + AT_ONCE]))
+
+    with asyncio.Runner() as runner:
+        send = runner.run(AiohttpSender(connections=AT_ONCE).open())
+        driver = AsyncDriver(Policy(cache=Cache(store=Memory(256 << 20))), send)
+
+        @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True,
+                  database=None)  # fmt: skip
+        @given(batches)
+        def law(drawn):
+            runner.run(batch(driver, drawn))
+
+        law()
+        runner.run(driver.aclose())
+        runner.run(send.close())
+    return found, distinct
+
+
+@pytest.mark.slow
+def test_10_000_random_requests_over_http_never_get_anothers_answer(simulator):
+    """Arguments, their order, credentials, organisations, tenants and queries at random: each answer is the right one.
+
+    The simulator puts a digest of the whole request into its answer, made without any code of the client.
+    """
+    began = time.perf_counter()
+    found, distinct = mixed_up(simulator, 210)
+    assert found["asked"] >= 10_000
+    assert found["wrong"] == 0
+    assert found["hit"] > 1_000, "negative control: there have to be hits among them"
+    assert simulator.requests == found["miss"] == len(distinct), "each question of each tenant was asked once"
+    assert time.perf_counter() - began < 120
+
+
+FORGOTTEN = ["seed", "metadata", "the credential", "the query"]
+
+
+@pytest.mark.parametrize("forgotten", FORGOTTEN)
+def test_a_key_that_forgets_one_thing_is_caught(simulator, monkeypatch, forgotten):
+    """Negative control: the same search finds wrong answers as soon as the key leaves one parameter out."""
+    whole = Keys.key
+
+    def careless(self, request, document, tenant):
+        if forgotten == "the credential":
+            request = request._replace(headers=request.headers[1:])
+        elif forgotten == "the query":
+            request = request._replace(url=request.url.partition("?")[0])
+        else:
+            document = {name: value for name, value in document.items() if name != forgotten}
+        return whole(self, request, document, tenant)
+
+    monkeypatch.setattr(Keys, "key", careless)
+    found, _ = mixed_up(simulator, 10)
+    assert found["wrong"] > 0
