@@ -79,7 +79,7 @@ class Unfinished(DeployError):
 
 
 class LoadError(TailraceError):
-    pass
+    exit_code = 3
 
 
 class RecordsError(TailraceError):

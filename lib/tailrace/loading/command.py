@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 import orjson
+from click.core import ParameterSource
 
 from tailrace.load import Flight, start
 from tailrace.loading import screen
@@ -20,6 +21,11 @@ from tailrace.loading.order import LAWS, SHAPES, Order
 
 _EXIT = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
 _INTERRUPTED = 130
+_INSTEAD = {
+    "users": ("rate", "arrivals", "to_rate", "trace", "find"),
+    "trace": ("rate", "arrivals", "to_rate", "find"),
+}
+"""What makes no sense beside an option: those that say in another way when requests are due."""
 _KEPT = "interrupted: what was recorded is kept"
 SHARE = click.FloatRange(0, 1)
 POSITIVE = click.FloatRange(0, min_open=True)
@@ -97,15 +103,17 @@ def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...
 @click.option("--floor/--no-floor", default=True, show_default=True, help="Measure the client's own floor afterwards.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for records and summary.json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def load(**given: Any) -> None:
+@click.pass_context
+def load(context: click.Context, /, **given: Any) -> None:
     """Send traffic to the OpenAI-compatible API at URL (http://127.0.0.1:8080/v1) on a schedule, and measure it.
 
     \b
     Open loop: requests go out on time, whatever the answers do; latency counts from the intended start.
     --users makes it a closed loop, and says so in every output.
-    Exit status: 0 valid and within --slo, 1 beyond --slo, 2 inconclusive or invalid, 130 after Ctrl-C or SIGTERM
-    (the records are kept).
+    Exit status: 0 valid and within --slo, 1 beyond --slo, 2 inconclusive or invalid (or an option that is wrong), 3
+    when nothing could be sent, 130 after Ctrl-C or SIGTERM (the records are kept).
     """
+    _refuse_contradictions(context)
     names = {field.name for field in fields(Order)}
     order = Order(**{name: value for name, value in given.items() if name in names})
     key = {"api_key_env": given["api_key_env"]} if given["api_key_env"] else {}
@@ -113,6 +121,18 @@ def load(**given: Any) -> None:
     way = Way(**told, options=key)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: in order
     sys.exit(_find(order, way) if way.find else _fly(order, way))
+
+
+def _refuse_contradictions(context: click.Context) -> None:
+    """Refuse options that were given and would be left out of account."""
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    for name, others in _INSTEAD.items():
+        if name in given and (against := [other for other in others if other in given]):
+            named = ", ".join("--" + other.replace("_", "-") for other in against)
+            raise click.UsageError(f"--{name} says when requests are due, and so does {named}: give one of them")
+    rate, to_rate = context.params["rate"], context.params["to_rate"]
+    if context.params["find"] and to_rate is not None and to_rate < rate:
+        raise click.UsageError(f"--find searches upwards: --to-rate {to_rate:g} is below --rate {rate:g}")
 
 
 def _fly(order: Order, way: Way) -> int:

@@ -95,11 +95,17 @@ class Order:
 
 def _weighted(values: Sequence[str]) -> tuple[Weighted, ...]:
     """`name` or `name=weight`."""
-    parts = (value.rpartition("=") for value in values)
-    return tuple(Weighted(name, float(weight)) if name else Weighted(weight) for name, _, weight in parts)
+    try:
+        parts = [value.rpartition("=") for value in values]
+        return tuple(Weighted(name, float(weight)) if name else Weighted(weight) for name, _, weight in parts)
+    except ValueError:
+        raise ValueError(f"found {' '.join(values)!r}, expected NAME or NAME=WEIGHT with a number above 0") from None
 
 
 def _lengths(value: str) -> Lengths:
     """`512`, or `512~0.8`: lognormal with that median and that standard deviation of the logarithm."""
     median, _, sigma = value.partition("~")
-    return lognormal(float(median), float(sigma)) if sigma else fixed(int(median))
+    try:
+        return lognormal(float(median), float(sigma)) if sigma else fixed(int(median))
+    except ValueError:
+        raise ValueError(f"found {value!r} tokens, expected N, or N~SIGMA (512~0.8)") from None

@@ -149,11 +149,38 @@ def test_plays_a_trace(target, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [("--rate", "0"), ("--slo", "99=5"), ("--slo", "p99=fast"), ("--users", "3", "--trace", __file__), ("--cv", "-1")],
+    ("options", "status", "said"),
+    [
+        (("--rate", "0"), 2, "'--rate': 0.0 is not in the range"),
+        (("--slo", "99=5"), 2, "expected a percentile and its limit in ms, like p99=800"),
+        (("--slo", "p99=fast"), 2, "expected a percentile"),
+        (("--cv", "-1"), 2, "'--cv'"),
+        (("--users", "3", "--trace", __file__), 2, "so does --trace: give one of them"),
+        (("--users", "3", "--rate", "5"), 2, "so does --rate: give one of them"),
+        (("--trace", __file__, "--arrivals", "poisson"), 2, "so does --arrivals: give one of them"),
+        (("--find", "--rate", "10", "--to-rate", "5"), 2, "--to-rate 5 is below --rate 10"),
+        (("--model", "a=b"), 3, "expected NAME or NAME=WEIGHT"),
+        (("--prompt-tokens", "x"), 3, "expected N, or N~SIGMA"),
+    ],
 )
-def test_refuses_what_makes_no_sense(options, tmp_path):
-    """Options that are wrong or contradict each other end it before anything is sent."""
+def test_refuses_what_makes_no_sense(options, status, said, tmp_path):
+    """Options that are wrong or contradict each other end it before anything is sent, and it says why."""
     done = load("http://127.0.0.1:9/v1", *options, "--out", tmp_path / "out")
-    assert done.returncode in {2, 3}
+    assert done.returncode == status, done.stderr
+    assert said in " ".join(done.stderr.split())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "said"),
+    [
+        ("nonsense", (), "is not the URL of an API"),
+        ("http://127.0.0.1:9/v1", ("--api-key-env", "NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE is not set"),
+        ("http://127.0.0.1:9/v1", ("--trace", __file__), "is neither Azure CSV nor Mooncake JSONL"),
+    ],
+)
+def test_what_cannot_be_sent_leaves_with_3(url, options, said, tmp_path):
+    """What turns out only in the generator's process is an error of one line, and no verdict: neither 0, 1 nor 2."""
+    done = load(url, *options, "--duration", 1, "--out", tmp_path / "out")
+    assert (done.returncode, len(done.stderr.splitlines())) == (3, 1), done.stderr
+    assert said in done.stderr
