@@ -60,7 +60,7 @@ def watch(t: Transition, seconds: float, beside: bool) -> str:
 
 def _look(t: Transition) -> None:
     """Leave at once when the instance has died, or when the operator says so."""
-    if t.new and not t.engine.alive(t.new):
+    if t.new and t.engine.died(t.new):
         log = t.engine.log(t.new, 5)
         died = f"{t.new.name} (release {t.release.id}) died under traffic"
         raise RolledBack(f"{died}; its log:\n{log}")

@@ -98,7 +98,7 @@ def clean_layers(image: Image) -> Proof:
 def labelled(image: Image) -> Proof:
     """It says what it was made from, and when."""
     labels = image.attributes["Config"].get("Labels") or {}
-    missing = [name for name in LABELS if labels.get(f"org.opencontainers.image.{name}", "unknown") == "unknown"]
+    missing = [name for name in LABELS if labels.get(f"org.opencontainers.image.{name}") in (None, "", "unknown")]
     fact = (
         f"missing: {', '.join(missing)}" if missing else f"revision {labels['org.opencontainers.image.revision'][:12]}"
     )

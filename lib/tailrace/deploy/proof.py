@@ -20,11 +20,11 @@ def answers(engine: Engine, instance: Instance, path: str, timeout_s: float, gat
     Raises StartFailed when the instance ends meanwhile, NotReady when the time is over.
     """
     seen: list[health.Observation] = []
-    ended: list[bool] = []  # kept from when it was seen: an engine may start again what has ended
+    ended: list[bool] = []
 
     def decided() -> bool:
         seen[:] = [health.probe(instance.url, path, timeout_s=2.0, kind=gate)]
-        ended[:] = [not seen[0].ok and not engine.alive(instance)]
+        ended[:] = [not seen[0].ok and engine.died(instance)]
         return seen[0].ok or ended[0]
 
     wait.until(decided, timeout_s, every_s=0.05)

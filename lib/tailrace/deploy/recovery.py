@@ -78,7 +78,7 @@ def _lost(site: Site, told: Any, slot: Slot) -> Instance | None:
 
 def _refuse_the_dead(t: Transition, reached: set[str]) -> None:
     """Go no further with a new colour that died: what was proved of it is void."""
-    if "started" in reached and (t.new is None or not t.engine.alive(t.new)):
+    if "started" in reached and (t.new is None or t.engine.died(t.new)):
         why = f"{t.slot.name} died while nobody was watching"
         switch.roll_back(t, why)
         error = DeployError(f"{why}; it was taken back")

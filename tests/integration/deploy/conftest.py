@@ -2,11 +2,16 @@
 
 import asyncio
 import contextlib
+import dataclasses
+import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,10 +20,19 @@ from typing import Any, Self
 import aiohttp
 import pytest
 
-from tailrace.deploy import Deployment, Release
+from tailrace.deploy import Deployment, Release, faults
 from tailrace.profile import Profile
 
 SERVER = Path(__file__).parents[1] / "servers" / "misbehaving.py"
+CONTROLLER = SERVER.with_name("controller.py")
+RUN = ["python3", "/server.py", "--host", "{host}", "--port", "{port}"]
+GOOD = """
+LABEL org.opencontainers.image.revision=1 org.opencontainers.image.version=1 org.opencontainers.image.created=1
+USER 65532:65532
+HEALTHCHECK --interval=1s --timeout=1s --retries=1 CMD ["python3", "-c", \
+"import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=0.5)"]
+CMD ["python3", "/server.py", "--port", "8000"]
+"""
 QUICK = {
     "start_timeout_s": 10, "ready_timeout_s": 10, "bake_s": 0.5, "drain_timeout_s": 5, "stop_grace_s": 3,
     "warmup": {"min_requests": 10, "max_requests": 20}, "gate": {"window_s": 0.4, "min_requests": 10},
@@ -122,6 +136,79 @@ def release() -> Callable[..., Release]:
         return built.configured([*built.command, *extra])
 
     return make
+
+
+@pytest.fixture
+def killed() -> Callable[..., None]:
+    """Have another process do a verb of a deployment, and be killed at a point of it."""
+
+    def run(deployment: Deployment, release: Release, point: str, verb: str = "switch") -> None:
+        told = [deployment.profile.model_dump_json(by_alias=True), verb, json.dumps(release.document())]
+        command = [sys.executable, CONTROLLER, deployment.folder.parent, *told]
+        environment = {**os.environ, faults.VARIABLE: point}
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def client():
+    from tailrace.deploy import dockerd
+
+    client = dockerd.connect()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def base(client, root):
+    """A base image, from the cache of the project, or made (a minute)."""
+    from tailrace.deploy import base_image
+
+    return base_image.ensure(client, root / ".tailrace" / "images")
+
+
+@pytest.fixture(scope="session")
+def image(client, base, tmp_path_factory):
+    """Build an image of the misbehaving server, with more lines in its Dockerfile; return its id."""
+    from docker.errors import APIError
+
+    made = []
+
+    def make(lines: str = "") -> str:
+        folder = tmp_path_factory.mktemp("context")
+        (folder / "server.py").write_bytes(SERVER.read_bytes())
+        (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY server.py /server.py\n{GOOD}{lines}\n")
+        built, _ = client.images.build(path=str(folder), rm=True, forcerm=True, network_mode="none")
+        made.append(built.id)
+        return built.id
+
+    yield make
+    for one in reversed(dict.fromkeys(made)):
+        with contextlib.suppress(APIError):  # an image that another one was made from goes with that
+            client.images.remove(one, force=True)
+
+
+@pytest.fixture
+def foreign(tmp_path, root, image):
+    """A deployment of that server: nothing of ours is in it."""
+    opened = []
+
+    def make(**rollout):
+        rollout = {"bake_s": 0.5, "warmup": {"min_requests": 2, "max_requests": 4}, "drain_timeout_s": 5} | rollout
+        service = {"image": image(), "command": RUN, "smoke": [{"path": "/stream?s=0.1", "stream": True}]}
+        name = f"test-{uuid.uuid4().hex[:8]}"  # an engine is shared by all sessions of tests on the machine
+        profile = Profile.model_validate({"name": name, "engine": "docker", "service": service, "rollout": rollout})
+        d = Deployment.open(profile, tmp_path)
+        opened.append(dataclasses.replace(d, engine=dataclasses.replace(d.engine, source=root)))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.down()
+        one.engine.client.close()
+        assert one.abandoned() == []
 
 
 @pytest.fixture

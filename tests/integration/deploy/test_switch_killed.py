@@ -3,33 +3,16 @@
 After each: traffic on exactly one proven colour, no request failed, nothing orphaned, the journal readable.
 """
 
-import json
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from tailrace.deploy import switch
-from tailrace.deploy.faults import VARIABLE
 from tailrace.errors import DeployError, Unfinished
 
-CONTROLLER = Path(__file__).parents[1] / "servers" / "controller.py"
 WRITES = ["locked:begin:after", "spawned", "green:rename:before", "green:rename:after", "routed:intent:after",
           "routes:rename:before", "routes:rename:after", "blue:rename:after", "done:end:before"]  # fmt: skip
 STATES = [f"{state}:{kind}" for state in switch.ACTS for kind in ("intent:after", "reached:after")]
 MAIN = ["started:reached:after", "routes:rename:after", "baked:reached:after", "retired:intent:after"]
 PAST_RETURN = ["blue:rename:after", "retired:reached:after", "done:end:before"]
-
-
-def killed(d, release, point: str) -> None:
-    """Switch in another process that is killed at `point`."""
-    command = [sys.executable, CONTROLLER, d.folder.parent, d.profile.model_dump_json(by_alias=True), "switch"]
-    told = {**os.environ, VARIABLE: point}
-    done = subprocess.run([*command, json.dumps(release.document())], env=told, capture_output=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done
 
 
 def whole(d, release) -> None:
@@ -53,7 +36,7 @@ def whole(d, release) -> None:
 @pytest.mark.parametrize(
     "point", [pytest.param(p, marks=[] if p in MAIN else pytest.mark.slow) for p in (*STATES, *WRITES)]
 )
-def test_a_controller_killed_anywhere_loses_nothing(deployment, release, load, point, verb):
+def test_a_controller_killed_anywhere_loses_nothing(deployment, release, load, killed, point, verb):
     """Resume ends on the new colour, abort on the old one; past the point of no return, abort says so."""
     d = deployment(bake_s=0.2, smoke=(), warmup={"max_requests": 0, "min_requests": 0})
     d.up(release(d, name="first"))
@@ -77,12 +60,10 @@ def test_a_controller_killed_anywhere_loses_nothing(deployment, release, load, p
     whole(d, second)
 
 
-def test_a_first_up_that_was_killed_can_be_resumed(deployment, release):
+def test_a_first_up_that_was_killed_can_be_resumed(deployment, release, killed):
     """There is no old colour to go back to, and none is needed."""
     d = deployment()
-    command = [sys.executable, CONTROLLER, d.folder.parent, d.profile.model_dump_json(by_alias=True), "up"]
-    told = {**os.environ, VARIABLE: "ready:reached:after"}
-    subprocess.run([*command, json.dumps(release(d).document())], env=told, capture_output=True, check=False)
+    killed(d, release(d), "ready:reached:after", "up")
     assert d.abandoned()[-1].endswith("left at ready")
     assert d.resume().state == "done"
     whole(d, release(d))
@@ -94,7 +75,7 @@ def test_a_first_up_that_was_killed_can_be_resumed(deployment, release):
     "Unfinished at the next deploy",
     "`resume` finishes the rollback",
 )
-def test_a_rollback_that_was_killed_is_finished(deployment, release, load):
+def test_a_rollback_that_was_killed_is_finished(deployment, release, load, killed):
     """Resume does not go forward again with a colour that was found bad."""
     d = deployment(bake_s=20, smoke=())
     d.up(release(d))

@@ -122,6 +122,11 @@ class DockerEngine:
             status = self._status(instance)
         return status in ("running", "paused")
 
+    def died(self, instance: Instance) -> bool:
+        """Return whether it has ended; the engine may have started it again before anybody looked."""
+        container = self._container(instance)
+        return bool(container and container.attrs["RestartCount"]) or not self.alive(instance)
+
     def log(self, instance: Instance, lines: int = 15) -> str:
         container = self._container(instance)
         return dockerd.log(container, lines) if container else ""

@@ -68,6 +68,9 @@ class ProcessEngine:
         process = self._process(instance)
         return process is not None and process.alive
 
+    def died(self, instance: Instance) -> bool:
+        return not self.alive(instance)
+
     def log(self, instance: Instance, lines: int = 15) -> str:
         process = self._process(instance)
         return process.tail(lines) if process else ""
