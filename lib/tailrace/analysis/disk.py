@@ -29,14 +29,21 @@ ELAPSED: Final = {"intended": "send_lag_us + service_us", "sent": "service_us"}
 
 
 def latency(
-    source: Path,
+    source: Path | Sequence[Path],
     by: Sequence[str] = ("phase",),
     start: frames.Start = "intended",
     percentiles: Sequence[str | float] = quantiles.PERCENTILES,
+    *,
+    phases: Sequence[str] = (),
     memory_mb: int = 1_400,
 ) -> pd.DataFrame:
-    """Return what `analysis.latency` returns for the records in the folder `source`, within about `memory_mb`."""
-    frames.check(source)
+    """Return what `analysis.latency` returns for the records in these folders, within about `memory_mb`.
+
+    `phases` are those that are counted; all, when there are none.
+    """
+    folders = [source] if isinstance(source, Path) else list(source)
+    for folder in folders:
+        frames.check(folder)
     unknown = set(by) - set(frames.empty().columns)
     if unknown:
         raise RecordsError(f"records: no column {', '.join(sorted(unknown))}")
@@ -44,7 +51,7 @@ def latency(
     with duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{max(200, memory_mb // 3)}MB'")
         connection.execute("SET preserve_insertion_order = false")
-        read = _read(connection, source, list(by), start)
+        read = _read(connection, folders, list(by), start, phases)
         groups, coded = _numbered(connection, read, list(by))
         made: list[dict[str, float]] = []
         for first, last in _portions(groups["n"].to_numpy(), memory_mb * 500_000 // ROW_BYTES):
@@ -53,13 +60,24 @@ def latency(
 
 
 def _read(
-    connection: duckdb.DuckDBPyConnection, source: Path, by: list[str], start: frames.Start
+    connection: duckdb.DuckDBPyConnection,
+    folders: Sequence[Path],
+    by: list[str],
+    start: frames.Start,
+    phases: Sequence[str],
 ) -> duckdb.DuckDBPyRelation:
     """Return the columns `by` (which are of the schema), us, t, failed, and whether a row is in a distribution."""
     kept = "true" if "outcome" in by else f"outcome <> '{ERROR}'"
     made = [f"({ELAPSED[start]})::BIGINT AS us", "intended_ns::BIGINT AS t", f"outcome = '{ERROR}' AS failed"]
     columns = [*(f'"{name}"' for name in by), *made, f"{kept} AS kept"]
-    return connection.read_parquet(str(source / "part-*.parquet")).project(", ".join(columns))
+    rows = connection.read_parquet([str(folder / "part-*.parquet") for folder in folders])
+    if phases:
+        rows = rows.filter(f"phase IN ({', '.join(_quoted(phase) for phase in phases)})")
+    return rows.project(", ".join(columns))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _numbered(

@@ -142,7 +142,7 @@ def _fly(order: Order, way: Way) -> int:
     summary = flight.summary
     # pandas is loaded when the traffic is over: it would be in the way before.
     from tailrace import analysis
-    from tailrace.loading.document import document
+    from tailrace.loading.document import COLUMNS, document
 
     said = document(summary, flight.parts)
     said |= {"url": way.url, "arrivals": flight.traffic.arrivals.name, "seed": order.seed}
@@ -150,7 +150,7 @@ def _fly(order: Order, way: Way) -> int:
         said["floor"] = _floor(order.rate)
     judged = []
     if way.slo or way.error_rate is not None:
-        records = analysis.read(flight.parts)
+        records = analysis.read(flight.parts, COLUMNS)
         judged = analysis.judge(records, way.slo, way.error_rate, invalid=summary.reasons)
         said["judgements"] = [asdict(judgement) for judgement in judged]
     _tell(way, folder / "summary.json", said, [screen.table(said), *(f"{j.verdict}: {j.text}" for j in judged)])

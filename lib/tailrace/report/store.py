@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from tailrace import analysis
 from tailrace.errors import RecordsError
-from tailrace.report.binding import Load
 
 EVERY: Final = "all"
 HISTORY: Final = ["id", "started_at", "profile", "verdict", "n", "p99_ms", "p99_lo_ms", "p99_hi_ms"]
+LARGE: Final = 3_000_000
+"""Records from which on percentiles are taken from disk: about a gigabyte, were they loaded."""
 MARKS: Final = ["t_ns", "until_ns", "label", "kind"]
 MEASURED: Final = "03_blue_green_switch"
 PHASE: Final = "switch"
@@ -66,11 +68,14 @@ def doubts(run_dir: Path, step: str, name: str = "records") -> list[str]:
     themselves invalid, and a part whose flight left no summary is a doubt of its own.
     """
     name, _, phase = name.partition(":")
-    named = name.rpartition("/")[0]
-    folder = run_dir / "records"
+    return [reason for one in _folders(run_dir, step, name) for reason in _doubts(one, phase)]
+
+
+def _folders(run_dir: Path, step: str, name: str) -> list[Path]:
+    """Return where the records `name` (without a phase) lie."""
+    folder, named = run_dir / "records", name.rpartition("/")[0]
     alone = named or (step if (folder / step).is_dir() else EVERY)
-    folders = sorted(path for path in folder.glob("*") if path.is_dir()) if alone == EVERY else [folder / alone]
-    return [reason for one in folders for reason in _doubts(one, phase)]
+    return sorted(path for path in folder.glob("*") if path.is_dir()) if alone == EVERY else [folder / alone]
 
 
 def _doubts(folder: Path, phase: str) -> list[str]:
@@ -102,9 +107,40 @@ def _phases(part: Path) -> set[str]:
     return set(analysis.read(part, ["phase"])["phase"])
 
 
-def loader(run_dir: Path, step: str) -> Load:
-    """Return the function that figures and tables of `step` load their frames with."""
-    return partial(frame, run_dir, step)
+@dataclass(frozen=True)
+class Loader:
+    """What figures and tables of `step` load their frames with."""
+
+    run_dir: Path
+    step: str
+
+    def __call__(self, name: str) -> pd.DataFrame:
+        return frame(self.run_dir, self.step, name)
+
+    def large(self, name: str, rows: int = LARGE) -> Large | None:
+        """Return where the records `name` lie when they are at least `rows`: too many to be loaded for a table."""
+        name, _, phase = name.partition(":")
+        if name.rpartition("/")[2] != "records":
+            return None
+        folders = [folder for folder in _folders(self.run_dir, self.step, name) if any(folder.glob("part-*.parquet"))]
+        files = [part for folder in folders for part in folder.glob("part-*.parquet")]
+        if sum(pq.read_metadata(file).num_rows for file in files) < rows:
+            return None
+        flown = set().union(*(_phases(file) for file in files)) if phase else set()
+        return Large(folders, sorted(one for one in flown if _wanted(one, phase)) or ([phase] if phase else []))
+
+
+@dataclass(frozen=True)
+class Large:
+    """Records that are not to be loaded: their folders, and the phases that are asked for (all, when none)."""
+
+    folders: list[Path]
+    phases: list[str]
+
+
+def loader(run_dir: Path, step: str) -> Loader:
+    """Return what figures and tables of `step` load their frames with."""
+    return Loader(run_dir, step)
 
 
 def history(runs_dir: Path) -> pd.DataFrame:

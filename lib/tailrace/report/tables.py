@@ -10,12 +10,13 @@ from typing import Any, Final
 import pandas as pd
 
 from tailrace import analysis
-from tailrace.analysis import capacity, frames, quantiles
+from tailrace.analysis import capacity, disk, frames, quantiles
 from tailrace.analysis.arms import arms
 from tailrace.analysis.compare import METRICS, beside
 from tailrace.analysis.verdict import number, percent
 from tailrace.report import binding, markup
 from tailrace.report.binding import Load
+from tailrace.report.store import Large, Loader
 
 
 def draw(name: str, load: Load, /, caption: str = "", **options: Any) -> str:
@@ -25,6 +26,10 @@ def draw(name: str, load: Load, /, caption: str = "", **options: Any) -> str:
 
 def build(name: str, load: Load, /, **options: Any) -> pd.DataFrame:
     """Return the table `name` with its numbers written out."""
+    chosen = dict(options)
+    large = load.large(str(chosen.pop("records", "records"))) if isinstance(load, Loader) else None
+    if name == "percentiles" and large is not None:
+        return percentiles(large, **chosen)
     table: pd.DataFrame = binding.made("table", TABLES, name, load, options)
     return table
 
@@ -36,7 +41,7 @@ def checks(documents: Sequence[Mapping[str, Any]]) -> str:
 
 
 def percentiles(
-    records: pd.DataFrame,
+    records: pd.DataFrame | Large,
     *,
     by: Sequence[str] = ("phase",),
     start: frames.Start = "intended",
@@ -47,7 +52,10 @@ def percentiles(
 
     `adjusted` adds those of all requests, in which each failure counts as +∞.
     """
-    table = analysis.latency(records, by=tuple(by), start=start, percentiles=percentiles)
+    if isinstance(records, Large):
+        table = disk.latency(records.folders, tuple(by), start, percentiles, phases=records.phases)
+    else:
+        table = analysis.latency(records, by=tuple(by), start=start, percentiles=percentiles)
     shown = table[[*by, "n", "errors"]].copy()
     for name in percentiles:
         shown[f"{name}, ms"] = [cell(row, name) for row in table.to_dict("records")]

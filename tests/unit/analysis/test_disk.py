@@ -33,6 +33,15 @@ def test_the_same_to_the_bit(folder, by, start, memory_mb):
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True, check_dtype=False)
 
 
+@pytest.mark.parametrize("phases", [["a"], ["c's", ""], ["nothing"]])
+def test_chosen_phases_of_several_folders(folder, phases):
+    """Of several folders, and of some of their phases, it is the same, too: names with quotes, and none at all."""
+    both = analysis.read([folder, folder])
+    ours = disk.latency([folder, folder], ("colour",), phases=phases)
+    theirs = analysis.latency(both[both["phase"].isin(phases)], ("colour",))
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True, check_dtype=False)
+
+
 def test_numbers_differ_when_a_record_does(folder, tmp_path):
     """Negative control: one slower request is seen."""
     for part in folder.glob("*.parquet"):

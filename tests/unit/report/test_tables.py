@@ -1,6 +1,9 @@
 """Tables for people."""
 
+from functools import partialmethod
+
 import pandas as pd
+import pytest
 
 from tailrace import analysis
 from tailrace.report import markup, store, tables
@@ -100,3 +103,22 @@ def test_numbers_are_set_right():
     assert '<td class="r">612 <small>[588, 655]</small></td>' in html
     assert '<td class="r">1,200</td>' in html
     assert 'left">2.7.1</td>' in markup.table(pd.DataFrame({"version": ["2.7.1"]}))
+
+
+@pytest.mark.parametrize("name", ["03_blue_green_switch/records", "all/records", "all/records:!ramp *,both", "records"])
+def test_large_records_are_not_loaded(run_dir, monkeypatch, name):
+    """From LARGE on the table is made by DuckDB from disk, and is the same to the last digit."""
+    load, options = store.loader(run_dir, "05_latency_report"), {"by": ["step", "phase"], "adjusted": True}
+    small = tables.build("percentiles", load, records=name, **options)
+    monkeypatch.setattr(store.Loader, "large", partialmethod(store.Loader.large, rows=1))
+    monkeypatch.setattr(store.Loader, "__call__", None)
+    pd.testing.assert_frame_equal(tables.build("percentiles", load, records=name, **options), small)
+
+
+def test_a_few_records_are_loaded(run_dir):
+    """The way by disk is for records that are too many; frames of other names never go there."""
+    load = store.loader(run_dir, "04_load_test")
+    assert load.large("records") is None
+    assert load.large("records", rows=1).folders == [run_dir / "records" / "04_load_test"]
+    assert load.large("records:plain", rows=1).phases == ["plain"]
+    assert load.large("arms", rows=1) is None
