@@ -27,7 +27,7 @@ class Permits:
         self.in_flight = 0
         self._round = 0
         self._waiting: deque[Event] = deque()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a forgotten stream is given back by the collector, at any moment
 
     def acquire(self, event: Event) -> bool:
         """Take a permit now and return True, or queue `event` and return False."""

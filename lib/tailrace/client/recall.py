@@ -34,6 +34,9 @@ ANSWERED: ContextVar[list[str] | None] = ContextVar("tailrace_answered", default
 _MADE_BY: Final = ("_build_request", "_build_headers", "_prepare_options", "_prepare_request", "_process_response")
 _HELD: Final = ("api_key", "admin_api_key", "organization", "project", "_base_url", "_custom_headers", "_custom_query",
                 "_api_key_provider", "workload_identity", "_provider_runtime", "_client")  # fmt: skip
+_PLAIN_JSON: Final = (
+    orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+)
 _NOTHING: Final = Request("POST", "", (), b"")
 
 
@@ -65,7 +68,7 @@ class Recall:
         if self._store is None or arguments.get("stream") or arguments.get("extra_headers") or not self._unchanged():
             return None
         try:
-            text = orjson.dumps(arguments, option=orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME)
+            text = orjson.dumps(arguments, option=_PLAIN_JSON)
         except TypeError:  # something that only the SDK knows how to send
             return None
         if b":null" in text or b",null" in text or b"[null" in text:
@@ -93,8 +96,8 @@ class Recall:
 
     def learn(self, mark: bytes, operation: str, arguments: Mapping[str, Any], key: str, parsed: Any) -> None:
         """Remember that `mark` made the request with `key`, and that `parsed` is its answer."""
-        if self._store is None:
-            return
+        if self._store is None or self.mark(operation, arguments) != mark:
+            return  # somebody changed the arguments meanwhile: which of them were sent, nobody can tell
         try:
             entry = self._store.get(key, self._engine.clock.wall())
         except Exception:
@@ -103,7 +106,7 @@ class Recall:
             return
         wanted = Operation(operation, str(arguments.get("model", "")), False, None, "", True)
         document: dict[str, Any] = dict(arguments)
-        rules = self._engine.policy.guard
+        rules = self._engine.policy.guard if self._engine.policy.hooks else None  # whom detections are told
         seen = guard.detections(rules, orjson.dumps(document), document) if rules is not None else ()
         asked = Asked(_NOTHING, wanted, ANY, key, context.current().tenant, 0.0, None, seen)
         size = 4096 + 12 * len(entry.body)

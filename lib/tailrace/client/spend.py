@@ -15,7 +15,7 @@ class Purse:
         self._spend = spend
         self._spent: defaultdict[str, float] = defaultdict(float)
         self._reserved: defaultdict[str, float] = defaultdict(float)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a forgotten stream is settled by the collector, at any moment
 
     def spent_usd(self, tenant: str = "") -> float:
         return self._spent[self._owner(tenant)]

@@ -113,6 +113,26 @@ def test_the_adapters_tell_the_same_rows(simulator, key):
     metering.shutdown()
 
 
+def test_a_real_structlog_logger_takes_the_rows(simulator, key):
+    """structlog itself writes each call as a line of JSON: hits and misses as info, errors as warnings."""
+    structlog = pytest.importorskip("structlog")
+    lines = io.StringIO()
+    logger = structlog.wrap_logger(
+        structlog.PrintLogger(lines),
+        processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer()],
+    )
+    with OpenAI(api_key=key, base_url=simulator.url, policy=Policy(retry=None, hooks=(structured(logger),))) as client:
+        for _ in range(2):
+            client.chat.completions.create(**ASK)
+        simulator.faults({"kind": "error500"})
+        with pytest.raises(openai.InternalServerError):
+            client.chat.completions.create(**ASK, seed=1)
+    rows = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [(row["event"], row["level"], row["cache"]) for row in rows] == [
+        ("llm_call", "info", "miss"), ("llm_call", "info", "hit"), ("llm_call", "warning", "miss")]  # fmt: skip
+    assert all(row["duration_s"] >= 0 for row in rows)
+
+
 CANARY = {"prompt": "canary-prompt-" + "q" * 12, "key": "sk-" + "canary" * 5, "header": "canary-header-" + "h" * 12,
           "answer": "canary-answer-" + "z" * 12, "tool": "canary-tool-" + "w" * 12}  # fmt: skip
 PATHS = ["ok", "error500", "rate_limit", "quota", "hang", "reset", "refused", "over budget", "broken store", "guard",

@@ -1,7 +1,8 @@
 """Entries in one SQLite file, shared by threads and processes, and still there after `kill -9`.
 
-WAL lets readers go on while one writes. A file that is damaged is set aside as `<name>.corrupt-<time>` and a new
-one is begun: a cache may be lost, a call may not.
+WAL lets readers go on while one writes. Reads have a connection of their own, which waits for nobody: they may be
+made on an event loop while a thread waits to write. A file that is damaged is set aside as `<name>.corrupt-<time>`
+and a new one is begun: a cache may be lost, a call may not.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tailrace.client.stores.entry import Entry
@@ -27,6 +30,9 @@ CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON entries BEGIN UPDATE total SE
 CREATE TRIGGER IF NOT EXISTS gone AFTER DELETE ON entries BEGIN UPDATE total SET bytes = bytes - old.size; END;
 """
 _TOUCH_S = 60.0  # an entry's last use is written down at most this often: a hit is then a read and nothing else
+_READ_BUSY_S = 0.01
+_SHUT_S = 5.0  # a file that somebody holds for longer than `busy_s` is left alone for so long
+_PASSING = ("no such table", "locked")  # somebody makes the file just now, or holds all of it: a miss
 
 log = logging.getLogger(__name__)
 
@@ -43,25 +49,33 @@ class Sqlite:
         self.path = Path(path)
         self.max_bytes = max_bytes
         self._busy_s = busy_s
-        self._lock = threading.Lock()
+        self._reading = _Side()
+        self._writing = _Side()
         self._owner = f"{os.getpid()}-{os.urandom(6).hex()}"
-        self._database: sqlite3.Connection | None = None
-        self._pid = 0
         self._inode = 0
+        self._shut_until = 0.0
 
     def get(self, key: str, now: float) -> Entry | None:
-        with self._lock:
+        with self._reading.lock:
+            database = self._reader()
             try:
-                return self._get(key, now)
+                return self._get(database, key, now) if database is not None else None
             except sqlite3.DatabaseError as error:
-                self._set_aside_if_corrupt(error)
-                return None
+                if any(passing in str(error) for passing in _PASSING):
+                    return None
+                damaged = error
+        if self._writing.lock.acquire(blocking=False):  # who writes just now finds the damage himself
+            try:
+                self._set_aside_if_corrupt(damaged)
+            finally:
+                self._writing.lock.release()
+        return None
 
     def put(self, key: str, entry: Entry) -> None:
         packed = entry.pack()
         if len(packed) > self.max_bytes:
             return
-        with self._lock:
+        with self._turn():
             try:
                 self._put(key, packed, entry.expires_at)
             except sqlite3.DatabaseError as error:
@@ -72,22 +86,41 @@ class Sqlite:
         take = """INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE
             SET owner = excluded.owner, expires_at = excluded.expires_at
             WHERE expires_at <= ? OR expires_at > ?"""  # the second: the clock went back since it was taken
-        with self._lock, self._open() as database:
+        with self._turn(), self._open() as database:
             taken = database.execute(take, (key, self._owner, now + seconds, now, now + 10 * seconds))
             return taken.rowcount == 1
 
     def release(self, key: str) -> None:
-        with self._lock, self._open() as database:
+        with self._turn(), self._open() as database:
             database.execute("DELETE FROM leases WHERE key = ? AND owner = ?", (key, self._owner))
 
     def close(self) -> None:
-        with self._lock:
-            if self._database is not None:
-                self._database.close()
-                self._database = None
+        for side in (self._writing, self._reading):
+            with side.lock:
+                side.close()
 
-    def _get(self, key: str, now: float) -> Entry | None:
-        database = self._open()
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Hold the right to write in this process; after waiting in vain, do not wait again for a while."""
+        with self._writing.lock:
+            if time.monotonic() < self._shut_until:
+                raise sqlite3.OperationalError("database is locked, and was a moment ago")
+            try:
+                yield
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error):
+                    self._shut_until = time.monotonic() + _SHUT_S
+                raise
+
+    def _reader(self) -> sqlite3.Connection | None:
+        """Return the connection for reads, or None when there is nothing to read yet."""
+        side = self._reading
+        if side.mine() is None and self.path.exists():
+            self._inode = self._inode or _inode(self.path)
+            side.open(sqlite3.connect(self.path, timeout=_READ_BUSY_S, check_same_thread=False))
+        return side.mine()
+
+    def _get(self, database: sqlite3.Connection, key: str, now: float) -> Entry | None:
         row = database.execute("SELECT value, expires_at, used_at FROM entries WHERE key = ?", (key,)).fetchone()
         if row is None or row[1] <= now:
             return None
@@ -95,23 +128,11 @@ class Sqlite:
             entry = Entry.unpack(row[0])
         except ValueError:
             log.warning("cache %s: an entry is damaged and was dropped", self.path)
-            with database:
-                database.execute("DELETE FROM entries WHERE key = ?", (key,))
+            _noted(database, "DELETE FROM entries WHERE key = ?", key)
             return None
         if abs(now - row[2]) > _TOUCH_S:
-            self._touch(database, key, now)
+            _noted(database, "UPDATE entries SET used_at = ? WHERE key = ?", now, key)
         return entry
-
-    def _touch(self, database: sqlite3.Connection, key: str, now: float) -> None:
-        """Write down that an entry was used, unless somebody else is writing: a read never waits for a writer."""
-        database.execute("PRAGMA busy_timeout = 0")
-        try:
-            with database:
-                database.execute("UPDATE entries SET used_at = ? WHERE key = ?", (now, key))
-        except sqlite3.OperationalError:
-            pass  # next time
-        finally:
-            database.execute(f"PRAGMA busy_timeout = {round(self._busy_s * 1000)}")
 
     def _put(self, key: str, packed: bytes, expires_at: float) -> None:
         now = time.time()
@@ -135,16 +156,17 @@ class Sqlite:
             used -= size
 
     def _open(self) -> sqlite3.Connection:
-        """Return the connection of this process: one must not cross a fork."""
-        if self._database is None or self._pid != os.getpid():
+        """Return the connection for writes, the schema made."""
+        database = self._writing.mine()
+        if database is None:
             try:
-                self._database = self._connected()
+                database = self._connected()
             except sqlite3.DatabaseError as error:
                 if not self._set_aside_if_corrupt(error):
                     raise
-                self._database = self._connected()
-            self._pid = os.getpid()
-        return self._database
+                database = self._connected()
+            self._writing.open(database)
+        return database
 
     def _connected(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,9 +185,9 @@ class Sqlite:
         """Move a damaged file away, say so, and return True; any other error goes to the caller."""
         if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
             raise error
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        self._writing.close()
+        with self._reading.lock:
+            self._reading.close()
         if _inode(self.path) != self._inode:
             return True  # another process was faster
         aside = self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns()}")
@@ -174,6 +196,35 @@ class Sqlite:
         self.path.replace(aside)
         log.warning("cache %s was damaged (%s): set aside as %s, begun anew", self.path, error, aside.name)
         return True
+
+
+class _Side:
+    """One connection and its lock; a connection must not cross a fork."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._database: sqlite3.Connection | None = None
+        self._pid = 0
+
+    def mine(self) -> sqlite3.Connection | None:
+        return self._database if self._pid == os.getpid() else None
+
+    def open(self, database: sqlite3.Connection) -> None:
+        self._database, self._pid = database, os.getpid()
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+
+def _noted(database: sqlite3.Connection, statement: str, *values: object) -> None:
+    """Write something down, unless somebody else is writing: a read never waits for a writer."""
+    try:
+        with database:
+            database.execute(statement, values)
+    except sqlite3.OperationalError:
+        pass  # next time
 
 
 def _inode(path: Path) -> int:
