@@ -24,8 +24,9 @@ def test_one_file_without_addresses(whole):
 def test_what_comes_first(whole):
     """First the verdict with its sentence, then the switch as a picture, the checks, readiness, and the steps."""
     text = whole.read_text()
-    order = ["PASS</span>", "2,400 requests through a blue‑green switch: 0 failed, 0 unexplained.", "<svg ", 'id="checks"',
-             'id="readiness"', 'id="01_build_image"', 'id="05_latency_report"', 'id="provenance"']  # fmt: skip
+    order = ["PASS</span>", "2,400 requests through a blue‑green switch: 0 failed, 0 unexplained.", "<svg ",
+             'id="checks"', 'id="readiness"', 'id="01_build_image"', 'id="05_latency_report"',
+             'id="provenance"']  # fmt: skip
     places = [text.index(mark, text.index("<main>")) for mark in order]
     assert places == sorted(places)
     assert "13 of 13 checks passed" in text
