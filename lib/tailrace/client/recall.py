@@ -67,14 +67,7 @@ class Recall:
         """Return what these arguments are known by, or None when they have to go the long way."""
         if self._store is None or arguments.get("stream") or arguments.get("extra_headers") or not self._unchanged():
             return None
-        try:
-            text = orjson.dumps(arguments, option=_PLAIN_JSON)
-        except TypeError:  # something that only the SDK knows how to send
-            return None
-        if b":null" in text or b",null" in text or b"[null" in text:
-            return None  # None is not NaN, which would look the same
-        tenant = context.current().tenant.encode()
-        return hashlib.sha256(b"%b %d:%b %b" % (operation.encode(), len(tenant), tenant, text)).digest()
+        return _digest(operation, arguments)
 
     def answer(self, mark: bytes) -> Any:
         """Return the answer for `mark` if it stands in the store and is fresh, else None."""
@@ -96,7 +89,7 @@ class Recall:
 
     def learn(self, mark: bytes, operation: str, arguments: Mapping[str, Any], key: str, parsed: Any) -> None:
         """Remember that `mark` made the request with `key`, and that `parsed` is its answer."""
-        if self._store is None or self.mark(operation, arguments) != mark:
+        if self._store is None or _digest(operation, arguments) != mark:
             return  # somebody changed the arguments meanwhile: which of them were sent, nobody can tell
         try:
             entry = self._store.get(key, self._engine.clock.wall())
@@ -141,3 +134,15 @@ class Recall:
             and not any(name.lower() == "cache-control" for name in client._custom_headers)
             and all(getattr(type(client), name) is getattr(ours, name) for name in _MADE_BY)
         )
+
+
+def _digest(operation: str, arguments: Mapping[str, Any]) -> bytes | None:
+    """Return what the arguments are known by, as they are now."""
+    try:
+        text = orjson.dumps(arguments, option=_PLAIN_JSON)
+    except TypeError:  # something that only the SDK knows how to send
+        return None
+    if b":null" in text or b",null" in text or b"[null" in text:
+        return None  # None is not NaN, which would look the same
+    tenant = context.current().tenant.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(b"%b %d:%b %b" % (operation.encode(), len(tenant), tenant, text)).digest()

@@ -100,20 +100,19 @@ def test_the_short_way_is_not_fooled_by_nan(provider, key):
             client.chat.completions.create(**ASK, top_p=float("nan"))
 
 
-def test_arguments_that_change_while_they_are_asked_teach_nothing(provider, make, key):
-    """Who changes his messages during the call never gets, for what they were, the answer to what they became."""
+def test_arguments_that_change_while_they_are_asked_teach_nothing(provider, key):
+    """When somebody changes the messages during the call, nobody can tell which were sent: nothing is remembered."""
     asked = {**ASK, "messages": [{"role": "user", "content": "before"}]}
-
-    def usual(seen):
-        asked["messages"][0]["content"] = "after"
-        return make.answer(body=make.completion(seen.json["messages"][0]["content"]))
-
-    provider.usual = usual
     with OpenAI(api_key=key, base_url=provider.url) as client:
-        client.chat.completions.create(**asked)
-        for text in ("before", "after", "before"):
-            asked["messages"] = [{"role": "user", "content": text}]
-            assert client.chat.completions.create(**asked).choices[0].message.content == text
+        recall = client._recall
+        parsed = client.chat.completions.create(**asked)
+        (learnt,) = recall._learnt.values()
+        before = recall.mark("chat", asked)
+        assert recall.answer(before) == parsed, "negative control: unchanged, they are known"
+        recall._learnt.clear()
+        asked["messages"][0]["content"] = "after"
+        recall.learn(before, "chat", asked, learnt.key, parsed)
+        assert recall.answer(before) is None
 
 
 def test_clients_of_a_stock_sdk_compose(provider, key):
