@@ -114,10 +114,14 @@ def end(process: Process, grace_s: float = 10.0) -> str:
 
 
 def kill(process: Process) -> None:
-    """SIGKILL to the group, children that outlived their leader included; the record stays."""
-    if alive(process) or _survivors(process):
+    """SIGKILL to the group, children that outlived their leader included; the record stays.
+
+    Returns once all are gone: one that is still being taken apart has its ports.
+    """
+    group = _group(process)
+    if alive(process) or group:
         _signal(process, signal.SIGKILL)
-        wait.until(lambda: not alive(process), 5.0)
+        wait.until(lambda: not alive(process) and all(started(pid) != since for pid, since in group.items()), 5.0)
 
 
 def freeze(process: Process) -> None:
@@ -187,14 +191,28 @@ def _marked(folder: Path) -> Iterator[Process]:
             continue
 
 
-def _survivors(process: Process) -> bool:
-    """Whether children of an ended leader are left in its group; the mark keeps us from a stranger's group."""
-    mark = str(process.folder.resolve())
-    for running in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if os.getpgid(running.pid) == process.pid and running.environ().get(MARK) == mark:
-                return True
-    return False
+def _group(process: Process) -> dict[int, str]:
+    """Return who of ours is in the group of that leader, and since when."""
+    members = {}
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError):
+            if os.getpgid(pid) == process.pid and not _is_stranger(process, pid) and (since := started(pid)):
+                members[pid] = since
+    return members
+
+
+def _is_stranger(process: Process, pid: int) -> bool:
+    """Whether it was not started into the same folder: the mark keeps us from a stranger's group.
+
+    One that is being taken apart has no environment any more, and still has its ports.
+    """
+    try:
+        environment = psutil.Process(pid).environ()
+    except psutil.AccessDenied:
+        return True
+    except (psutil.Error, OSError):
+        return False
+    return bool(environment) and environment.get(MARK) != str(process.folder.resolve())
 
 
 def _signal(process: Process, number: signal.Signals) -> None:

@@ -63,6 +63,27 @@ def test_a_new_edge_costs_what_the_procedure_says(foreign, load, tmp_path, root)
     assert d.counters().failed == 0
 
 
+@pytest.mark.fault(
+    "edge dies, on Docker",
+    "nothing for about a second, then the same colour",
+    "failed requests on the client's side; a higher count of restarts in `docker inspect`",
+    "nothing: the engine restarts it on the route file",
+)
+def test_a_killed_edge_is_back_with_the_same_colour_on_docker(foreign, load, tmp_path):
+    """The engine starts the container again, and Envoy reads the files that are there."""
+    d = foreign()
+    d.up(d.build(tmp_path))
+    edge = d.engine.client.containers.get(d.edge.runs.name)
+    with load(d.url, rate=100, timeout_s=5) as traffic:
+        time.sleep(0.5)
+        killed_ns = time.perf_counter_ns()
+        os.kill(edge.attrs["State"]["Pid"], signal.SIGKILL)
+        time.sleep(3)
+    failed = [sent_ns for sent_ns, outcome, _ in traffic.seen if outcome != "200"]
+    assert 0 < (max(failed) - killed_ns) / 1e9 < 2.5
+    assert {colour for sent_ns, _, colour in traffic.seen if sent_ns > max(failed)} == {"blue"}
+
+
 def test_a_container_that_ends_at_its_start_is_told_with_its_log(foreign, tmp_path):
     """Although the engine would start it again and again."""
     d = foreign()
@@ -85,7 +106,7 @@ def test_a_container_that_is_never_ready_gets_no_traffic(foreign, load, tmp_path
 
 
 @pytest.mark.fault(
-    "the same, on Docker: killed at the main states",
+    "controller killed at a main state, on Docker",
     "what the route file says: one proven colour",
     "Unfinished at the next deploy; `status` names the state",
     "`resume` to go on, `abort` to go back",

@@ -156,30 +156,6 @@ def test_a_full_disk_commits_nothing(deployment, release, load, tmp_path, point)
         subprocess.run(["umount", "-l", small], check=False)
 
 
-@pytest.mark.fault(
-    "route file damaged",
-    "what the running edge had",
-    "deploys are refused, with the file's name",
-    "`resume` writes it anew from the journal",
-)
-def test_a_damaged_route_file_is_ignored_and_then_mended(deployment, release, load):
-    """The running edge keeps its routes; resume writes the file anew, from the journal."""
-    d = deployment()
-    d.up(release(d))
-    with load(d.url) as traffic:
-        time.sleep(0.3)
-        damaged = d.edge.folder / "damaged"
-        damaged.write_text("resources: [")
-        damaged.rename(d.edge.folder / "routes.yaml")
-        time.sleep(0.3)
-        with pytest.raises(EdgeRejected, match="is not a route file"):
-            d.switch(release(d, name="second"))
-        assert "is not a route file" in d.status().damaged
-        assert d.resume().fact == "the route file was damaged; it names blue again"
-        d.switch(release(d, name="second"))
-    assert traffic.failed == 0
-
-
 @pytest.mark.fault("journal torn in its last line", "as before", "nothing: that line was not acted upon", "nothing")
 def test_a_journal_torn_in_its_last_line_is_read_without_it(deployment, release):
     """What was being written was not done yet."""
@@ -246,7 +222,7 @@ def test_two_deploys_at_once_are_one(deployment, release):
     "the edge's keeper is killed",
     "nothing: Envoy ends with it",
     "`status`: edge not alive",
-    "`up`: same door, same colour",
+    "`deploy`: same door, same colour",
 )
 def test_after_its_keeper_was_killed_the_edge_comes_back_with_up(deployment, release):
     """Envoy ends with its parent; the same door and the same colour are there again after up."""

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from tailrace.deploy import processes, wait
+from tailrace.deploy import ports, processes, wait
 from tailrace.errors import StartFailed
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -107,3 +107,22 @@ def test_a_command_that_cannot_be_started_says_so(spawn):
     """With the subject and the reason."""
     with pytest.raises(StartFailed, match="one: cannot start /nowhere: No such file"):
         spawn(["/nowhere"])
+
+
+def test_a_port_of_a_child_that_outlived_its_leader_is_free_after_the_end(spawn):
+    """Whoever ends a group may take its ports at once, however large the child that had them was."""
+    child = (
+        "import socket, time; held = bytearray(300_000_000); s = socket.create_server(('127.0.0.1', 0)); "
+        "print(s.getsockname()[1], flush=True); time.sleep(60)"
+    )
+    parent = [
+        sys.executable,
+        "-c",
+        f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}]).wait()",
+    ]
+    process = spawn(parent)
+    port = int(wait.until(lambda: process.tail(), 20))
+    os.kill(process.pid, 9)
+    assert not ports.is_free("127.0.0.1", port)
+    processes.end(process, 1)
+    assert ports.is_free("127.0.0.1", port)
