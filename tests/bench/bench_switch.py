@@ -189,7 +189,8 @@ def _image(options: argparse.Namespace) -> Iterator[str]:
     with contextlib.closing(dockerd.connect()) as client, tempfile.TemporaryDirectory() as folder:
         base = base_image.ensure(client, ROOT / ".tailrace" / "images")
         (Path(folder) / "server.py").write_bytes(SERVER.read_bytes())
-        lines = f"FROM {base}\nCOPY server.py /server.py\nUSER 65532:65532\n"
+        # Its own, by the name of the folder: another bench on the same engine removes its image at its end.
+        lines = f"FROM {base}\nCOPY server.py /server.py\nUSER 65532:65532\nLABEL bench={Path(folder).name}\n"
         (Path(folder) / "Dockerfile").write_text(lines)
         built, _ = client.images.build(path=folder, rm=True, forcerm=True, network_mode="none")
         try:

@@ -175,11 +175,12 @@ def image(client, base, tmp_path_factory):
     from docker.errors import APIError
 
     made = []
+    ours = f"LABEL session={uuid.uuid4().hex}"  # else two sessions on one engine have, and remove, the same image
 
     def make(lines: str = "") -> str:
         folder = tmp_path_factory.mktemp("context")
         (folder / "server.py").write_bytes(SERVER.read_bytes())
-        (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY server.py /server.py\n{GOOD}{lines}\n")
+        (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY server.py /server.py\n{ours}\n{GOOD}{lines}\n")
         built, _ = client.images.build(path=str(folder), rm=True, forcerm=True, network_mode="none")
         made.append(built.id)
         return built.id

@@ -1,5 +1,6 @@
 """The docker engine on a real Docker Engine: a switch under load, what happens to it, and what the engine says."""
 
+import dataclasses
 import os
 import re
 import signal
@@ -41,6 +42,25 @@ def test_a_switch_of_a_foreign_image_loses_no_request(foreign, load, tmp_path):
     assert attributes["Config"]["Labels"]["io.tailrace.colour"] == "blue"
     assert len(d.down()) == 2
     assert not d.engine.client.networks.list(names=[f"tailrace-{d.engine.scope(d.profile.name)}"])
+
+
+def test_two_homes_may_have_a_deployment_of_the_same_name(foreign, load, tmp_path):
+    """On one engine: what the one brings up and takes down costs the other no request, in the middle of its switch."""
+    d = foreign()
+    built = d.build(tmp_path)
+    d.up(built)
+    twin = dataclasses.replace(d, folder=tmp_path / "twin" / d.profile.name)
+    twin = dataclasses.replace(twin, engine=dataclasses.replace(d.engine, home=tmp_path / "twin"))
+
+    def come_and_go(state, *_):
+        if state == "baking":
+            twin.up(built)
+            assert len(twin.down()) == 2
+
+    with load(d.url, rate=100) as traffic:
+        switched = d.switch(built.configured([*RUN, "--name", "second"]), observe=come_and_go)
+    twin.engine.client.close()
+    assert (traffic.failed, switched.cut, len(d.instances)) == (0, 0, 1)
 
 
 def test_a_new_edge_costs_what_the_procedure_says(foreign, load, tmp_path, root):
