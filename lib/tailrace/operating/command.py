@@ -54,7 +54,8 @@ def status(profile: str, as_json: bool) -> None:
         f"under way: {found.under_way}": found.under_way,
         f"damaged: {found.damaged}": found.damaged,
     }
-    serves = f"{found.serving} serves at {found.url}" if found.serving else "nothing serves"
+    nobody = "what serves cannot be told" if found.damaged else "nothing serves"
+    serves = f"{found.serving} serves at {found.url}" if found.serving else nobody
     lines = [" · ".join([f"{found.name} ({found.engine}): {serves}", *(fact for fact, holds in said.items() if holds)])]
     for slot in found.slots:
         health = " ".join(f"{name} {'yes' if getattr(slot, name) else 'no'}" for name in ("live", "ready", "healthy"))
