@@ -56,6 +56,7 @@ class PrivateEngine:
     """A Docker Engine with everything of its own in `folder`."""
 
     folder: Path
+    base: str = ""
     options: tuple[str, ...] = ()
     process: subprocess.Popen | None = field(default=None)
 
@@ -93,6 +94,7 @@ def private(tmp_path_factory, root):
     engine = PrivateEngine(folder)
     with contextlib.closing(dockerd.connect()) as shared:
         names = [base_image.ensure(shared, root / ".tailrace" / "images")]
+        engine.base = names[0]
         names += image.edge(shared, root, root / ".tailrace").tags[:1]
     with (folder / "images.tar").open("wb") as archive:
         subprocess.run(["docker", "save", *names], stdout=archive, check=True, timeout=120)
@@ -124,14 +126,14 @@ def engine(private):
 
 
 @pytest.fixture
-def deployed(tmp_path, root):
+def deployed(private, tmp_path, root):
     """A deployment on the engine that `DOCKER_HOST` names, and its release."""
     opened = []
 
     def make() -> tuple[Deployment, object]:
         with contextlib.closing(dockerd.connect()) as client:
             (tmp_path / "server.py").write_bytes(SERVER.read_bytes())
-            (tmp_path / "Dockerfile").write_text("FROM tailrace-base:bookworm\nCOPY server.py /\nUSER 65532:65532\n")
+            (tmp_path / "Dockerfile").write_text(f"FROM {private.base}\nCOPY server.py /\nUSER 65532:65532\n")
             built, _ = client.images.build(path=str(tmp_path), rm=True, forcerm=True, network_mode="none")
         rollout = {"bake_s": 30, "warmup": {"min_requests": 2, "max_requests": 4}, "drain_timeout_s": 5}
         service = {"image": built.id, "command": RUN}
@@ -140,7 +142,7 @@ def deployed(tmp_path, root):
         )
         d = Deployment.open(profile, tmp_path / "home")
         opened.append(dataclasses.replace(d, engine=dataclasses.replace(d.engine, source=root)))
-        return opened[-1], d.build(tmp_path)
+        return opened[-1], opened[-1].build(tmp_path)
 
     yield make
     for one in opened:
