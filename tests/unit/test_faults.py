@@ -1,0 +1,42 @@
+"""The matrix of faults that operators read has a row for each fault that is tested, in the test's own words."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "runbook" / "procedures" / "faults.md"
+
+
+def told(source):
+    """Return what each `pytest.mark.fault(…)` in a module says."""
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return [tuple(map(ast.literal_eval, call.args)) for call in calls if ast.unparse(call.func) == "pytest.mark.fault"]
+
+
+FAULTS = [row for path in sorted((ROOT / "tests/integration/deploy").glob("*.py")) for row in told(path.read_text())]
+
+
+def rows(page):
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in page.splitlines() if line[:1] == "|"]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[row[0] for row in FAULTS])
+def test_a_fault_that_is_tested_has_its_row(fault):
+    """Fault, where traffic is, what is seen, what to do: else make the page again, as it says itself."""
+    assert fault in {row[:4] for row in rows(PAGE.read_text())}
+
+
+def test_every_row_held_when_the_page_was_made():
+    """As often as it was done; and the page has no row of a test that is gone."""
+    made = rows(PAGE.read_text())[2:]
+    assert [row for row in made if row[4].split(" of ")[0] != row[4].split(" of ")[1]] == []
+    assert {row[:4] for row in made} == set(FAULTS)
+
+
+def test_a_fault_in_other_words_would_be_missed():
+    """The negative control."""
+    (fault,) = told('@pytest.mark.fault("a", "b", "c", "d")\ndef test(): pass')
+    assert fault == ("a", "b", "c", "d")
+    assert fault not in rows("| a | b | c | other | 1 of 1 |")
