@@ -31,7 +31,7 @@ CREATE TRIGGER IF NOT EXISTS gone AFTER DELETE ON entries BEGIN UPDATE total SET
 """
 _TOUCH_S = 60.0  # an entry's last use is written down at most this often: a hit is then a read and nothing else
 _READ_BUSY_S = 0.01
-_SHUT_S = 5.0  # a file that somebody holds for longer than `busy_s` is left alone for so long
+_SHUT = 2.0  # a file that somebody holds for longer than `busy_s` is left alone for so many times as long
 _PASSING = ("no such table", "locked")  # somebody makes the file just now, or holds all of it: a miss
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Sqlite:
                 yield
             except sqlite3.OperationalError as error:
                 if "locked" in str(error):
-                    self._shut_until = time.monotonic() + _SHUT_S
+                    self._shut_until = time.monotonic() + _SHUT * self._busy_s
                 raise
 
     def _reader(self) -> sqlite3.Connection | None:
