@@ -35,7 +35,7 @@ def watch(t: Transition, seconds: float, beside: bool) -> str:
     A window is held against the old colour's in the same time when that serves `beside`, else against what the old
     one did before the switch. A window with too few requests to say anything goes on until it has enough.
     """
-    limits = t.profile.rollout.gate
+    limits, before = t.profile.rollout.gate, t.before
     began = opened = t.edge.counters()
     deadline = time.monotonic() + seconds
     closes = time.monotonic() + limits.window_s
@@ -47,14 +47,16 @@ def watch(t: Transition, seconds: float, beside: bool) -> str:
         if time.monotonic() >= closes:
             now = t.edge.counters()
             seen = gate.window(opened.colours[t.to], now.colours[t.to])
-            before = t.before
             if beside and t.old:
                 before = gate.window(opened.colours[t.old.colour], now.colours[t.old.colour])
             if why := gate.breach(seen, before, limits):
                 raise RolledBack(f"{t.to} (release {t.release.id}) broke its gate: {why}")
             closes += limits.window_s
             opened = now if seen.requests >= limits.min_requests else opened
-    all_of_it = gate.window(began.colours[t.to], t.edge.counters().colours[t.to])
+    ended = t.edge.counters()
+    all_of_it = gate.window(began.colours[t.to], ended.colours[t.to])
+    if why := gate.silent(all_of_it, before, (ended.t_ns - began.t_ns) / 1e9, limits):
+        raise RolledBack(f"{t.to} (release {t.release.id}) broke its gate: {why}")
     return f"{all_of_it.requests} requests, {all_of_it.errors} failed, p95 {all_of_it.quantile_ms(0.95):.0f} ms"
 
 

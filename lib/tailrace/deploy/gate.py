@@ -20,6 +20,8 @@ class Window:
     errors: int
     latency: tuple[tuple[float, int], ...] = field(default=(), repr=False)
     """Answered requests by upper bound in ms, cumulative."""
+    sent: int = 0
+    """Requests that were given to it, answered or not."""
 
     @property
     def answered(self) -> int:
@@ -49,7 +51,23 @@ def window(earlier: ColourCounters, later: ColourCounters) -> Window:
     """
     seen = later.since(earlier)
     requests = max(seen.latency[-1][1] if seen.latency else 0, seen.failed, 0)
-    return Window(requests, min(requests, seen.failed + seen.broken), seen.latency)
+    return Window(requests, min(requests, seen.failed + seen.broken), seen.latency, seen.total)
+
+
+def silent(seen: Window, before: Window | None, seconds: float, limits: Gate) -> str:
+    """Return how `seen`, over `seconds`, has left its requests without an answer; empty when it has not.
+
+    Only where the old colour has shown that there was time enough: half of its answers took less than half of the
+    watch, with all that the gate allows. A quarter is then due from any colour within its limits; an eighth is asked.
+    """
+    if before is None or before.answered < limits.min_requests or seen.sent < limits.min_requests:
+        return ""
+    usual_ms = before.quantile_ms(0.5)
+    allowed_ms = max(usual_ms * limits.max_latency_ratio, usual_ms + limits.latency_floor_ms)
+    if allowed_ms > seconds * 500 or seen.requests >= seen.sent / 8:
+        return ""
+    told = f"{seen.requests} of {seen.sent} requests answered in {seconds:.1f} s"
+    return f"{told} (before: half within {usual_ms:.0f} ms)"
 
 
 def breach(seen: Window, before: Window | None, limits: Gate) -> str:

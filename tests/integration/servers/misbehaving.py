@@ -35,6 +35,8 @@ async def serve(options: argparse.Namespace) -> None:
                     status = 500
                 elif request.path not in ("/healthz", "/readyz"):
                     turn += 1
+                    if options.answers and turn > options.answers:
+                        await stop.wait()
                     status = 500 if options.fail_every and turn % options.fail_every == 0 else 200
                 body = options.name.encode()
                 writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
@@ -71,4 +73,5 @@ if __name__ == "__main__":
     arguments.add_argument("--ready-after-s", type=float, default=0)
     arguments.add_argument("--delay-s", type=float, default=0)
     arguments.add_argument("--fail-every", type=int, default=0)
+    arguments.add_argument("--answers", type=int, default=0)
     asyncio.run(serve(arguments.parse_args()))

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tailrace.deploy.edge import ColourCounters
-from tailrace.deploy.gate import Window, breach, window
+from tailrace.deploy.gate import Window, breach, silent, window
 from tailrace.profile import Gate
 
 LIMITS = Gate(min_requests=20, max_error_rate=0.02, max_latency_ratio=3, latency_floor_ms=20)
@@ -69,7 +69,26 @@ def test_a_window_is_the_difference_of_two_readings():
     later = ColourCounters(25, 0, 3, 1, 0, ((5.0, 10), (10.0, 24)))
     between = window(earlier, later)
     assert (between.requests, between.errors, between.latency) == (15, 3, ((5.0, 6), (10.0, 15)))
+    assert between.sent == 15
     assert between.error_rate == pytest.approx(0.2)
+
+
+def test_a_colour_that_leaves_requests_unanswered_is_not_well():
+    """One answer to 800 requests in 8 s, where the old colour needed 50 ms: few answers are no good sign."""
+    old, told = seen(_50=100), "1 of 800 requests answered in 8.0 s (before: half within 50 ms)"
+    assert breach(Window(1, 0, sent=800), old, LIMITS) == ""
+    assert silent(Window(1, 0, sent=800), old, 8.0, LIMITS) == told
+    assert silent(Window(100, 0, sent=800), old, 8.0, LIMITS) == ""
+
+
+@pytest.mark.parametrize(
+    ("sent", "before", "seconds"),
+    [(19, seen(_50=100), 8.0), (800, seen(_50=19), 8.0), (800, None, 8.0), (800, seen(_500=100), 2.9)],
+    ids=["hardly any", "too few before", "nothing before", "not time enough"],
+)
+def test_silence_is_no_news_where_no_answer_was_due(sent, before, seconds):
+    """Nobody asked, nothing is known of the old colour, or its own answers take as long as the watch."""
+    assert silent(Window(0, 0, sent=sent), before, seconds, LIMITS) == ""
 
 
 def test_an_empty_window_has_no_figures():
