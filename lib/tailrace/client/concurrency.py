@@ -1,7 +1,8 @@
 """How many attempts may be in flight: a fixed number, or one that is found by AIMD.
 
-Additive increase, multiplicative decrease, as TCP finds its window (RFC 5681): one more permit after each round of
-successes that used them all, 0.7 × after a 429, a timeout or a 5xx, at most once per round.
+Slow start, then additive increase and multiplicative decrease, as TCP finds its window (RFC 5681): twice the permits
+after each round of successes that used them, until the first sign of overload; then one more per round. 0.7 × after
+a 429, a timeout or a 5xx, at most once per round.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Permits:
         self.limit = START if fixed is None else float(fixed)
         self.in_flight = 0
         self._round = 0
+        self._slow_start = True
         self._waiting: deque[Event] = deque()
         self._lock = threading.RLock()  # a forgotten stream is given back by the collector, at any moment
 
@@ -67,9 +69,10 @@ class Permits:
             self._round += 1
             if overloaded and self._round >= 0:
                 self.limit = max(LEAST, self.limit * DECREASE)
+                self._slow_start = False
                 self._round = -int(self.limit)  # the rest of this round was sent under the old limit
             elif not overloaded and self.in_flight >= int(self.limit) // 2 and self._round >= int(self.limit):
-                self.limit = min(MOST, self.limit + 1)
+                self.limit = min(MOST, self.limit * 2 if self._slow_start else self.limit + 1)
                 self._round = 0
                 self._pass_on()
 

@@ -154,7 +154,7 @@ class _Below(httpx2.BaseTransport):
 
 
 def _lean_sender() -> Send | None:
-    """Return attempts by sockets and h11, which comes with httpx2, with the TLS settings of that."""
+    """Return attempts by sockets where httptools is installed, with the TLS settings of httpx2."""
     try:
         from tailrace.client.senders.sockets import SocketSender
     except ImportError:

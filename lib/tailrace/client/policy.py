@@ -86,7 +86,7 @@ class Limits:
     attempt_timeout_s: float | None = None
     """Of one attempt, to its end; of a stream, to its first byte and then from chunk to chunk."""
     concurrency: int | Literal["adaptive"] | None = None
-    """Attempts in flight: a number, or "adaptive": one more after a round that went well, 0.7 × after a failure."""
+    """Attempts in flight: a number, or "adaptive": found as TCP finds its window, see `concurrency`."""
     requests_per_min: float | None = None
     tokens_per_min: float | None = None
     breaker: Breaker | None = field(default_factory=Breaker)

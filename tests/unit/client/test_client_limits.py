@@ -130,6 +130,29 @@ def test_the_adaptive_limit_finds_the_capacity():
     assert 25 <= min(seen) <= 40 <= max(seen) <= 45
 
 
+def test_the_adaptive_limit_doubles_until_the_first_overload():
+    """Twice as many after each good round that used them; after one overload one more per round."""
+    permits, limits = Permits(None), [16]
+    while len(limits) < 5:
+        while permits.try_acquire():
+            pass
+        permits.tell(limits[-1] == 64)
+        permits.release()
+        if int(permits.limit) != limits[-1]:
+            limits.append(int(permits.limit))
+    assert limits == [16, 32, 64, 44, 45]
+
+
+def test_the_adaptive_limit_stays_where_it_is_not_used():
+    """A hundred calls one after the other say nothing about what the provider takes at once."""
+    permits = Permits(None)
+    for _ in range(100):
+        permits.try_acquire()
+        permits.tell(False)
+        permits.release()
+    assert permits.limit == 16
+
+
 def test_a_fixed_limit_does_not_move():
     """Negative control: only the adaptive one adapts."""
     permits = Permits(7)

@@ -1,0 +1,152 @@
+"""One HTTP/1.1 connection over a blocking socket: a request is written, and its answer read by httptools."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import httptools
+
+from tailrace.client.wire import Headers, Request
+
+FAILURES: Final = (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade, zlib.error)
+_NOT_SENT: Final = frozenset(
+    {"content-length", "host", "connection", "transfer-encoding", "keep-alive", "accept-encoding"}
+)
+_READ_BYTES: Final = 64 << 10
+_LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*\r\n)*")
+_WORDS: Final = re.compile(r"[!-~]+ [!-~]+")
+
+
+class Origin(NamedTuple):
+    host: str
+    port: int
+    tls: bool
+
+
+class Times:
+    """How long each step may take, seconds; `until` is when all of it has to be over."""
+
+    def __init__(self, request: Request) -> None:
+        extensions: Any = getattr(request.extensions, "extensions", {})
+        steps: dict[str, float | None] = extensions.get("timeout") or {}
+        most = request.timeout_s
+        self.connect_s = _least(steps.get("connect"), most)
+        self.write_s = _least(steps.get("write"), most)
+        self.read_s = _least(steps.get("read"), most)
+        self.pool_s = _least(steps.get("pool"), most)
+        self.until = None if most is None else time.monotonic() + most
+
+    def left_s(self, step_s: float | None) -> float | None:
+        if self.until is None:
+            return step_s
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no whole answer in time")
+        return _least(step_s, left)
+
+
+class Connection:
+    """A socket and the answer that is being read from it."""
+
+    def __init__(self, origin: Origin, opened: socket.socket) -> None:
+        self.origin = origin
+        self.socket = opened
+        self.used_at = 0.0
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._afresh("")
+
+    def _afresh(self, method: str) -> None:
+        self._method = method
+        self._headers: list[tuple[str, str]] = []
+        self._body: list[bytes] = []
+        self._headed = self._framed = self._whole = self._kept = False
+
+    def send(self, request: Request, place: tuple[str, str], times: Times) -> None:
+        netloc, target = place
+        self._afresh(request.method)
+        headers = [("host", netloc), ("accept-encoding", "gzip")]
+        headers += [pair for pair in request.headers if pair[0].lower() not in _NOT_SENT]
+        if request.body or request.method not in ("GET", "HEAD"):
+            headers.append(("content-length", str(len(request.body))))
+        said = _said(f"{request.method} {target}", headers)
+        self.socket.settimeout(times.left_s(times.write_s))
+        self.socket.sendall(said + request.body)
+
+    def head(self, times: Times) -> tuple[int, list[tuple[str, str]]]:
+        while not self._headed:
+            self._read(times)
+        return self._parser.get_status_code(), self._headers
+
+    def chunks(self, times: Times, encoding: str) -> Iterator[bytes]:
+        """Yield what the body holds, unpacked; raise when it ends too early."""
+        unpacking = zlib.decompressobj(47) if encoding in ("gzip", "x-gzip", "deflate") else None
+        while True:
+            pieces, self._body = self._body, []
+            for piece in pieces:
+                data = unpacking.decompress(piece) if unpacking is not None else piece
+                if data:
+                    yield data
+            if self._whole and not self._body:
+                break
+            self._read(times)
+        if unpacking is not None and not unpacking.eof:
+            raise ConnectionError("a packed answer was cut")
+
+    def reusable(self) -> bool:
+        """Make ready for the next request, and say whether there may be one."""
+        self.used_at = time.monotonic()
+        return self._whole and self._kept
+
+    def close(self) -> None:
+        self.socket.close()
+        self._parser = None  # it holds this object: no cycle is left behind
+
+    def _read(self, times: Times) -> None:
+        self.socket.settimeout(times.left_s(times.read_s))
+        if data := self.socket.recv(_READ_BYTES):
+            self._parser.feed_data(data)
+        elif self._headed and not self._framed:
+            self._whole = True  # the end of the connection is the end of such an answer
+        else:
+            raise ConnectionError("an answer was cut")
+
+    # Called by the parser.
+
+    def on_message_begin(self) -> None:
+        self._kept = False  # after a whole answer: bytes that nobody asked for
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        lower = name.decode("latin-1").lower()
+        self._framed = self._framed or lower in ("content-length", "transfer-encoding")
+        self._headers.append((lower, value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        self._headed = status >= 200
+        self._whole = self._headed and self._method == "HEAD"
+
+    def on_body(self, data: bytes) -> None:
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        if not self._headed:  # a hint (1xx); the answer is still to come
+            self._headers, self._framed = [], False
+            return
+        self._whole, self._kept = True, self._parser.should_keep_alive()
+
+
+def _said(words: str, headers: Headers | list[tuple[str, str]]) -> bytes:
+    """Return the head of a request; raises ConnectionError for one that would be read as something else."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    if lines.count("\r\n") != len(headers) or not _LINES.fullmatch(lines) or not _WORDS.fullmatch(words):
+        raise ConnectionError("a method, an address or a header holds what must not stand there")
+    return f"{words} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else min(one, other)
