@@ -5,7 +5,7 @@
 # The classic builder does as well as BuildKit. Where no registry can be reached, `tailrace base-image` makes a base:
 #
 #     docker build --build-arg BASE_IMAGE=tailrace-base:bookworm -t tailrace .
-ARG BASE_IMAGE=python:3.11-slim-bookworm
+ARG BASE_IMAGE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${BASE_IMAGE} AS build
 COPY requirements-service.lock wheelhouse/*.whl /build/wheelhouse/

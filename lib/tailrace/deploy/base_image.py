@@ -17,8 +17,8 @@ from tailrace.deploy import dockerd, registry
 from tailrace.errors import BuildFailed, PartMissing
 
 VARIABLE = "BASE_IMAGE"
-OFFICIAL = "python:3.11-slim-bookworm"
-"""The default of the Dockerfile."""
+OFFICIAL = "python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b"
+"""The default of the Dockerfiles: an index of several architectures, by its digest."""
 NAME = "tailrace-base:bookworm"
 ARCHIVE = "base-bookworm.tar"
 PACKAGES = "python3,python3-venv,ca-certificates"
