@@ -210,7 +210,7 @@ def test_a_header_cannot_smuggle_another(provider, key):
     """A line end in a header's value is refused before anything is sent."""
     with OpenAI(api_key=key, base_url=provider.url, policy=Policy(retry=None)) as client:
         assert isinstance(client._client._transport._send, SocketSender)
-        with pytest.raises(Exception, match="must not stand there|ConnectionError"):
+        with pytest.raises(Exception, match="ConnectionError"):
             client.models.list(extra_headers={"x-a": "b\r\nx-smuggled: c"})
     assert provider.seen == []
 
