@@ -229,7 +229,9 @@ def test_after_its_keeper_was_killed_the_edge_comes_back_with_up(deployment, rel
     d = deployment()
     d.up(release(d))
     url = d.url
-    os.kill(processes.find(d.folder / "processes", "edge").pid, signal.SIGKILL)
+    keeper = processes.find(d.folder / "processes", "edge")
+    os.kill(keeper.pid, signal.SIGKILL)
+    assert wait.until(lambda: not processes.alive(keeper), 5)
     d.up(release(d))
     answer = wait.until(d.edge.probe, 10)
     assert (d.url, answer.headers["x-colour"]) == (url, "blue")
