@@ -8,7 +8,7 @@ from tailrace.candidates import NOWHERE
 from tailrace.checks import Check
 from tailrace.deploy import Release, hardening, image, layers
 from tailrace.deploy.build import LOCK
-from tailrace.proofs import release as proofs
+from tailrace.proofs import ingredients
 from tailrace.provider import Provider
 from tailrace.stack import Stack
 
@@ -34,7 +34,7 @@ def checks(stack: Stack, release: Release, max_size_mb: float) -> list[Check]:
     subject = hardening.Image(stack.containers.client, release.build, base, told, command, max_size_mb)
     made = _ours(stack, release) if release.ours else _yours(release)
     proved = [Check(proof.name, proof.ok, proof.fact) for proof in hardening.prove(subject)]
-    return [*made, proofs.no_credential(release.environment, ()), *proved]
+    return [*made, ingredients.no_credential(release.environment, ()), *proved]
 
 
 def same(stack: Stack, release: Release) -> Check:
@@ -57,7 +57,7 @@ def _ours(stack: Stack, release: Release) -> list[Check]:
     found = layers.packages(stack.containers.client, release.build)
     packages = {name: version for name, version, _ in found}
     lock = (stack.root / LOCK).read_text(encoding="utf-8")
-    return [same(stack, release), proofs.locked(packages, lock), proofs.lean(packages)]
+    return [same(stack, release), ingredients.locked(packages, lock), ingredients.lean(packages)]
 
 
 def _yours(release: Release) -> list[Check]:

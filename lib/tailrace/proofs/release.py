@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from tailrace import credentials
 from tailrace.checks import Check
 from tailrace.deploy import Release
 from tailrace.deploy.build import LOCK, wheel
+from tailrace.proofs import ingredients
 from tailrace.stack import Stack
-
-NOT_NEEDED = ("ipykernel", "jupyterlab", "matplotlib", "numpy", "pandas", "papermill", "pyarrow")
-"""What the runbook needs and a service that answers requests does not."""
 
 
 def contents(stack: Stack, release: Release) -> pd.DataFrame:
@@ -72,15 +68,15 @@ def checks(stack: Stack, release: Release, max_size_mb: float) -> list[Check]:
         return [
             *(Check.skip(name, why) for name in left_out),
             Check("a release of its own", True, f"release {release.id} is the command and its settings"),
-            no_credential(release.environment, ()),
+            ingredients.no_credential(release.environment, ()),
         ]
     with tempfile.TemporaryDirectory() as folder:
         again = wheel(stack.root, Path(folder))
         return [
             same(again, str(release.facts["wheel_sha256"])),
-            locked(release.facts["packages"], (stack.root / LOCK).read_text(encoding="utf-8")),
-            lean(release.facts["packages"]),
-            no_credential(release.environment, texts(again)),
+            ingredients.locked(release.facts["packages"], (stack.root / LOCK).read_text(encoding="utf-8")),
+            ingredients.lean(release.facts["packages"]),
+            ingredients.no_credential(release.environment, texts(again)),
             within(int(release.facts["size_bytes"]), max_size_mb),
         ]
 
@@ -90,34 +86,6 @@ def same(again: Path, expected_sha256: str) -> Check:
     found = hashlib.sha256(again.read_bytes()).hexdigest()
     fact = f"built again: sha256 {found[:16]}…, the release's is {expected_sha256[:16]}…"
     return Check("same source, same bytes", found == expected_sha256, fact)
-
-
-def locked(packages: Mapping[str, str], lock: str) -> Check:
-    """Decide whether what is installed is what the lock pins, package by package."""
-    pins = {_name(name): version for name, version in re.findall(r"(?m)^([A-Za-z0-9._-]+)==([^\s;]+)", lock)}
-    installed = {_name(name): version for name, version in packages.items() if name != "tailrace"}
-    other = [f"{name} {version}" for name, version in installed.items() if pins.get(name) != version]
-    fact = f"{len(installed) - len(other)} of {len(installed)} packages are the pinned ones"
-    return Check("holds what is locked", not other, fact + (f"; not so: {', '.join(other)}" if other else ""))
-
-
-def lean(packages: Mapping[str, str]) -> Check:
-    """Decide whether the tools of the runbook stayed out of the service."""
-    found = sorted({_name(name) for name in packages} & set(NOT_NEEDED))
-    fact = f"{len(packages)} packages; " + (
-        f"not needed: {', '.join(found)}" if found else "no notebook, no data frame"
-    )
-    return Check("holds only what the service needs", not found, fact)
-
-
-def no_credential(settings: Mapping[str, str], files: Iterator[tuple[str, str]] | tuple[()]) -> Check:
-    """Decide whether a setting or a file of the release looks like a credential."""
-    read, found = 0, []
-    for where, text in [*((f"setting {name}", value) for name, value in settings.items()), *files]:
-        read += 1
-        found += [f"{finding.kind} in {where}" for finding in credentials.find(text)]
-    fact = f"{read} settings and files read; " + (", ".join(found) if found else "none looks like one")
-    return Check("no credential in the release", not found, fact)
 
 
 def texts(archive: Path) -> Iterator[tuple[str, str]]:
@@ -135,7 +103,3 @@ def within(size_bytes: int, max_size_mb: float) -> Check:
 
 def _size_bytes(found: metadata.Distribution) -> int:
     return sum(file.size or 0 for file in found.files or ())
-
-
-def _name(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 
-from tailrace.proofs import release
+from tailrace.proofs import ingredients, release
 
 
 def test_equal_bytes_are_the_same_release(tmp_path):
@@ -17,15 +17,15 @@ def test_equal_bytes_are_the_same_release(tmp_path):
 def test_what_is_installed_has_to_be_what_is_pinned():
     """Another version, or a package that the lock does not know, is found; names are compared as PyPI does."""
     lock = "httpx2==2.0 \\\n    --hash=sha256:00\npydantic-core==1.0 ; python_version > '3'\n"
-    assert release.locked({"httpx2": "2.0", "pydantic_core": "1.0", "tailrace": "0"}, lock).state == "PASS"
-    assert release.locked({"httpx2": "2.1"}, lock).state == "FAIL"
-    assert release.locked({"requests": "2.0"}, lock).state == "FAIL"
+    assert ingredients.locked({"httpx2": "2.0", "pydantic_core": "1.0", "tailrace": "0"}, lock).state == "PASS"
+    assert ingredients.locked({"httpx2": "2.1"}, lock).state == "FAIL"
+    assert ingredients.locked({"requests": "2.0"}, lock).state == "FAIL"
 
 
 def test_the_tools_of_the_runbook_stay_out():
     """pandas in the service is found."""
-    assert release.lean({"orjson": "3"}).state == "PASS"
-    assert release.lean({"orjson": "3", "Pandas": "3"}).state == "FAIL"
+    assert ingredients.lean({"orjson": "3"}).state == "PASS"
+    assert ingredients.lean({"orjson": "3", "Pandas": "3"}).state == "FAIL"
 
 
 def test_a_credential_in_a_setting_or_a_file_is_found(tmp_path):
@@ -34,8 +34,8 @@ def test_a_credential_in_a_setting_or_a_file_is_found(tmp_path):
     wheel = tmp_path / "a.whl"
     with zipfile.ZipFile(wheel, "w") as file:
         file.writestr("module.py", f"key = {key!r}")
-    assert release.no_credential({"MODEL": "m"}, ()).state == "PASS"
-    for found in (release.no_credential({"X": key}, ()), release.no_credential({}, release.texts(wheel))):
+    assert ingredients.no_credential({"MODEL": "m"}, ()).state == "PASS"
+    for found in (ingredients.no_credential({"X": key}, ()), ingredients.no_credential({}, release.texts(wheel))):
         assert found.state == "FAIL"
         assert key not in found.fact
 
