@@ -149,7 +149,7 @@ def checked(image: Image, timeout_s: float = 20.0) -> Proof:
 
 def content_digest(client: Any, id: str, path: str = "/opt/tailrace") -> str:
     """Return a digest over names, modes and contents of all files below `path`: times and bytecode do not count."""
-    container = client.containers.create(id)
+    container = client.containers.create(id, ["true"])  # never started; a base may name no command
     try:
         stream, _ = container.get_archive(path)
         seen = []
