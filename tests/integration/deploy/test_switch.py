@@ -114,10 +114,10 @@ def test_a_colour_that_breaks_its_gate_is_rolled_back_by_itself(deployment, rele
 
 def test_a_colour_that_answers_nobody_is_rolled_back(deployment, release, load):
     """It passed its proofs, and hangs on users: requests without an answer are no failures yet, and no good sign."""
-    d = deployment(bake_s=2, smoke=(), warmup={"min_requests": 2, "max_requests": 4}, drain_timeout_s=1)
+    d = deployment(bake_s=3, smoke=(), warmup={"min_requests": 2, "max_requests": 4}, drain_timeout_s=1)
     d.up(release(d))
     serving = d.serving
-    why = r"broke its gate: \d of \d+ requests answered in 2\.\d s"
+    why = r"broke its gate: \d of \d+ requests answered in 3\.\d s"
     with load(d.url, streams=0), pytest.raises(RolledBack, match=why):
         d.switch(release(d, answers=6))
     assert d.serving == serving

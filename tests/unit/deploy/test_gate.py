@@ -83,8 +83,14 @@ def test_a_colour_that_leaves_requests_unanswered_is_not_well():
 
 @pytest.mark.parametrize(
     ("sent", "before", "seconds"),
-    [(19, seen(_50=100), 8.0), (800, seen(_50=19), 8.0), (800, None, 8.0), (800, seen(_500=100), 2.9)],
-    ids=["hardly any", "too few before", "nothing before", "not time enough"],
+    [
+        (19, seen(_50=100), 8.0),
+        (800, seen(_50=19), 8.0),
+        (800, None, 8.0),
+        (800, seen(_500=100), 4.9),
+        (800, seen(_5=100), 0.2),
+    ],
+    ids=["hardly any", "too few before", "nothing before", "not time enough", "not counted yet"],
 )
 def test_silence_is_no_news_where_no_answer_was_due(sent, before, seconds):
     """Nobody asked, nothing is known of the old colour, or its own answers take as long as the watch."""
