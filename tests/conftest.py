@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -75,6 +75,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def root() -> Path:
     """The folder of the project."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def ended() -> Callable[[Iterable[subprocess.Popen]], None]:
+    """Return what ends the groups of processes that a test has left, and closes the pipes of all."""
+
+    def end(processes: Iterable[subprocess.Popen]) -> None:
+        for process in processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            with process:
+                pass
+
+    return end
 
 
 @pytest.fixture(scope="session")

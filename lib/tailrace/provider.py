@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import orjson
@@ -128,7 +128,7 @@ def _command(wanted: profile.Simulator, *place: str) -> list[str]:
 def _answers(provider: Provider) -> bool:
     try:
         provider.stats()
-    except (URLError, OSError):
+    except OSError:
         return False
     return True
 

@@ -38,6 +38,8 @@ class Comparison:
     table: pd.DataFrame
     concurrent: bool
     judgement: Judgement
+    pairs: pd.DataFrame
+    """A row per window with enough requests in both arms, as `paired` makes it."""
 
 
 def compare(
@@ -69,7 +71,7 @@ def compare(
     adjusted[1:] = ranks.holm(adjusted[1:])
     table["p_adjusted"] = adjusted
     table["verdict"] = [_said(row, alpha) for row in table.to_dict("records")]
-    return Comparison(table, concurrent, _judged(table.iloc[0], concurrent, tolerance))
+    return Comparison(table, concurrent, _judged(table.iloc[0], concurrent, tolerance), pairs)
 
 
 def fitting(a: pd.DataFrame, b: pd.DataFrame, most: int = WINDOWS) -> int:
@@ -81,17 +83,23 @@ def overlap(a: pd.DataFrame, b: pd.DataFrame) -> float:
     """Return the share of the shorter arm's time in which the other ran as well."""
     if not len(a) or not len(b):
         return 0.0
-    spans = [(int(f["intended_ns"].min()), int(f["intended_ns"].max())) for f in (a, b)]
+    spans = _spans(a, b)
     shared = min(s[1] for s in spans) - max(s[0] for s in spans)
     return max(0.0, shared / max(1, min(s[1] - s[0] for s in spans)))
 
 
 def shared(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the requests of both that began in the time that both span."""
-    spans = [(f["intended_ns"].min(), f["intended_ns"].max()) for f in (a, b)]
+    if not len(a) or not len(b):
+        return a, b
+    spans = _spans(a, b)
     first, last = max(s[0] for s in spans), min(s[1] for s in spans)
     cut = [f[f["intended_ns"].between(first, last)] for f in (a, b)]
     return cut[0], cut[1]
+
+
+def _spans(*arms: pd.DataFrame) -> list[tuple[int, int]]:
+    return [(int(arm["intended_ns"].min()), int(arm["intended_ns"].max())) for arm in arms]
 
 
 def beside(records: pd.DataFrame, by: str, a: str, b: str) -> tuple[pd.DataFrame, pd.DataFrame]:

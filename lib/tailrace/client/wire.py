@@ -15,6 +15,12 @@ CACHE: Final = "x-tailrace-cache"
 ATTEMPTS: Final = "x-tailrace-attempts"
 BACKOFF: Final = "x-tailrace-backoff-us"
 COST: Final = "x-tailrace-cost-microusd"
+OF_THE_WAY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"})
+"""Headers of an answer that are about its packing on the way, which is undone when a sender hands it on."""
+NOT_SENT: Final = frozenset(
+    {"content-length", "host", "connection", "transfer-encoding", "keep-alive", "accept-encoding"}
+)
+"""Headers of a request that a sender sets itself, as it knows the connection and what it can unpack."""
 
 
 class Request(NamedTuple):

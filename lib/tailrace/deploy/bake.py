@@ -50,14 +50,18 @@ def watch(t: Transition, seconds: float, beside: bool) -> str:
             if beside and t.old:
                 before = gate.window(opened.colours[t.old.colour], now.colours[t.old.colour])
             if why := gate.breach(seen, before, limits):
-                raise RolledBack(f"{t.to} (release {t.release.id}) broke its gate: {why}")
+                raise _broken(t, why)
             closes += limits.window_s
             opened = now if seen.requests >= limits.min_requests else opened
     ended = t.edge.counters()
     all_of_it = gate.window(began.colours[t.to], ended.colours[t.to])
     if why := gate.silent(all_of_it, before, (ended.t_ns - began.t_ns) / 1e9, limits):
-        raise RolledBack(f"{t.to} (release {t.release.id}) broke its gate: {why}")
+        raise _broken(t, why)
     return f"{all_of_it.requests} requests, {all_of_it.errors} failed, p95 {all_of_it.quantile_ms(0.95):.0f} ms"
+
+
+def _broken(t: Transition, why: str) -> RolledBack:
+    return RolledBack(f"{t.to} (release {t.release.id}) broke its gate: {why}")
 
 
 def _look(t: Transition) -> None:

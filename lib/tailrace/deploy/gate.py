@@ -66,8 +66,7 @@ def silent(seen: Window, before: Window | None, seconds: float, limits: Gate) ->
     if before is None or before.answered < limits.min_requests or seen.sent < limits.min_requests:
         return ""
     usual_ms = before.quantile_ms(0.5)
-    allowed_ms = max(usual_ms * limits.max_latency_ratio, usual_ms + limits.latency_floor_ms)
-    if allowed_ms + LATE_MS > seconds * 500 or seen.requests >= seen.sent / 8:
+    if _allowed_ms(usual_ms, limits) + LATE_MS > seconds * 500 or seen.requests >= seen.sent / 8:
         return ""
     told = f"{seen.requests} of {seen.sent} requests answered in {seconds:.1f} s"
     return f"{told} (before: half within {usual_ms:.0f} ms)"
@@ -94,9 +93,14 @@ def _slower(seen: Window, before: Window, limits: Gate, share: float) -> str:
     the share of requests beyond the limit has to be more than chance would give, too.
     """
     now, then = seen.quantile_ms(share), before.quantile_ms(share)
-    limit = max(then * limits.max_latency_ratio, then + limits.latency_floor_ms)
+    limit = _allowed_ms(then, limits)
     usual = max(1 - share, before.slower(limit) / before.answered)
     by_chance = seen.answered * usual + SIGMAS * math.sqrt(seen.answered * usual * (1 - usual))
     if not now > limit or seen.slower(limit) <= by_chance:
         return ""
     return f"p{share * 100:g} {now:.0f} ms over {seen.answered} requests; limit {limit:.0f} ms (before: {then:.0f} ms)"
+
+
+def _allowed_ms(then: float, limits: Gate) -> float:
+    """Return what the new colour may take where the old one took `then`, both in ms."""
+    return max(then * limits.max_latency_ratio, then + limits.latency_floor_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,11 @@ class Release:
             document["kind"], document["build"], tuple(document["command"]), document["environment"],
             document["ours"], document["facts"],
         )  # fmt: skip
+
+
+def filled(command: Sequence[str], **places: str) -> list[str]:
+    """Return `command` with each `{name}` of `places` filled in, wherever in a word it stands."""
+    return [functools.reduce(lambda word, name: word.replace(f"{{{name}}}", places[name]), places, w) for w in command]
 
 
 def digest(*parts: Any) -> str:

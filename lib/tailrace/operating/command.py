@@ -84,7 +84,8 @@ def _verb(name: str, about: str, goes: bool = False) -> click.Command:
     @click.command(name=name, help=about)
     @on_deployment
     def run(profile: str, as_json: bool) -> None:
-        outcome = getattr(_deployment(profile), name)(*[_teller(as_json)] * goes)
+        told = {"observe": _teller(as_json)} if goes else {}
+        outcome = getattr(_deployment(profile), name)(**told)
         _print(asdict(outcome), as_json, f"{outcome.state}: {outcome.fact}")
 
     return run

@@ -8,6 +8,8 @@ from tailrace.candidates import NOWHERE
 from tailrace.checks import Check
 from tailrace.deploy import Release, hardening, image, layers
 from tailrace.deploy.build import LOCK
+from tailrace.deploy.engines.docker import EVERYWHERE
+from tailrace.deploy.release import filled
 from tailrace.proofs import ingredients
 from tailrace.provider import Provider
 from tailrace.stack import Stack
@@ -27,8 +29,7 @@ def contents(stack: Stack, release: Release) -> pd.DataFrame:
 
 def checks(stack: Stack, release: Release, max_size_mb: float) -> list[Check]:
     """Have the image run, broken and searched; ours is built once more. `max_size_mb` is for what is above its base."""
-    known = {"{host}": "0.0.0.0", "{port}": str(release.facts["port"])}  # noqa: S104 (inside a container)
-    command = [known.get(word, word) for word in release.command]
+    command = filled(release.command, host=EVERYWHERE, port=str(release.facts["port"]))
     told = {**release.environment, **stack.wiring(Provider(NOWHERE, NOWHERE))}
     base = str(release.facts["base"])
     subject = hardening.Image(stack.containers.client, release.build, base, told, command, max_size_mb)

@@ -100,8 +100,9 @@ def evidence(run_dir: Path) -> list[tuple[str, str]]:
 def _hero(run_dir: Path, results: Mapping[str, Mapping[str, Any]]) -> Markup | None:
     """Return the figure that the page opens with: the switch, where there was one."""
     for step, result in results.items():
-        if specs := [spec for spec in result.get("figures") or [] if result.get("switch") and spec["name"] == "switch"]:
-            return _figure(store.loader(run_dir, step), specs[0], "hero")
+        for spec in result.get("figures") or []:
+            if result.get("switch") and spec.get("name") == "switch":
+                return _figure(store.loader(run_dir, step), spec, "hero")
     return None
 
 

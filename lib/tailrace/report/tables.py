@@ -26,10 +26,10 @@ def draw(name: str, load: Load, /, caption: str = "", **options: Any) -> str:
 
 def build(name: str, load: Load, /, **options: Any) -> pd.DataFrame:
     """Return the table `name` with its numbers written out."""
-    chosen = dict(options)
-    large = load.large(str(chosen.pop("records", "records"))) if isinstance(load, Loader) else None
-    if name == "percentiles" and large is not None:
-        return percentiles(large, **chosen)
+    if name == "percentiles" and isinstance(load, Loader):
+        chosen = dict(options)
+        if large := load.large(str(chosen.pop("records", "records"))):
+            return percentiles(large, **chosen)
     table: pd.DataFrame = binding.made("table", TABLES, name, load, options)
     return table
 

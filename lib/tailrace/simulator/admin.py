@@ -19,14 +19,12 @@ from tailrace.simulator.latency import Latency
 from tailrace.simulator.ledger import Ledger
 from tailrace.simulator.provider import Provider
 from tailrace.simulator.requests import Request
+from tailrace.simulator.settings import Network
 
 PREFIX = "/admin/"
 PASSED_ON = frozenset({"forwarded", "origin", "via", "x-forwarded-for"})
 """Headers of proxies and browsers: the peer is on loopback, but who asks may not be."""
 _FAULTS = TypeAdapter(tuple[Fault, ...])
-
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def trusted(peer: str, networks: Sequence[Network] = ()) -> bool:

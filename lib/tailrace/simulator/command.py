@@ -12,11 +12,11 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from tailrace.simulator.admin import Network, explained
+from tailrace.simulator.admin import explained
 from tailrace.simulator.faults import Fault
 from tailrace.simulator.latency import Latency
 from tailrace.simulator.server import Server
-from tailrace.simulator.settings import Settings
+from tailrace.simulator.settings import Network, Settings
 
 
 def _faults(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[Fault, ...]:

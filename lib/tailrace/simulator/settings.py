@@ -9,6 +9,8 @@ from pathlib import Path
 from tailrace.simulator.faults import Fault
 from tailrace.simulator.latency import Latency
 
+Network = IPv4Network | IPv6Network
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -26,5 +28,5 @@ class Settings:
     """Median length of an answer."""
     require_key: bool = False
     """Refuse requests without a credential."""
-    admin_from: tuple[IPv4Network | IPv6Network, ...] = ()
+    admin_from: tuple[Network, ...] = ()
     """From where, beside the loopback, the admin path may be used: in a container, the host comes by a gateway."""

@@ -3,10 +3,9 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,14 +39,6 @@ class Copy:
         self.started.append(process)
         return process
 
-    def end(self) -> None:
-        """End what a test that failed has left, and close the pipes of all."""
-        for process in self.started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            with process:
-                pass
-
     def run(self, *arguments: str) -> tuple[int, str]:
         """Return the exit status and the output of `tailrace ARGUMENTS`."""
         process = self.start(*arguments)
@@ -67,7 +58,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(tmp_path: Path, root: Path, releases: Path) -> Iterator[Copy]:
+def project(tmp_path: Path, root: Path, releases: Path, ended: Callable[..., None]) -> Iterator[Copy]:
     for name in COPIED:
         source = root / name
         if source.is_dir():
@@ -79,4 +70,4 @@ def project(tmp_path: Path, root: Path, releases: Path) -> Iterator[Copy]:
     (tmp_path / ".tailrace" / "releases").symlink_to(releases)
     copy = Copy(tmp_path)
     yield copy
-    copy.end()
+    ended(copy.started)

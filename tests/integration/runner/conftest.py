@@ -2,11 +2,10 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,14 +61,6 @@ class Project:
         self.started.append(process)
         return process
 
-    def end(self) -> None:
-        """End what a test that failed has left, and close the pipes of all."""
-        for process in self.started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            with process:
-                pass
-
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments, **environment)
         out, err = process.communicate(timeout=120)
@@ -97,7 +88,7 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(tmp_path: Path, ended: Callable[..., None]) -> Iterator[Project]:
     """An empty project with a profile `local`; add steps, then run it."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "runbook" / "profiles").mkdir(parents=True)
@@ -105,4 +96,4 @@ def project(tmp_path: Path) -> Iterator[Project]:
     made = Project(tmp_path)
     made.profile("engine: process\n")
     yield made
-    made.end()
+    ended(made.started)

@@ -6,18 +6,12 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import aiohttp
 from yarl import URL
 
-from tailrace.client.wire import Headers, Request, Response, Unanswered
-
-_OF_THE_WAY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"})
-_NOT_SENT: Final = frozenset(
-    {"content-length", "host", "connection", "transfer-encoding", "keep-alive", "accept-encoding"}
-)
-"""aiohttp sets these itself, and asks for the encodings that it can unpack."""
+from tailrace.client.wire import NOT_SENT, OF_THE_WAY, Headers, Request, Response, Unanswered
 
 
 class AiohttpSender:
@@ -81,7 +75,7 @@ class AiohttpSender:
                 request.method,
                 URL(request.url, encoded=True),
                 data=request.body or None,
-                headers=[(name, value) for name, value in request.headers if name.lower() not in _NOT_SENT],
+                headers=[(name, value) for name, value in request.headers if name.lower() not in NOT_SENT],
                 allow_redirects=False,
                 timeout=self._timeout if request.extensions is None else _brought(request.extensions, self._timeout),
             )
@@ -116,7 +110,7 @@ def _brought(original: Any, usual: aiohttp.ClientTimeout) -> aiohttp.ClientTimeo
 
 
 def _headers(answer: aiohttp.ClientResponse) -> Headers:
-    return tuple((name.lower(), value) for name, value in answer.headers.items() if name.lower() not in _OF_THE_WAY)
+    return tuple((name.lower(), value) for name, value in answer.headers.items() if name.lower() not in OF_THE_WAY)
 
 
 async def _chunks(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

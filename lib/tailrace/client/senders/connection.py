@@ -11,12 +11,9 @@ from typing import Any, Final, NamedTuple
 
 import httptools
 
-from tailrace.client.wire import Headers, Request
+from tailrace.client.wire import NOT_SENT, Headers, Request
 
 FAILURES: Final = (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade, zlib.error)
-_NOT_SENT: Final = frozenset(
-    {"content-length", "host", "connection", "transfer-encoding", "keep-alive", "accept-encoding"}
-)
 _READ_BYTES: Final = 64 << 10
 _LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*\r\n)*")
 _WORDS: Final = re.compile(r"[!-~]+ [!-~]+")
@@ -70,7 +67,7 @@ class Connection:
         netloc, target = place
         self._afresh(request.method)
         headers = [("host", netloc), ("accept-encoding", "gzip")]
-        headers += [pair for pair in request.headers if pair[0].lower() not in _NOT_SENT]
+        headers += [pair for pair in request.headers if pair[0].lower() not in NOT_SENT]
         if request.body or request.method not in ("GET", "HEAD"):
             headers.append(("content-length", str(len(request.body))))
         said = _said(f"{request.method} {target}", headers)

@@ -9,13 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import httpx2
 
-from tailrace.client.wire import Headers, Request, Response, Unanswered, header
-
-_OF_THE_WAY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"})
+from tailrace.client.wire import OF_THE_WAY, Headers, Request, Response, Unanswered, header
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def _streamed(answer: httpx2.Response) -> bool:
 
 
 def _headers(answer: httpx2.Response) -> Headers:
-    return tuple((name, value) for name, value in answer.headers.multi_items() if name not in _OF_THE_WAY)
+    return tuple((name, value) for name, value in answer.headers.multi_items() if name not in OF_THE_WAY)
 
 
 async def _achunks(answer: httpx2.Response) -> AsyncIterator[bytes]:

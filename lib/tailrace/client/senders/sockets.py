@@ -13,13 +13,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Final
 from urllib.parse import urlsplit
 
 from tailrace.client.senders.connection import FAILURES, Connection, Origin, Times
-from tailrace.client.wire import Headers, Request, Response, Unanswered
-
-_OF_THE_WAY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"})
+from tailrace.client.wire import OF_THE_WAY, Headers, Request, Response, Unanswered
 
 
 class SocketSender:
@@ -70,7 +67,7 @@ class SocketSender:
     ) -> Response[Iterator[bytes]]:
         connection.send(request, place, times)
         status, headers = connection.head(times)
-        kept: Headers = tuple([pair for pair in headers if pair[0] not in _OF_THE_WAY])
+        kept: Headers = tuple([pair for pair in headers if pair[0] not in OF_THE_WAY])
         told = dict(headers)
         chunks = connection.chunks(times, told.get("content-encoding", ""))
         if status < 400 and not told.get("content-type", "").startswith("application/json"):

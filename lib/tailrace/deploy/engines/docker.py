@@ -17,12 +17,13 @@ from tailrace.deploy.edge import Address, Edge, layout
 from tailrace.deploy.edge.container import EdgeContainer
 from tailrace.deploy.engines import Instance, Slot, environment, labels
 from tailrace.deploy.hardening import HARDENED
-from tailrace.deploy.release import Release
+from tailrace.deploy.release import Release, filled
 from tailrace.errors import StartFailed
 from tailrace.profile import Limits, Profile, Service
 
 PREFIX = "io.tailrace."
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"  # noqa: S104 (inside a container's own network; it is published on loopback only)
 # Numbers in the network of a deployment: 1 is the gateway, 2 the edge.
 FIRST, INSTANCES = 10, 240
 BESIDE = range(250, 255)
@@ -139,7 +140,7 @@ class DockerEngine:
         files = folder / "edge"
         files.mkdir(parents=True, exist_ok=True)
         outside = layout(profile, files, folder / "layout.json")
-        inside = replace(outside, folder="/edge", bind="0.0.0.0")  # noqa: S104 (published on loopback only)
+        inside = replace(outside, folder="/edge", bind=EVERYWHERE)
         scope, marked = self.scope(profile.name), self._marked({"deployment": profile.name, "part": "edge"})
         runs = EdgeContainer(lambda: self.client, files, inside, scope, marked, self._source, self.home)
         return Edge(files, runs, inside)
@@ -174,12 +175,11 @@ class DockerEngine:
     ) -> Instance:
         scope, name = self.scope(slot.deployment), self._name(slot.deployment, part)
         place = {network.name(scope): self.client.api.create_endpoint_config(ipv4_address=address.host)}
-        known = {"{host}": "0.0.0.0", "{port}": str(address.port)}  # noqa: S104 (inside the container's own network)
-        if "{gateway}" in command:
-            known["{gateway}"] = self._address(slot.deployment, network.GATEWAY)
+        gateway = {"gateway": self._address(slot.deployment, network.GATEWAY)} if "{gateway}" in command else {}
+        told = filled(command, host=EVERYWHERE, port=str(address.port), **gateway)
         with dockerd.translated(name):
             container = self.client.containers.create(
-                release.build, [known.get(word, word) for word in command] or None, name=name,
+                release.build, told or None, name=name,
                 environment=environment(release, slot), labels=self._marked({**marked, "port": str(address.port)}),
                 network=network.name(scope), networking_config=place,
                 ports={f"{address.port}/tcp": (LOOPBACK, None)}, **{**self._hardened(), **more},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from tailrace.deploy import edge, files, ports, processes
 from tailrace.deploy.build import build
 from tailrace.deploy.edge.process import EdgeProcess
 from tailrace.deploy.engines import Instance, Slot, environment, labels
-from tailrace.deploy.release import Release
+from tailrace.deploy.release import Release, filled
 from tailrace.profile import Profile, Service
 
 HOST = "127.0.0.1"
@@ -108,12 +107,8 @@ class ProcessEngine:
 
 
 def _command(release: Release, port: int) -> list[str]:
-    known = {"{host}": HOST, "{port}": str(port)}
-    if "folder" in release.facts:
-        known["{python}"] = f"{release.facts['folder']}/env/bin/python"
-    return [
-        functools.reduce(lambda text, name: text.replace(name, known[name]), known, part) for part in release.command
-    ]
+    python = {"python": f"{release.facts['folder']}/env/bin/python"} if "folder" in release.facts else {}
+    return filled(release.command, host=HOST, port=str(port), **python)
 
 
 def _instance(process: processes.Process) -> Instance:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tailrace.analysis.compare import Comparison, beside, compare, fitting, paired, shared
+from tailrace.analysis.compare import Comparison, beside, compare
 from tailrace.analysis.verdict import number
 from tailrace.report import style
 
@@ -26,8 +26,7 @@ def ratio(
     arms = beside(records, by, a, b)
     metrics = (metric, *(name for name in ("p99", "p50", "p95") if name != metric), "errors")
     compared = compare(arms[0], arms[1], metrics=metrics, windows=windows)
-    arms = shared(*arms) if compared.concurrent else arms
-    pairs = paired(*arms, [metric], fitting(*arms, windows), concurrent=compared.concurrent)
+    pairs = compared.pairs
     if pairs.empty:
         return style.nothing(f"{b} over {a}: n/a, no window has 100 requests of both.")
     figure, axes = style.grid(1, 2, height_in=3.1, width_ratios=(2.4, 1))
