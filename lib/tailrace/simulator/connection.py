@@ -15,7 +15,7 @@ import httptools
 from tailrace.simulator.exchange import Exchange
 from tailrace.simulator.ledger import Access
 from tailrace.simulator.replies import Reply
-from tailrace.simulator.requests import Request
+from tailrace.simulator.requests import Request, parted
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_WAITING = 64
@@ -104,10 +104,10 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._transport is None:
             return  # it was closed by what came before in the same bytes
-        path, _, query = self._url.decode("latin-1").partition("?")
+        path, query, deployment = parted(self._url.decode("latin-1"))
         request = Request(
             self._parser.get_method().decode(), path, query, self._headers, b"".join(self._body), self._arrival_ns,
-            self._parser.get_http_version(), self._parser.should_keep_alive(),
+            self._parser.get_http_version(), self._parser.should_keep_alive(), deployment,
         )  # fmt: skip
         if self._current is None:
             self._take(request)

@@ -50,6 +50,8 @@ class Provider:
         return reply if fault is None else replies.spoiled(reply, fault)
 
     def _answer(self, request: Request) -> Answer:
+        if request.deployment and "api-version=" not in request.query:
+            raise refusals.no_resource()
         self._check_key(request)
         endpoint = ENDPOINTS.get(request.path)
         if endpoint is None:
@@ -66,6 +68,8 @@ class Provider:
 
     def _check_key(self, request: Request) -> None:
         given = request.headers.get("authorization")
+        if given is None and "api-key" in request.headers:  # as Azure has it
+            given = f"Bearer {request.headers['api-key']}"
         if given is None and self.settings.require_key:
             raise refusals.no_key("You didn't provide an API key.")
         if given is not None and (not given.startswith("Bearer ") or not given[7:].strip()):

@@ -58,6 +58,10 @@ def no_path(method: str, path: str) -> Refusal:
     return Refusal(404, f"Invalid URL ({method} {path})")
 
 
+def no_resource() -> Refusal:
+    return Refusal(404, "Resource not found: a deployment is asked with ?api-version=….", code="404")
+
+
 def no_method(method: str, path: str, allowed: str) -> Refusal:
     message = f"Not allowed to {method} on {path} (HINT: Perhaps you meant to use {allowed}?)"
     return Refusal(405, message, headers=(("allow", allowed),))

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import orjson
 
-SIGNIFICANT = ("authorization", "openai-organization", "openai-project")
+SIGNIFICANT = ("authorization", "api-key", "openai-organization", "openai-project")
 """Headers that change who asks, and so the answer."""
+_AZURE = re.compile(r"/openai/(?:v1/|deployments/(?P<deployment>[^/]+)/)?")
+"""Azure has the same paths below others: of a deployment, or of the resource."""
+
+
+def parted(target: str) -> tuple[str, str, str]:
+    """Return path, query and Azure deployment ("" when it is none) of what stands in a request line."""
+    path, _, query = target.partition("?")
+    azure = _AZURE.match(path)
+    return (path, query, "") if azure is None else (f"/v1/{path[azure.end() :]}", query, azure["deployment"] or "")
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,7 @@ class Request:
     """`perf_counter_ns` when its first bytes were read."""
     version: str = "1.1"
     keep_alive: bool = True
+    deployment: str = ""
 
     @cached_property
     def content(self) -> dict[str, Any] | None:
@@ -50,7 +61,8 @@ class Request:
 
         The order of JSON keys does not matter; `0` and `0.0` are two values.
         """
-        digest = hashlib.blake2b(f"{seed}\n{self.method}\n{self.path}?{self.query}".encode(), digest_size=32)
+        place = f"{self.path}?{self.query}\n{self.deployment}" if self.deployment else f"{self.path}?{self.query}"
+        digest = hashlib.blake2b(f"{seed}\n{self.method}\n{place}".encode(), digest_size=32)
         for name in SIGNIFICANT:
             digest.update(b"\n" + hashlib.blake2b(self.headers.get(name, "").encode(), digest_size=16).digest())
         digest.update(orjson.dumps(self.content, option=orjson.OPT_SORT_KEYS))

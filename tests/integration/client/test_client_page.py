@@ -20,6 +20,8 @@ def test_an_example_runs(simulator, key, monkeypatch, tmp_path, code):
     """Copied from the page and run against the simulator, it does what it asserts."""
     monkeypatch.setenv("OPENAI_API_KEY", key)
     monkeypatch.setenv("OPENAI_BASE_URL", simulator.url)
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", key)
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", simulator.url.removesuffix("/v1"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(prometheus_client.registry.REGISTRY, "register", lambda _: None)
     exec(compile(code, str(PAGE), "exec"), {"__name__": "example"})  # our own page

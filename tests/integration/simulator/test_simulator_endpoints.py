@@ -210,3 +210,34 @@ def test_a_required_key_is_required(start, tmp_path, simulator):
         with_key = {"authorization": "Bearer test"}
         assert strict.http.post(f"{strict.url}/chat/completions", **body, headers=with_key).status_code == 200
     assert simulator.http.post(f"{simulator.url}/chat/completions", **body).status_code == 200
+
+
+def azure(**place):
+    return openai.AzureOpenAI(api_key="k", api_version="2024-10-21", max_retries=0, **place)
+
+
+def test_azures_paths_lead_to_the_same_endpoints(simulator):
+    """Of a deployment and of the resource, with Azure's header for the key; two deployments are two who answer."""
+    chat = {"temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
+    with azure(azure_endpoint=simulator.base) as client:
+        texts = [client.chat.completions.create(model=name, **chat).choices[0].message.content for name in "aab"]
+        assert client.embeddings.create(model="vectors", input="hi").data
+        assert client.responses.create(model="a", input="hi").status == "completed"
+        assert len(list(client.chat.completions.create(model="a", stream=True, **chat))) > 2
+    assert texts[0] == texts[1] != texts[2]
+    with openai.OpenAI(api_key="k", base_url=f"{simulator.base}/openai/v1", max_retries=0) as client:
+        assert client.chat.completions.create(model="a", **chat).choices
+    with azure(base_url=f"{simulator.base}/openai/deployments/a") as client:
+        assert client.chat.completions.create(model="a", **chat).choices[0].message.content == texts[0]
+
+
+def test_a_deployment_is_asked_with_a_version_and_a_key(start, tmp_path, simulator):
+    """Without `api-version` there is no such resource; where a key is required, Azure's header brings it."""
+    url = f"{simulator.base}/openai/deployments/a/chat/completions"
+    asked = {"model": "a", "messages": [{"role": "user", "content": "hi"}]}
+    assert simulator.http.post(url, json=asked, headers={"api-key": "k"}).status_code == 404
+    with start(tmp_path, "--require-key") as strict:
+        url = f"{strict.base}/openai/deployments/a/chat/completions?api-version=1"
+        assert strict.http.post(url, json=asked).status_code == 401
+        assert strict.http.post(url, json=asked, headers={"api-key": ""}).status_code == 401
+        assert strict.http.post(url, json=asked, headers={"api-key": "k"}).status_code == 200
