@@ -73,19 +73,19 @@ class AsyncOpenAI(openai.AsyncOpenAI):
     @cached_property
     def chat(self) -> AsyncChat:
         chat = super().chat
-        if self._recall is not None:
+        if not self.policy.empty:
             shortened(chat.completions, "chat", self._recall, arecalled)
         return chat
 
     @cached_property
     def responses(self) -> AsyncResponses:
         found = super().responses
-        return found if self._recall is None else shortened(found, "responses", self._recall, arecalled)
+        return found if self.policy.empty else shortened(found, "responses", self._recall, arecalled)
 
     @cached_property
     def embeddings(self) -> AsyncEmbeddings:
         found = super().embeddings
-        return found if self._recall is None else shortened(found, "embeddings", self._recall, arecalled)
+        return found if self.policy.empty else shortened(found, "embeddings", self._recall, arecalled)
 
 
 class OpenAI(openai.OpenAI):
@@ -114,19 +114,19 @@ class OpenAI(openai.OpenAI):
     @cached_property
     def chat(self) -> Chat:
         chat = super().chat
-        if self._recall is not None:
+        if not self.policy.empty:
             shortened(chat.completions, "chat", self._recall, recalled)
         return chat
 
     @cached_property
     def responses(self) -> Responses:
         found = super().responses
-        return found if self._recall is None else shortened(found, "responses", self._recall, recalled)
+        return found if self.policy.empty else shortened(found, "responses", self._recall, recalled)
 
     @cached_property
     def embeddings(self) -> Embeddings:
         found = super().embeddings
-        return found if self._recall is None else shortened(found, "embeddings", self._recall, recalled)
+        return found if self.policy.empty else shortened(found, "embeddings", self._recall, recalled)
 
 
 class _AsyncBelow(httpx2.AsyncBaseTransport):

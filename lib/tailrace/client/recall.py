@@ -1,9 +1,8 @@
 """The short way to a hit: from the arguments of `create(…)` to its answer, without building a request.
 
 Nothing is decided here. What is remembered is only that these arguments, on a client in this state, made the
-request with this key, and which object the SDK parsed from its answer. The store still has the answer, and still
-says whether it is there and fresh; if its bytes are not those that were parsed, the long way is taken. The caller
-gets a copy that is his alone.
+request with this key, and, from the first hit on, what the SDK reads in the answer. The store still has the answer,
+and still says whether it is there and fresh. The caller gets a copy that is his alone.
 
 Whatever could make the request another one next time (headers for one call, a key from a callable, a client of
 the caller's own, a subclass that prepares requests) takes the long way.
@@ -12,6 +11,7 @@ the caller's own, a subclass that prepares requests) takes the long way.
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -27,25 +27,39 @@ from tailrace.client.copies import copied
 from tailrace.client.engine import Engine
 from tailrace.client.key import NEUTRAL_COOKIES
 from tailrace.client.operation import ANY, Operation
-from tailrace.client.wire import Request
+from tailrace.client.stores import Entry
+from tailrace.client.wire import Request, header
 
 ANSWERED: ContextVar[list[str] | None] = ContextVar("tailrace_answered", default=None)
 """Where a transport leaves the key of the answer that it gave, for the call that it was given to."""
-_MADE_BY: Final = ("_build_request", "_build_headers", "_prepare_options", "_prepare_request", "_process_response")
+_MADE_BY: Final = ("_build_request", "_build_headers", "_prepare_options", "_prepare_request", "_process_response",
+                   "_process_response_data")  # fmt: skip
 _HELD: Final = ("api_key", "admin_api_key", "organization", "project", "_base_url", "_custom_headers", "_custom_query",
                 "_api_key_provider", "workload_identity", "_provider_runtime", "_client")  # fmt: skip
-_PLAIN_JSON: Final = (
-    orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
-)
 _NOTHING: Final = Request("POST", "", (), b"")
+
+
+class Mark(NamedTuple):
+    """What a call is known by, and the text of its arguments."""
+
+    digest: bytes
+    operation: str
+    text: bytes
+
+
+class Read(NamedTuple):
+    """What the SDK reads in the bytes of an answer."""
+
+    body: bytes
+    parsed: Any
+    asked: Asked
 
 
 class Learnt(NamedTuple):
     key: str
-    body: bytes
-    parsed: Any
-    asked: Asked
+    kind: type[openai.BaseModel]
     size_bytes: int
+    read: Read | None
 
 
 class Recall:
@@ -63,55 +77,87 @@ class Recall:
         cache = engine.policy.cache
         self._store = cache.store if cache is not None and not cache.store.slow_get else None
 
-    def mark(self, operation: str, arguments: Mapping[str, Any]) -> bytes | None:
-        """Return what these arguments are known by, or None when they have to go the long way."""
+    def mark(self, operation: str, arguments: Mapping[str, Any], text: bytes) -> Mark | None:
+        """Return what the call with these arguments, which `text` is, is known by; None when it goes the long way."""
         if self._store is None or arguments.get("stream") or arguments.get("extra_headers") or not self._unchanged():
             return None
-        return _digest(operation, arguments)
+        tenant = context.current().tenant.encode("utf-8", "surrogatepass")
+        digest = hashlib.sha256(b"%b %d:%b %b" % (operation.encode(), len(tenant), tenant, text)).digest()
+        return Mark(digest, operation, text)
 
-    def answer(self, mark: bytes) -> Any:
+    def answer(self, mark: Mark) -> Any:
         """Return the answer for `mark` if it stands in the store and is fresh, else None."""
         with self._lock:
-            learnt = self._learnt.get(mark)
-            if learnt is None or self._store is None:
+            learnt = self._learnt.get(mark.digest)
+            if learnt is None:
                 return None
-            self._learnt.move_to_end(mark)
-        clock = self._engine.clock
-        asked = learnt.asked._replace(started=clock.monotonic())
-        try:
-            entry = self._store.get(learnt.key, clock.wall())
-        except Exception:
-            return None  # the long way reports it
-        if entry is None or entry.streamed or entry.body != learnt.body or not self._engine.fresh(asked, entry):
+            self._learnt.move_to_end(mark.digest)
+        entry = self._stored(learnt.key)
+        if entry is None:
+            return None
+        read = learnt.read
+        if read is None or read.body != entry.body:
+            read = self._read(mark, learnt, entry)
+            if read is None:
+                return None
+        asked = read.asked._replace(started=self._engine.clock.monotonic())
+        if not self._engine.fresh(asked, entry):
             return None
         self._engine.ledger.hit(asked, entry, "hit")
-        return copied(learnt.parsed)
+        return copied(read.parsed)
 
-    def learn(self, mark: bytes, operation: str, arguments: Mapping[str, Any], key: str, parsed: Any) -> None:
+    def learn(self, mark: Mark, key: str, parsed: Any) -> None:
         """Remember that `mark` made the request with `key`, and that `parsed` is its answer."""
-        if self._store is None or _digest(operation, arguments) != mark:
-            return  # somebody changed the arguments meanwhile: which of them were sent, nobody can tell
+        if not isinstance(parsed, openai.BaseModel):
+            return
+        learnt = Learnt(key, type(parsed), 1024, None)
+        if mark.operation != "embeddings":
+            self._keep(mark, learnt)
+        elif (entry := self._stored(key)) is not None:  # only the call itself knows how to unpack these
+            self._keep(mark, learnt, self._found(mark, learnt, entry, copied(parsed)))
+
+    def _read(self, mark: Mark, learnt: Learnt, entry: Entry) -> Read | None:
+        """Have the SDK read what stands in the store, and remember it; None when only the long way can."""
+        if mark.operation == "embeddings":
+            return None
+        try:
+            data = json.loads(entry.body)
+            parsed = self._client._process_response_data(data=data, cast_to=learnt.kind, response=None)
+        except Exception:
+            return None  # the long way reports it
+        parsed._request_id = header(entry.headers, "x-request-id")
+        read = self._found(mark, learnt, entry, parsed)
+        self._keep(mark, learnt, read)
+        return read
+
+    def _found(self, mark: Mark, learnt: Learnt, entry: Entry, parsed: Any) -> Read:
+        document: dict[str, Any] = orjson.loads(mark.text)
+        wanted = Operation(mark.operation, str(document.get("model", "")), False, None, "", True)
+        rules = self._engine.policy.guard if self._engine.policy.hooks else None  # whom detections are told
+        seen = guard.detections(rules, mark.text, document) if rules is not None else ()
+        asked = Asked(_NOTHING, wanted, ANY, learnt.key, context.current().tenant, 0.0, None, seen)
+        return Read(entry.body, parsed, asked)
+
+    def _stored(self, key: str) -> Entry | None:
+        """Return the answer that stands in the store, whole."""
+        assert self._store is not None, "there is a store where there is a mark"
         try:
             entry = self._store.get(key, self._engine.clock.wall())
         except Exception:
-            return
-        if entry is None or entry.streamed:
-            return
-        wanted = Operation(operation, str(arguments.get("model", "")), False, None, "", True)
-        document: dict[str, Any] = dict(arguments)
-        rules = self._engine.policy.guard if self._engine.policy.hooks else None  # whom detections are told
-        seen = guard.detections(rules, orjson.dumps(document), document) if rules is not None else ()
-        asked = Asked(_NOTHING, wanted, ANY, key, context.current().tenant, 0.0, None, seen)
-        size = 4096 + 12 * len(entry.body)
+            return None  # the long way reports it
+        return None if entry is None or entry.streamed else entry
+
+    def _keep(self, mark: Mark, learnt: Learnt, read: Read | None = None) -> None:
+        size = 1024 if read is None else 4096 + 12 * len(read.body)
         with self._lock:
-            self._forget(mark)
-            self._learnt[mark] = Learnt(key, entry.body, copied(parsed), asked, size)
+            self._forget(mark.digest)
+            self._learnt[mark.digest] = Learnt(learnt.key, learnt.kind, size, read)
             self._size_bytes += size
             while self._size_bytes > self._max_bytes:
                 self._forget(next(iter(self._learnt)))
 
-    def _forget(self, mark: bytes) -> None:
-        old = self._learnt.pop(mark, None)
+    def _forget(self, digest: bytes) -> None:
+        old = self._learnt.pop(digest, None)
         self._size_bytes -= old.size_bytes if old is not None else 0
 
     def _unchanged(self) -> bool:
@@ -134,15 +180,3 @@ class Recall:
             and not any(name.lower() == "cache-control" for name in client._custom_headers)
             and all(getattr(type(client), name) is getattr(ours, name) for name in _MADE_BY)
         )
-
-
-def _digest(operation: str, arguments: Mapping[str, Any]) -> bytes | None:
-    """Return what the arguments are known by, as they are now."""
-    try:
-        text = orjson.dumps(arguments, option=_PLAIN_JSON)
-    except TypeError:  # something that only the SDK knows how to send
-        return None
-    if b":null" in text or b",null" in text or b"[null" in text:
-        return None  # None is not NaN, which would look the same
-    tenant = context.current().tenant.encode("utf-8", "surrogatepass")
-    return hashlib.sha256(b"%b %d:%b %b" % (operation.encode(), len(tenant), tenant, text)).digest()

@@ -7,7 +7,7 @@ import httpx2
 import openai
 import pytest
 
-from tailrace import Cache, Memory, OpenAI, Policy, Retry, limits
+from tailrace import AsyncOpenAI, Cache, Memory, OpenAI, Policy, Retry, limits
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -100,19 +100,39 @@ def test_the_short_way_is_not_fooled_by_nan(provider, key):
             client.chat.completions.create(**ASK, top_p=float("nan"))
 
 
-def test_arguments_that_change_while_they_are_asked_teach_nothing(provider, key):
-    """When somebody changes the messages during the call, nobody can tell which were sent: nothing is remembered."""
-    asked = {**ASK, "messages": [{"role": "user", "content": "before"}]}
+def test_a_call_is_what_it_was_when_it_was_made(provider, make, key):
+    """Changing the messages during the call changes neither what is sent nor what is remembered."""
+    text = "before"
+
+    def answer(seen):
+        return make.answer(body=make.completion(seen.json["messages"][0]["content"]), delay_s=0.2)
+
+    async def main():
+        provider.usual = answer
+        asked = {**ASK, "messages": [{"role": "user", "content": text}]}
+        async with AsyncOpenAI(api_key=key, base_url=provider.url) as client:
+            call = asyncio.create_task(client.chat.completions.create(**asked))
+            await asyncio.sleep(0.1)
+            asked["messages"][0]["content"] = "after"
+            first = await call
+            after = await client.chat.completions.create(**asked)
+            asked["messages"][0]["content"] = text
+            again = await client.chat.completions.create(**asked)
+            return [one.choices[0].message.content for one in (first, after, again)]
+
+    assert asyncio.run(main()) == [text, "after", text]
+    assert len(provider.seen) == 2
+
+
+def test_a_new_answer_is_read_anew(provider, make, key):
+    """When the store has other bytes than before, those are what a hit gives, by the short way as well."""
     with OpenAI(api_key=key, base_url=provider.url) as client:
-        recall = client._recall
-        parsed = client.chat.completions.create(**asked)
-        (learnt,) = recall._learnt.values()
-        before = recall.mark("chat", asked)
-        assert recall.answer(before) == parsed, "negative control: unchanged, they are known"
-        recall._learnt.clear()
-        asked["messages"][0]["content"] = "after"
-        recall.learn(before, "chat", asked, learnt.key, parsed)
-        assert recall.answer(before) is None
+        for text in ("one", "two"):
+            provider.usual = lambda seen, text=text: make.answer(body=make.completion(text))
+            client.chat.completions.create(**ASK, extra_headers={"cache-control": "no-cache"})
+            found = [client.chat.completions.create(**ASK).choices[0].message.content for _ in range(3)]
+            assert found == [text] * 3
+    assert len(provider.seen) == 2
 
 
 def test_clients_of_a_stock_sdk_compose(provider, key):

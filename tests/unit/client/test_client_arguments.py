@@ -1,0 +1,191 @@
+"""Plain JSON is sent as the SDK would send it, without its comparing of types; all else is left to the SDK."""
+
+import asyncio
+import datetime
+import functools
+from collections.abc import Iterable
+from typing import Annotated, TypedDict
+
+import httpx2
+import openai
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai._utils import PropertyInfo
+from openai.types import embedding_create_params, responses
+from openai.types.chat import ChatCompletionMessage, completion_create_params
+
+from tailrace import AsyncOpenAI, OpenAI, Policy
+from tailrace.client import arguments
+
+ALONE = Policy(cache=None, retry=None, limits=None, guard=None, hooks=(lambda call: None,))
+"""Not empty, and adds nothing to a request."""
+USER = {"role": "user", "content": "hi"}
+
+
+PLAIN = [{"a": 1}, {"a": None}, {"a": [None, {"b": None}]}, {"text": '{"x":null}'}, {"a": (1, 2)}, {"a": 2**63},
+         {"a": 0.1}, {"messages": [USER], "temperature": 0, "stop": None}]  # fmt: skip
+OTHER = [{"a": float("nan")}, {"a": float("inf")}, {"a": [None, float("nan")]}, {"a": datetime.date(2026, 1, 1)},
+         {"a": b"x"}, {"a": iter([1])}, {"a": openai.NOT_GIVEN}, {"a": openai.omit}, {"a": {1: 2}}, {"a": 2**65},
+         {"a": "\ud800"}, {"a": ChatCompletionMessage(role="assistant")}, {"a": type("Text", (str,), {})("x")},
+         {"a": {"deep"}}, {"a": httpx2.Timeout(3)}]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", PLAIN, ids=str)
+def test_plain_json_is_written_out_without_loss(given):
+    """What is read back from the text is what was given; tuples are lists, as on the wire."""
+    text = arguments.plain(given)
+    assert text is not None
+    assert orjson.loads(text) == {name: list(value) if type(value) is tuple else value for name, value in given.items()}
+
+
+@pytest.mark.parametrize("given", OTHER, ids=lambda given: type(given["a"]).__name__)
+def test_what_only_the_sdk_can_send_is_left_to_it(given):
+    """Numbers that JSON has not, dates, models, generators, and what was left out on purpose are not plain."""
+    assert arguments.plain(given) is None
+
+
+def sent(kind, asks, **more):
+    """Return what a client of `kind` sends for each of `asks`: method, URL, headers and body."""
+    seen = []
+
+    def answer(request):
+        seen.append((request.method, str(request.url), sorted(request.headers.items()), request.content))
+        return httpx2.Response(400, json={"error": {"message": "seen"}}, request=request)
+
+    asynchronous = issubclass(kind, openai.AsyncOpenAI)
+    http = (httpx2.AsyncClient if asynchronous else httpx2.Client)(transport=httpx2.MockTransport(answer))
+    client = kind(api_key="k", base_url="http://test/v1", http_client=http, **more)
+
+    async def wait(call):
+        return await call
+
+    for path, asked in asks:
+        create = functools.reduce(getattr, path.split("."), client)
+        with pytest.raises(Exception) as raised:  # noqa: PT011 (each one is compared)
+            asyncio.run(wait(create(**asked))) if asynchronous else create(**asked)
+        seen.append((type(raised.value), str(raised.value)))
+    return seen
+
+
+texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=12)
+atoms = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | texts
+trees = st.recursive(
+    atoms, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8
+)
+parts = st.fixed_dictionaries({"type": st.just("text"), "text": texts})
+messages = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "system", "tool"]), "content": texts | st.lists(parts, max_size=2)},
+        optional={"name": texts, "tool_calls": trees, "odd": trees},
+    ),
+    max_size=3,
+)  # fmt: skip
+common = {"extra_body": st.dictionaries(texts, trees, max_size=2), "user": texts, "metadata": trees,
+          "extra_headers": st.dictionaries(st.sampled_from(["x-a", "authorization"]), st.just("v"), max_size=2),
+          "extra_query": st.dictionaries(st.sampled_from("ab"), st.just("v"), max_size=2),
+          "timeout": st.floats(1, 9)}  # fmt: skip
+chats = st.fixed_dictionaries(
+    {"model": texts, "messages": messages},
+    optional={**common, "tools": trees, "response_format": st.dictionaries(texts, trees, max_size=2), "stop": trees,
+              "temperature": atoms, "logit_bias": trees, "stream": st.booleans(), "n": trees},
+)  # fmt: skip
+answers = st.fixed_dictionaries(
+    {"model": texts, "input": texts | messages}, optional={**common, "tools": trees, "text": trees, "reasoning": trees}
+)
+vectors = st.fixed_dictionaries(
+    {"model": texts, "input": texts | st.lists(texts, max_size=3) | st.lists(st.integers(0, 9), max_size=3)},
+    optional={**common, "encoding_format": st.sampled_from(["float", "base64"]), "dimensions": trees},
+)
+calls = st.one_of(
+    st.tuples(st.just("chat.completions.create"), chats), st.tuples(st.just("responses.create"), answers),
+    st.tuples(st.just("embeddings.create"), vectors),
+    st.tuples(st.just("chat.completions.with_raw_response.create"), chats),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("ours", "plain"), [(OpenAI, openai.OpenAI), (AsyncOpenAI, openai.AsyncOpenAI)])
+@settings(max_examples=150, deadline=None)
+@given(asks=st.lists(calls, min_size=1, max_size=3))
+def test_it_sends_what_the_sdk_sends(ours, plain, asks):
+    """Whatever plain JSON is asked, method, URL, headers and body are the stock SDK's, and so is the error."""
+    assert sent(ours, asks, policy=ALONE) == sent(plain, asks, max_retries=0)
+
+
+def test_a_step_that_loses_something_would_be_seen(monkeypatch):
+    """Negative control: a field less in the body, and the comparison above is red."""
+    ask = [("chat.completions.create", {"model": "m", "messages": [USER], "user": "u"})]
+    monkeypatch.setattr(arguments, "_without_omitted", lambda data: {"model": data["model"]})
+    assert sent(OpenAI, ask, policy=ALONE) != sent(openai.OpenAI, ask, max_retries=0)
+
+
+def test_what_is_missing_is_told_by_the_sdk():
+    """Without a message, or with an argument that does not exist, the error is the SDK's own."""
+    asks = [("chat.completions.create", {"model": "m"}), ("chat.completions.create", {}),
+            ("chat.completions.create", {"model": "m", "messages": [USER], "odd": 1}),
+            ("embeddings.create", {"model": "m"})]  # fmt: skip
+    assert sent(OpenAI, asks, policy=ALONE) == sent(openai.OpenAI, asks, max_retries=0)
+
+
+class Renamed(TypedDict, total=False):
+    kind: Annotated[str, PropertyInfo(alias="type")]
+
+
+class Deep(TypedDict, total=False):
+    inner: Iterable[str | dict[str, Renamed]]
+
+
+class Formatted(TypedDict, total=False):
+    at: Annotated[str | datetime.date, PropertyInfo(format="iso8601")]
+
+
+def test_a_field_with_another_name_is_found_wherever_it_is():
+    """In a union, a list or a dict; a format alone changes nothing of plain JSON."""
+    assert arguments.renames(Renamed)
+    assert arguments.renames(Deep)
+    assert not arguments.renames(Formatted)
+
+
+def test_a_type_that_renames_is_left_to_the_sdk():
+    """The step is left out only where it would change nothing."""
+    assert arguments._given({"kind": "a", "other": openai.omit}, Renamed) == {"type": "a"}
+    assert asyncio.run(arguments._agiven({"kind": "a"}, Renamed)) == {"type": "a"}
+    assert arguments._given({"at": "2026-01-01", "other": openai.omit}, Formatted) == {"at": "2026-01-01"}
+
+
+def test_the_sdk_renames_nothing_in_what_we_shorten():
+    """Otherwise all that follows would still be right, and as slow as the SDK."""
+    for kind in (completion_create_params.CompletionCreateParamsNonStreaming,
+                 completion_create_params.CompletionCreateParamsStreaming,
+                 responses.response_create_params.ResponseCreateParamsNonStreaming,
+                 responses.response_create_params.ResponseCreateParamsStreaming,
+                 embedding_create_params.EmbeddingCreateParams):  # fmt: skip
+        assert not arguments.renames(kind)
+
+
+def test_the_sdk_itself_is_not_changed():
+    """The step is left out of a copy of the code; the SDK's own has it still, and other clients use that."""
+    from openai.resources.chat.completions import completions
+
+    before = completions.maybe_transform, completions.Completions.create
+    client = OpenAI(api_key="k", policy=ALONE)
+    assert client.chat.completions.create is not before[1]
+    assert (completions.maybe_transform, completions.Completions.create) == before
+    assert arguments.lean(openai.OpenAI(api_key="k").chat.completions.create).__wrapped__.__func__ is before[1]
+
+
+def test_a_create_that_somebody_has_wrapped_stays_wrapped(monkeypatch):
+    """Instruments put their own function before the SDK's: that one is called."""
+    from openai.resources.chat.completions import completions
+
+    original, seen = completions.Completions.create, []
+
+    def traced(self, **given):
+        seen.append(given)
+        return original(self, **given)
+
+    monkeypatch.setattr(completions.Completions, "create", traced)
+    ask = [("chat.completions.create", {"model": "m", "messages": [USER]})]
+    sent(OpenAI, ask, policy=ALONE)
+    assert len(seen) == 1
