@@ -2,8 +2,9 @@
 
 Provider (the simulator without latency) on the first core, one client process at a time on the last: same server,
 same run, 2 kB prompts, 32 in flight. "per core" is calls per second of the client's own CPU time, which holds on a
-shared machine, too. LiteLLM lives in an environment of its own, outside the project: `--litellm FOLDER` names it and
-makes it when it is not there (uv, and the package index, are needed for that); without, its rows are skipped.
+shared machine, too. "decisions" are the policy's alone: its generators, with every effect carried out at once.
+LiteLLM lives in an environment of its own, outside the project: `--litellm FOLDER` names it and makes it when it is
+not there (uv, and the package index, are needed for that); without, its rows are skipped.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ Ask = Callable[[str], Awaitable[Any]]
 
 PROMPT = "What would you make of a stream that turns a wheel, and of the water that leaves it? " * 24
 IN_FLIGHT = 32
+WARM = 64
 ARMS = ("openai", "openai + aiohttp", "tailrace", "tailrace, all on", "tailrace on httpx2, all on", "litellm",
         "openai, threads", "tailrace, threads, all on")  # fmt: skip
 PLAIN = {"tailrace, all on": "openai", "tailrace on httpx2, all on": "openai",
          "tailrace, threads, all on": "openai, threads"}  # fmt: skip
 """Beside which plain SDK a client of ours is put; the clients of threads ask one question after the other."""
+DECISIONS = "decisions"
 
 
 def asked(text: str) -> dict[str, Any]:
@@ -72,15 +75,20 @@ def sdk(arm: str, url: str, key: str) -> Any:
     if arm.startswith("openai"):
         kind: Any = openai.OpenAI if "threads" in arm else openai.AsyncOpenAI
         return kind(api_key=key, base_url=url, max_retries=0, http_client=http)
-    from tailrace import AsyncOpenAI, Cache, Limits, Memory, OpenAI, Policy, Spend
+    from tailrace import AsyncOpenAI, Cache, Memory, OpenAI, Policy
 
-    policy = Policy(cache=Cache(store=Memory(512 << 20)))
-    if "all on" in arm:
-        limits = Limits(deadline_s=30, attempt_timeout_s=20, concurrency="adaptive")
-        policy = Policy(cache=policy.cache, limits=limits, spend=Spend(max_usd=1000), hooks=((lambda call: None),))
+    policy = everything_on() if "all on" in arm else Policy(cache=Cache(store=Memory(512 << 20)))
     if "threads" in arm:
         return OpenAI(api_key=key, base_url=url, policy=policy)
     return AsyncOpenAI(api_key=key, base_url=url, http_client=http, policy=policy)
+
+
+def everything_on() -> Any:
+    from tailrace import Cache, Limits, Memory, Policy, Spend
+
+    limits = Limits(deadline_s=30, attempt_timeout_s=20, concurrency="adaptive")
+    cache = Cache(store=Memory(512 << 20))
+    return Policy(cache=cache, limits=limits, spend=Spend(max_usd=1000), hooks=((lambda call: None),))
 
 
 async def many(ask: Ask, texts: list[str]) -> None:
@@ -107,7 +115,7 @@ async def timed(ask: Ask, texts: list[str]) -> float:
 async def measured(arm: str, url: str, calls: int, hits: int) -> dict[str, float]:
     texts = [f"{number:07d} {PROMPT}" for number in range(calls)]
     with opened(arm, url) as ask:
-        await many(ask, [f"warm {number} {PROMPT}" for number in range(64)])
+        await many(ask, [f"warm {number} {PROMPT}" for number in range(WARM)])
         began_s, began_cpu_s = time.perf_counter(), time.process_time()
         await many(ask, texts)
         found = {
@@ -120,9 +128,55 @@ async def measured(arm: str, url: str, calls: int, hits: int) -> dict[str, float
         return found
 
 
+def decided(calls: int) -> dict[str, float]:
+    """Return the CPU time of what the policy decides for a miss, every protection on, microseconds."""
+    import threading
+
+    import orjson
+
+    from tailrace.client.clock import Clock
+    from tailrace.client.effects import Join, Send, Work
+    from tailrace.client.engine import Engine
+    from tailrace.client.wire import Request, Response
+
+    usage = {"prompt_tokens": 500, "completion_tokens": 20, "total_tokens": 520}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "hello " * 20}, "finish_reason": "stop"}
+    told = {"id": "x", "object": "chat.completion", "model": "gpt-4o-mini", "choices": [choice], "usage": usage}
+    answer = Response(200, (("content-type", "application/json"), ("x-request-id", "1")), orjson.dumps(told))
+
+    def carried_out(work: Work[Any]) -> Any:
+        try:
+            effect = work.send(None)
+            while True:
+                if isinstance(effect, Join):
+                    effect = work.send((carried_out(effect.work()), True))
+                else:
+                    effect = work.send(answer if isinstance(effect, Send) else None)
+        except StopIteration as stop:
+            return stop.value
+
+    sdk = tuple((f"x-stainless-{number}", "python") for number in range(11))  # as many as the SDK sends
+    headers = (
+        ("accept", "application/json"),
+        ("content-type", "application/json"),
+        ("authorization", "Bearer b"),
+        *sdk,
+    )
+    bodies = [orjson.dumps(asked(f"{number:07d} {PROMPT}")) for number in range(WARM + calls)]
+    requests = [Request("POST", "http://127.0.0.1:9/v1/chat/completions", headers, body) for body in bodies]
+    engine = Engine(everything_on(), Clock(), threading.Event)
+    for request in requests[:WARM]:
+        carried_out(engine.call(request))
+    began_s = time.process_time()
+    for request in requests[WARM:]:
+        carried_out(engine.call(request))
+    return {"decisions_us": (time.process_time() - began_s) / calls * 1e6}
+
+
 def work() -> None:
     arm, url, calls, hits = sys.argv[2:]
-    print(json.dumps(asyncio.run(measured(arm, url, int(calls), int(hits)))))
+    found = decided(int(calls)) if arm == DECISIONS else asyncio.run(measured(arm, url, int(calls), int(hits)))
+    print(json.dumps(found))
     sys.stdout.flush()
     os._exit(0)  # LiteLLM leaves threads and open sessions behind; what was measured is told
 
@@ -161,7 +215,7 @@ def main() -> None:
         assert provider.stdout is not None
         url = provider.stdout.readline().split()[-1]
         try:
-            for arm in ARMS * options.rounds:
+            for arm in (*ARMS, DECISIONS) * options.rounds:
                 python = peer if arm == "litellm" else sys.executable
                 if python is not None:
                     found = run(arm, python, url, options.calls, min(options.hits, options.calls - 1), cores[-1])
@@ -198,6 +252,7 @@ def verdicts(rows: dict[str, dict[str, float]]) -> Iterator[str]:
     ours = rows["tailrace, all on"]
     for arm, plain in PLAIN.items():
         yield told(f"misses per core, {arm}, against {plain}", rows[plain]["cpu_us"] / rows[arm]["cpu_us"], 1, True)
+    yield told("the policy's decisions on a miss, µs", rows[DECISIONS]["decisions_us"], 30, False)
     yield told("hit through the full SDK surface, p50 µs", ours["hit_us"], 150, False)
     if "litellm" in rows:
         yield told("misses per core, against litellm", rows["litellm"]["cpu_us"] / ours["cpu_us"], 2, True)

@@ -101,7 +101,12 @@ class Attempts:
             raise self._failed(
                 CircuitOpen(f"not asked: too many calls failed just now; the next is let through in {shut_s:.1f} s",
                             asked.request), asked, trail)  # fmt: skip
-        yield from self._queued(asked, trail)
+        if self._requests is not None or self._tokens is not None:
+            yield from self._paced(asked, trail)
+        if self.permits is not None:
+            if not self.permits.try_acquire():
+                yield from self._queued(asked, trail, self.permits)
+            trail.permit = True
         outcome: Outcome | None = None
         began = self._clock.monotonic()
         try:
@@ -139,36 +144,33 @@ class Attempts:
             trail.permit = False
             self.permits.release()
 
-    def _queued(self, asked: Asked, trail: Trail) -> Work[None]:
-        """Wait for the rates and for a permit; fail at once when that would pass the deadline."""
-        if self.permits is None and self._requests is None and self._tokens is None:
-            return
-        began = self._clock.monotonic()
-        if self._requests is not None or self._tokens is not None:
-            yield from self._paced(asked, trail)
-        if self.permits is not None:
-            if not self.permits.try_acquire() and not self.permits.acquire(event := self._event()):
-                came = False
-                try:
-                    came = yield Wait(event, asked.left_s(self._clock.monotonic()))
-                finally:
-                    if not came:
-                        self.permits.withdraw(event)
+    def _queued(self, asked: Asked, trail: Trail, permits: Permits) -> Work[None]:
+        """Wait for a permit, until the deadline at most."""
+        began, event = self._clock.monotonic(), self._event()
+        if not permits.acquire(event):
+            came = False
+            try:
+                came = yield Wait(event, asked.left_s(began))
+            finally:
                 if not came:
-                    raise self.late(asked, trail, "waiting for a permit")
-            trail.permit = True
+                    permits.withdraw(event)
+            if not came:
+                raise self.late(asked, trail, "waiting for a permit")
         trail.queued_s += self._clock.monotonic() - began
 
     def _paced(self, asked: Asked, trail: Trail) -> Work[None]:
+        """Wait for the rates; fail at once when that would pass the deadline."""
+        began = self._clock.monotonic()
         taken = [(rate, n) for rate, n in ((self._requests, 1.0), (self._tokens, _estimated_tok(asked))) if rate]
         wait = max((rate.reserve(amount) for rate, amount in taken), default=0.0)
-        left = asked.left_s(self._clock.monotonic())
+        left = asked.left_s(began)
         if left is not None and wait >= left:
             for rate, amount in taken:
                 rate.give_back(amount)
             raise self.late(asked, trail, f"the rate limit asks to wait {wait:.1f} s")
         if wait > 0:
             yield Sleep(wait)
+            trail.queued_s += self._clock.monotonic() - began
 
     def _timeout_s(self, asked: Asked, trail: Trail, now: float) -> float | None:
         left = asked.left_s(now)
@@ -212,13 +214,14 @@ class Attempts:
     def _keyed(self, request: Request) -> Request:
         """Return `request` with an idempotency key that is the same on every attempt."""
         retry = self._policy.retry
-        if retry is None or not retry.idempotency_key or request.method.upper() != "POST":
+        method, url, headers, body, _, extensions = request
+        if retry is None or not retry.idempotency_key or method.upper() != "POST":
             return request
-        if header(request.headers, "idempotency-key") is not None:
+        if header(headers, "idempotency-key") is not None:
             return request
         chance = self._clock.chance
         key = f"tailrace-{int(chance() * 2**52):013x}{int(chance() * 2**52):013x}"
-        return request._replace(headers=(*request.headers, ("idempotency-key", key)))
+        return Request(method, url, (*headers, ("idempotency-key", key)), body, None, extensions)
 
     def _ended(self, asked: Asked, trail: Trail, outcome: Outcome) -> Response[Any]:
         """Return the last answer, or raise what no answer means."""

@@ -27,6 +27,8 @@ class Circuit:
 
     def admit(self) -> float:
         """Return 0.0 when an attempt may be made now, else the seconds until one may."""
+        if self._open_until is None:  # nearly always, and nothing to change
+            return 0.0
         with self._lock:
             if self._open_until is None:
                 return 0.0

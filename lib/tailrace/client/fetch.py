@@ -38,13 +38,16 @@ class Fetcher:
         self._ledger = ledger
         self._attempts = Attempts(policy, clock, event, self._looked_up)
         self._left: deque[tuple[Asked, Trail]] = deque()
+        self._leases = policy.cache is not None and policy.cache.coalesce and policy.cache.store.shared
 
     def fetch(self, asked: Asked, label: str) -> Work[Fetched]:
         """Get the answer to `asked`. What is cached for several processes is fetched by one of them."""
         trail = Trail(label)
-        yield from self._after_those_who_left()
+        if self._left:
+            yield from self._after_those_who_left()
         try:
-            found = (yield from self._leased(asked, trail)) if asked.key and asked.wishes.lookup else None
+            asks_for_all = self._leases and asked.key and asked.wishes.lookup
+            found = (yield from self._leased(asked, trail)) if asks_for_all else None
             if found is not None:
                 return Fetched(found, 0, 0.0, 0.0, "coalesced")
             self._ledger.reserve(asked, trail)
@@ -70,8 +73,7 @@ class Fetcher:
     def _leased(self, asked: Asked, trail: Trail) -> Work[Response[Any] | None]:
         """Take the lease for this key, or wait for the answer of the process that has it."""
         cache = self._policy.cache
-        if cache is None or not cache.coalesce:
-            return None
+        assert cache is not None
         give_up_at = self._clock.monotonic() + cache.lease_s
         waited = False
         while True:
@@ -144,7 +146,8 @@ class Fetcher:
             except BaseException as error:
                 stopped = error
         book()
-        yield from self._let_go(trail, stopped)
+        if trail.leased:
+            yield from self._let_go(trail, stopped)
         if stopped is not None:
             raise stopped
 

@@ -45,8 +45,11 @@ class Operation(NamedTuple):
         if self.name == "embeddings":
             return True
         temperature = document.get("temperature")
-        explicit = isinstance(temperature, int | float) and not isinstance(temperature, bool) and temperature == 0
-        return explicit and not any(_hosted(tool) for tool in document.get("tools") or ())
+        return (
+            type(temperature) in (int, float)
+            and temperature == 0
+            and not any(_hosted(tool) for tool in document.get("tools") or ())
+        )
 
     @property
     def max_output_tok(self) -> int | None:

@@ -6,6 +6,7 @@ client = openai.AsyncOpenAI(http_client=httpx2.AsyncClient(transport=async_trans
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import httpx2
@@ -16,7 +17,7 @@ from tailrace.client.policy import Policy
 from tailrace.client.recall import ANSWERED
 from tailrace.client.senders.httpx2 import AsyncSender, Sender
 from tailrace.client.streams import aclose, close
-from tailrace.client.wire import Request, Response
+from tailrace.client.wire import Headers, Request, Response
 
 AsyncSend: TypeAlias = Callable[[Request], Awaitable[Response]]
 Send: TypeAlias = Callable[[Request], Response[Iterator[bytes]]]
@@ -104,9 +105,14 @@ def _json(request: httpx2.Request) -> bool:
 
 
 def _wire(request: httpx2.Request, body: bytes) -> Request:
-    headers = tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw
-                     if name.lower() != b"content-length"])  # fmt: skip
-    return Request(request.method, str(request.url), headers, body, None, request)
+    raw = tuple([pair for pair in request.headers.raw if len(pair[0]) != 14 or pair[0].lower() != b"content-length"])
+    return Request(request.method, str(request.url), _decoded(raw), body, None, request)
+
+
+@lru_cache(maxsize=256)
+def _decoded(raw: tuple[tuple[bytes, bytes], ...]) -> Headers:
+    """Return headers as text; a client sends the same ones again and again."""
+    return tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw])
 
 
 def _answer(response: Response[Any], request: httpx2.Request, stream: Any) -> httpx2.Response:

@@ -76,8 +76,9 @@ class Replay:
 
 def header(headers: Headers, name: str) -> str | None:
     """Return the first value of `name` (given in lower case), or None."""
+    length = len(name)
     for key, value in headers:
-        if key == name or key.lower() == name:
+        if len(key) == length and key.lower() == name:
             return value
     return None
 

@@ -65,11 +65,13 @@ class Entry(NamedTuple):
 class Store(Protocol):
     """Entries by key. Safe for threads. Any method may raise; the client then goes on without the store.
 
-    `slow_get` and `slow_put` say that a call may take longer than an event loop can spare.
+    `slow_get` and `slow_put` say that a call may take longer than an event loop can spare; `shared`, that other
+    processes have the same entries: then who takes the lease of a key asks for all of them.
     """
 
     slow_get: bool
     slow_put: bool
+    shared: bool
 
     def get(self, key: str, now: float) -> Entry | None: ...
 

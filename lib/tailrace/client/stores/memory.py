@@ -13,6 +13,7 @@ class Memory:
 
     slow_get = False
     slow_put = False
+    shared = False
 
     def __init__(self, max_bytes: int = 64 << 20) -> None:
         if max_bytes <= 0:
@@ -49,7 +50,7 @@ class Memory:
                 self._drop(next(iter(self._entries)))
 
     def lease(self, key: str, now: float, seconds: float) -> bool:
-        return True  # one process: single-flight is enough
+        return True
 
     def release(self, key: str) -> None:
         pass

@@ -24,6 +24,7 @@ class Redis:
 
     slow_get = True
     slow_put = True
+    shared = True
 
     def __init__(
         self, url: str = "redis://127.0.0.1:6379/0", prefix: str = "tailrace:", timeout_s: float = 0.5

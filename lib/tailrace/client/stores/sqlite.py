@@ -42,6 +42,7 @@ class Sqlite:
 
     slow_get = False
     slow_put = True
+    shared = True
 
     def __init__(self, path: str | os.PathLike[str], max_bytes: int = 256 << 20, busy_s: float = 2.0) -> None:
         if max_bytes <= 0:
