@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +34,7 @@ def deploy(profile: str, as_json: bool, release_id: str) -> None:
     """Bring up the deployment of a profile, or switch it to another release without losing a request."""
     from tailrace import operating, stack
 
+    _ends_like_ctrl_c()
     chosen, root = _profile(profile)
     brought = stack.bring_up(chosen, root)
     release = brought.recall(release_id) if release_id else brought.build(_building)
@@ -78,12 +80,18 @@ def history(profile: str, as_json: bool) -> None:
     _print(entries, as_json, "\n".join(lines) or "no transition yet")
 
 
+def _ends_like_ctrl_c() -> None:
+    """Have SIGTERM take back what is under way: a job that is cancelled leaves nothing half-way."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def _verb(name: str, about: str, goes: bool = False) -> click.Command:
     """Make the command of a verb that takes nothing but its deployment; one that `goes` tells each state."""
 
     @click.command(name=name, help=about)
     @on_deployment
     def run(profile: str, as_json: bool) -> None:
+        _ends_like_ctrl_c()
         told = {"observe": _teller(as_json)} if goes else {}
         outcome = getattr(_deployment(profile), name)(**told)
         _print(asdict(outcome), as_json, f"{outcome.state}: {outcome.fact}")

@@ -1,6 +1,7 @@
 """The operator's commands, on a real deployment of a program that is not ours; each is safe to repeat."""
 
 import json
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -28,8 +29,8 @@ class Site:
         (root / "runbook" / "plan.yaml").write_text("steps: []\n")
         self.profile(REVISION="1")
 
-    def profile(self, **environment: str) -> None:
-        content = {"service": SERVICE | {"environment": environment}, "rollout": {"bake_s": 0.5}}
+    def profile(self, bake_s: float = 0.5, **environment: str) -> None:
+        content = {"service": SERVICE | {"environment": environment}, "rollout": {"bake_s": bake_s}}
         (self.root / "runbook" / "profiles" / "local.yaml").write_text(yaml.safe_dump(content))
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -80,6 +81,29 @@ def test_status_history_and_rollback_tell_the_same(site):
     ]
     assert first in site.call("status").stdout
     assert second in site.call("history").stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_deploy_that_is_cancelled_leaves_nothing_half_way(site, number):
+    """SIGTERM and Ctrl-C take the switch back. Negative control: SIGKILL cannot, and `abort` does it then."""
+    first = site.json("deploy")["release"]
+    site.profile(bake_s=60, REVISION="2")
+    command = [sys.executable, "-m", "tailrace", "deploy"]
+    with subprocess.Popen(command, cwd=site.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as going:
+        try:
+            assert going.stdout is not None
+            assert any("switched" in line for line in going.stdout), "it ended before it was under way"
+            going.send_signal(number)
+            going.wait(30)
+        finally:
+            going.kill()
+    assert going.returncode != 0
+    if number is signal.SIGKILL:
+        assert site.json("status")["unfinished"]
+        site.json("abort")
+    status = site.json("status")
+    assert not status["unfinished"]
+    assert [(slot["release"], slot["weight"]) for slot in status["slots"]] == [(first, 100)]
 
 
 def test_verbs_without_anything_to_do_say_so(site):
