@@ -6,7 +6,7 @@ Nothing here reads a clock, draws, or averages a percentile.
 from tailrace.analysis.arms import arms
 from tailrace.analysis.capacity import knee, rates
 from tailrace.analysis.compare import Comparison, compare
-from tailrace.analysis.cost import cost
+from tailrace.analysis.cost import bill, cost
 from tailrace.analysis.frames import between, empty, read
 from tailrace.analysis.histogram import Histogram
 from tailrace.analysis.latency import latency
@@ -22,6 +22,7 @@ __all__ = [
     "Judgement",
     "arms",
     "between",
+    "bill",
     "compare",
     "cost",
     "empty",

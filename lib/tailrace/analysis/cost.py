@@ -29,3 +29,17 @@ def cost(records: pd.DataFrame, by: Sequence[str] = ("step", "phase")) -> pd.Dat
     table = counted.groupby([*by], sort=True).sum(min_count=1).reset_index()
     table["usd_per_1000"] = table["cost_usd"] * 1_000 / table["priced"].where(table["priced"] > 0)
     return table.assign(priced=table["priced"] / table["requests"])
+
+
+def bill(records: pd.DataFrame) -> dict[str, float | int | None]:
+    """Return what the requests cost together: cost_usd (None when nothing is known), unpriced and from_cache (counts).
+
+    `cost_usd` is that of the requests whose cost is known; the others are `unpriced`.
+    """
+    known = records["cost_microusd"].to_numpy(dtype=np.int64)
+    priced = known[known >= 0]
+    return {
+        "cost_usd": float(priced.sum()) / 1e6 if len(priced) else None,
+        "unpriced": len(known) - len(priced),
+        "from_cache": int((records["outcome"] == HIT).sum()),
+    }

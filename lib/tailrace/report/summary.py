@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tailrace.analysis.verdict import number
 from tailrace.report import markup
 
 PERCENTILE: Final = re.compile(r"p\d+(\.\d+)? within ")
@@ -34,12 +35,22 @@ def headline(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -
                 f"{switch['requests']:,} requests through a blue‑green switch: "
                 f"{_count(switch.get('failed'))} failed, {_count(switch.get('unexplained'))} unexplained."
             )
+            sentences += _bill(switch)
     if tail := _tail(results):
         sentences.append(tail)
     unfinished = [name for name, result in results.items() if not result.get("verdict")]
     if unfinished and run.get("verdict"):
         sentences.append(f"{len(unfinished)} of {len(results)} steps did not finish.")
     return [*sentences, _checks(run, results)]
+
+
+def _bill(switch: Mapping[str, Any]) -> list[str]:
+    """Return what the requests cost, where it is known, in one sentence."""
+    cost_usd, unpriced = switch.get("cost_usd"), switch.get("unpriced") or 0
+    if not isinstance(cost_usd, int | float):
+        return []
+    but = f" (of {unpriced:,} it is not known)" if unpriced else ""
+    return [f"At list prices they cost ${number(cost_usd)}{but}; {_count(switch.get('from_cache'))} came from the cache."]
 
 
 def _tail(results: Mapping[str, Mapping[str, Any]]) -> str:

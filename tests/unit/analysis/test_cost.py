@@ -20,3 +20,11 @@ def test_no_price_is_no_cost_of_nothing(make):
     assert row["priced"] == 0
     assert math.isnan(row["cost_usd"])
     assert math.isnan(row["usd_per_1000"])
+
+
+def test_a_bill_counts_what_it_does_not_know(make):
+    """Known costs are added up; what is not known is counted, and nothing known is no sum at all."""
+    some = make([1] * 4, outcome=["miss", "hit", "miss", "miss"], cost_microusd=[500, 0, 250, -1])
+    assert analysis.bill(some) == {"cost_usd": 750e-6, "unpriced": 1, "from_cache": 1}
+    unknown = make([1] * 2, cost_microusd=-1)
+    assert analysis.bill(unknown) == {"cost_usd": None, "unpriced": 2, "from_cache": 0}

@@ -44,6 +44,22 @@ def test_the_tail_is_told_where_it_was_judged(run_dir):
     assert "is within" not in page.html(run_dir).partition('id="checks"')[0]
 
 
+@pytest.mark.parametrize(
+    ("bill", "said"),
+    [({"cost_usd": 0.011545, "unpriced": 0, "from_cache": 378}, "At list prices they cost $0.0115; 378 came from the cache."),
+     ({"cost_usd": 0.25, "unpriced": 240, "from_cache": 0}, "At list prices they cost $0.25 (of 240 it is not known); 0 came from"),
+     ({"cost_usd": None, "unpriced": 9, "from_cache": 0}, ""), ({}, "")],
+)  # fmt: skip
+def test_what_the_switch_cost_is_told_where_it_is_known(run_dir, bill, said):
+    """The opening says what the requests cost; where nothing is known, nothing is said."""
+    path = figureless(run_dir) / "results" / "03_blue_green_switch.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps(result | {"switch": result["switch"] | bill}))
+    opening = page.html(run_dir).partition('id="checks"')[0]
+    assert said in opening
+    assert ("they cost" in opening) is bool(said)
+
+
 def test_sources_but_no_outputs(whole):
     """The notebooks' sources are folded in, highlighted and escaped; what cells printed is not."""
     text = whole.read_text()
