@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import httpx2
 from openai import DEFAULT_CONNECTION_LIMITS
@@ -21,6 +21,9 @@ from tailrace.client.wire import Headers, Request, Response
 
 AsyncSend: TypeAlias = Callable[[Request], Awaitable[Response]]
 Send: TypeAlias = Callable[[Request], Response[Iterator[bytes]]]
+RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
+_remembering: Final = lru_cache(maxsize=64)
+"""A client sends the same headers again and again; what is remembered of them goes when the client goes."""
 
 
 def async_transport(policy: Policy | None = None, inner: httpx2.AsyncBaseTransport | None = None) -> AsyncTransport:
@@ -39,12 +42,13 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
         self.inner = inner
         self._send: Any = send or AsyncSender(inner)
         self.driver = AsyncDriver(policy, self._send)
+        self._decoded = _remembering(_decoded)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if self.policy.empty or not _json(request):
             return await self.inner.handle_async_request(request)
         body = await request.aread()
-        response = await self.driver(_wire(request, body))
+        response = await self.driver(_wire(request, body, self._decoded))
         return _answer(response, request, _AsyncStream)
 
     async def aclose(self) -> None:
@@ -60,12 +64,13 @@ class Transport(httpx2.BaseTransport):
         self.inner = inner
         self._send: Any = send or Sender(inner)
         self.driver = Driver(policy, self._send)
+        self._decoded = _remembering(_decoded)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         if self.policy.empty or not _json(request):
             return self.inner.handle_request(request)
         body = request.read()
-        response = self.driver(_wire(request, body))
+        response = self.driver(_wire(request, body, self._decoded))
         return _answer(response, request, _Stream)
 
     def close(self) -> None:
@@ -104,14 +109,12 @@ def _json(request: httpx2.Request) -> bool:
     )
 
 
-def _wire(request: httpx2.Request, body: bytes) -> Request:
+def _wire(request: httpx2.Request, body: bytes, decoded: Callable[[RawHeaders], Headers]) -> Request:
     raw = tuple([pair for pair in request.headers.raw if len(pair[0]) != 14 or pair[0].lower() != b"content-length"])
-    return Request(request.method, str(request.url), _decoded(raw), body, None, request)
+    return Request(request.method, str(request.url), decoded(raw), body, None, request)
 
 
-@lru_cache(maxsize=256)
-def _decoded(raw: tuple[tuple[bytes, bytes], ...]) -> Headers:
-    """Return headers as text; a client sends the same ones again and again."""
+def _decoded(raw: RawHeaders) -> Headers:
     return tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw])
 
 

@@ -50,7 +50,9 @@ def _bill(switch: Mapping[str, Any]) -> list[str]:
     if not isinstance(cost_usd, int | float):
         return []
     but = f" (of {unpriced:,} it is not known)" if unpriced else ""
-    return [f"At list prices they cost ${number(cost_usd)}{but}; {_count(switch.get('from_cache'))} came from the cache."]
+    return [
+        f"At list prices they cost ${number(cost_usd)}{but}; {_count(switch.get('from_cache'))} came from the cache."
+    ]
 
 
 def _tail(results: Mapping[str, Mapping[str, Any]]) -> str:
