@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-SIGNIFICANT = ("authorization", "api-key", "openai-organization", "openai-project")
+SIGNIFICANT = ("authorization", "openai-organization", "openai-project")
 """Headers that change who asks, and so the answer."""
 _AZURE = re.compile(r"/openai/(?:v1/|deployments/(?P<deployment>[^/]+)/)?")
 """Azure has the same paths below others: of a deployment, or of the resource."""
@@ -61,8 +61,9 @@ class Request:
 
         The order of JSON keys does not matter; `0` and `0.0` are two values.
         """
-        place = f"{self.path}?{self.query}\n{self.deployment}" if self.deployment else f"{self.path}?{self.query}"
-        digest = hashlib.blake2b(f"{seed}\n{self.method}\n{place}".encode(), digest_size=32)
+        digest = hashlib.blake2b(f"{seed}\n{self.method}\n{self.path}?{self.query}".encode(), digest_size=32)
+        if self.deployment or "api-key" in self.headers:
+            digest.update(f"\n{self.deployment}\n{self.headers.get('api-key', '')}".encode())
         for name in SIGNIFICANT:
             digest.update(b"\n" + hashlib.blake2b(self.headers.get(name, "").encode(), digest_size=16).digest())
         digest.update(orjson.dumps(self.content, option=orjson.OPT_SORT_KEYS))

@@ -36,6 +36,8 @@ def changed(**fields):
         changed(stream=False),
         replace(PLAIN, path="/v1/responses"),
         replace(PLAIN, query="a=1"),
+        replace(PLAIN, deployment="d"),
+        replace(PLAIN, headers={**HEADERS, "api-key": "another"}),
         *(replace(PLAIN, headers={**HEADERS, name: "another"}) for name in list(HEADERS)[:3]),
         *(replace(PLAIN, headers={k: v for k, v in HEADERS.items() if k != name}) for name in list(HEADERS)[:3]),
     ],
