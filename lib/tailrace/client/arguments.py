@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import marshal
 from collections.abc import Callable, Mapping
 from types import FunctionType, MethodType
 from typing import Any, Final, get_args
@@ -25,9 +26,12 @@ _PLAIN_JSON: Final = (
 
 def plain(arguments: Mapping[str, Any]) -> bytes | None:
     """Return `arguments` as JSON, or None when they hold what JSON does not, and only the SDK knows how to send."""
+    if type(arguments.get("timeout")) is tuple:
+        return None  # (connect, read, write, pool), which a list is not
     try:
         text = orjson.dumps(arguments, option=_PLAIN_JSON)
-    except TypeError:
+        marshal.dumps(dict(arguments), 2)  # knows Python's own types alone; orjson takes enums and UUIDs as well
+    except (TypeError, ValueError):
         return None
     if b"null" in text and orjson.loads(text) != arguments:
         return None  # NaN, which would be read back as None
@@ -36,10 +40,10 @@ def plain(arguments: Mapping[str, Any]) -> bytes | None:
 
 def lean(create: Callable[..., Any]) -> Callable[..., Any]:
     """Return `create` (a bound method of an SDK's resource) for plain JSON; as it is, when it is not the SDK's own."""
-    function = getattr(create, "__func__", None)
-    while function is not None and _from_sdk(function) and hasattr(function, "__wrapped__"):
+    function: Any = create.__func__ if type(create) is MethodType else None  # a proxy would have one, too
+    while from_sdk(function) and hasattr(function, "__wrapped__"):
         function = function.__wrapped__
-    if not _from_sdk(function):
+    if not from_sdk(function):
         return create
     made, needed = _without_comparing(function)
     method = MethodType(made, create.__self__)  # type: ignore[attr-defined]
@@ -51,8 +55,9 @@ def lean(create: Callable[..., Any]) -> Callable[..., Any]:
     return leaner
 
 
-def _from_sdk(function: Any) -> bool:
-    return isinstance(function, FunctionType) and str(function.__globals__.get("__name__")).startswith("openai.")
+def from_sdk(function: Any) -> bool:
+    """Whether this is a function of the SDK itself; what wraps one only looks like it."""
+    return type(function) is FunctionType and str(function.__globals__.get("__name__")).startswith("openai.")
 
 
 @functools.lru_cache(maxsize=32)

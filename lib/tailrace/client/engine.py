@@ -39,7 +39,7 @@ class Engine:
         """Carry `request` through the policy. Raises what `tailrace.client.errors` lists."""
         asked, cache = self.asked(request), self.policy.cache
         if not asked.key or cache is None:
-            return _answer((yield from self.fetcher.fetch(asked, "bypass")))
+            return _answer(asked, (yield from self.fetcher.fetch(asked, "bypass")))
         entry: Entry | None = (yield Load(asked.key)) if asked.wishes.lookup else None
         age_s = self._age_s(entry, asked) if entry is not None else float("inf")
         if entry is not None and age_s < cache.ttl_s:
@@ -92,9 +92,9 @@ class Engine:
         if old is not None and (fetched.response.status >= 500 or fetched.response.status == 429):
             return self._given(asked, old, "stale")
         if ours:
-            return _answer(fetched)
+            return _answer(asked, fetched)
         self.ledger.shared(asked, "coalesced", fetched.response, fetched.cost_usd)
-        return _answer(fetched._replace(cost_usd=0.0, cache="coalesced", attempts=0))
+        return _answer(asked, fetched._replace(cost_usd=0.0, cache="coalesced", attempts=0))
 
     def _joined(self, asked: Asked) -> Work[tuple[Fetched, bool]]:
         """Return what was fetched for this key, and whether this call fetched it."""
@@ -154,7 +154,8 @@ def _may_keep(cache: Cache, wanted: operation.Operation, wishes: operation.Wishe
     return not cache.deterministic_only or wishes.max_age_s is not None or wanted.deterministic
 
 
-def _answer(fetched: Fetched) -> Response[Any]:
+def _answer(asked: Asked, fetched: Fetched) -> Response[Any]:
     response = fetched.response
+    key = response.key if response.key == asked.key else ""  # a fallback's answer is kept as the fallback's
     headers = stamped(response.headers, fetched.cache, fetched.attempts, fetched.backoff_s, fetched.cost_usd)
-    return Response(response.status, headers, response.body, response.key)
+    return Response(response.status, headers, response.body, key)

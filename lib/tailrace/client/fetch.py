@@ -38,7 +38,8 @@ class Fetcher:
         self._ledger = ledger
         self._attempts = Attempts(policy, clock, event, self._looked_up)
         self._left: deque[tuple[Asked, Trail]] = deque()
-        self._leases = policy.cache is not None and policy.cache.coalesce and policy.cache.store.shared
+        cache = policy.cache  # a store that does not say whether it is shared may be
+        self._leases = cache is not None and cache.coalesce and getattr(cache.store, "shared", True)
 
     def fetch(self, asked: Asked, label: str) -> Work[Fetched]:
         """Get the answer to `asked`. What is cached for several processes is fetched by one of them."""

@@ -22,6 +22,7 @@ import openai
 import orjson
 
 from tailrace.client import context, guard
+from tailrace.client.arguments import plain
 from tailrace.client.asked import Asked
 from tailrace.client.copies import copied
 from tailrace.client.engine import Engine
@@ -32,10 +33,10 @@ from tailrace.client.wire import Request, header
 
 ANSWERED: ContextVar[list[str] | None] = ContextVar("tailrace_answered", default=None)
 """Where a transport leaves the key of the answer that it gave, for the call that it was given to."""
-_MADE_BY: Final = ("_build_request", "_build_headers", "_prepare_options", "_prepare_request", "_process_response",
-                   "_process_response_data")  # fmt: skip
-_HELD: Final = ("api_key", "admin_api_key", "organization", "project", "_base_url", "_custom_headers", "_custom_query",
-                "_api_key_provider", "workload_identity", "_provider_runtime", "_client")  # fmt: skip
+_MADE_BY: Final = frozenset({"_build_request", "_build_headers", "_prepare_options", "_prepare_request", "request",
+                             "post", "_send_request", "_process_response", "_process_response_data"})  # fmt: skip
+_HELD: Final = ("api_key", "admin_api_key", "organization", "project", "_base_url", "_api_key_provider",
+                "workload_identity", "_provider_runtime", "_client")  # fmt: skip
 _NOTHING: Final = Request("POST", "", (), b"")
 
 
@@ -45,6 +46,8 @@ class Mark(NamedTuple):
     digest: bytes
     operation: str
     text: bytes
+    held: list[Any]
+    """What the client was made of; an answer that comes when that is another is not remembered."""
 
 
 class Read(NamedTuple):
@@ -73,6 +76,7 @@ class Recall:
         self._learnt: OrderedDict[bytes, Learnt] = OrderedDict()
         self._lock = threading.Lock()
         self._held: list[Any] = []
+        self._told: tuple[Any, ...] = ()
         self._plain = False
         cache = engine.policy.cache
         self._store = cache.store if cache is not None and not cache.store.slow_get else None
@@ -83,7 +87,11 @@ class Recall:
             return None
         tenant = context.current().tenant.encode("utf-8", "surrogatepass")
         digest = hashlib.sha256(b"%b %d:%b %b" % (operation.encode(), len(tenant), tenant, text)).digest()
-        return Mark(digest, operation, text)
+        return Mark(digest, operation, text, self._held)
+
+    def of(self, client: object) -> bool:
+        """Whether this is the memory of `client`."""
+        return self._client is client
 
     def answer(self, mark: Mark) -> Any:
         """Return the answer for `mark` if it stands in the store and is fresh, else None."""
@@ -104,11 +112,13 @@ class Recall:
         if not self._engine.fresh(asked, entry):
             return None
         self._engine.ledger.hit(asked, entry, "hit")
-        return copied(read.parsed)
+        given = copied(read.parsed)
+        given._request_id = header(entry.headers, "x-request-id")  # the same bytes may have come once more
+        return given
 
     def learn(self, mark: Mark, key: str, parsed: Any) -> None:
         """Remember that `mark` made the request with `key`, and that `parsed` is its answer."""
-        if not isinstance(parsed, openai.BaseModel):
+        if not isinstance(parsed, openai.BaseModel) or not self._unchanged():
             return
         learnt = Learnt(key, type(parsed), 1024, None)
         if mark.operation != "embeddings":
@@ -125,13 +135,15 @@ class Recall:
             parsed = self._client._process_response_data(data=data, cast_to=learnt.kind, response=None)
         except Exception:
             return None  # the long way reports it
-        parsed._request_id = header(entry.headers, "x-request-id")
+        if not isinstance(parsed, openai.BaseModel):
+            return None
         read = self._found(mark, learnt, entry, parsed)
         self._keep(mark, learnt, read)
         return read
 
     def _found(self, mark: Mark, learnt: Learnt, entry: Entry, parsed: Any) -> Read:
         document: dict[str, Any] = orjson.loads(mark.text)
+        document = {**document, **(document.get("extra_body") or {})}
         wanted = Operation(mark.operation, str(document.get("model", "")), False, None, "", True)
         rules = self._engine.policy.guard if self._engine.policy.hooks else None  # whom detections are told
         seen = guard.detections(rules, mark.text, document) if rules is not None else ()
@@ -150,6 +162,8 @@ class Recall:
     def _keep(self, mark: Mark, learnt: Learnt, read: Read | None = None) -> None:
         size = 1024 if read is None else 4096 + 12 * len(read.body)
         with self._lock:
+            if mark.held is not self._held:
+                return  # made by the client as it was before
             self._forget(mark.digest)
             self._learnt[mark.digest] = Learnt(learnt.key, learnt.kind, size, read)
             self._size_bytes += size
@@ -162,21 +176,32 @@ class Recall:
 
     def _unchanged(self) -> bool:
         """Whether the client makes the same requests of the same arguments as when the memory began."""
-        held = [getattr(self._client, name) for name in _HELD]
-        if len(held) != len(self._held) or any(new is not old for new, old in zip(held, self._held, strict=True)):
+        client, http = self._client, self._client._client
+        held = [*(getattr(client, name) for name in _HELD), http.auth, http.params]
+        # by value: these are the caller's own, to change as he likes
+        told = dict(client._custom_headers), plain(client._custom_query), http.headers.raw
+        if told != self._told or any(new is not old for new, old in zip(held, self._held, strict=True)):
             with self._lock:
                 self._learnt.clear()
                 self._size_bytes = 0
-                self._held, self._plain = held, self._is_plain()
-        return self._plain and all(cookie.name in NEUTRAL_COOKIES for cookie in self._client._client.cookies.jar)
+                self._held, self._told = held, told
+                self._plain = told[1] is not None and self._is_plain()
+        return (
+            self._plain
+            and not http.is_closed
+            and vars(client).keys().isdisjoint(_MADE_BY)
+            and not any(http.event_hooks.values())
+            and all(cookie.name in NEUTRAL_COOKIES for cookie in http.cookies.jar)
+        )
 
     def _is_plain(self) -> bool:
         client = self._client
-        ours = next(kind for kind in type(client).__mro__ if kind.__module__ == "tailrace.client.openai")
+        kinds = type(client).__mro__
+        own = next(place for place, kind in enumerate(kinds) if kind.__module__ == "tailrace.client.openai")
         return (
             client._api_key_provider is None
             and client.workload_identity is None
             and client._provider_runtime is None
             and not any(name.lower() == "cache-control" for name in client._custom_headers)
-            and all(getattr(type(client), name) is getattr(ours, name) for name in _MADE_BY)
+            and not any(hasattr(kinds[own], name) for kind in kinds[:own] for name in vars(kind) if name[:2] != "__")
         )

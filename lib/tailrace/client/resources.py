@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 
-from tailrace.client.arguments import lean, plain
+from tailrace.client.arguments import from_sdk, lean, plain
 from tailrace.client.recall import ANSWERED, Recall
 
 
-def recalled(create: Callable[..., Any], operation: str, recall: Recall | None) -> Callable[..., Any]:
-    """Return `create` (a bound method of a synchronous resource) with the short way before it."""
+def recalled(resource: Any, operation: str, recall: Recall | None) -> Callable[..., Any]:
+    """Return the `create` of a synchronous resource with the short way before it."""
+    bare, create, known_as = copy.copy(resource), resource.create, _own(resource)
     leaner = lean(create)
 
     @functools.wraps(create)
     def recalling(**arguments: Any) -> Any:
-        text = plain(arguments)
+        text = plain(arguments) if _own(resource) is known_as else None
         if text is None:
-            return create(**arguments)
+            return bare.create(**arguments)  # by its class, whatever that has now
         mark = recall.mark(operation, arguments, text) if recall is not None else None
         if recall is None or mark is None:
             return leaner(**orjson.loads(text))
@@ -40,15 +42,16 @@ def recalled(create: Callable[..., Any], operation: str, recall: Recall | None) 
     return recalling
 
 
-def arecalled(create: Callable[..., Any], operation: str, recall: Recall | None) -> Callable[..., Any]:
-    """Return `create` (a bound method of an asynchronous resource) with the short way before it."""
+def arecalled(resource: Any, operation: str, recall: Recall | None) -> Callable[..., Any]:
+    """Return the `create` of an asynchronous resource with the short way before it."""
+    bare, create, known_as = copy.copy(resource), resource.create, _own(resource)
     leaner = lean(create)
 
     @functools.wraps(create)
     async def recalling(**arguments: Any) -> Any:
-        text = plain(arguments)
+        text = plain(arguments) if _own(resource) is known_as else None
         if text is None:
-            return await create(**arguments)
+            return await bare.create(**arguments)  # by its class, whatever that has now
         mark = recall.mark(operation, arguments, text) if recall is not None else None
         if recall is None or mark is None:
             return await leaner(**orjson.loads(text))
@@ -69,6 +72,16 @@ def arecalled(create: Callable[..., Any], operation: str, recall: Recall | None)
 
 
 def shortened(resource: Any, operation: str, recall: Recall | None, wrap: Callable[..., Any]) -> Any:
-    """Return `resource` with the short way on its `create`; the instance has it, the SDK's class is untouched."""
-    resource.create = wrap(resource.create, operation, recall)
+    """Return `resource` with the short way on its `create`; the instance has it, the SDK's class is untouched.
+
+    A `create` that somebody has put before the SDK's, to watch calls or to change them, is left to see every call.
+    """
+    if from_sdk(_own(resource)):
+        ours = recall if recall is not None and recall.of(resource._client) else None  # a copy.copy() has another's
+        resource.create = wrap(resource, operation, ours)
     return resource
+
+
+def _own(resource: Any) -> Any:
+    """Return what the class of `resource` has as its `create`, unbound."""
+    return vars(type(resource)).get("create")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -80,12 +81,14 @@ class Driver:
     def _joined(self, effect: Join) -> tuple[Fetched | BaseException | None, bool]:
         with self._lock:
             flight = self._flights.get(effect.key)
-            ours = flight is None
-            if flight is None:
+            ours = flight is None or flight.pid != os.getpid()  # what another process asked for never lands here
+            if flight is None or ours:
                 flight = self._flights[effect.key] = _Flight()
-        if ours:
+            else:
+                flight.over = flight.over or threading.Event()
+        if ours or flight.over is None:
             return self._flown(effect, flight), True
-        if not flight.landed(effect.timeout_s):
+        if not flight.over.wait(None if effect.timeout_s is None else min(effect.timeout_s, threading.TIMEOUT_MAX)):
             raise TimeoutError
         return flight.result, False
 
@@ -99,7 +102,8 @@ class Driver:
         finally:
             with self._lock:
                 del self._flights[effect.key]
-            flight.under_way.release()
+            if flight.over is not None:
+                flight.over.set()
         return fetched
 
     def _begun(self, effect: Background) -> None:
@@ -140,19 +144,12 @@ class Driver:
 
 
 class _Flight:
-    """A fetch that others wait for: a lock that is held until it is over, which costs a fortieth of an event."""
+    """A fetch that others may wait for; the first who does makes the event, which most fetches do without."""
 
     def __init__(self) -> None:
-        self.under_way = threading.Lock()
-        self.under_way.acquire()
+        self.pid = os.getpid()
+        self.over: threading.Event | None = None
         self.result: Fetched | BaseException | None = None
-
-    def landed(self, timeout_s: float | None) -> bool:
-        """Wait for its end, `timeout_s` at most, and say whether it came."""
-        came = self.under_way.acquire(timeout=-1 if timeout_s is None else timeout_s)
-        if came:
-            self.under_way.release()  # to the next who waits
-        return came
 
 
 def _waited(effect: Wait) -> bool:

@@ -1,13 +1,17 @@
 """Who shares an answer, and who does not, over real HTTP."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
+import time
 
 import httpx2
 import openai
 import pytest
 
-from tailrace import AsyncOpenAI, Cache, Memory, OpenAI, Policy, Retry, limits
+from tailrace import Cache, Memory, OpenAI, Policy, Retry, limits
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -78,63 +82,6 @@ def test_credentials_and_tenants_never_share(provider, key):
     assert len(provider.seen) == 12
 
 
-def test_the_short_way_notices_that_the_client_changed(provider, key):
-    """A key, an organisation or a base URL that is changed on the client changes what is answered at once."""
-    with OpenAI(api_key=key, base_url=provider.url) as client:
-        for change in (lambda: None, lambda: setattr(client, "api_key", key + "2"),
-                       lambda: setattr(client, "organization", "o"),
-                       lambda: setattr(client, "base_url", provider.url + "/other")):  # fmt: skip
-            change()
-            before = len(provider.seen)
-            for _ in range(3):
-                client.chat.completions.create(**ASK)
-            assert len(provider.seen) == before + 1
-
-
-def test_the_short_way_is_not_fooled_by_nan(provider, key):
-    """None and NaN look alike to some; they are not the same call."""
-    with OpenAI(api_key=key, base_url=provider.url) as client:
-        for _ in range(3):
-            client.chat.completions.create(**ASK, top_p=None)
-        with pytest.raises(Exception):  # noqa: B017, PT011
-            client.chat.completions.create(**ASK, top_p=float("nan"))
-
-
-def test_a_call_is_what_it_was_when_it_was_made(provider, make, key):
-    """Changing the messages during the call changes neither what is sent nor what is remembered."""
-    text = "before"
-
-    def answer(seen):
-        return make.answer(body=make.completion(seen.json["messages"][0]["content"]), delay_s=0.2)
-
-    async def main():
-        provider.usual = answer
-        asked = {**ASK, "messages": [{"role": "user", "content": text}]}
-        async with AsyncOpenAI(api_key=key, base_url=provider.url) as client:
-            call = asyncio.create_task(client.chat.completions.create(**asked))
-            await asyncio.sleep(0.1)
-            asked["messages"][0]["content"] = "after"
-            first = await call
-            after = await client.chat.completions.create(**asked)
-            asked["messages"][0]["content"] = text
-            again = await client.chat.completions.create(**asked)
-            return [one.choices[0].message.content for one in (first, after, again)]
-
-    assert asyncio.run(main()) == [text, "after", text]
-    assert len(provider.seen) == 2
-
-
-def test_a_new_answer_is_read_anew(provider, make, key):
-    """When the store has other bytes than before, those are what a hit gives, by the short way as well."""
-    with OpenAI(api_key=key, base_url=provider.url) as client:
-        for text in ("one", "two"):
-            provider.usual = lambda seen, text=text: make.answer(body=make.completion(text))
-            client.chat.completions.create(**ASK, extra_headers={"cache-control": "no-cache"})
-            found = [client.chat.completions.create(**ASK).choices[0].message.content for _ in range(3)]
-            assert found == [text] * 3
-    assert len(provider.seen) == 2
-
-
 def test_clients_of_a_stock_sdk_compose(provider, key):
     """The transports are public: a stock client, Azure's, and one on a plain httpx2 transport go through the policy."""
     from tailrace import async_transport, transport
@@ -174,3 +121,111 @@ def test_threads_that_ask_at_once_ask_once(provider, make, key):
             thread.join()
     assert len(provider.seen) == 1
     assert sorted(set(found)) in (["coalesced", "miss"], ["coalesced", "hit", "miss"])
+
+
+def said(client):
+    return client.chat.completions.create(**ASK).choices[0].message.content
+
+
+def test_a_waiter_who_is_interrupted_lets_the_others_go_on(provider, make, key):
+    """Ctrl-C at the moment of the answer: those who wait for it as well get it, and do not hang."""
+    provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.4)
+
+    class Interrupting(dict):
+        def __delitem__(self, key):
+            super().__delitem__(key)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    with OpenAI(api_key=key, base_url=provider.url) as client:
+        client._client._transport.driver._flights = Interrupting()
+        found = []
+        threads = [threading.Thread(target=lambda: found.append(said(client)), daemon=True) for _ in range(5)]
+        threads[0].start()
+        time.sleep(0.1)
+        later = threading.Timer(0.1, lambda: [thread.start() for thread in threads[1:]])
+        later.start()
+        with pytest.raises(KeyboardInterrupt):
+            said(client)
+        for thread in threads:
+            thread.join(3)
+    assert found == ["hello"] * 5
+
+
+def test_a_deadline_may_be_infinite(provider, make, key):
+    """Also for those who wait for what is asked already."""
+    provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.2)
+    found = []
+
+    def ask():
+        with limits(deadline_s=float("inf")):
+            found.append(said(client))
+
+    with OpenAI(api_key=key, base_url=provider.url) as client:
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == ["hello"] * 3
+
+
+FORKED = """
+import os, sys, threading, time
+from tailrace import OpenAI
+url, when = sys.argv[1:]
+client = OpenAI(api_key="k", base_url=url, timeout=3)
+
+def ask(text):
+    messages = [{"role": "user", "content": text}]
+    return client.chat.completions.create(model="gpt-4o-mini", temperature=0, messages=messages)
+
+if when == "between calls":
+    ask("first")
+else:
+    threading.Thread(target=ask, args=("child",)).start()
+    time.sleep(0.1)
+child = os.fork() == 0
+me = "child" if child else "parent"
+answer = ask(me).choices[0].message.content
+os.write(1, f"{me} {answer}\\n".encode())
+os._exit(answer != me) if child else sys.exit(os.wait()[1])
+"""
+
+
+@pytest.mark.parametrize("when", ["between calls", "during a call"])
+def test_two_processes_never_read_each_others_answers(provider, make, when):
+    """After a fork each opens its own connections, and waits for its own calls only."""
+    provider.usual = lambda seen: make.answer(
+        body=make.completion(seen.json["messages"][0]["content"]), delay_s=0.3)  # fmt: skip
+    ran = subprocess.run([sys.executable, "-c", FORKED, provider.url, when], capture_output=True, text=True, timeout=20)
+    assert sorted(ran.stdout.splitlines()) == ["child child", "parent parent"], ran.stderr
+
+
+def test_a_store_that_says_nothing_of_being_shared_takes_leases(provider, key):
+    """A store of the caller's own, made before stores said so, works as it did."""
+
+    class Own:
+        slow_get = slow_put = False
+
+        def __init__(self):
+            self.entries, self.leased = {}, []
+
+        def get(self, key, now):
+            return self.entries.get(key)
+
+        def put(self, key, entry):
+            self.entries[key] = entry
+
+        def lease(self, key, now, seconds):
+            self.leased.append(key)
+            return True
+
+        def release(self, key): ...
+
+        def close(self): ...
+
+    store = Own()
+    with OpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=Cache(store=store))) as client:
+        assert said(client) == said(client)
+    assert store.leased == list(store.entries)
+    assert len(provider.seen) == 1

@@ -2,7 +2,9 @@
 
 import asyncio
 import datetime
+import enum
 import functools
+import uuid
 from collections.abc import Iterable
 from typing import Annotated, TypedDict
 
@@ -24,12 +26,17 @@ ALONE = Policy(cache=None, retry=None, limits=None, guard=None, hooks=(lambda ca
 USER = {"role": "user", "content": "hi"}
 
 
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
 PLAIN = [{"a": 1}, {"a": None}, {"a": [None, {"b": None}]}, {"text": '{"x":null}'}, {"a": (1, 2)}, {"a": 2**63},
          {"a": 0.1}, {"messages": [USER], "temperature": 0, "stop": None}]  # fmt: skip
 OTHER = [{"a": float("nan")}, {"a": float("inf")}, {"a": [None, float("nan")]}, {"a": datetime.date(2026, 1, 1)},
          {"a": b"x"}, {"a": iter([1])}, {"a": openai.NOT_GIVEN}, {"a": openai.omit}, {"a": {1: 2}}, {"a": 2**65},
          {"a": "\ud800"}, {"a": ChatCompletionMessage(role="assistant")}, {"a": type("Text", (str,), {})("x")},
-         {"a": {"deep"}}, {"a": httpx2.Timeout(3)}]  # fmt: skip
+         {"a": {"deep"}}, {"a": httpx2.Timeout(3)}, {"a": uuid.UUID(int=1)}, {"a": [Colour.RED]},
+         {"a": {"b": enum.IntEnum("N", "ONE").ONE}}]  # fmt: skip
 
 
 @pytest.mark.parametrize("given", PLAIN, ids=str)
@@ -38,6 +45,11 @@ def test_plain_json_is_written_out_without_loss(given):
     text = arguments.plain(given)
     assert text is not None
     assert orjson.loads(text) == {name: list(value) if type(value) is tuple else value for name, value in given.items()}
+
+
+def test_timeouts_as_a_tuple_are_left_to_the_sdk():
+    """(connect, read, write, pool) are four timeouts to httpx2; a list of them is none."""
+    assert arguments.plain({"timeout": (1, 2, 3, 4)}) is None
 
 
 @pytest.mark.parametrize("given", OTHER, ids=lambda given: type(given["a"]).__name__)
@@ -188,4 +200,31 @@ def test_a_create_that_somebody_has_wrapped_stays_wrapped(monkeypatch):
     monkeypatch.setattr(completions.Completions, "create", traced)
     ask = [("chat.completions.create", {"model": "m", "messages": [USER]})]
     sent(OpenAI, ask, policy=ALONE)
+    assert len(seen) == 1
+
+
+class Proxy:
+    """What instruments put in a function's place: it gives itself out for the function in all but its call."""
+
+    def __init__(self, wrapped, seen):
+        self.__wrapped__, self.seen = wrapped, seen
+
+    def __getattr__(self, name):
+        return getattr(self.__wrapped__, name)
+
+    def __get__(self, instance, kind):
+        return Proxy(self.__wrapped__.__get__(instance, kind), self.seen)
+
+    def __call__(self, **given):
+        self.seen.append(given)
+        return self.__wrapped__(**given)
+
+
+def test_a_proxy_is_not_taken_for_what_it_wraps(monkeypatch):
+    """wrapt's wrappers, which OpenTelemetry and Langfuse use, have the attributes of the SDK's own function."""
+    from openai.resources.chat.completions import completions
+
+    seen = []
+    monkeypatch.setattr(completions.Completions, "create", Proxy(completions.Completions.create, seen))
+    sent(OpenAI, [("chat.completions.create", {"model": "m", "messages": [USER]})], policy=ALONE)
     assert len(seen) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import time
@@ -54,6 +55,7 @@ class Connection:
         self.origin = origin
         self.socket = opened
         self.used_at = 0.0
+        self.pid = os.getpid()
         self._parser: Any = httptools.HttpResponseParser(self)
         self._afresh("")
 

@@ -5,6 +5,7 @@ Answers are read by httptools, the parser of Node.js (llhttp); without it `OpenA
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -101,7 +102,8 @@ class SocketSender:
                     connection = idle.pop() if idle else None
                 if connection is None:
                     return Connection(origin, self._opened(origin, times))
-                if time.monotonic() - connection.used_at < self._kept_s and not _readable(connection.socket):
+                mine = connection.pid == os.getpid()  # after a fork, two processes would read each other's answers
+                if mine and time.monotonic() - connection.used_at < self._kept_s and not _readable(connection.socket):
                     return connection
                 connection.close()  # what can be read of a connection without a question is its end
         except BaseException:

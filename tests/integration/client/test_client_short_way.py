@@ -1,0 +1,185 @@
+"""The short way to a hit gives what the long way would give, and is not taken where nobody can know."""
+
+import asyncio
+import copy
+import threading
+import time
+
+import pytest
+
+from tailrace import AsyncOpenAI, Fallback, OpenAI, Policy
+
+ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
+
+
+def said(client):
+    return client.chat.completions.create(**ASK).choices[0].message.content
+
+
+def test_the_short_way_notices_that_the_client_changed(provider, key):
+    """A key, an organisation or a base URL that is changed on the client changes what is answered at once."""
+    with OpenAI(api_key=key, base_url=provider.url) as client:
+        for change in (lambda: None, lambda: setattr(client, "api_key", key + "2"),
+                       lambda: setattr(client, "organization", "o"),
+                       lambda: setattr(client, "base_url", provider.url + "/other")):  # fmt: skip
+            change()
+            before = len(provider.seen)
+            for _ in range(3):
+                client.chat.completions.create(**ASK)
+            assert len(provider.seen) == before + 1
+
+
+def test_the_short_way_is_not_fooled_by_nan(provider, key):
+    """None and NaN look alike to some; they are not the same call."""
+    with OpenAI(api_key=key, base_url=provider.url) as client:
+        for _ in range(3):
+            client.chat.completions.create(**ASK, top_p=None)
+        with pytest.raises(Exception):  # noqa: B017, PT011
+            client.chat.completions.create(**ASK, top_p=float("nan"))
+
+
+def test_a_call_is_what_it_was_when_it_was_made(provider, make, key):
+    """Changing the messages during the call changes neither what is sent nor what is remembered."""
+    text = "before"
+
+    def answer(seen):
+        return make.answer(body=make.completion(seen.json["messages"][0]["content"]), delay_s=0.2)
+
+    async def main():
+        provider.usual = answer
+        asked = {**ASK, "messages": [{"role": "user", "content": text}]}
+        async with AsyncOpenAI(api_key=key, base_url=provider.url) as client:
+            call = asyncio.create_task(client.chat.completions.create(**asked))
+            await asyncio.sleep(0.1)
+            asked["messages"][0]["content"] = "after"
+            first = await call
+            after = await client.chat.completions.create(**asked)
+            asked["messages"][0]["content"] = text
+            again = await client.chat.completions.create(**asked)
+            return [one.choices[0].message.content for one in (first, after, again)]
+
+    assert asyncio.run(main()) == [text, "after", text]
+    assert len(provider.seen) == 2
+
+
+def test_a_new_answer_is_read_anew(provider, make, key):
+    """When the store has other bytes than before, those are what a hit gives, by the short way as well."""
+    with OpenAI(api_key=key, base_url=provider.url) as client:
+        for text in ("one", "two"):
+            provider.usual = lambda seen, text=text: make.answer(body=make.completion(text))
+            client.chat.completions.create(**ASK, extra_headers={"cache-control": "no-cache"})
+            found = [client.chat.completions.create(**ASK).choices[0].message.content for _ in range(3)]
+            assert found == [text] * 3
+    assert len(provider.seen) == 2
+
+
+def test_an_answer_is_not_remembered_for_the_key_that_came_meanwhile(provider, make, key):
+    """The key is changed while a call is under way: its answer is not the new key's."""
+    provider.usual = lambda seen: make.answer(body=make.completion(seen.headers["authorization"]), delay_s=0.3)
+    with OpenAI(api_key=key, base_url=provider.url) as client:
+        asking = threading.Thread(target=said, args=(client,))
+        asking.start()
+        time.sleep(0.1)
+        client.api_key = key + "2"
+        client.chat.completions.create(**ASK, seed=1)
+        asking.join()
+        assert said(client) == f"Bearer {key}2"
+
+
+@pytest.mark.parametrize("what", ["default_headers", "default_query"])
+def test_the_short_way_notices_what_the_caller_changes_in_his_own(provider, key, what):
+    """The SDK reads the caller's headers and query at each call, and so what he changes in them counts."""
+    given = {"x-user": "alice"}
+    with OpenAI(api_key=key, base_url=provider.url, **{what: given}) as client:
+        for user, asked in (("alice", 1), ("bob", 2), ("alice", 2)):
+            given["x-user"] = user
+            assert said(client) == said(client)
+            assert len(provider.seen) == asked
+
+
+class Headed(OpenAI):
+    user = "alice"
+
+    @property
+    def default_headers(self):
+        return {**super().default_headers, "x-user": self.user}
+
+
+class Signed(OpenAI):
+    user = "alice"
+
+    def _auth_headers(self, security):
+        return {"Authorization": f"Bearer {self.user}"}
+
+
+class Requesting(OpenAI):
+    user = "alice"
+
+    def request(self, cast_to, options, **more):
+        options.headers = {"x-user": self.user}
+        return super().request(cast_to, options, **more)
+
+
+@pytest.mark.parametrize("kind", [Headed, Signed, Requesting])
+def test_a_subclass_that_makes_other_requests_takes_the_long_way(provider, key, kind):
+    """Whatever of the SDK it overrides may make the next request another one."""
+    with kind(api_key=key, base_url=provider.url) as client:
+        said(client)
+        client.user = "bob"
+        said(client)
+    assert len(provider.seen) == 2
+
+
+def test_a_copy_of_a_client_has_no_memory_of_the_first(provider, key):
+    """What `copy.copy` makes may get another key; the first one's answers are not its own."""
+    with OpenAI(api_key=key, base_url=provider.url) as client:
+        other = copy.copy(client)
+        other.api_key = key + "2"
+        said(client)
+        said(other)
+    assert [seen.headers["authorization"] for seen in provider.seen] == [f"Bearer {key}", f"Bearer {key}2"]
+
+
+def test_the_short_way_does_not_keep_to_a_fallback(provider, make, key):
+    """A fallback's answer is its own: who comes back is asked again, as on the long way."""
+    provider.answers += [make.answer(status=500, body=b"{}"), make.answer(body=make.completion("instead"))]
+    policy = Policy(retry=None, fallbacks=(Fallback(model="gpt-4o"),))
+    with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+        assert said(client) == "instead"
+        assert said(client) == said(client) != "instead"
+
+
+def test_a_create_that_is_put_before_the_sdks_sees_every_call(provider, key, monkeypatch):
+    """Hits too, whether it came before the client or after its first call, and the SDK's is back when it has gone."""
+    from openai.resources.chat.completions import Completions
+
+    original, seen = Completions.create, []
+
+    def traced(self, **given):
+        seen.append(given)
+        return original(self, **given)
+
+    with OpenAI(api_key=key, base_url=provider.url) as client:
+        said(client)
+        monkeypatch.setattr(Completions, "create", traced)
+        with client.with_options(timeout=5) as later:
+            for one in (client, later) * 2:
+                said(one)
+            assert len(seen) == 4
+            monkeypatch.undo()
+            said(client)
+    assert len(seen) == 4
+    assert len(provider.seen) == 1
+
+
+def test_a_hit_has_the_request_id_of_the_answer_in_the_store(provider, make, key):
+    """Also when the same bytes came once more."""
+
+    def answer(seen):
+        return make.answer(body=make.completion(), headers={"x-request-id": f"req_{len(provider.seen)}"})
+
+    provider.usual = answer
+    with OpenAI(api_key=key, base_url=provider.url) as client:
+        ids = [client.chat.completions.create(**ASK, extra_headers={"cache-control": wish} if wish else {})._request_id
+               for wish in ("", "", "no-cache", "")]  # fmt: skip
+    assert ids == ["req_1", "req_1", "req_2", "req_2"]
