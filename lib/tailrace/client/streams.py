@@ -45,6 +45,7 @@ class AsyncMetered:
 
     def __del__(self) -> None:
         if not self._over:
+            self._over = True  # the collector may close, after this, who read from here
             self._meter.abandoned()
 
     async def _next(self) -> bytes:
@@ -152,6 +153,7 @@ class Metered:
 
     def __del__(self) -> None:
         if not self._over:
+            self._over = True  # the collector may close, after this, who read from here
             self._meter.abandoned()
 
     def _finish(self, error: BaseException | None) -> None:

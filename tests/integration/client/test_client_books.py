@@ -111,13 +111,19 @@ def test_a_follower_who_leaves_is_booked_too(provider, make, key):
     assert len(provider.seen) == 1
 
 
-def test_a_forgotten_stream_gives_back_what_it_held(provider, key):
-    """A stream that nobody reads on and nobody closes frees its permit at once, and is told with the next call."""
+@pytest.mark.parametrize("collected", [False, True], ids=["alone", "with all that it holds"])
+def test_a_forgotten_stream_gives_back_what_it_held(provider, key, collected):
+    """A stream that nobody reads on and nobody closes frees its permit at once, and is told with the next call.
+
+    In a circle of references the collector ends all of its parts together, in any order: it is booked once.
+    """
     calls = []
     policy = Policy(cache=None, limits=Limits(concurrency=1), spend=Spend(1.0), hooks=(calls.append,))
     with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
         stream = client.chat.completions.create(**ASK, stream=True)
         next(stream)
+        if collected:
+            stream.itself = stream
         del stream
         gc.collect()
         assert engine(client).fetcher._attempts.permits.in_flight == 0

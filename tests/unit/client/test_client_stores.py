@@ -271,3 +271,23 @@ def test_a_read_never_waits_for_a_writer(tmp_path):
     writer.execute("ROLLBACK")
     writer.close()
     store.close()
+
+
+def test_a_file_that_many_make_at_once_is_made_once(tmp_path):
+    """SQLite waits for nobody while it turns its log on; the store does: one gets the lease, and nobody an error."""
+    for number in range(40):
+        stores = [Sqlite(tmp_path / f"{number}.db") for _ in range(3)]
+        together, leased = threading.Barrier(3), []
+
+        def go(store, together=together, leased=leased):
+            together.wait()
+            leased.append(store.lease("k", time.time(), 5))
+
+        threads = [threading.Thread(target=go, args=(store,)) for store in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for store in stores:
+            store.close()
+        assert sorted(leased) == [False, False, True]

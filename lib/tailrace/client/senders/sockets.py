@@ -38,6 +38,7 @@ class SocketSender:
         self._tls = lru_cache(maxsize=1)(tls)
         self._free = threading.BoundedSemaphore(connections)
         self._idle: dict[Origin, deque[Connection]] = {}
+        self._busy: set[Connection] = set()  # held here: else the collector may take a socket before its stream
         self._lock = threading.Lock()
 
     def __call__(self, request: Request) -> Response[Iterator[bytes]]:
@@ -45,6 +46,7 @@ class SocketSender:
         try:
             origin, netloc, target = _place(request.url)
             connection = self._taken(origin, times)
+            self._busy.add(connection)
             try:
                 return self._asked(connection, request, (netloc, target), times)
             except BaseException:
@@ -122,12 +124,14 @@ class SocketSender:
     def _returned(self, connection: Connection) -> None:
         if not connection.reusable():
             return self._dropped(connection)
+        self._busy.discard(connection)
         with self._lock:
             self._idle.setdefault(connection.origin, deque()).append(connection)
         return self._free.release()
 
     def _dropped(self, connection: Connection) -> None:
         connection.close()
+        self._busy.discard(connection)
         self._free.release()
 
 

@@ -174,7 +174,7 @@ class Sqlite:
         database = sqlite3.connect(self.path, timeout=self._busy_s, check_same_thread=False)
         self._inode = _inode(self.path)
         try:
-            database.execute("PRAGMA journal_mode = WAL")
+            _to_wal(database, self._busy_s)
             database.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last answers, never the file
             database.executescript(_SCHEMA)
         except sqlite3.DatabaseError:
@@ -217,6 +217,19 @@ class _Side:
         if self._database is not None:
             self._database.close()
             self._database = None
+
+
+def _to_wal(database: sqlite3.Connection, busy_s: float) -> None:
+    """Turn WAL on. SQLite waits for nobody here, whatever its timeout: two who make the file at once have to."""
+    until = time.monotonic() + busy_s
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= until:
+                raise
+        time.sleep(0.005)
 
 
 def _noted(database: sqlite3.Connection, statement: str, *values: object) -> None:
