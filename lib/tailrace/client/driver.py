@@ -63,6 +63,8 @@ class AsyncDriver:
             effect = work.send(None)
             while True:
                 try:
+                    if shared and type(effect) is Meter:
+                        effect = _for_many(effect, self._now())
                     given = await self._doing[type(effect)](effect)
                     if shared and type(effect) is Meter:
                         given = self._flights.broadcast(given)
@@ -155,6 +157,17 @@ class AsyncDriver:
                 store.release(effect.key)
         except Exception as error:
             _excused("released", error)
+
+
+def _for_many(meter: Meter, now: float) -> Meter:
+    """Return the stream of `meter` for readers who each keep a deadline of their own.
+
+    It may stand still as long as he who began it would have waited at all.
+    """
+    if meter.deadline_at is None:
+        return meter
+    left_s = max(0.0, meter.deadline_at - now)
+    return meter._replace(deadline_at=None, idle_s=left_s if meter.idle_s is None else min(left_s, meter.idle_s))
 
 
 def _excused(what: str, error: Exception) -> None:

@@ -95,12 +95,14 @@ class Meter(NamedTuple):
 class Join(NamedTuple):
     """Carry out `work`, or join who does so already for `key`; gives (its result or error, whether it was ours).
 
-    The result is None when there was one that cannot be shared. Throws TimeoutError after `timeout_s`.
+    The result is None when there was one that cannot be shared. Throws TimeoutError after `timeout_s`; a shared stream
+    raises `late()` then, to this reader alone.
     """
 
     key: str
     work: Callable[[], Work[Any]]
     timeout_s: float | None
+    late: Callable[[], Exception]
 
 
 class Background(NamedTuple):

@@ -110,7 +110,7 @@ class Engine:
             if left is not None and left <= 0:
                 raise self._late(asked)
             try:
-                fetched, ours = yield Join(asked.key, fetch, left)
+                fetched, ours = yield Join(asked.key, fetch, left, partial(self._left_behind, asked))
             except TimeoutError:
                 raise self._late(asked) from None
             except BaseException as error:  # cancelled; who began the fetch is booked by it, which goes on
@@ -129,10 +129,14 @@ class Engine:
                 raise fetched.with_traceback(None)  # one error for many: each way to it is its own
             return fetched, ours
 
-    def _late(self, asked: Asked) -> DeadlineExceeded:
+    def _left_behind(self, asked: Asked) -> DeadlineExceeded:
         elapsed = self.clock.monotonic() - asked.started
         error = DeadlineExceeded(f"the deadline passed after {elapsed:.3f} s, waiting for the same call", asked.request)
         error.after(0, elapsed)
+        return error
+
+    def _late(self, asked: Asked) -> DeadlineExceeded:
+        error = self._left_behind(asked)
         self.ledger.failed(asked, Trail("coalesced"), error)
         return error
 

@@ -26,6 +26,7 @@ class Flights:
     async def join(self, effect: Join) -> tuple[Fetched | BaseException | None, bool]:
         """Wait for the fetch of this key, and begin it if nobody has."""
         task, ours = self._joined(effect)
+        until = None if effect.timeout_s is None else task.get_loop().time() + effect.timeout_s
         if effect.timeout_s is None:
             await _ended(task)
         else:
@@ -34,11 +35,11 @@ class Flights:
         if task.cancelled():
             return Unanswered("connection", "the client was closed"), ours
         error = task.exception()
-        return (_subscribed(task.result()) if error is None else error), ours
+        return (_subscribed(task.result(), until, effect.late) if error is None else error), ours
 
     async def background(self, effect: Background) -> None:
         """Begin the fetch of this key, unless somebody has."""
-        self._joined(Join(effect.key, effect.work, None))
+        self._joined(Join(effect.key, effect.work, None, TimeoutError))
 
     def broadcast(self, source: AsyncMetered) -> Broadcast:
         """Return `source` for any number of readers; it is read to its end in any case."""
@@ -99,10 +100,10 @@ async def _ended(task: asyncio.Task[Any]) -> None:
         await waiter
 
 
-def _subscribed(fetched: Fetched) -> Fetched:
+def _subscribed(fetched: Fetched, until: float | None, late: Callable[[], Exception]) -> Fetched:
     body = fetched.response.body
     if isinstance(body, Broadcast):
-        return fetched._replace(response=fetched.response._replace(body=body.subscribe()))
+        return fetched._replace(response=fetched.response._replace(body=body.subscribe(until, late)))
     return fetched
 
 

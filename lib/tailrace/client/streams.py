@@ -98,8 +98,8 @@ class Broadcast:
             self._over = True
             self._tell()
 
-    async def subscribe(self) -> AsyncIterator[bytes]:
-        """Yield every chunk."""
+    async def subscribe(self, until: float | None, late: Callable[[], Exception]) -> AsyncIterator[bytes]:
+        """Yield every chunk; raise `late()` when one is not there at `until`, by the loop's time."""
         position = 0
         while True:
             while position < len(self._chunks):
@@ -107,7 +107,11 @@ class Broadcast:
                 yield self._chunks[position - 1]
             if self._over:
                 break
-            await self._news.wait()
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._news.wait()
+            except TimeoutError:
+                raise late() from None
         if self._error is not None:
             raise self._error
 

@@ -108,7 +108,7 @@ class Driver:
 
     def _begun(self, effect: Background) -> None:
         if effect.key not in self._flights:
-            join = Join(effect.key, effect.work, None)
+            join = Join(effect.key, effect.work, None, TimeoutError)
             threading.Thread(target=self._joined, args=(join,), name="tailrace-revalidate", daemon=True).start()
 
     @property

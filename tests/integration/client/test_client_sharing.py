@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tailrace import AsyncOpenAI, Cache, Policy, Retry, Sqlite, limits
+from tailrace import AsyncOpenAI, Cache, Limits, Policy, Retry, Sqlite, limits
 from tailrace.client import DeadlineExceeded
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
@@ -80,6 +80,49 @@ def test_who_comes_late_to_a_stream_gets_all_of_it(provider, make, key):
 
     assert asyncio.run(main()) == [("miss", "abcdefgh"), ("coalesced", "abcdefgh"), ("coalesced", "abcdefgh")]
     assert len(provider.seen) == 1
+
+
+@pytest.mark.parametrize("hurried", ["who began it", "who joined it"])
+def test_each_reader_of_a_stream_keeps_a_deadline_of_his_own(provider, make, key, hurried):
+    """Who has no time left gets DeadlineExceeded in the middle; the other gets all of it, from one request."""
+    stream = make.answer(headers={"content-type": "text/event-stream"}, chunks=make.events(*"abcdefgh"), between_s=0.1)
+    provider.usual = lambda seen: stream
+    deadlines = (0.4, 9) if hurried == "who began it" else (9, 0.4)
+
+    async def read(client, deadline_s):
+        with limits(deadline_s=deadline_s):
+            answer = await client.chat.completions.create(**ASK, stream=True)
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in answer])
+
+    async def main():
+        async with AsyncOpenAI(api_key=key, base_url=provider.url) as client:
+            began = asyncio.create_task(read(client, deadlines[0]))
+            await asyncio.sleep(0.1)
+            return await asyncio.gather(began, read(client, deadlines[1]), return_exceptions=True)
+
+    first, second = asyncio.run(main())
+    late, whole = (first, second) if hurried == "who began it" else (second, first)
+    assert isinstance(late, DeadlineExceeded)
+    assert whole == "abcdefgh"
+    assert len(provider.seen) == 1
+
+
+def test_a_shared_stream_that_stands_still_is_given_up(provider, make, key):
+    """After as long as he who began it would have waited; what it held is given back."""
+    stream = make.answer(headers={"content-type": "text/event-stream"}, chunks=make.events(*"ab"), between_s=3)
+    provider.usual = lambda seen: stream
+    policy = Policy(limits=Limits(concurrency=1))
+
+    async def main():
+        async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+            with limits(deadline_s=0.3):
+                answer = await client.chat.completions.create(**ASK, stream=True)
+                with pytest.raises(DeadlineExceeded):
+                    [chunk async for chunk in answer]
+            await asyncio.sleep(0.5)
+            return client._client._transport.driver.engine.fetcher._attempts.permits.in_flight
+
+    assert asyncio.run(main()) == 0
 
 
 def test_a_leaders_deadline_is_not_the_followers(simulator, key):
