@@ -40,6 +40,7 @@ def test_stale_answers_are_given_as_the_policy_says(provider, make, key):
                     break
                 await asyncio.sleep(0.01)
             yield await label()
+            assert len(provider.seen) == 2, "the new one was fetched once"
             now[0] += 50
             provider.usual = lambda seen: make.answer(500, b"{}")
             yield await label()
@@ -116,6 +117,22 @@ def test_a_store_that_fails_in_the_middle_fails_no_call(provider, key, caplog, a
             answer = client.chat.completions.create(**ASK, stream=stream)
             assert not stream or len(list(answer)) == 3
     assert "goes on without it" in caplog.text
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_a_store_that_fails_fails_no_call_of_a_loop(provider, key, after):
+    """The same asynchronously, for a store that is read on the loop and for one that is read in a thread."""
+
+    async def main(slow):
+        store = Broken(after)
+        store.slow_get = store.slow_put = store.shared = slow
+        async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=Cache(store=store))) as client:
+            for _ in range(5):
+                assert (await client.chat.completions.create(**ASK)).choices
+        assert store.left < 0, "negative control: it did fail"
+
+    for slow in (False, True):
+        asyncio.run(main(slow))
 
 
 def test_compressed_answers_are_kept_as_they_read(provider, make, key):

@@ -6,7 +6,7 @@ import time
 import openai
 import pytest
 
-from tailrace import AsyncOpenAI, Breaker, Fallback, Limits, OpenAI, Policy, Spend, limits
+from tailrace import AsyncOpenAI, Breaker, Fallback, Limits, OpenAI, Policy, Retry, Spend, limits
 from tailrace.client import BudgetExceeded, CircuitOpen, DeadlineExceeded, InputRejected
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
@@ -99,6 +99,87 @@ def test_requests_per_minute_are_spread(provider, key):
         rate.reserve(100)
         with limits(deadline_s=0.5), pytest.raises(DeadlineExceeded, match="rate limit"):
             client.chat.completions.create(**ASK)
+
+
+def test_a_deadline_counts_the_wait_for_a_permit(provider, make, key):
+    """With the only permit taken for a second, a call of 0.3 s ends by then, and says that it was never sent."""
+    provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=1.0)
+
+    async def main():
+        async with AsyncOpenAI(
+            api_key=key, base_url=provider.url, policy=Policy(cache=None, limits=Limits(concurrency=1))
+        ) as client:
+            first = asyncio.create_task(client.chat.completions.create(**ASK))
+            await asyncio.sleep(0.1)
+            with limits(deadline_s=0.3), pytest.raises(DeadlineExceeded, match="permit") as caught:
+                await client.chat.completions.create(**ASK)
+            await first
+            return caught.value
+
+    error = asyncio.run(main())
+    assert error.attempts == 0
+    assert 0.2 < error.elapsed_s < 0.6
+
+
+def test_tokens_per_minute_are_spread_and_corrected(provider, key):
+    """6,000 a minute: what a call could take is waited for, what it did take is counted, what never fits fails now."""
+    calls = []
+    policy = Policy(cache=None, limits=Limits(tokens_per_min=6000), hooks=(calls.append,))
+    with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client, limits(deadline_s=3):
+        for _ in range(3):  # a thousand at once, then a hundred a second; 15 are used of each estimate of 1,025
+            client.chat.completions.create(**ASK, max_tokens=1000)
+        with pytest.raises(DeadlineExceeded, match="rate limit"):
+            client.chat.completions.create(**ASK, max_tokens=3000)
+    assert [0.1 < call.queued_s < 1 for call in calls] == [True, True, True, False]
+    assert len(provider.seen) == 3
+
+
+def test_the_adaptive_limit_follows_the_provider(provider, make, key):
+    """Rate limits bring it down from its start, good answers that use it bring it up again."""
+    policy = Policy(cache=None, retry=None, limits=Limits(concurrency="adaptive"))
+
+    async def main():
+        async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+            permits = client._client._transport.driver.engine.fetcher._attempts.permits
+            found = [permits.limit]
+            for status in (429, 200):
+                provider.usual = lambda seen, status=status: make.answer(status, make.completion())
+                calls = (client.chat.completions.create(**ASK, seed=number) for number in range(100))
+                await asyncio.gather(*calls, return_exceptions=True)
+                found.append(permits.limit)
+            return found
+
+    start, low, high = asyncio.run(main())
+    assert low < 0.8 * start
+    assert high > low
+
+
+def test_hedges_are_retries_and_give_their_permits_back(provider, make, key):
+    """A second request takes of the retry budget and of the permits; with neither to spare there is none."""
+    provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.2)
+
+    async def sent(calls, **change):
+        policy = Policy(cache=None, **{"limits": Limits(hedge_after_s=0.05, concurrency=2), **change})
+        async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+            before = len(provider.seen)
+            for _ in range(calls):
+                await client.chat.completions.create(**ASK)
+            assert client._client._transport.driver.engine.fetcher._attempts.permits.in_flight == 0
+            return len(provider.seen) - before
+
+    assert asyncio.run(sent(3)) == 6
+    assert asyncio.run(sent(3, retry=Retry(budget=0.0, budget_burst=1))) == 4
+    assert asyncio.run(sent(3, limits=Limits(hedge_after_s=0.05, concurrency=1))) == 3
+
+
+def test_an_exhausted_quota_goes_to_the_fallback(simulator, provider, key, monkeypatch):
+    """It is tried once, and the other provider answers."""
+    monkeypatch.setenv("OTHER_KEY", "other")
+    simulator.faults({"kind": "quota"})
+    policy = Policy(fallbacks=(Fallback(base_url=provider.url, api_key_env="OTHER_KEY"),))
+    with OpenAI(api_key=key, base_url=simulator.url, policy=policy) as client:
+        assert client.chat.completions.create(**ASK).choices
+    assert simulator.requests == len(provider.seen) == 1
 
 
 def test_a_slow_answer_is_hedged(provider, make, key):

@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import openai
 import pytest
@@ -58,6 +61,118 @@ def test_what_stays_the_same_is_raised_as_the_sdk_raises_it(client, simulator, f
         assert caught.value.attempts == 4
         assert caught.value.elapsed_s > 0
         assert caught.value.__cause__ is not None
+
+
+ROWS = {
+    "408": (408, "", {}, 2), "409": (409, "", {}, 2), "429 rate": (429, "rate_limit_exceeded", {}, 2),
+    "500": (500, "", {}, 2), "502": (502, "", {}, 2), "503": (503, "", {}, 2), "504": (504, "", {}, 2),
+    "529": (529, "", {}, 2), "400 but do": (400, "", {"x-should-retry": "true"}, 2),
+    "429 quota": (429, "insufficient_quota", {}, 1), "429 billing": (429, "billing_hard_limit_reached", {}, 1),
+    "400 context length": (400, "context_length_exceeded", {}, 1), "400": (400, "", {}, 1), "401": (401, "", {}, 1),
+    "403": (403, "", {}, 1), "404": (404, "", {}, 1), "413": (413, "", {}, 1), "422": (422, "", {}, 1),
+    "500 but do not": (500, "", {"x-should-retry": "false"}, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "code", "headers", "asked"), ROWS.values(), ids=ROWS.keys())
+@pytest.mark.parametrize("stream", [False, True])
+def test_each_row_of_the_classification_over_http(provider, make, key, status, code, headers, asked, stream):
+    """What may be another next time is asked a second time and answered; what will be the same is raised at once."""
+    body = b'{"error": {"message": "no", "code": "%b"}}' % code.encode()
+    provider.answers = [make.answer(status, body, headers)]
+    raised = pytest.raises(openai.APIStatusError) if asked == 1 else nullcontext()
+    with OpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=None, retry=QUICK)) as client, raised:
+        list(client.chat.completions.create(**ASK, stream=stream))
+    assert len(provider.seen) == asked
+
+
+def test_the_context_length_of_a_model_is_tried_once(simulator, key):
+    """The simulator refuses what is too long for the model; nobody asks again."""
+    with (
+        OpenAI(api_key=key, base_url=simulator.url, policy=Policy(retry=QUICK)) as client,
+        pytest.raises(openai.BadRequestError) as caught,
+    ):
+        client.embeddings.create(model="text-embedding-3-small", input="word " * 20_000)
+    assert caught.value.code == "context_length_exceeded"
+    assert simulator.requests == 1
+
+
+def in_two_s():
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)  # whole seconds: one at the least
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least_s"),
+    [("retry-after", lambda: "0.4", 0.4), ("retry-after-ms", lambda: "400", 0.4), ("retry-after", in_two_s, 0.8)],
+    ids=["seconds", "milliseconds", "date"],
+)
+def test_what_the_provider_asks_to_wait_is_waited(provider, make, key, name, value, least_s):
+    """In each of its forms: the second attempt comes no earlier, and the wait is told."""
+    calls = []
+    provider.answers = [make.answer(429, b"{}", {name: value()})]
+    policy = Policy(cache=None, retry=QUICK, hooks=(calls.append,))
+    with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+        began = time.perf_counter()
+        answer = client.chat.completions.with_raw_response.create(**ASK)
+        assert least_s <= time.perf_counter() - began < least_s + 1.6
+    assert int(answer.headers["x-tailrace-backoff-us"]) >= least_s * 1e6
+    assert calls[0].backoff_s >= least_s
+    assert len(calls[0].attempts_s) == calls[0].attempts == 2
+
+
+def test_a_provider_that_asks_for_too_long_is_not_waited_for(provider, make, key):
+    """Beyond `max_retry_after_s` its answer is given at once."""
+    provider.usual = lambda seen: make.answer(429, b"{}", {"retry-after": "3"})
+    policy = Policy(cache=None, retry=Retry(max_retry_after_s=2))
+    with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+        began = time.perf_counter()
+        with pytest.raises(openai.RateLimitError):
+            client.chat.completions.create(**ASK)
+        assert time.perf_counter() - began < 1
+    assert len(provider.seen) == 1
+
+
+@pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
+def test_a_stream_that_breaks_before_its_first_byte_is_asked_again(provider, make, key, kind):
+    """Status and headers came, nothing else: as good as no answer."""
+    head = make.answer(headers={"content-type": "text/event-stream"}, chunks=(), cut=True)
+    provider.answers = [head]
+    client = kind(api_key=key, base_url=provider.url, policy=Policy(cache=None, retry=QUICK))
+
+    async def asynchronous():
+        async with client:
+            return len([chunk async for chunk in await client.chat.completions.create(**ASK, stream=True)])
+
+    if kind is OpenAI:
+        with client:
+            assert len(list(client.chat.completions.create(**ASK, stream=True))) == 3
+    else:
+        assert asyncio.run(asynchronous()) == 3
+    assert len(provider.seen) == 2
+
+
+@pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
+@pytest.mark.parametrize("by", ["deadline_s", "attempt_timeout_s"])
+def test_the_time_of_a_stream_is_held_to_its_end(provider, make, key, kind, by):
+    """A deadline ends a stream that flows; an attempt's timeout ends one that stands still, and no other."""
+    between_s = 0.1 if by == "deadline_s" else 1.0
+    stream = make.answer(headers={"content-type": "text/event-stream"}, chunks=make.events(*"abcdefghi"),
+                         between_s=between_s)  # fmt: skip
+    provider.usual = lambda seen: stream
+    client = kind(api_key=key, base_url=provider.url, policy=Policy(cache=None, limits=Limits(**{by: 0.4})))
+
+    async def asynchronous():
+        async with client:
+            return [chunk async for chunk in await client.chat.completions.create(**ASK, stream=True)]
+
+    def synchronous():
+        with client:
+            return list(client.chat.completions.create(**ASK, stream=True))
+
+    began = time.perf_counter()
+    with pytest.raises(openai.APITimeoutError):
+        synchronous() if kind is OpenAI else asyncio.run(asynchronous())
+    assert 0.3 < time.perf_counter() - began < 0.9
 
 
 def test_a_stream_is_not_asked_again_after_its_first_byte(client, simulator):

@@ -12,7 +12,21 @@ import openai
 import pytest
 from pydantic import ValidationError
 
-from tailrace import AIConfig, AsyncOpenAI, Cache, Limits, OpenAI, Policy, Retry, Spend, Sqlite, aask, ask, limits
+from tailrace import (
+    AIConfig,
+    AsyncOpenAI,
+    Breaker,
+    Cache,
+    Limits,
+    OpenAI,
+    Policy,
+    Retry,
+    Spend,
+    Sqlite,
+    aask,
+    ask,
+    limits,
+)
 from tailrace.client.adapters import json_log, structured
 from tailrace.client.adapters.otel import opentelemetry
 from tailrace.client.adapters.prometheus import prometheus
@@ -102,6 +116,9 @@ def test_the_adapters_tell_the_same_rows(simulator, key):
     labels = {"operation": "chat", "model": "gpt-4o-mini", "outcome": "ok", "cache": "hit"}
     assert registry.get_sample_value("llm_call_duration_seconds_count", labels) == 1
     assert registry.get_sample_value("llm_saved_usd_total", {"model": "gpt-4o-mini"}) > 0
+    for kind, field in (("input", "in_tok"), ("output", "out_tok")):
+        billed = registry.get_sample_value("llm_tokens_total", {"model": "gpt-4o-mini", "kind": kind})
+        assert billed == rows[0][field] > 0, "a hit is not billed"
     finished = spans.get_finished_spans()
     assert [span.attributes["tailrace.cache"] for span in finished] == ["miss", "hit", "miss"]
     assert finished[2].attributes["error.type"]
@@ -136,7 +153,7 @@ def test_a_real_structlog_logger_takes_the_rows(simulator, key):
 CANARY = {"prompt": "canary-prompt-" + "q" * 12, "key": "sk-" + "canary" * 5, "header": "canary-header-" + "h" * 12,
           "answer": "canary-answer-" + "z" * 12, "tool": "canary-tool-" + "w" * 12}  # fmt: skip
 PATHS = ["ok", "error500", "rate_limit", "quota", "hang", "reset", "refused", "over budget", "broken store", "guard",
-         "cut_stream", "malformed", "outage"]  # fmt: skip
+         "cut_stream", "malformed", "outage", "deadline", "circuit"]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -157,13 +174,16 @@ def test_secrets_never_surface(simulator, provider, make, tmp_path, caplog, monk
     if path == "broken store":
         monkeypatch.setattr(store, "get", lambda *_: 1 / 0)
     policy = Policy(cache=Cache(store=store), retry=Retry(attempts=2, base_s=0.01), hooks=hooks,
-                    limits=Limits(attempt_timeout_s=0.3),
+                    limits=Limits(attempt_timeout_s=0.3, deadline_s=0.2 if path == "deadline" else None,
+                                  breaker=Breaker(min_calls=1 if path == "circuit" else 20)),
                     spend=Spend(1e-9 if path == "over budget" else 9.0))  # fmt: skip
     base = simulator.url if path not in ("ok", "refused") else provider.url
     if path == "ok":
         provider.usual = lambda seen: make.answer(body=make.completion(CANARY["answer"]))
     if path == "refused":
         provider.usual = lambda seen: make.answer(400, b'{"error": {"message": "wrong"}}')
+    if path in ("deadline", "circuit"):
+        simulator.faults({"kind": {"deadline": "hang", "circuit": "error500"}[path]})
     if path in ("error500", "rate_limit", "quota", "hang", "reset", "cut_stream", "malformed", "outage"):
         simulator.faults({"kind": path})
     content = CANARY["prompt"] + ("\x01" if path == "guard" else "")
@@ -179,6 +199,8 @@ def test_secrets_never_surface(simulator, provider, make, tmp_path, caplog, monk
         except Exception as error:
             seen.append("".join(traceback.format_exception(error)))
             seen.extend((str(error), repr(error), repr(getattr(error, "__dict__", ""))))
+            if type(error).__module__ == "tailrace.client.errors":  # the SDK's own hold the SDK's request
+                seen.extend((str(error.request.headers.raw), str(error.request.content)))
 
     with OpenAI(api_key=CANARY["key"], base_url=base, policy=policy) as client:
         call(client)

@@ -89,6 +89,18 @@ def test_an_expired_entry_is_gone(store):
     assert store.get("k", now + 61) is None
 
 
+def test_redis_drops_an_entry_by_itself(redis_url):
+    """Nobody has to ask for it: after its time Redis has forgotten it."""
+    from tailrace.client.stores.redis import Redis
+
+    store, now = Redis(redis_url, "ttl:"), time.time()
+    store.put("k", entry(stored_at=now, ttl_s=0.2))
+    store.put("kept", entry(stored_at=now, ttl_s=60))
+    time.sleep(0.3)
+    assert [store._redis.exists(f"ttl:{key}") for key in ("k", "kept")] == [0, 1]
+    store.close()
+
+
 def test_threads_may_share_it(store):
     """Eight threads put and get at once; nothing is lost and nothing is mixed up."""
     now, failures = time.time(), []
