@@ -35,6 +35,7 @@ class Attempts:
     def __init__(self, policy: Policy, clock: Clock, event: Callable[[], Event], look_up: LookUp) -> None:
         self._policy = policy
         self._limits = limits = policy.limits or Limits(breaker=None)
+        fallback.check(policy)
         self._clock = clock
         self._event = event
         self._look_up = look_up
@@ -67,7 +68,9 @@ class Attempts:
                 if last:
                     raise
                 continue
-            if last or classify(response, trail.malformed) in (Verdict.DONE, Verdict.REFUSED):
+            verdict = classify(response, trail.malformed)
+            # a request that is wrong is wrong; a fallback that has no such model or key is one to go on from
+            if last or verdict is Verdict.DONE or (verdict is Verdict.REFUSED and not index):
                 return choice, response
         raise AssertionError("there is always a last choice")
 

@@ -11,7 +11,8 @@
     └── InputRejected             the input guard refused it: it was not sent
 
 Each holds `attempts` (made upstream), `elapsed_s`, and the last cause as `__cause__`. An answer that did come
-back with an error status is not raised here: the SDK makes its own error of it. No message holds a prompt, an
+back with an error status is not raised here: the SDK makes its own error of it, to which our clients add `attempts`
+and `elapsed_s`. No message holds a prompt, an
 answer, a header or a key, and `request` is bare: method and URL only.
 """
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 import httpx2
 import openai
 
-from tailrace.client.wire import Request, Unanswered
+from tailrace.client.wire import ATTEMPTS, Request, Unanswered
 
 __all__ = [
     "BudgetExceeded",
@@ -84,6 +85,14 @@ class InputRejected(_Traced, openai.APIError):
         super().__init__(message, bare(request), body=None)
         self.where = where
         self.param = where
+
+
+def traced(error: openai.APIStatusError) -> openai.APIStatusError:
+    """Return the SDK's error for an answer, with `attempts` and `elapsed_s` as our own have them."""
+    response = error.response
+    error.attempts = int(response.headers.get(ATTEMPTS, 1))  # type: ignore[attr-defined]
+    error.elapsed_s = response.elapsed.total_seconds()  # type: ignore[attr-defined]
+    return error
 
 
 def broken(unanswered: Unanswered, request: Request) -> Exception:

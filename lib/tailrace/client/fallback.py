@@ -25,6 +25,16 @@ def choices(asked: Asked, policy: Policy) -> list[Asked]:
     return [asked, *(_instead(asked, fallback, policy) for fallback in policy.fallbacks)]
 
 
+def check(policy: Policy) -> None:
+    """Raise ValueError when the credential of a fallback is not there: in an outage it would be too late to hear it."""
+    for number, one in enumerate(policy.fallbacks):
+        if one.api_key_env and not os.environ.get(one.api_key_env):
+            raise ValueError(
+                f"Policy(fallbacks[{number}]): the variable {one.api_key_env} is not set or empty; "
+                "set it before the client is made, or leave api_key_env out"
+            )
+
+
 def _instead(asked: Asked, fallback: Fallback, policy: Policy) -> Asked:
     document = asked.operation.document or {}
     body, exact = asked.request.body, asked.operation.exact

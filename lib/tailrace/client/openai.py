@@ -18,6 +18,7 @@ from openai.resources import AsyncChat, AsyncEmbeddings, Chat, Embeddings
 from openai.resources.responses import AsyncResponses, Responses
 from typing_extensions import Unpack
 
+from tailrace.client import errors
 from tailrace.client.policy import Policy
 from tailrace.client.recall import Recall
 from tailrace.client.resources import arecalled, recalled, shortened
@@ -87,6 +88,9 @@ class AsyncOpenAI(openai.AsyncOpenAI):
         found = super().embeddings
         return found if self.policy.empty else shortened(found, "embeddings", self._recall, arecalled)
 
+    def _make_status_error(self, err_msg: str, *, body: object, response: httpx2.Response) -> openai.APIStatusError:
+        return errors.traced(super()._make_status_error(err_msg, body=body, response=response))
+
 
 class OpenAI(openai.OpenAI):
     """`openai.OpenAI` under `policy`; all other arguments are the SDK's. See `AsyncOpenAI`."""
@@ -127,6 +131,9 @@ class OpenAI(openai.OpenAI):
     def embeddings(self) -> Embeddings:
         found = super().embeddings
         return found if self.policy.empty else shortened(found, "embeddings", self._recall, recalled)
+
+    def _make_status_error(self, err_msg: str, *, body: object, response: httpx2.Response) -> openai.APIStatusError:
+        return errors.traced(super()._make_status_error(err_msg, body=body, response=response))
 
 
 class _AsyncBelow(httpx2.AsyncBaseTransport):

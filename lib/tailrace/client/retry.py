@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -19,6 +20,7 @@ NEVER_CODES: Final = frozenset(
      "account_deactivated", "context_length_exceeded"}
 )  # fmt: skip
 """Asking again does not help: somebody has to pay, or to ask for less."""
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 RETRIED: Final = frozenset({408, 409, 429})
 
 
@@ -75,7 +77,7 @@ def error_code(response: Response[Any]) -> str:
     if not isinstance(error, dict):
         return ""
     code = error.get("code") or error.get("type")
-    return code if isinstance(code, str) else ""
+    return code if isinstance(code, str) and _WORD.fullmatch(code) else ""  # it is logged: no text of the provider's
 
 
 def backoff_s(retry: Retry, failures: int, chance: Callable[[], float]) -> float:

@@ -5,7 +5,9 @@ client = openai.AsyncOpenAI(http_client=httpx2.AsyncClient(transport=async_trans
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -47,9 +49,10 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if self.policy.empty or not _json(request):
             return await self.inner.handle_async_request(request)
+        began = time.perf_counter()
         body = await request.aread()
         response = await self.driver(_wire(request, body, self._decoded))
-        return _answer(response, request, _AsyncStream)
+        return _answer(response, request, _AsyncStream, began)
 
     async def aclose(self) -> None:
         await self.driver.aclose()
@@ -69,9 +72,10 @@ class Transport(httpx2.BaseTransport):
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         if self.policy.empty or not _json(request):
             return self.inner.handle_request(request)
+        began = time.perf_counter()
         body = request.read()
         response = self.driver(_wire(request, body, self._decoded))
-        return _answer(response, request, _Stream)
+        return _answer(response, request, _Stream, began)
 
     def close(self) -> None:
         if hasattr(self._send, "close"):
@@ -118,12 +122,15 @@ def _decoded(raw: RawHeaders) -> Headers:
     return tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw])
 
 
-def _answer(response: Response[Any], request: httpx2.Request, stream: Any) -> httpx2.Response:
+def _answer(response: Response[Any], request: httpx2.Request, stream: Any, began: float) -> httpx2.Response:
     body: Any = {"content": response.body} if isinstance(response.body, bytes) else {"stream": stream(response.body)}
     answered = ANSWERED.get()
     if answered is not None:
         answered.append(response.key)
     extensions = {"http_version": b"HTTP/1.1"}
-    return httpx2.Response(
+    answer = httpx2.Response(
         response.status, headers=list(response.headers), request=request, extensions=extensions, **body
     )
+    if isinstance(response.body, bytes):  # httpx2 itself measures streams only
+        answer.elapsed = timedelta(seconds=time.perf_counter() - began)
+    return answer

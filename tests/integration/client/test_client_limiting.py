@@ -231,6 +231,26 @@ def test_fallbacks_are_asked_in_order_and_kept_under_what_was_asked(provider, ma
         assert client.chat.completions.create(**ASK).model == "gpt-4o-mini"
 
 
+def test_a_fallback_that_refuses_is_passed_over(provider, make, key, monkeypatch):
+    """No such model, a wrong key: the next one is asked; what the first model refuses is refused."""
+    refusing = {"gpt-4o-mini": 500, "gone": 404, "locked": 401}
+
+    def usual(seen):
+        status = refusing.get(seen.json["model"])
+        return make.answer(status, b"{}") if status else make.answer(body=make.completion(model="gpt-4o"))
+
+    provider.usual = usual
+    fallbacks = tuple(Fallback(model=model) for model in ("gone", "locked", "gpt-4o"))
+    with OpenAI(api_key=key, base_url=provider.url, policy=Policy(retry=None, fallbacks=fallbacks)) as client:
+        assert client.chat.completions.create(**ASK).model == "gpt-4o"
+        refusing["gpt-4o-mini"] = 400
+        with pytest.raises(openai.BadRequestError):
+            client.chat.completions.create(**ASK, seed=1)
+    monkeypatch.delenv("OTHER_KEY", raising=False)
+    with pytest.raises(ValueError, match="OTHER_KEY is not set"):
+        OpenAI(api_key=key, policy=Policy(fallbacks=(Fallback(model="gpt-4o", api_key_env="OTHER_KEY"),)))
+
+
 def test_a_spend_limit_reserves_before_and_settles_after(provider, make, key):
     """What could cost too much is not sent; what was cheaper than feared leaves room for more."""
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.1)

@@ -55,7 +55,8 @@ def test_what_stays_the_same_is_raised_as_the_sdk_raises_it(client, simulator, f
         client.chat.completions.create(**ASK)
     assert simulator.requests == attempts
     assert client.calls[-1].outcome == "error"
-    assert client.calls[-1].attempts == attempts
+    assert client.calls[-1].attempts == caught.value.attempts == attempts
+    assert caught.value.elapsed_s > 0
     if error is ConnectionFailed:
         assert isinstance(caught.value, openai.APIConnectionError)
         assert caught.value.attempts == 4

@@ -219,6 +219,17 @@ def test_secrets_never_surface(simulator, provider, make, tmp_path, caplog, monk
     assert leaked == []
 
 
+def test_a_provider_that_quotes_the_prompt_is_not_quoted(provider, make, key):
+    """A code that is no plain word is told as the status; a plain one is told as it is."""
+    calls = []
+    with OpenAI(api_key=key, base_url=provider.url, policy=Policy(hooks=(calls.append,))) as client:
+        for code in (CANARY["prompt"] + " is not allowed", "model_not_found"):
+            provider.usual = lambda seen, code=code: make.answer(404, json.dumps({"error": {"code": code}}).encode())
+            with pytest.raises(openai.NotFoundError):
+                client.chat.completions.create(**ASK)
+    assert [call.error_type for call in calls] == ["http_404", "model_not_found"]
+
+
 def test_a_canary_that_is_told_is_found(caplog):
     """Negative control: the same search finds a prompt that somebody does log."""
     caplog.set_level(logging.DEBUG)
