@@ -30,8 +30,10 @@ def limits(*, deadline_s: float | None = None, tenant: str | None = None) -> Ite
     The deadline counts from the entry of the block, in seconds; of nested ones the earlier wins.
     """
     outer = _scope.get()
-    if deadline_s is not None and deadline_s <= 0:
+    if deadline_s is not None and not deadline_s > 0:
         raise ValueError(f"limits(deadline_s={deadline_s}): expected more than 0 seconds")
+    if tenant is not None and not isinstance(tenant, str):
+        raise ValueError(f"limits(tenant=…): expected text, found {type(tenant).__name__}")
     wanted = None if deadline_s is None else time.perf_counter() + deadline_s
     token = _scope.set(Scope(earlier(outer.deadline_at, wanted), outer.tenant if tenant is None else tenant))
     try:

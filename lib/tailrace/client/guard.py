@@ -45,6 +45,13 @@ class Guard:
     detect: bool = True
     """Report known injection patterns in `Call.detections`; nothing is refused for them."""
 
+    def __post_init__(self) -> None:
+        for name, value in (("max_bytes", self.max_bytes), ("max_tokens", self.max_tokens)):
+            if not (value is None and name == "max_tokens") and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"Guard({name}={value!r}): expected a whole number from 1")
+        if isinstance(self.roles, str):
+            raise ValueError(f"Guard(roles={self.roles!r}): expected a set: roles=frozenset({{{self.roles!r}}})")
+
 
 class Objection(NamedTuple):
     """Why an input is refused, and where it stands."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tailrace.client.breaker import Circuit
 from tailrace.client.concurrency import LEAST, MOST, Permits
+from tailrace.client.guard import Guard
 from tailrace.client.policy import Breaker, Cache, Fallback, Limits, Policy, Retry, Spend
 from tailrace.client.rate import Rate
 from tailrace.client.spend import Purse
@@ -202,7 +203,13 @@ def test_purses_of_tenants_are_apart():
 WRONG = [
     (Cache, {"ttl_s": 0}), (Cache, {"ttl_s": float("inf")}), (Retry, {"attempts": 0}), (Limits, {"deadline_s": -1}),
     (Limits, {"concurrency": 0}), (Limits, {"concurrency": "much"}), (Spend, {"max_usd": 0}), (Fallback, {}),
-    (Breaker, {"open_s": 0}),
+    (Breaker, {"open_s": 0}), (Limits, {"concurrency": 0.5}), (Limits, {"concurrency": True}),
+    (Retry, {"attempts": 2.5}),
+    (Retry, {"budget": -1}), (Breaker, {"window_s": -1}), (Breaker, {"failure_rate": 50}), (Cache, {"store": "llm.db"}),
+    (Cache, {"stale_if_error_s": -1}), (Spend, {"max_usd": 1, "unknown_price": "alow"}),
+    (Spend, {"max_usd": 1, "assumed_output_tok": -9}), (Guard, {"roles": "user"}), (Guard, {"max_bytes": 0}),
+    (Fallback, {"base_url": "api.openai.com"}), (Policy, {"cache": True}), (Policy, {"retry": 3}),
+    (Policy, {"hooks": print}), (Policy, {"fallbacks": Fallback(model="m")}), (Policy, {"fallbacks": ("m",)}),
 ]  # fmt: skip
 
 
