@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from tailrace.client.clock import Clock
 from tailrace.client.effects import Background, Join, Lease, Load, Meter, Release, Save, Send, Sleep, Wait, Work
 from tailrace.client.engine import Engine
+from tailrace.client.excuses import Excuses
 from tailrace.client.flights import Flights, hedged
 from tailrace.client.policy import Policy
 from tailrace.client.stores import Entry
@@ -20,7 +20,6 @@ from tailrace.client.wire import Request, Response, Unanswered
 __all__ = ["AsyncDriver", "Driver"]
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 
 class AsyncDriver:
@@ -41,6 +40,7 @@ class AsyncDriver:
         self._send = send
         self._sleep = sleep
         self._store = policy.cache.store if policy.cache is not None else None
+        self._excuses = Excuses(self._store, self.engine.clock.monotonic)
         self._flights = Flights(self._run_shared)
         self._now = self.engine.clock.monotonic
         self._doing: dict[type, Callable[[Any], Awaitable[Any]]] = {
@@ -122,7 +122,7 @@ class AsyncDriver:
         try:
             return await asyncio.to_thread(store.get, effect.key, now) if store.slow_get else store.get(effect.key, now)
         except Exception as error:
-            _excused("read", error)
+            self._excuses.say("read", error)
             return None
 
     async def _saved(self, effect: Save) -> None:
@@ -134,7 +134,7 @@ class AsyncDriver:
             else:
                 store.put(effect.key, effect.entry)
         except Exception as error:
-            _excused("written", error)
+            self._excuses.say("written", error)
 
     async def _leased(self, effect: Lease) -> bool:
         store, now = self._store, self.engine.clock.wall()
@@ -144,7 +144,7 @@ class AsyncDriver:
                 return await asyncio.to_thread(store.lease, effect.key, now, effect.seconds)
             return store.lease(effect.key, now, effect.seconds)
         except Exception as error:
-            _excused("leased", error)
+            self._excuses.say("leased", error)
             return True
 
     async def _released(self, effect: Release) -> None:
@@ -156,7 +156,7 @@ class AsyncDriver:
             else:
                 store.release(effect.key)
         except Exception as error:
-            _excused("released", error)
+            self._excuses.say("released", error)
 
 
 def _for_many(meter: Meter, now: float) -> Meter:
@@ -168,7 +168,3 @@ def _for_many(meter: Meter, now: float) -> Meter:
         return meter
     left_s = max(0.0, meter.deadline_at - now)
     return meter._replace(deadline_at=None, idle_s=left_s if meter.idle_s is None else min(left_s, meter.idle_s))
-
-
-def _excused(what: str, error: Exception) -> None:
-    log.warning("the cache could not be %s (%s: %s); the call goes on without it", what, type(error).__name__, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -13,13 +12,13 @@ from tailrace.client.asked import Fetched
 from tailrace.client.clock import Clock
 from tailrace.client.effects import Background, Join, Lease, Load, Meter, Release, Save, Send, Sleep, Wait, Work
 from tailrace.client.engine import Engine
+from tailrace.client.excuses import Excuses
 from tailrace.client.policy import Policy
 from tailrace.client.stores import Entry, Store
 from tailrace.client.streams import Metered, Primed
 from tailrace.client.wire import Request, Response
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 
 class Driver:
@@ -43,6 +42,7 @@ class Driver:
         self._send = send
         self._sleep = sleep
         self._cache = policy.cache.store if policy.cache is not None else None
+        self._excuses = Excuses(self._cache, self.engine.clock.monotonic)
         self._flights: dict[str, _Flight] = {}
         self._lock = threading.Lock()
         self._doing: dict[type, Callable[[Any], Any]] = {
@@ -120,27 +120,27 @@ class Driver:
         try:
             return self._store.get(effect.key, self.engine.clock.wall())
         except Exception as error:
-            _excused("read", error)
+            self._excuses.say("read", error)
             return None
 
     def _saved(self, effect: Save) -> None:
         try:
             self._store.put(effect.key, effect.entry)
         except Exception as error:
-            _excused("written", error)
+            self._excuses.say("written", error)
 
     def _leased(self, effect: Lease) -> bool:
         try:
             return self._store.lease(effect.key, self.engine.clock.wall(), effect.seconds)
         except Exception as error:
-            _excused("leased", error)
+            self._excuses.say("leased", error)
             return True
 
     def _released(self, effect: Release) -> None:
         try:
             self._store.release(effect.key)
         except Exception as error:
-            _excused("released", error)
+            self._excuses.say("released", error)
 
 
 class _Flight:
@@ -155,7 +155,3 @@ class _Flight:
 def _waited(effect: Wait) -> bool:
     event: Any = effect.event
     return event.wait(effect.timeout_s) is True
-
-
-def _excused(what: str, error: Exception) -> None:
-    log.warning("the cache could not be %s (%s: %s); the call goes on without it", what, type(error).__name__, error)

@@ -117,6 +117,23 @@ def test_a_store_that_fails_in_the_middle_fails_no_call(provider, key, caplog, a
             answer = client.chat.completions.create(**ASK, stream=stream)
             assert not stream or len(list(answer)) == 3
     assert "goes on without it" in caplog.text
+    assert len(caplog.records) <= 4, "said once for each thing that failed, not for each call"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_a_store_that_is_not_there_is_named(provider, key, tmp_path, caplog, kind):
+    """A path that is a folder, a Redis that nobody runs: calls are answered, and the log names it without its password."""
+    from tailrace.client.stores.redis import Redis
+
+    store = Sqlite(tmp_path) if kind == "sqlite" else Redis("redis://me:hush@127.0.0.1:9/0")
+    with OpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=Cache(store=store))) as client:
+        for _ in range(5):
+            assert client.chat.completions.create(**ASK).choices
+    store.close()
+    place = repr(str(tmp_path)) if kind == "sqlite" else "'redis://127.0.0.1:9/0'"
+    assert f"the cache {kind.capitalize()}({place}) could not be read" in caplog.text
+    assert "hush" not in caplog.text
+    assert len(caplog.records) == 4
 
 
 @pytest.mark.parametrize("after", range(6))

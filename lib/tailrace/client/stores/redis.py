@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from typing import Final
+from urllib.parse import urlsplit
 
 import redis
 
@@ -30,8 +31,13 @@ class Redis:
         self, url: str = "redis://127.0.0.1:6379/0", prefix: str = "tailrace:", timeout_s: float = 0.5
     ) -> None:
         self._prefix = prefix
+        scheme, netloc, path, _query, _fragment = urlsplit(url)
+        self._place = f"{scheme}://{netloc.rpartition('@')[2]}{path}"  # without user and password
         self._owner = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._redis = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+
+    def __repr__(self) -> str:
+        return f"Redis({self._place!r})"
 
     def get(self, key: str, now: float) -> Entry | None:
         packed = self._redis.get(self._prefix + key)

@@ -56,6 +56,9 @@ class Sqlite:
         self._inode = 0
         self._shut_until = 0.0
 
+    def __repr__(self) -> str:
+        return f"Sqlite({str(self.path)!r})"
+
     def get(self, key: str, now: float) -> Entry | None:
         with self._reading.lock:
             database = self._reader()
