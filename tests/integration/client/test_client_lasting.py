@@ -122,7 +122,7 @@ def test_a_store_that_fails_in_the_middle_fails_no_call(provider, key, caplog, a
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 def test_a_store_that_is_not_there_is_named(provider, key, tmp_path, caplog, kind):
-    """A path that is a folder, a Redis that nobody runs: calls are answered, and the log names it without its password."""
+    """A path that is a folder, a Redis that nobody runs: calls are answered, and the log names it and no password."""
     from tailrace.client.stores.redis import Redis
 
     store = Sqlite(tmp_path) if kind == "sqlite" else Redis("redis://me:hush@127.0.0.1:9/0")

@@ -39,6 +39,8 @@ def opentelemetry(
             attributes={**common, **failed, **_details(call)},
             start_time=ended_ns - round(call.duration_s * 1e9),
         )
+        for pattern in call.detections:
+            span.add_event("tailrace.injection_pattern", {"pattern": pattern})
         if failed:
             span.set_status(Status(StatusCode.ERROR))
         span.end(ended_ns)
@@ -55,6 +57,8 @@ def _details(call: Call) -> dict[str, Any]:
         "tailrace.attempts": call.attempts,
         "tailrace.backoff_s": call.backoff_s,
         "tailrace.tenant": call.tenant,
+        "gen_ai.usage.cache_read.input_tokens": call.cached_tok,
+        "gen_ai.usage.reasoning.output_tokens": call.reasoning_tok,
     }
     known = {"tailrace.cost_usd": call.cost_usd, "tailrace.saved_usd": call.saved_usd}
     return details | {name: value for name, value in known.items() if value is not None}

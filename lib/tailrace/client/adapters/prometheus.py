@@ -11,10 +11,12 @@ from tailrace.client.accounting import Call
 
 BUCKETS_S: Final = tuple(0.0001 * 2**n for n in range(20))
 """×2 from 100 µs to 52 s: a hit and a long answer in one histogram."""
+MODELS: Final = 100
+"""So many models have series of their own; callers choose the names, and what comes after them is "other"."""
 
 
 def prometheus(registry: CollectorRegistry = REGISTRY, prefix: str = "llm") -> Callable[[Call], None]:
-    """Return a hook that counts calls in `registry`. Labels are bounded: model names come from answers."""
+    """Return a hook that counts calls in `registry`. Labels are bounded, see `MODELS`."""
     labels = ("operation", "model", "outcome", "cache")
     duration = Histogram(
         f"{prefix}_call_duration_seconds", "Duration of calls.", labels, buckets=BUCKETS_S, registry=registry
@@ -25,17 +27,26 @@ def prometheus(registry: CollectorRegistry = REGISTRY, prefix: str = "llm") -> C
     saved = Counter(f"{prefix}_saved_usd_total", "What hits would have cost.", ("model",), registry=registry)
     unknown = Counter(f"{prefix}_cost_unknown_total", "Calls of unknown cost.", ("model",), registry=registry)
 
+    seen = Counter(f"{prefix}_detections_total", "Injection patterns seen in inputs.", ("pattern",), registry=registry)
+    models: set[str] = set()
+
     def hook(call: Call) -> None:
-        duration.labels(call.operation, call.model, call.outcome, call.cache).observe(call.duration_s)
-        attempts.labels(call.operation, call.model).inc(call.attempts)
+        if call.model not in models and len(models) < MODELS:
+            models.add(call.model)
+        model = call.model if call.model in models else "other"
+        for pattern in call.detections:
+            seen.labels(pattern).inc()
+        duration.labels(call.operation, model, call.outcome, call.cache).observe(call.duration_s)
+        attempts.labels(call.operation, model).inc(call.attempts)
         if call.cost_usd is None:
-            unknown.labels(call.model).inc()
+            unknown.labels(model).inc()
         else:
-            cost.labels(call.model).inc(call.cost_usd)
-        saved.labels(call.model).inc(call.saved_usd or 0.0)
+            cost.labels(model).inc(call.cost_usd)
+        saved.labels(model).inc(call.saved_usd or 0.0)
         if call.attempts:
-            tokens.labels(call.model, "input").inc(call.in_tok)
-            tokens.labels(call.model, "cached_input").inc(call.cached_tok)
-            tokens.labels(call.model, "output").inc(call.out_tok)
+            tokens.labels(model, "input").inc(call.in_tok)
+            tokens.labels(model, "cached_input").inc(call.cached_tok)
+            tokens.labels(model, "output").inc(call.out_tok)
+            tokens.labels(model, "reasoning_output").inc(call.reasoning_tok)
 
     return hook
