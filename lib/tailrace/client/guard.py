@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from openai.types.chat import ChatCompletionUserMessageParam
+
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _SYSTEM: Final = ("system", "developer")
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -87,7 +89,7 @@ def detections(guard: Guard, body: bytes, document: dict[str, Any] | None) -> tu
     return tuple(name for name, pattern in INJECTIONS.items() if any(pattern.search(text) for text in said))
 
 
-def untrusted(text: str, label: str = "document") -> dict[str, str]:
+def untrusted(text: str, label: str = "document") -> ChatCompletionUserMessageParam:
     """Return a user message that holds `text` alone, between delimiters that cannot stand in it.
 
     It tells the model where foreign text begins and ends; it does not make the model obey.
@@ -117,7 +119,7 @@ def _wrong_role(guard: Guard, document: dict[str, Any]) -> Objection | None:
         messages = document.get(field)
         for index, message in enumerate(messages if isinstance(messages, list) else ()):
             role = message.get("role") if isinstance(message, dict) else None
-            if role is not None and role not in guard.roles:
+            if role is not None and not (isinstance(role, str) and role in guard.roles):
                 known = ", ".join(sorted(guard.roles))
                 return Objection(f"{field}[{index}].role", f"not one of the roles that are allowed: {known}")
     return None
@@ -151,6 +153,8 @@ def _texts(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         elif isinstance(value, list):
             waiting.extend([(f"{where}[{index}]", item) for index, item in enumerate(value)][::-1])
         elif isinstance(value, dict):
+            for name in value:  # of a schema's properties, for one, which the model reads
+                yield where or "body", name
             waiting.extend([(f"{where}.{name}" if where else name, item) for name, item in value.items()][::-1])
 
 

@@ -162,6 +162,13 @@ def test_a_body_that_is_too_large_is_refused(serve: Started, provider: Provider,
     assert service.chat("a" * 1000).status_code == 200
 
 
+def test_a_role_that_is_no_text_is_a_400(service: Service, provider: Provider) -> None:
+    """What the guard refuses is the caller's error, whatever its type, and never the service's."""
+    answer = service.http.post("/v1/chat/completions", json={"messages": [{"role": ["user"], "content": "x"}]})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages[0].role")
+    assert provider.calls() == 0
+
+
 def test_what_is_not_http_is_refused_in_shape(service: Service) -> None:
     """A malformed request gets a 400 in OpenAI's shape with the release on it."""
     address = urlsplit(service.url)

@@ -67,6 +67,8 @@ HIDDEN = [
     ({"messages": [], "tools": [{"function": {"description": "a\u202eb"}}]}, "tools[0].function.description"),
     ({"input": [{"type": "function_call_output", "output": "\x00"}]}, "input[0].output"),
     ({"prompt": ["ok", "\x02"]}, "prompt[1]"),
+    ({"messages": [], "tools": [{"parameters": {"properties": {"a\u202eb": {}}}}]}, "tools[0].parameters.properties"),
+    ({"messages": [], "a\x00": 1}, "body"),
     ({"messages": [], "something_new": {"deep": [{"er": "\x03"}]}}, "something_new.deep[0].er"),
 ]  # fmt: skip
 
@@ -96,6 +98,8 @@ def test_the_depth_of_a_request_breaks_nothing():
 def test_a_role_that_does_not_exist_is_refused():
     """Roles are those of the API, or those that the guard is given."""
     assert objection(Guard(), *asked("x", role="root")).where == "messages[1].role"
+    for odd in (["user"], {"user": 1}, 7, ""):
+        assert objection(Guard(), *asked("x", role=odd)).where == "messages[1].role"
     assert objection(Guard(roles=frozenset({"user"})), *asked("x")).where == "messages[0].role"
 
 

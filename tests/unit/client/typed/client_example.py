@@ -9,7 +9,21 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk, ParsedChatCom
 from openai.types.responses import Response
 from pydantic import BaseModel
 
-from tailrace import AIConfig, AsyncOpenAI, Cache, Limits, OpenAI, Policy, Retry, Spend, Sqlite, aask, ask, limits
+from tailrace import (
+    AIConfig,
+    AsyncOpenAI,
+    Cache,
+    Limits,
+    OpenAI,
+    Policy,
+    Retry,
+    Spend,
+    Sqlite,
+    aask,
+    ask,
+    limits,
+    untrusted,
+)
 from tailrace.client import Call
 
 
@@ -33,6 +47,7 @@ policy = Policy(
 def synchronous(client: OpenAI) -> openai.OpenAI:
     answer = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
     assert_type(answer, ChatCompletion)
+    client.chat.completions.create(model="m", messages=[{"role": "system", "content": "hi"}, untrusted("text")])
     stream = client.chat.completions.create(model="m", messages=[], stream=True)
     assert_type(stream, Stream[ChatCompletionChunk])
     assert_type(client.responses.create(model="m", input="hi"), Response)
