@@ -6,6 +6,7 @@ client = openai.AsyncOpenAI(http_client=httpx2.AsyncClient(transport=async_trans
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from functools import lru_cache
@@ -50,6 +51,7 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
         if self.policy.empty or not _json(request):
             return await self.inner.handle_async_request(request)
         began = time.perf_counter()
+        _see_retries(request, self.policy)
         body = await request.aread()
         response = await self.driver(_wire(request, body, self._decoded))
         return _answer(response, request, _AsyncStream, began)
@@ -73,6 +75,7 @@ class Transport(httpx2.BaseTransport):
         if self.policy.empty or not _json(request):
             return self.inner.handle_request(request)
         began = time.perf_counter()
+        _see_retries(request, self.policy)
         body = request.read()
         response = self.driver(_wire(request, body, self._decoded))
         return _answer(response, request, _Stream, began)
@@ -104,6 +107,17 @@ class _Stream(httpx2.SyncByteStream):
 
     def close(self) -> None:
         close(self._body)
+
+
+def _see_retries(request: httpx2.Request, policy: Policy) -> None:
+    """Warn when an SDK above retries as well: what it sends again went through all of our attempts already."""
+    if policy.retry is not None and request.headers.get("x-stainless-retry-count", "0") != "0":
+        warnings.warn(
+            "an SDK's own retries and Policy(retry=…) multiply: each of its tries is up to "
+            f"{policy.retry.attempts} attempts; give the SDK's client max_retries=0",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _json(request: httpx2.Request) -> bool:

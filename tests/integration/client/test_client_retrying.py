@@ -6,10 +6,11 @@ from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import httpx2
 import openai
 import pytest
 
-from tailrace import AsyncOpenAI, Limits, OpenAI, Policy, Retry, limits
+from tailrace import AsyncOpenAI, Limits, OpenAI, Policy, Retry, limits, transport
 from tailrace.client import ConnectionFailed, DeadlineExceeded, TimedOut
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
@@ -249,6 +250,16 @@ def test_an_outage_does_not_multiply(provider, make, key):
             with pytest.raises(openai.InternalServerError):
                 client.chat.completions.create(**ASK)
     assert 120 <= len(provider.seen) <= 135
+
+
+def test_a_stock_client_that_retries_as_well_is_warned_of(provider, make, key):
+    """Over our transport, a stock client's own retries make 4 × 3 attempts of one call, and a warning."""
+    provider.usual = lambda seen: make.answer(500, b"{}")
+    with httpx2.Client(transport=transport(Policy(retry=Retry(base_s=0.001, cap_s=0.002)))) as http:
+        stock = openai.OpenAI(api_key=key, base_url=provider.url, http_client=http, max_retries=2)
+        with pytest.warns(RuntimeWarning, match="max_retries=0"), pytest.raises(openai.InternalServerError):
+            stock.models.list()
+    assert len(provider.seen) == 12
 
 
 def test_the_sdks_own_retries_are_off_or_warned_of(simulator, key):
