@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tailrace import AsyncOpenAI, Fallback, OpenAI, Policy
+from tailrace import AsyncOpenAI, Fallback, OpenAI, Policy, limits
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -27,6 +27,24 @@ def test_the_short_way_notices_that_the_client_changed(provider, key):
             for _ in range(3):
                 client.chat.completions.create(**ASK)
             assert len(provider.seen) == before + 1
+
+
+def test_the_short_way_keeps_tenants_apart(provider, key):
+    """Each tenant asks once, by plain calls, which take the short way from the second on; in both forms."""
+
+    async def asynchronous():
+        async with AsyncOpenAI(api_key=key, base_url=provider.url) as client:
+            for tenant in ("", "acme", "other") * 3:
+                with limits(tenant=tenant):
+                    await client.chat.completions.create(**ASK)
+
+    with OpenAI(api_key=key, base_url=provider.url) as client:
+        for tenant in ("", "acme", "other") * 3:
+            with limits(tenant=tenant):
+                said(client)
+    assert len(provider.seen) == 3
+    asyncio.run(asynchronous())
+    assert len(provider.seen) == 6
 
 
 def test_the_short_way_is_not_fooled_by_nan(provider, key):
