@@ -12,11 +12,12 @@
 
 Each holds `attempts` (made upstream), `elapsed_s`, and the last cause as `__cause__`. An answer that did come
 back with an error status is not raised here: the SDK makes its own error of it, to which our clients add `attempts`
-and `elapsed_s`. No message holds a prompt, an
-answer, a header or a key, and `request` is bare: method and URL only.
+and `elapsed_s`. No message holds a prompt, an answer, a header or a key, and `request` is bare: method and URL only.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 import httpx2
 import openai
@@ -90,8 +91,10 @@ class InputRejected(_Traced, openai.APIError):
 def traced(error: openai.APIStatusError) -> openai.APIStatusError:
     """Return the SDK's error for an answer, with `attempts` and `elapsed_s` as our own have them."""
     response = error.response
+    error.elapsed_s = 0.0  # type: ignore[attr-defined]
     error.attempts = int(response.headers.get(ATTEMPTS, 1))  # type: ignore[attr-defined]
-    error.elapsed_s = response.elapsed.total_seconds()  # type: ignore[attr-defined]
+    with suppress(RuntimeError):  # httpx2: an answer that nobody has read to its end has no duration yet
+        error.elapsed_s = response.elapsed.total_seconds()  # type: ignore[attr-defined]
     return error
 
 
