@@ -1,6 +1,7 @@
 """What the tests themselves promise: a required part is not skipped, and a process that is left is found."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,14 +58,14 @@ def test_a_skip_is_a_skip_where_nothing_is_required(tmp_path):
     assert (done.returncode, "2 skipped, 1 xfailed" in done.stdout) == (0, True)
 
 
-@pytest.mark.parametrize(
-    ("required", "counted"),
-    [("docker", "1 failed, 1 skipped"), ("redis", "1 failed, 1 skipped"), ("docker redis", "2 failed")],
-)
-def test_a_skip_of_a_required_part_is_a_failure(tmp_path, required, counted):
-    """What TAILRACE_REQUIRE names, by marker or in the reason, has to run; an expected failure is none of it."""
+@pytest.mark.parametrize(("required", "skipped"), [("docker", ["1"]), ("redis", ["1"]), ("docker redis", [])])
+def test_a_skip_of_a_required_part_is_a_failure(tmp_path, required, skipped):
+    """What TAILRACE_REQUIRE names, by marker or in the reason, has to run; an expected failure is none of it.
+
+    Where no engine answers it is an error before the test, where one does a failure in it: never a skip.
+    """
     done = session(tmp_path, SKIPS, TAILRACE_REQUIRE=required)
-    assert (done.returncode, counted in done.stdout) == (1, True)
+    assert (done.returncode, re.findall(r"(\d+) skipped", done.stdout)) == (1, skipped)
 
 
 @pytest.mark.parametrize("how", ["cwd=tmp_path", "env={'PATH': '/usr/bin:/bin', 'SPAWNED_INTO': str(tmp_path)}", ""])
