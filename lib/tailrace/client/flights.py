@@ -27,11 +27,8 @@ class Flights:
         """Wait for the fetch of this key, and begin it if nobody has."""
         task, ours = self._joined(effect)
         until = None if effect.timeout_s is None else task.get_loop().time() + effect.timeout_s
-        if effect.timeout_s is None:
+        async with asyncio.timeout_at(until):
             await _ended(task)
-        else:
-            async with asyncio.timeout(effect.timeout_s):
-                await _ended(task)
         if task.cancelled():
             return Unanswered("connection", "the client was closed"), ours
         error = task.exception()

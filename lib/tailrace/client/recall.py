@@ -61,8 +61,12 @@ class Read(NamedTuple):
 class Learnt(NamedTuple):
     key: str
     kind: type[openai.BaseModel]
-    size_bytes: int
-    read: Read | None
+    read: Read | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes to keep, roughly."""
+        return 1024 if self.read is None else 4096 + 12 * len(self.read.body)
 
 
 class Recall:
@@ -120,11 +124,11 @@ class Recall:
         """Remember that `mark` made the request with `key`, and that `parsed` is its answer."""
         if not isinstance(parsed, openai.BaseModel) or not self._unchanged():
             return
-        learnt = Learnt(key, type(parsed), 1024, None)
+        learnt = Learnt(key, type(parsed))
         if mark.operation != "embeddings":
             self._keep(mark, learnt)
         elif (entry := self._stored(key)) is not None:  # only the call itself knows how to unpack these
-            self._keep(mark, learnt, self._found(mark, learnt, entry, copied(parsed)))
+            self._keep(mark, learnt._replace(read=self._found(mark, learnt, entry, copied(parsed))))
 
     def _read(self, mark: Mark, learnt: Learnt, entry: Entry) -> Read | None:
         """Have the SDK read what stands in the store, and remember it; None when only the long way can."""
@@ -138,7 +142,7 @@ class Recall:
         if not isinstance(parsed, openai.BaseModel):
             return None
         read = self._found(mark, learnt, entry, parsed)
-        self._keep(mark, learnt, read)
+        self._keep(mark, learnt._replace(read=read))
         return read
 
     def _found(self, mark: Mark, learnt: Learnt, entry: Entry, parsed: Any) -> Read:
@@ -159,14 +163,13 @@ class Recall:
             return None  # the long way reports it
         return None if entry is None or entry.streamed else entry
 
-    def _keep(self, mark: Mark, learnt: Learnt, read: Read | None = None) -> None:
-        size = 1024 if read is None else 4096 + 12 * len(read.body)
+    def _keep(self, mark: Mark, learnt: Learnt) -> None:
         with self._lock:
             if mark.held is not self._held:
                 return  # made by the client as it was before
             self._forget(mark.digest)
-            self._learnt[mark.digest] = Learnt(learnt.key, learnt.kind, size, read)
-            self._size_bytes += size
+            self._learnt[mark.digest] = learnt
+            self._size_bytes += learnt.size_bytes
             while self._size_bytes > self._max_bytes:
                 self._forget(next(iter(self._learnt)))
 
