@@ -1,4 +1,4 @@
-"""The client's page keeps its word: each example runs as it stands."""
+"""The client's page keeps its word: each feature has an example, and each example runs as it stands."""
 
 import ast
 import os
@@ -7,21 +7,125 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import tailrace
+from tailrace import Breaker, Cache, Fallback, Guard, Limits, Policy, Retry, Spend
+from tailrace.client import errors
 
 PATH = Path(__file__).parents[3] / "runbook" / "procedures" / "client.md"
 PAGE = PATH.read_text()
 SECTIONS = {text.splitlines()[0]: text for text in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]}
 CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 FAULT = re.compile(r"--fault (\S+)")
+POLICY = (Policy, Cache, Retry, Limits, Breaker, Spend, Fallback, Guard)
+
+FEATURES = {
+    # the surface
+    "ask": ["assert ask(", "AIConfig(", "system_prompt="],
+    "aask": ["assert asyncio.run(aask("],
+    "ask(client=…)": ['ask("Why is the sky blue?", client=client)', '["miss", "hit"]'],
+    "chat, raw": ["chat.completions.with_raw_response.create(", '["x-tailrace-attempts"]', '== "hit"'],
+    "responses": ["client.responses.with_raw_response.create(", ".output_text"],
+    "embeddings": ["client.embeddings.with_raw_response.create(", ".embedding"],
+    "parse, chat": ["client.chat.completions.parse(", ".message.parsed, "],
+    "parse, responses": ["client.responses.parse(", ".output_parsed, "],
+    "stream, threads": ["for chunk in client.chat.completions.create(", "stream=True"],
+    "with_streaming_response": [".with_streaming_response.create(", "iter_lines()", '== "hit"'],
+    "stream, asyncio, replayed": ["AsyncOpenAI() as client", "stream=True", "async for chunk in stream", '== "hit"'],
+    "http_client": ["AsyncOpenAI(http_client=", "DefaultAioHttpClient("],
+    "transport(inner=…)": ["=transport(", "inner=inner", "openai.OpenAI(http_client=http", '== "hit"'],
+    "async_transport(inner=…)": ["=async_transport(", "inner=inner", "openai.AsyncOpenAI(http_client=http"],
+    "Azure": ["openai.AzureOpenAI(", '== "hit"'],
+    "base_url": [" OpenAI(base_url="],
+    "off": ["Policy(cache=None, retry=None, guard=None)", "not in answer.headers"],
+    # the cache
+    "SQLite": ["Sqlite(", "namespace=", '["miss", "hit"]'],
+    "Redis": ["stores.redis import Redis", "Redis(", '["miss", "hit"]'],
+    "memory": ["Memory(max_bytes="],
+    "time to live": ["ttl_s=", '== ["miss", "hit", "miss"]'],
+    "not only deterministic": ["deterministic_only=False"],
+    "single-flight": ["asyncio.gather(", '["coalesced", "coalesced", "miss"]'],
+    "no-store": ["no-store", '"bypass"'],
+    "no-cache, max-age": ["no-cache", "max-age=60"],
+    "stale while revalidate": ["stale_while_revalidate_s=", '== ["miss", "stale", "hit"]'],
+    "stale if error": ["stale_if_error_s=", "error500", '== "stale"'],
+    # retries
+    "attempts, backoff, Retry-After": ["Retry(attempts=", "retry_after_s=", "base_s=", "cap_s=", "backoff_s >="],
+    "retry budget": ["budget=", "budget_burst=", "attempts == [4, 1, 1]"],
+    "idempotency key": ["idempotency_key=", "keys[0] == keys[1]"],
+    # limits
+    "deadline of a block": ["with OpenAI() as client, limits(deadline_s=", "except DeadlineExceeded"],
+    "deadline of a call": ["Limits(deadline_s="],
+    "attempt timeout": ["attempt_timeout_s=", 'attempts) == ("ok", 2)'],
+    "tenants": ["limits(tenant=", "call.tenant, call.cache"],
+    "breaker": ["Breaker(", "ConnectionFailed, CircuitOpen]"],
+    "fixed concurrency": ["Limits(concurrency=2)", "queued_s"],
+    "adaptive concurrency": ['Limits(concurrency="adaptive")', "queued_s"],
+    "requests per minute": ["requests_per_min=", "rate limit"],
+    "tokens per minute": ["tokens_per_min=", "rate limit"],
+    "hedge": ["hedge_after_s=", ".attempts == 2", "except ValueError"],
+    "fallback, model": ["Fallback(model=", "answer.model =="],
+    "fallback, provider": ["Fallback(base_url=", "api_key_env="],
+    # accounting
+    "tokens and cost": [".in_tok > 0", ".out_tok > 0", ".cost_usd > 0"],
+    "saved": [".saved_usd"],
+    "unknown price": ["unknown.cost_usd is None"],
+    "spend limit": ["Spend(max_usd=", "assumed_output_tok=", "refused == ["],
+    "spend limit per tenant": ["per_tenant=True", 'refused == ["acme"]'],
+    "hook": ["hooks=(calls.append,)"],
+    "JSON log": ["json_log(", '["cache"] == "miss"'],
+    "structlog": ["structured(structlog.get_logger())", '"llm_call"'],
+    "Prometheus": ["prometheus(registry)", "get_sample_value("],
+    "OpenTelemetry": ["opentelemetry(tracing)", "get_finished_spans()"],
+    # input
+    "size": ["Guard(max_bytes=", '["body", '],
+    "roles": ["roles=frozenset(", "messages[0].role"],
+    "control characters": ["\\x00", "messages[0].content"],
+    "bidirectional marks": ["\\u202e", "messages[0].content"],
+    "untrusted text": ["untrusted("],
+    "detections": [".detections =="],
+    # errors
+    "ConnectionFailed": ["isinstance(error, ConnectionFailed)"],
+    "TimedOut": ["isinstance(error, TimedOut)"],
+    "DeadlineExceeded": ["except DeadlineExceeded"],
+    "CircuitOpen": ["seen == [ConnectionFailed, ConnectionFailed, CircuitOpen]"],
+    "BudgetExceeded": ["except BudgetExceeded"],
+    "InputRejected": ["except InputRejected"],
+    "an error's story": ["error.attempts == 2", "error.__cause__"],
+    "an answer's error": ["except openai.RateLimitError", "error.elapsed_s"],
+    "service": ["SERVICE_URL", '== "hit"', "/ask"],
+}
+"""What the client can do, and what has to stand in one example for it to be shown."""
 
 
 def examples(page: str) -> list[str]:
     return CODE.findall(page)
+
+
+def not_shown(page: str) -> list[str]:
+    """Return the features without an example."""
+    return [name for name, marks in FEATURES.items()
+            if not any(all(mark in code for mark in marks) for code in examples(page))]  # fmt: skip
+
+
+def not_named(page: str) -> list[str]:
+    """Return what the page keeps to itself: public names, errors without a row, arguments of a policy."""
+    names = [name for name in tailrace.__all__ if not re.search(rf"\b{name}\b", page)]
+    rows = [name for name in errors.__all__ if f"\n| `{name}` |" not in page]
+    given = {given for code in examples(page) for given in arguments(code)}
+    silent = [f"{kind.__name__}({field.name}=…)" for kind in POLICY for field in fields(kind)
+              if (kind.__name__, field.name) not in given and not re.search(rf"`{field.name}[`=]", page)]  # fmt: skip
+    return names + rows + silent
+
+
+def arguments(code: str) -> set[tuple[str, str]]:
+    """Return the named arguments that an example gives, each with what it is given to."""
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    return {(call.func.id, one.arg) for call in calls if isinstance(call.func, ast.Name) for one in call.keywords}
 
 
 def unreached(code: str, reached: set[int]) -> list[str]:
@@ -103,6 +207,29 @@ def test_an_example_runs(simulator, code):
     assert len(simulator.admin("GET", "faults")) == len(faults)
 
 
+def test_every_feature_has_an_example():
+    """What the client can do is shown by a call, and what it may be told is named."""
+    assert not_shown(PAGE) == []
+    assert not_named(PAGE) == []
+    assert set(errors.__all__) <= set(FEATURES)
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_an_example_that_is_taken_away_is_missed(code):
+    """Negative control: without any one of the examples, some feature is not shown."""
+    assert not_shown(PAGE.replace(code, "")) != []
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("aask", "aask"), ("CircuitOpen", "CircuitOpen"), ("Cache(lease_s=…)", "lease_s"), ("Retry(cap_s=…)", "cap_s"),
+    ("Guard(detect=…)", "detect"), ("Breaker(open_s=…)", "open_s"), ("Fallback(api_key_env=…)", "api_key_env"),
+    ("Spend(unknown_price=…)", "unknown_price"), ("Limits(tokens_per_min=…)", "tokens_per_min"),
+])  # fmt: skip
+def test_a_name_that_is_not_explained_is_missed(name, said):
+    """Negative control: a name, an error or an argument that the page does not say is reported."""
+    assert name in not_named(re.sub(rf"\b{said}\b", "it", PAGE))
+
+
 def test_an_assertion_that_is_not_reached_is_missed():
     """Negative control: an example whose error never comes did not show it."""
     code = "try:\n    found = 1\nexcept ValueError as error:\n    assert error.args\n"
@@ -118,8 +245,3 @@ def test_a_fault_that_is_not_met_is_missed(simulator):
 def test_every_section_has_an_example():
     """No section promises something without showing it; the benchmark is a command."""
     assert [name for name, text in SECTIONS.items() if not examples(text)] == ["Benchmark"]
-
-
-def test_every_public_name_is_on_the_page():
-    """What can be imported from `tailrace` is explained."""
-    assert [name for name in tailrace.__all__ if not re.search(rf"\b{name}\b", PAGE)] == []
