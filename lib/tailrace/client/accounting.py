@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 OK: Final = "ok"
 ERROR: Final = "error"
 CANCELLED: Final = "cancelled"
+
+Label: TypeAlias = Literal["hit", "miss", "coalesced", "stale", "bypass"]
+"""What the cache did for a call."""
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +26,7 @@ class Call(NamedTuple):
     model: str
     tenant: str
     outcome: Literal["ok", "error", "cancelled"]
-    cache: Literal["hit", "miss", "coalesced", "stale", "bypass"]
+    cache: Label
     status: int  # of the last answer; 0 when none came
     attempts: int  # made upstream
     duration_s: float

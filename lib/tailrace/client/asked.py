@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-from tailrace.client.operation import Operation, Wishes
+from tailrace.client.accounting import Label
+from tailrace.client.envelope import Envelope
+from tailrace.client.operation import Operation
 from tailrace.client.wire import Request, Response
 
 
-class Asked(NamedTuple):
+@dataclass(slots=True)
+class Asked:
     """A request, and all that the policy has to know of it. Moments are on the monotonic clock."""
 
     request: Request
+    envelope: Envelope
     operation: Operation
-    wishes: Wishes
     key: str  # "" when it is neither looked up nor kept
     tenant: str
     started: float
@@ -25,30 +28,40 @@ class Asked(NamedTuple):
         """Return the seconds until the deadline, or None when there is none."""
         return None if self.deadline_at is None else self.deadline_at - now
 
-
-class Fetched(NamedTuple):
-    """What came of a fetch. `cache` is "coalesced" when another process had done it."""
-
-    response: Response[Any]
-    attempts: int
-    backoff_s: float
-    cost_usd: float | None
-    cache: str
+    def begun(self, now: float) -> Asked:
+        """Return the same once more, begun `now` and without a deadline."""
+        return Asked(self.request, self.envelope, self.operation, self.key, self.tenant, now, None, self.detections)
 
 
 @dataclass(slots=True)
+class Fetched:
+    """What came of a fetch. `cache` is "coalesced" when another process had done it."""
+
+    response: Response[Any]
+    key: str  # under which the answer stands in the store; "" when it does not
+    attempts: int
+    backoff_s: float
+    cost_usd: float | None
+    cache: Label
+
+
 class Trail:
     """What a fetch has done so far, and what it holds and has to give back."""
 
-    label: str
-    sent: int = 0  # attempts, hedges among them
-    backoff_s: float = 0.0
-    queued_s: float = 0.0
-    reserved_usd: float = 0.0
-    leased: str = ""  # the key that all other processes wait for
-    permit: bool = False
-    attempts_s: list[float] = field(default_factory=list)
+    sent = 0
+    """Attempts, hedges among them."""
+    backoff_s = 0.0
+    queued_s = 0.0
+    reserved_usd = 0.0
+    leased = ""
+    """The key that all other processes wait for."""
+    permit = False
     document: Any = None
     """The JSON of the last answer, when it came whole."""
-    malformed: bool = False
+    malformed = False
     """Whether the last answer is called JSON and is none."""
+
+    def __init__(self, label: Label, asked: Asked) -> None:
+        self.label = label
+        self.asked = asked  # what was asked last: a fallback's request is another
+        self.attempts_s: list[float] = []

@@ -22,7 +22,7 @@ from tailrace.client.policy import Limits, Policy
 from tailrace.client.rate import Rate
 from tailrace.client.retry import Verdict, backoff_s, classify, parsed, retry_after_s
 from tailrace.client.usage import Usage
-from tailrace.client.wire import Request, Response, Unanswered, header
+from tailrace.client.wire import Request, Response, Unanswered
 
 Outcome: TypeAlias = Response[Any] | Unanswered
 Error = TypeVar("Error", CircuitOpen, ConnectionFailed, TimedOut, DeadlineExceeded)
@@ -36,6 +36,9 @@ class Attempts:
         self._policy = policy
         self._limits = limits = policy.limits or Limits(breaker=None)
         fallback.check(policy)
+        self.carried_out: Callable[[Asked, Trail], Work[Response[Any]]]
+        """Gives the first good answer of the provider and its fallbacks; `Trail.asked` is what it was given to."""
+        self.carried_out = self._chosen if policy.fallbacks else self._retried
         self._clock = clock
         self._event = event
         self._look_up = look_up
@@ -49,17 +52,14 @@ class Attempts:
         self._requests = Rate(limits.requests_per_min, now) if limits.requests_per_min else None
         self._tokens = Rate(limits.tokens_per_min, now) if limits.tokens_per_min else None
 
-    def carried_out(self, asked: Asked, trail: Trail) -> Work[tuple[Asked, Response[Any]]]:
-        """Return the first good answer of the provider and its fallbacks, and what was really asked for it."""
-        if not self._policy.fallbacks:
-            return asked, (yield from self._retried(asked, trail))
+    def _chosen(self, asked: Asked, trail: Trail) -> Work[Response[Any]]:
         choices = fallback.choices(asked, self._policy)
         for index, choice in enumerate(choices):
-            last = index == len(choices) - 1
+            trail.asked, last = choice, index == len(choices) - 1
             if index and choice.key:
                 found = yield from self._look_up(choice, trail)
                 if found is not None:
-                    return choice, found
+                    return found
             try:
                 response = yield from self._retried(choice, trail)
             except DeadlineExceeded:
@@ -71,7 +71,7 @@ class Attempts:
             verdict = classify(response, trail.malformed)
             # a request that is wrong is wrong; a fallback that has no such model or key is one to go on from
             if last or verdict is Verdict.DONE or (verdict is Verdict.REFUSED and not index):
-                return choice, response
+                return response
         raise AssertionError("there is always a last choice")
 
     def used(self, asked: Asked, usage: Usage) -> None:
@@ -81,7 +81,7 @@ class Attempts:
 
     def _retried(self, asked: Asked, trail: Trail) -> Work[Response[Any]]:
         retry, failures = self._policy.retry, 0
-        request = self._keyed(asked.request)
+        request = self._tagged(asked)
         if self._budget is not None:
             self._budget.earn()
         while True:
@@ -99,7 +99,7 @@ class Attempts:
 
     def _attempt(self, asked: Asked, request: Request, trail: Trail) -> Work[Outcome]:
         """Make one attempt, as soon as breaker, rates and permits let it."""
-        circuit = self._circuit(asked.operation.origin)
+        circuit = self._circuits.get(asked.envelope.origin) or self._circuit(asked.envelope.origin)
         if circuit is not None and (shut_s := circuit.admit()) > 0:
             raise self._failed(
                 CircuitOpen(f"not asked: too many calls failed just now; the next is let through in {shut_s:.1f} s",
@@ -116,30 +116,37 @@ class Attempts:
             timeout_s = self._timeout_s(asked, trail, began)
             trail.sent += 1
             try:
-                outcome = yield Send(request, timeout_s, self._hedge(trail))
+                hedge_s = self._limits.hedge_after_s
+                outcome = yield Send(request, timeout_s, None if hedge_s is None else self._hedge(hedge_s, trail))
             except Unanswered as error:
                 outcome = error
             trail.attempts_s.append(self._clock.monotonic() - began)
             if asked.operation.known:
                 trail.document, trail.malformed = parsed(outcome)
         finally:
-            self._learn(circuit, outcome, trail.malformed)
-            streaming = isinstance(outcome, Response) and not isinstance(outcome.body, bytes)
-            if not streaming:  # a stream holds its permit to its end
-                self.release(trail)
+            self._over(circuit, outcome, trail)
         return outcome
 
-    def _learn(self, circuit: Circuit | None, outcome: Outcome | None, malformed: bool) -> None:
-        """Tell breaker and permits how an attempt went; one that was stopped (None) says nothing about anybody."""
+    def _over(self, circuit: Circuit | None, outcome: Outcome | None, trail: Trail) -> None:
+        """Tell breaker and permits how an attempt went, and give its permit back; a stream holds it to its end.
+
+        An attempt that was stopped (None) says nothing about anybody.
+        """
         if outcome is None:
             if circuit is not None:
                 circuit.withdraw()
+            self.release(trail)
             return
         failed, overloaded = _health(outcome)
         if circuit is not None:
-            circuit.tell(True if malformed else failed)
-        if self.permits is not None:
+            circuit.tell(True if trail.malformed else failed)
+        if self.permits is None:
+            return
+        if isinstance(outcome, Response) and not isinstance(outcome.body, bytes):
             self.permits.tell(overloaded)
+        else:
+            trail.permit = False
+            self.permits.release(overloaded)
 
     def release(self, trail: Trail) -> None:
         """Give the permit back, once."""
@@ -176,11 +183,12 @@ class Attempts:
             trail.queued_s += self._clock.monotonic() - began
 
     def _timeout_s(self, asked: Asked, trail: Trail, now: float) -> float | None:
-        left = asked.left_s(now)
-        if left is not None and left <= 0:
+        until, most = asked.deadline_at, self._limits.attempt_timeout_s
+        if until is None:
+            return most
+        if until <= now:
             raise self.late(asked, trail, "before an attempt")
-        most = self._limits.attempt_timeout_s
-        return most if left is None else left if most is None else min(left, most)
+        return until - now if most is None or until - now < most else most
 
     def _wait_s(self, outcome: Outcome, failures: int) -> float | None:
         """Return how long to wait before the next attempt, or None when the provider asks for too long."""
@@ -196,35 +204,28 @@ class Attempts:
     def _may_retry(self) -> bool:
         return self._budget is None or self._budget.take()
 
-    def _hedge(self, trail: Trail) -> Hedge | None:
-        if self._limits.hedge_after_s is None:
-            return None
-
+    def _hedge(self, after_s: float, trail: Trail) -> Hedge:
         def admit() -> bool:
             admitted = self._may_retry() and (self.permits is None or self.permits.try_acquire())
             trail.sent += admitted
             return admitted
 
-        return Hedge(self._limits.hedge_after_s, admit, self.permits.release if self.permits else _nothing)
+        return Hedge(after_s, admit, self.permits.release if self.permits else _nothing)
 
     def _circuit(self, origin: str) -> Circuit | None:
         if self._limits.breaker is None:
             return None
-        if origin not in self._circuits:
-            self._circuits[origin] = Circuit(self._limits.breaker, self._clock.monotonic)
-        return self._circuits[origin]
+        return self._circuits.setdefault(origin, Circuit(self._limits.breaker, self._clock.monotonic))
 
-    def _keyed(self, request: Request) -> Request:
-        """Return `request` with an idempotency key that is the same on every attempt."""
+    def _tagged(self, asked: Asked) -> Request:
+        """Return the request with an idempotency key that is the same on every attempt."""
         retry = self._policy.retry
-        method, url, headers, body, _, extensions = request
-        if retry is None or not retry.idempotency_key or method.upper() != "POST":
-            return request
-        if header(headers, "idempotency-key") is not None:
-            return request
+        if retry is None or not retry.idempotency_key or asked.envelope.tagged:
+            return asked.request
+        method, url, headers, body, _, extensions = asked.request
         chance = self._clock.chance
-        key = f"tailrace-{int(chance() * 2**52):013x}{int(chance() * 2**52):013x}"
-        return Request(method, url, (*headers, ("idempotency-key", key)), body, None, extensions)
+        tag = f"tailrace-{int(chance() * 2**52):013x}{int(chance() * 2**52):013x}"
+        return Request(method, url, (*headers, ("idempotency-key", tag)), body, None, extensions)
 
     def _ended(self, asked: Asked, trail: Trail, outcome: Outcome) -> Response[Any]:
         """Return the last answer, or raise what no answer means."""

@@ -53,14 +53,17 @@ class Circuit:
             self._failures += failed
             while self._outcomes[0][0] < now - self._breaker.window_s:
                 self._failures -= self._outcomes.popleft()[1]
-            calls = len(self._outcomes)
-            if calls >= self._breaker.min_calls and self._failures >= self._breaker.failure_rate * calls:
+            if self._failures and self._too_many():
                 self._open(now)
 
     def withdraw(self) -> None:
         """Note that an attempt was stopped before it told anything: if it was the probe, another may be made now."""
         with self._lock:
             self._probing_until = 0.0
+
+    def _too_many(self) -> bool:
+        calls = len(self._outcomes)
+        return calls >= self._breaker.min_calls and self._failures >= self._breaker.failure_rate * calls
 
     def _after_probe(self, failed: bool | None, now: float) -> None:
         if self._open_until is None or now < self._open_until:

@@ -19,8 +19,9 @@ class Budget:
 
     def earn(self) -> None:
         """A call was begun."""
-        with self._lock:
-            self._left = min(self._burst, self._left + self._share)
+        if self._left < self._burst:  # full it is nearly always, and stays so
+            with self._lock:
+                self._left = min(self._burst, self._left + self._share)
 
     def take(self) -> bool:
         """Take one retry, if there is one."""

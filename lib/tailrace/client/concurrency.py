@@ -56,25 +56,31 @@ class Permits:
                 self.in_flight -= 1
                 self._pass_on()
 
-    def release(self) -> None:
+    def release(self, overloaded: bool | None = None) -> None:
+        """Give a permit back, and note how its attempt went, as `tell` does; None says nothing."""
         with self._lock:
+            if overloaded is not None and self._adaptive:
+                self._learn(overloaded)
             self.in_flight -= 1
-            self._pass_on()
+            if self._waiting:
+                self._pass_on()
 
     def tell(self, overloaded: bool) -> None:
-        """Note how an attempt went, before its permit is released."""
-        if not self._adaptive:
-            return
-        with self._lock:
-            self._round += 1
-            if overloaded and self._round >= 0:
-                self.limit = max(LEAST, self.limit * DECREASE)
-                self._slow_start = False
-                self._round = -int(self.limit)  # the rest of this round was sent under the old limit
-            elif not overloaded and self.in_flight >= int(self.limit) // 2 and self._round >= int(self.limit):
-                self.limit = min(MOST, self.limit * 2 if self._slow_start else self.limit + 1)
-                self._round = 0
-                self._pass_on()
+        """Note how an attempt went that keeps its permit: a stream has begun."""
+        if self._adaptive:
+            with self._lock:
+                self._learn(overloaded)
+
+    def _learn(self, overloaded: bool) -> None:
+        self._round += 1
+        if overloaded and self._round >= 0:
+            self.limit = max(LEAST, self.limit * DECREASE)
+            self._slow_start = False
+            self._round = -int(self.limit)  # the rest of this round was sent under the old limit
+        elif not overloaded and self._round >= (limit := int(self.limit)) and self.in_flight >= limit // 2:
+            self.limit = min(MOST, self.limit * 2 if self._slow_start else self.limit + 1)
+            self._round = 0
+            self._pass_on()
 
     def _pass_on(self) -> None:
         while self._waiting and self.in_flight < int(self.limit):

@@ -8,24 +8,14 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Final, TypeAlias
 
 import orjson
 
-
-class Document(NamedTuple):
-    """`fields` is the parsed object, None when the body is none.
-
-    `exact` says that nothing of the body was lost in them but white space and escapes; `doubt` says why somebody else
-    may read another object in it.
-    """
-
-    fields: dict[str, Any] | None
-    exact: bool = True
-    doubt: str | None = None
-
-
-NONE = Document(None)
+Document: TypeAlias = tuple[dict[str, Any] | None, bool, str | None]
+"""(fields, exact, doubt): the parsed object, None when the body is none; whether nothing of the body was lost in it but
+white space and escapes; why somebody else may read another object in it."""
+NONE: Final[Document] = (None, True, None)
 
 
 def parsed(body: bytes) -> Document:
@@ -38,16 +28,13 @@ def parsed(body: bytes) -> Document:
         return NONE
     try:
         if orjson.dumps(fields) == body:  # as nearly all clients write it: read back without any loss
-            return Document(fields)
+            return fields, True, None
     except TypeError:
-        return Document(fields, False, "it is nested deeper than 254 levels")
+        return fields, False, "it is nested deeper than 254 levels"
     look = _Look()
     json.loads(body, object_pairs_hook=look.pairs, parse_int=look.integer, parse_float=look.number)
-    return Document(
-        fields,
-        look.exact and not look.repeated,
-        "a name stands twice in one object; give it once" if look.repeated else None,
-    )
+    doubt = "a name stands twice in one object; give it once" if look.repeated else None
+    return fields, look.exact and not look.repeated, doubt
 
 
 class _Look:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from tailrace.client.clock import Clock
@@ -167,4 +168,4 @@ def _for_many(meter: Meter, now: float) -> Meter:
     if meter.deadline_at is None:
         return meter
     left_s = max(0.0, meter.deadline_at - now)
-    return meter._replace(deadline_at=None, idle_s=left_s if meter.idle_s is None else min(left_s, meter.idle_s))
+    return replace(meter, deadline_at=None, idle_s=left_s if meter.idle_s is None else min(left_s, meter.idle_s))

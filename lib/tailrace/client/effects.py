@@ -7,7 +7,8 @@ one with `await` and one with threads; neither decides anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from tailrace.client.sse import Watch
 from tailrace.client.stores import Entry
@@ -24,7 +25,8 @@ class Event(Protocol):
     def is_set(self) -> bool: ...
 
 
-class Send(NamedTuple):
+@dataclass(slots=True)
+class Send:
     """Send it; gives a Response, or throws `wire.Unanswered`. A second copy goes out when `hedge` says so."""
 
     request: Request
@@ -32,7 +34,8 @@ class Send(NamedTuple):
     hedge: Hedge | None = None
 
 
-class Hedge(NamedTuple):
+@dataclass(slots=True)
+class Hedge:
     """After `after_s` without an answer, ask `admit`, and send a second copy if it agrees; `release` at its end."""
 
     after_s: float
@@ -40,42 +43,49 @@ class Hedge(NamedTuple):
     release: Callable[[], None]
 
 
-class Sleep(NamedTuple):
+@dataclass(slots=True)
+class Sleep:
     seconds: float
 
 
-class Wait(NamedTuple):
+@dataclass(slots=True)
+class Wait:
     """Wait for `event`; gives whether it came before `timeout_s`."""
 
     event: Event
     timeout_s: float | None
 
 
-class Load(NamedTuple):
+@dataclass(slots=True)
+class Load:
     """Gives the Entry of `key`, or None; a store that fails is a miss."""
 
     key: str
 
 
-class Save(NamedTuple):
+@dataclass(slots=True)
+class Save:
     """Put the entry into the store; a store that fails is reported, no more."""
 
     key: str
     entry: Entry
 
 
-class Lease(NamedTuple):
+@dataclass(slots=True)
+class Lease:
     """Take the lease of `key` for all processes; gives True also when the store has no leases."""
 
     key: str
     seconds: float
 
 
-class Release(NamedTuple):
+@dataclass(slots=True)
+class Release:
     key: str
 
 
-class Meter(NamedTuple):
+@dataclass(slots=True)
+class Meter:
     """Gives the stream of `response`, watched while it passes; at its end, `finish(error)` is carried out.
 
     `late()` is raised when the next chunk is not there after `idle_s`, or at `deadline_at`. `abandoned()` is called
@@ -92,7 +102,8 @@ class Meter(NamedTuple):
     deadline_at: float | None
 
 
-class Join(NamedTuple):
+@dataclass(slots=True)
+class Join:
     """Carry out `work`, or join who does so already for `key`; gives (its result or error, whether it was ours).
 
     The result is None when there was one that cannot be shared. Throws TimeoutError after `timeout_s`; a shared stream
@@ -105,7 +116,8 @@ class Join(NamedTuple):
     late: Callable[[], Exception]
 
 
-class Background(NamedTuple):
+@dataclass(slots=True)
+class Background:
     """Carry out `work` beside the call, unless somebody does so already for `key`."""
 
     key: str

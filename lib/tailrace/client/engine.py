@@ -7,18 +7,20 @@ make N storms. Nothing here waits or sends: it yields effects, which a driver ca
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import openai
 
-from tailrace.client import context, guard, operation
+from tailrace.client import context, envelope, guard, operation
+from tailrace.client.accounting import Label
 from tailrace.client.asked import Asked, Fetched, Trail
 from tailrace.client.clock import Clock
 from tailrace.client.effects import Background, Event, Join, Load, Work
 from tailrace.client.errors import ConnectionFailed, DeadlineExceeded, InputRejected
 from tailrace.client.fetch import SKEW_S, Fetcher
-from tailrace.client.key import Keys
+from tailrace.client.key import cache_key
 from tailrace.client.ledger import Ledger
 from tailrace.client.policy import Cache, Policy
 from tailrace.client.stores import Entry
@@ -32,7 +34,7 @@ class Engine:
         self.policy = policy
         self.clock = clock
         self.ledger = Ledger(policy, clock)
-        self._keys = Keys(policy.cache.namespace if policy.cache is not None else "")
+        self._envelope = envelope.reader(policy.cache.namespace if policy.cache is not None else "")
         self.fetcher = Fetcher(policy, clock, event, self.ledger)
 
     def call(self, request: Request) -> Work[Response[Any]]:
@@ -40,12 +42,12 @@ class Engine:
         asked, cache = self.asked(request), self.policy.cache
         if not asked.key or cache is None:
             return _answer(asked, (yield from self.fetcher.fetch(asked, "bypass")))
-        entry: Entry | None = (yield Load(asked.key)) if asked.wishes.lookup else None
+        entry: Entry | None = (yield Load(asked.key)) if asked.envelope.wishes.lookup else None
         age_s = self._age_s(entry, asked) if entry is not None else float("inf")
         if entry is not None and age_s < cache.ttl_s:
             return self._given(asked, entry, "hit")
         if entry is not None and age_s < cache.ttl_s + cache.stale_while_revalidate_s:
-            again = asked._replace(deadline_at=None, started=self.clock.monotonic())
+            again = asked.begun(self.clock.monotonic())
             yield Background(asked.key, partial(self.fetcher.fetch, again, "miss"))
             return self._given(asked, entry, "stale")
         useful = entry if age_s < cache.ttl_s + cache.stale_if_error_s else None
@@ -54,14 +56,14 @@ class Engine:
     def asked(self, request: Request) -> Asked:
         """Return `request` with all that the policy has to know of it; InputRejected when the guard objects."""
         scope, limits, cache = context.current(), self.policy.limits, self.policy.cache
-        wanted, wishes = operation.read(request), operation.wishes(request)
-        key = ""
-        if cache is not None and wanted.known and wishes.store and _may_keep(cache, wanted, wishes):
-            key = self._keys.key(request, wanted.document if wanted.exact else None, scope.tenant)
+        outside = self._envelope(scope.tenant, request.method, request.url, request.headers)
+        wanted, key = operation.read(outside, request.body), ""
+        if cache is not None and wanted.known and _may_keep(cache, wanted, outside.wishes):
+            key = cache_key(outside.asker, request.body, wanted.document if wanted.exact else None)
         started = self.clock.monotonic()
         own = limits.deadline_s if limits is not None else None
         deadline_at = context.earlier(scope.deadline_at, None if own is None else started + own)
-        asked = Asked(request, wanted, wishes, key, scope.tenant, started, deadline_at, ())
+        asked = Asked(request, outside, wanted, key, scope.tenant, started, deadline_at, ())
         return self._guarded(asked, self.policy.guard) if self.policy.guard is not None else asked
 
     def fresh(self, asked: Asked, entry: Entry) -> bool:
@@ -70,10 +72,10 @@ class Engine:
 
     def _age_s(self, entry: Entry, asked: Asked) -> float:
         """Return the entry's age, or infinity when the caller wants none so old, or when the clock went back."""
-        age, most = self.clock.wall() - entry.stored_at, asked.wishes.max_age_s
+        age, most = self.clock.wall() - entry.stored_at, asked.envelope.wishes.max_age_s
         return float("inf") if age < -SKEW_S or (most is not None and age > most) else max(0.0, age)
 
-    def _given(self, asked: Asked, entry: Entry, label: str) -> Response[Any]:
+    def _given(self, asked: Asked, entry: Entry, label: Label) -> Response[Any]:
         self.ledger.hit(asked, entry, label)
         body = Replay(entry.chunks) if entry.streamed else entry.body
         return Response(entry.status, stamped(entry.headers, label, 0, 0.0, 0.0), body, asked.key)
@@ -81,7 +83,7 @@ class Engine:
     def _missed(self, asked: Asked, cache: Cache, old: Entry | None) -> Work[Response[Any]]:
         """Fetch it, alone or with all who want it now; give the `old` one when the provider fails."""
         try:
-            if cache.coalesce and asked.wishes.lookup:
+            if cache.coalesce and asked.envelope.wishes.lookup:
                 fetched, ours = yield from self._joined(asked)
             else:
                 fetched, ours = (yield from self.fetcher.fetch(asked, "miss")), True
@@ -94,7 +96,7 @@ class Engine:
         if ours:
             return _answer(asked, fetched)
         self.ledger.shared(asked, "coalesced", fetched.response, fetched.cost_usd)
-        return _answer(asked, fetched._replace(cost_usd=0.0, cache="coalesced", attempts=0))
+        return _answer(asked, Fetched(fetched.response, fetched.key, 0, fetched.backoff_s, 0.0, "coalesced"))
 
     def _joined(self, asked: Asked) -> Work[tuple[Fetched, bool]]:
         """Return what was fetched for this key, and whether this call fetched it."""
@@ -115,19 +117,19 @@ class Engine:
                 raise self._late(asked) from None
             except BaseException as error:  # cancelled; who began the fetch is booked by it, which goes on
                 if not began:
-                    self.ledger.failed(asked, Trail("coalesced"), error)
+                    self.ledger.failed(asked, Trail("coalesced", asked), error)
                 raise
-            if isinstance(fetched, Unanswered):
-                fetched = ConnectionFailed(f"no answer: {fetched}", asked.request)
-            if isinstance(fetched, DeadlineExceeded) and not ours:
-                continue  # the other's deadline, not this one's: take its place
+            if isinstance(fetched, Fetched):
+                return fetched, ours
             if fetched is None:
                 return (yield from self.fetcher.fetch(asked, "miss")), True
-            if isinstance(fetched, BaseException):
-                if not ours:
-                    self.ledger.failed(asked, Trail("coalesced"), fetched)
-                raise fetched.with_traceback(None)  # one error for many: each way to it is its own
-            return fetched, ours
+            if isinstance(fetched, DeadlineExceeded) and not ours:
+                continue  # the other's deadline, not this one's: take its place
+            if isinstance(fetched, Unanswered):
+                fetched = ConnectionFailed(f"no answer: {fetched}", asked.request)
+            if not ours:
+                self.ledger.failed(asked, Trail("coalesced", asked), fetched)
+            raise fetched.with_traceback(None)  # one error for many: each way to it is its own
 
     def _left_behind(self, asked: Asked) -> DeadlineExceeded:
         elapsed = self.clock.monotonic() - asked.started
@@ -137,7 +139,7 @@ class Engine:
 
     def _late(self, asked: Asked) -> DeadlineExceeded:
         error = self._left_behind(asked)
-        self.ledger.failed(asked, Trail("coalesced"), error)
+        self.ledger.failed(asked, Trail("coalesced", asked), error)
         return error
 
     def _guarded(self, asked: Asked, rules: guard.Guard) -> Asked:
@@ -145,21 +147,21 @@ class Engine:
         found = guard.objection(rules, body, document, asked.operation.doubt)
         if found is not None:
             error = InputRejected(f"input refused at {found.where}: {found.message}", asked.request, found.where)
-            self.ledger.failed(asked, Trail("bypass"), error)
+            self.ledger.failed(asked, Trail("bypass", asked), error)
             raise error
         if not self.policy.hooks:
             return asked  # detections are told to hooks, and here is none
         detected = guard.detections(rules, body, document)
-        return asked._replace(detections=detected) if detected else asked
+        return replace(asked, detections=detected) if detected else asked
 
 
-def _may_keep(cache: Cache, wanted: operation.Operation, wishes: operation.Wishes) -> bool:
-    """Whether answers are deterministic, or the caller said that an earlier one will do."""
-    return not cache.deterministic_only or wishes.max_age_s is not None or wanted.deterministic
+def _may_keep(cache: Cache, wanted: operation.Operation, wishes: envelope.Wishes) -> bool:
+    """Whether answers are deterministic, or the caller said that an earlier one will do; not if he wants none kept."""
+    return wishes.store and (not cache.deterministic_only or wishes.max_age_s is not None or wanted.deterministic)
 
 
 def _answer(asked: Asked, fetched: Fetched) -> Response[Any]:
     response = fetched.response
-    key = response.key if response.key == asked.key else ""  # a fallback's answer is kept as the fallback's
+    key = fetched.key if fetched.key == asked.key else ""  # a fallback's answer is kept as the fallback's
     headers = stamped(response.headers, fetched.cache, fetched.attempts, fetched.backoff_s, fetched.cost_usd)
     return Response(response.status, headers, response.body, key)

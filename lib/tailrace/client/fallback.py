@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import orjson
 
-from tailrace.client import operation
+from tailrace.client import envelope, operation
 from tailrace.client.asked import Asked
+from tailrace.client.envelope import PATHS
 from tailrace.client.key import cache_key
-from tailrace.client.operation import PATHS
 from tailrace.client.policy import Fallback, Policy
 from tailrace.client.wire import Headers, Request
 
@@ -44,10 +45,9 @@ def _instead(asked: Asked, fallback: Fallback, policy: Policy) -> Asked:
     url = _moved(asked.request.url, fallback.base_url) if fallback.base_url else asked.request.url
     headers = _headers(asked.request, url, fallback.api_key_env)
     request = asked.request._replace(url=url, headers=headers, body=body)
-    key = asked.key
-    if key and policy.cache is not None:
-        key = cache_key(request, document if exact else None, tenant=asked.tenant, namespace=policy.cache.namespace)
-    return asked._replace(request=request, operation=operation.read(request), key=key)
+    outside = envelope.read(request, asked.tenant, policy.cache.namespace if policy.cache is not None else "")
+    key = cache_key(outside.asker, body, document if exact else None) if asked.key else ""
+    return replace(asked, request=request, envelope=outside, operation=operation.read(outside, body), key=key)
 
 
 def _moved(url: str, base_url: str) -> str:

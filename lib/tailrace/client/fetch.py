@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from tailrace.client import errors
+from tailrace.client.accounting import Label
 from tailrace.client.asked import Asked, Fetched, Trail
 from tailrace.client.attempts import Attempts
 from tailrace.client.clock import Clock
@@ -41,25 +42,26 @@ class Fetcher:
         cache = policy.cache  # a store that does not say whether it is shared may be
         self._leases = cache is not None and cache.coalesce and getattr(cache.store, "shared", True)
 
-    def fetch(self, asked: Asked, label: str) -> Work[Fetched]:
+    def fetch(self, asked: Asked, label: Label) -> Work[Fetched]:
         """Get the answer to `asked`. What is cached for several processes is fetched by one of them."""
-        trail = Trail(label)
+        trail = Trail(label, asked)
         if self._left:
             yield from self._after_those_who_left()
         try:
-            asks_for_all = self._leases and asked.key and asked.wishes.lookup
+            asks_for_all = self._leases and asked.key and asked.envelope.wishes.lookup
             found = (yield from self._leased(asked, trail)) if asks_for_all else None
             if found is not None:
-                return Fetched(found, 0, 0.0, 0.0, "coalesced")
+                return Fetched(found, found.key, 0, 0.0, 0.0, "coalesced")
             self._ledger.reserve(asked, trail)
-            answered, response = yield from self._attempts.carried_out(asked, trail)
+            response = yield from self._attempts.carried_out(asked, trail)
         except BaseException as error:
             yield from self._failed(asked, trail, error)
             raise
         if response.key:  # a fallback's answer from the store
             self._ledger.settle(asked, trail, 0.0)
             yield from self._let_go(trail)
-            return Fetched(response, trail.sent, trail.backoff_s, 0.0, "hit")
+            return Fetched(response, response.key, trail.sent, trail.backoff_s, 0.0, "hit")
+        answered = trail.asked
         if isinstance(response.body, bytes):
             return (yield from self._whole(answered, trail, response))
         watch = Watch(answered.operation.name, self._most_bytes(answered))
@@ -69,7 +71,8 @@ class Fetcher:
         broke = partial(errors.broken, request=asked.request)
         left = partial(self._abandoned, asked, trail)
         body = yield Meter(response, watch, finish, broke, late, left, idle_s, asked.deadline_at)
-        return Fetched(Response(response.status, response.headers, body), trail.sent, trail.backoff_s, None, label)
+        streamed = Response(response.status, response.headers, body)
+        return Fetched(streamed, "", trail.sent, trail.backoff_s, None, label)
 
     def _leased(self, asked: Asked, trail: Trail) -> Work[Response[Any] | None]:
         """Take the lease for this key, or wait for the answer of the process that has it."""
@@ -119,8 +122,7 @@ class Fetcher:
         keep = read.complete and response.status == 200 and len(response.body) <= self._most_bytes(asked)
         entry = self._entry(asked, response, (response.body,), read, cost) if keep else None
         yield from self._closed(asked, trail, entry, partial(self._ledger.done, asked, trail, read, response, cost))
-        kept = Response(response.status, response.headers, response.body, asked.key if keep else "")
-        return Fetched(kept, trail.sent, trail.backoff_s, cost, trail.label)
+        return Fetched(response, asked.key if keep else "", trail.sent, trail.backoff_s, cost, trail.label)
 
     def _ended(
         self, asked: Asked, trail: Trail, response: Response[Any], watch: Watch, error: BaseException | None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from tailrace.client.asked import Fetched
@@ -100,7 +101,7 @@ async def _ended(task: asyncio.Task[Any]) -> None:
 def _subscribed(fetched: Fetched, until: float | None, late: Callable[[], Exception]) -> Fetched:
     body = fetched.response.body
     if isinstance(body, Broadcast):
-        return fetched._replace(response=fetched.response._replace(body=body.subscribe(until, late)))
+        return replace(fetched, response=fetched.response._replace(body=body.subscribe(until, late)))
     return fetched
 
 

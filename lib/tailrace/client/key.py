@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from tailrace.client.wire import Headers, Request
+from tailrace.client.wire import Headers
 
 NEUTRAL: Final = frozenset(
     {"accept-encoding", "baggage", "cache-control", "connection", "content-length", "date", "expect", "forwarded",
@@ -33,41 +33,24 @@ schema (`response_format`, `tools`, and whatever a provider of its own calls it)
 _VERSION: Final = b"tailrace-key-2"
 
 
-class Keys:
-    """Makes keys for one policy. What is not the body is remembered: a client sends the same again and again."""
+def cache_key(asker: bytes, body: bytes, document: Any) -> str:
+    """Return the key of a request as 64 hex digits: of who asks (see `asker`), and of its `body`.
 
-    def __init__(self, namespace: str) -> None:
-        self._namespace = namespace
-        self._known: dict[tuple[str, str, str, Headers], bytes] = {}
-
-    def key(self, request: Request, document: Any, tenant: str) -> str:
-        """Return the key of `request` as 64 hex digits.
-
-        `document` is its parsed JSON body, None when it is none or could be read in two ways: then the bytes count.
-        The order of its arguments does not matter, all the rest does. Each part is framed by its length, so that no
-        two different lists of parts are the same bytes.
-        """
-        asker = (tenant, request.method, request.url, request.headers)
-        known = self._known.get(asker)
-        if known is None:
-            if len(self._known) >= 256:
-                self._known.clear()
-            known = self._known[asker] = self._before_the_body(request, tenant)
-        body = b"raw" + request.body if document is None else b"json" + canonical(document)
-        return hashlib.sha256(known + body).hexdigest()
-
-    def _before_the_body(self, request: Request, tenant: str) -> bytes:
-        lowered = ((name.lower(), value) for name, value in request.headers)
-        kept = sorted(
-            ((n, v) for n, v in lowered if not neutral(n, v)), key=_name
-        )  # stable: repeated ones stay in order
-        said = _framed((_VERSION, _bytes(self._namespace), *(_bytes(part) for pair in kept for part in pair)))
-        return _framed((_bytes(tenant), request.method.upper().encode(), request.url.encode(), said))
+    `document` is its parsed JSON body, None when it is none or could be read in two ways: then the bytes count.
+    The order of its arguments does not matter, all the rest does.
+    """
+    return hashlib.sha256(asker + (b"raw" + body if document is None else b"json" + canonical(document))).hexdigest()
 
 
-def cache_key(request: Request, document: Any, *, tenant: str = "", namespace: str = "") -> str:
-    """Return the key of one request; see `Keys.key`."""
-    return Keys(namespace).key(request, document, tenant)
+def asker(method: str, url: str, headers: Headers, tenant: str = "", namespace: str = "") -> bytes:
+    """Return what of a request is in its key besides the body.
+
+    Each part is framed by its length, so that no two different lists of parts are the same bytes.
+    """
+    lowered = ((name.lower(), value) for name, value in headers)
+    kept = sorted(((n, v) for n, v in lowered if not neutral(n, v)), key=_name)  # stable: repeated ones stay in order
+    said = _framed((_VERSION, _bytes(namespace), *(_bytes(part) for pair in kept for part in pair)))
+    return _framed((_bytes(tenant), method.upper().encode(), url.encode(), said))
 
 
 def canonical(document: Any) -> bytes:

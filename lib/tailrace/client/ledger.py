@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from tailrace.client import accounting
-from tailrace.client.accounting import Call
+from tailrace.client.accounting import Call, Label
 from tailrace.client.asked import Asked, Trail
 from tailrace.client.clock import Clock
 from tailrace.client.errors import BudgetExceeded
@@ -34,25 +34,26 @@ class Ledger:
         spend = self._policy.spend
         if spend is None or self.purse is None or not asked.operation.known:
             return
-        most = asked.operation.max_output_tok
+        most, request = asked.operation.max_output_tok, asked.request
         # no tokenizer makes more tokens of a text than it has bytes; what images take, nobody can know here
-        worst = Usage(True, len(asked.request.body), spend.assumed_output_tok if most is None else most)
+        worst = Usage(True, len(request.body), spend.assumed_output_tok if most is None else most)
         wanted = 0.0
         for model in (asked.operation.model, *self._instead):
-            cost = self.prices.cost_usd(model, asked.request.url, worst)
-            if cost is None and spend.unknown_price == "reject":
+            cost = self.prices.cost_usd(model, request.url, worst)
+            if cost is not None:
+                wanted = cost if cost > wanted else wanted
+            elif spend.unknown_price == "reject":
                 raise BudgetExceeded(
                     f"the price of model {model[:80]!r} is not known, so a limit of ${spend.max_usd:g} cannot count "
                     "it; choose another model, or Spend(unknown_price='allow')",
-                    asked.request,
+                    request,
                 )
-            wanted = max(wanted, cost or 0.0)
         left = self.purse.reserve(asked.tenant, wanted)
         if left is not None:
             raise BudgetExceeded(
                 f"the call could cost ${wanted:.6f}, ${max(left, 0.0):.6f} of ${spend.max_usd:g} is left; "
                 "lower max_tokens, or raise Spend(max_usd=…)",
-                asked.request,
+                request,
             )
         trail.reserved_usd = wanted
 
@@ -87,13 +88,13 @@ class Ledger:
         cost = None if trail.sent else 0.0  # what was sent may have been billed
         self._tell(asked, trail, read, status, cost, "cancelled" if gone else "error", kind)
 
-    def shared(self, asked: Asked, label: str, response: Response[Any], cost_usd: float | None) -> None:
+    def shared(self, asked: Asked, label: Label, response: Response[Any], cost_usd: float | None) -> None:
         """Book a call that got the answer of another: nothing was sent for it."""
         if self._policy.hooks:
             kind = f"http_{response.status}" if response.status >= 400 else ""
             accounting.tell(self._policy.hooks, self._shared(asked, label, response.status, cost_usd, kind))
 
-    def hit(self, asked: Asked, entry: Entry, label: str, trail: Trail | None = None) -> None:
+    def hit(self, asked: Asked, entry: Entry, label: Label, trail: Trail | None = None) -> None:
         """Book an answer from the store: it cost nothing, and saved what it had cost; `trail` is what went before."""
         if self._policy.hooks:
             row = self._shared(asked, label, entry.status, entry.cost_usd, "")
@@ -113,19 +114,20 @@ class Ledger:
     ) -> None:
         if not self._policy.hooks:
             return
-        usage, label = read.usage, cast(Any, trail.label)
+        wanted, usage = asked.operation, read.usage
         call = Call(
-            asked.operation.name, read.model or asked.operation.model, asked.tenant, outcome, label, status, trail.sent,
+            wanted.name, read.model or wanted.model, asked.tenant, outcome, trail.label, status, trail.sent,
             self._clock.monotonic() - asked.started, trail.backoff_s, trail.queued_s, usage.in_tok, usage.out_tok,
-            usage.cached_tok, usage.reasoning_tok, cost, None, kind, asked.operation.stream, tuple(trail.attempts_s),
+            usage.cached_tok, usage.reasoning_tok, cost, None, kind, wanted.stream, tuple(trail.attempts_s),
             asked.detections,
         )  # fmt: skip
         accounting.tell(self._policy.hooks, call)
 
-    def _shared(self, asked: Asked, label: str, status: int, saved: float | None, kind: str) -> Call:
+    def _shared(self, asked: Asked, label: Label, status: int, saved: float | None, kind: str) -> Call:
         """Return the row of a call for which nothing was sent."""
+        wanted = asked.operation
         return Call(
-            asked.operation.name, asked.operation.model, asked.tenant, "error" if kind else "ok", cast(Any, label),
-            status, 0, self._clock.monotonic() - asked.started, 0.0, 0.0, 0, 0, 0, 0, 0.0, saved, kind,
-            asked.operation.stream, (), asked.detections,
+            wanted.name, wanted.model, asked.tenant, "error" if kind else "ok", label, status, 0,
+            self._clock.monotonic() - asked.started, 0.0, 0.0, 0, 0, 0, 0, 0.0, saved, kind, wanted.stream, (),
+            asked.detections,
         )  # fmt: skip

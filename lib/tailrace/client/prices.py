@@ -18,11 +18,15 @@ _PROBE = Billed(input_tokens=3, output_tokens=5, cache_read_tokens=1)
 
 
 class _Rate(NamedTuple):
-    """US dollars per token."""
+    """US dollars per token, as the table has them until the moment `until`."""
 
-    fresh: float
-    cached: float
-    output: float
+    until: float
+    fresh: float = 0.0
+    cached: float = 0.0
+    output: float = 0.0
+    known: bool = True
+    linear: bool = True
+    """Whether these hold for any number of tokens; where they do not, the table is asked each time."""
 
 
 class Prices:
@@ -30,48 +34,48 @@ class Prices:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._rates: dict[tuple[str, str], tuple[float, _Rate | None, bool]] = {}
+        self._rates: dict[tuple[str, str], _Rate] = {}
 
     def cost_usd(self, model: str, url: str, usage: Usage) -> float | None:
         """Return what `usage` costs, or None when the model's price or its usage is not known."""
         if not usage.known:
             return None
-        rate, linear = self._rate(model, url)
-        if rate is None:
+        rate = self._rates.get((model, url))
+        if rate is None or rate.until < self._now():
+            rate = self._learnt(model, url)
+        if not rate.known:
             return None
-        if not linear:
+        if not rate.linear:
             billed = Billed(input_tokens=usage.in_tok, output_tokens=usage.out_tok, cache_read_tokens=usage.cached_tok)
             found = _look_up(model, url, billed)
             return None if found is None else float(found.total_price)
-        fresh = usage.in_tok - usage.cached_tok
-        return fresh * rate.fresh + usage.cached_tok * rate.cached + usage.out_tok * rate.output
+        cached = usage.cached_tok
+        return (usage.in_tok - cached) * rate.fresh + cached * rate.cached + usage.out_tok * rate.output
 
-    def _rate(self, model: str, url: str) -> tuple[_Rate | None, bool]:
-        key, now = (model, url), self._now()
-        known = self._rates.get(key)
-        if known is None or known[0] < now:
-            if len(self._rates) > 1000:  # names come from callers
-                self._rates.clear()
-            known = self._rates[key] = (now + _RATE_S, *_measured(_look_up(model, url, _PROBE)))
-        return known[1], known[2]
+    def _learnt(self, model: str, url: str) -> _Rate:
+        if len(self._rates) > 1000:  # names come from callers
+            self._rates.clear()
+        rate = self._rates[model, url] = _measured(_look_up(model, url, _PROBE), self._now() + _RATE_S)
+        return rate
 
 
-def _measured(found: PriceCalculation | None) -> tuple[_Rate | None, bool]:
-    """Return the rates of a model, and whether they hold for any number of tokens."""
+def _measured(found: PriceCalculation | None, until: float) -> _Rate:
     if found is None:
-        return None, True
+        return _Rate(until, known=False)
     prices = [getattr(found.model_price, name, None) for name in ("input_mtok", "cache_read_mtok", "output_mtok")]
     fresh, cached, output = (price if isinstance(price, Decimal) else None for price in prices)
     if any(price is not None and not isinstance(price, Decimal) for price in prices) or fresh is None:
-        return _Rate(0.0, 0.0, 0.0), False
+        return _Rate(until, linear=False)
     million = 1_000_000
     rate = _Rate(
+        until,
         float(fresh) / million,
         float(fresh if cached is None else cached) / million,
         float(output or 0) / million,
     )
     expected = 2 * rate.fresh + rate.cached + 5 * rate.output
-    return rate, abs(expected - float(found.total_price)) <= 1e-9 * max(1.0, expected) + 1e-15
+    holds = abs(expected - float(found.total_price)) <= 1e-9 * max(1.0, expected) + 1e-15
+    return rate if holds else rate._replace(linear=False)
 
 
 def _look_up(model: str, url: str, billed: Billed) -> PriceCalculation | None:

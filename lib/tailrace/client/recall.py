@@ -21,13 +21,13 @@ from typing import Any, Final, NamedTuple
 import openai
 import orjson
 
-from tailrace.client import context, guard
+from tailrace.client import context, envelope, guard
 from tailrace.client.arguments import plain
 from tailrace.client.asked import Asked
 from tailrace.client.copies import copied
 from tailrace.client.engine import Engine
 from tailrace.client.key import NEUTRAL_COOKIES
-from tailrace.client.operation import ANY, Operation
+from tailrace.client.operation import Operation
 from tailrace.client.stores import Entry
 from tailrace.client.wire import Request, header
 
@@ -38,6 +38,7 @@ _MADE_BY: Final = frozenset({"_build_request", "_build_headers", "_prepare_optio
 _HELD: Final = ("api_key", "admin_api_key", "organization", "project", "_base_url", "_api_key_provider",
                 "workload_identity", "_provider_runtime", "_client")  # fmt: skip
 _NOTHING: Final = Request("POST", "", (), b"")
+_NOWHERE: Final = envelope.read(_NOTHING)
 
 
 class Mark(NamedTuple):
@@ -112,7 +113,7 @@ class Recall:
             read = self._read(mark, learnt, entry)
             if read is None:
                 return None
-        asked = read.asked._replace(started=self._engine.clock.monotonic())
+        asked = read.asked.begun(self._engine.clock.monotonic())
         if not self._engine.fresh(asked, entry):
             return None
         self._engine.ledger.hit(asked, entry, "hit")
@@ -148,10 +149,10 @@ class Recall:
     def _found(self, mark: Mark, learnt: Learnt, entry: Entry, parsed: Any) -> Read:
         document: dict[str, Any] = orjson.loads(mark.text)
         document = {**document, **(document.get("extra_body") or {})}
-        wanted = Operation(mark.operation, str(document.get("model", "")), False, None, "", True)
+        wanted = Operation(mark.operation, str(document.get("model", "")), False, None, True)
         rules = self._engine.policy.guard if self._engine.policy.hooks else None  # whom detections are told
         seen = guard.detections(rules, mark.text, document) if rules is not None else ()
-        asked = Asked(_NOTHING, wanted, ANY, learnt.key, context.current().tenant, 0.0, None, seen)
+        asked = Asked(_NOTHING, _NOWHERE, wanted, learnt.key, context.current().tenant, 0.0, None, seen)
         return Read(entry.body, parsed, asked)
 
     def _stored(self, key: str) -> Entry | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
-FINISHED: Final = frozenset({"stop", "tool_calls", "function_call"})
+FINISHED: Final = ("stop", "tool_calls", "function_call")
 """Not "length" and not "content_filter": those answers were cut."""
 
 
-class Usage(NamedTuple):
+@dataclass(slots=True)
+class Usage:
     """`known` is False when the answer did not say; the zeros then stand for nothing."""
 
     known: bool = False
@@ -23,7 +25,8 @@ _CHAT: Final = ("prompt_tokens", "prompt_tokens_details", "completion_tokens", "
 _RESPONSES: Final = ("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details")
 
 
-class Reading(NamedTuple):
+@dataclass(slots=True)
+class Reading:
     """What an answer holds besides its text."""
 
     complete: bool
@@ -51,10 +54,10 @@ def usage(counts: object) -> Usage:
     read, read_more, written, written_more = _RESPONSES if "input_tokens" in counts else _CHAT
     return Usage(
         isinstance(counts.get(read), int),
-        _count(counts, read),
-        _count(counts, written),
-        _count(counts.get(read_more), "cached_tokens"),
-        _count(counts.get(written_more), "reasoning_tokens"),
+        _number(counts.get(read)),
+        _number(counts.get(written)),
+        _part(counts[read_more], "cached_tokens") if read_more in counts else 0,
+        _part(counts[written_more], "reasoning_tokens") if written_more in counts else 0,
     )
 
 
@@ -66,11 +69,16 @@ def _complete(document: dict[str, Any], operation: str) -> bool:
     choices = document.get("choices")
     if not isinstance(choices, list) or not choices:
         return False
-    return all(isinstance(choice, dict) and choice.get("finish_reason") in FINISHED for choice in choices)
+    return all(map(_finished, choices))
 
 
-def _count(counts: object, name: str) -> int:
-    if not isinstance(counts, dict):
-        return 0
-    value = counts.get(name)
+def _finished(choice: object) -> bool:
+    return isinstance(choice, dict) and choice.get("finish_reason") in FINISHED
+
+
+def _part(counts: object, name: str) -> int:
+    return _number(counts.get(name)) if isinstance(counts, dict) else 0
+
+
+def _number(value: object) -> int:
     return value if isinstance(value, int) and value > 0 else 0

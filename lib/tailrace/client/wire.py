@@ -85,6 +85,5 @@ def header(headers: Headers, name: str) -> str | None:
 
 def stamped(headers: Headers, cache: str, attempts: int, backoff_s: float, cost_usd: float | None) -> Headers:
     """Return `headers` with what the client did written into them; a cost that is not known is left out."""
-    ours = ((CACHE, cache), (ATTEMPTS, str(attempts)), (BACKOFF, str(round(backoff_s * 1e6))))
-    cost = () if cost_usd is None else ((COST, str(round(cost_usd * 1e6))),)
-    return (*headers, *ours, *cost)
+    ours = (CACHE, cache), (ATTEMPTS, str(attempts)), (BACKOFF, f"{backoff_s * 1e6:.0f}")
+    return (*headers, *ours) if cost_usd is None else (*headers, *ours, (COST, f"{cost_usd * 1e6:.0f}"))

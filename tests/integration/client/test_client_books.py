@@ -85,7 +85,7 @@ def test_a_cancelled_caller_is_booked_and_gives_all_back(provider, make, key, st
             with pytest.raises(asyncio.CancelledError):
                 await task
             purse = engine(client).ledger.purse
-            return engine(client).fetcher._attempts.permits.in_flight, purse._reserved[""], purse.spent_usd()
+            return engine(client).fetcher._attempts.permits.in_flight, purse.reserved_usd(), purse.spent_usd()
 
     in_flight, reserved, spent = asyncio.run(main())
     assert (in_flight, reserved) == (0, pytest.approx(0))
@@ -127,7 +127,7 @@ def test_a_forgotten_stream_gives_back_what_it_held(provider, key, collected):
         del stream
         gc.collect()
         assert engine(client).fetcher._attempts.permits.in_flight == 0
-        assert engine(client).ledger.purse._reserved[""] == pytest.approx(0)
+        assert engine(client).ledger.purse.reserved_usd() == pytest.approx(0)
         client.chat.completions.create(**ASK)
     assert [call.outcome for call in calls] == ["cancelled", "ok"]
 

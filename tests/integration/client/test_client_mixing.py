@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tailrace import Cache, Memory, Policy, limits
-from tailrace.client import AsyncDriver, wire
-from tailrace.client.key import Keys
+from tailrace.client import AsyncDriver, engine, envelope, wire
+from tailrace.client.key import asker, cache_key
 from tailrace.client.senders.aiohttp import AiohttpSender
 from tailrace.simulator.requests import Request
 
@@ -121,17 +121,18 @@ FORGOTTEN = ["seed", "metadata", "the credential", "the query"]
 @pytest.mark.parametrize("forgotten", FORGOTTEN)
 def test_a_key_that_forgets_one_thing_is_caught(simulator, monkeypatch, forgotten):
     """Negative control: the same search finds wrong answers as soon as the key leaves one parameter out."""
-    whole = Keys.key
 
-    def careless(self, request, document, tenant):
+    def careless_asker(method, url, headers, tenant, namespace):
         if forgotten == "the credential":
-            request = request._replace(headers=request.headers[1:])
-        elif forgotten == "the query":
-            request = request._replace(url=request.url.partition("?")[0])
-        else:
-            document = {name: value for name, value in document.items() if name != forgotten}
-        return whole(self, request, document, tenant)
+            headers = headers[1:]
+        if forgotten == "the query":
+            url = url.partition("?")[0]
+        return asker(method, url, headers, tenant, namespace)
 
-    monkeypatch.setattr(Keys, "key", careless)
+    def careless_key(who, body, document):
+        return cache_key(who, body, {name: value for name, value in document.items() if name != forgotten})
+
+    monkeypatch.setattr(envelope, "asker", careless_asker)
+    monkeypatch.setattr(engine, "cache_key", careless_key)
     found, _ = mixed_up(simulator, 10)
     assert found["wrong"] > 0

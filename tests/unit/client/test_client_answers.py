@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tailrace.client.prices import Prices
 from tailrace.client.sse import Watch
-from tailrace.client.usage import Usage, reading, usage
+from tailrace.client.usage import Reading, Usage, reading, usage
 
 OPENAI = "https://api.openai.com/v1/chat/completions"
 
@@ -71,7 +71,7 @@ COUNT = {"model": "m", "choices": [], "usage": {"prompt_tokens": 3, "completion_
 def test_a_stream_is_complete_with_its_terminator():
     """Finish reason and [DONE] make it complete; the usage comes along."""
     read = watched(events(DELTA, STOP, COUNT)).reading()
-    assert read == (True, Usage(True, 3, 4, 0, 0), "m")
+    assert read == Reading(True, Usage(True, 3, 4, 0, 0), "m")
 
 
 @given(st.integers(1, 400))

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailrace.client.key import Keys, cache_key, canonical, neutral
+from tailrace.client import envelope
+from tailrace.client.key import asker, cache_key, canonical, neutral
 from tailrace.client.wire import Request
 
 URL = "https://api.example/v1/chat/completions"
@@ -21,7 +22,7 @@ documents = st.dictionaries(
 
 def key(document, headers=AUTH, url=URL, tenant="", namespace="", method="POST"):
     body = orjson.dumps(document)
-    return cache_key(Request(method, url, headers, body), orjson.loads(body), tenant=tenant, namespace=namespace)
+    return cache_key(asker(method, url, headers, tenant, namespace), body, orjson.loads(body))
 
 
 def backwards(value):
@@ -118,13 +119,13 @@ def test_names_and_values_of_headers_are_framed():
 
 def test_remembered_headers_make_the_same_key():
     """The memory of headers changes nothing but the time it takes, also when it is full."""
-    keys = Keys("n")
+    remembering = envelope.reader("n")
     for turn in range(600):
         request = Request("POST", URL, (("authorization", f"Bearer {turn % 300}"),), b"{}")
-        assert keys.key(request, {}, "t") == cache_key(request, {}, tenant="t", namespace="n")
+        assert remembering("t", *request[:3]) == envelope.read(request, "t", "n")
+    assert remembering("u", *request[:3]).asker != envelope.read(request, "t", "n").asker
 
 
 def test_a_body_that_is_no_json_is_taken_as_it_is():
     """Raw bytes never meet a document of the same text."""
-    request = Request("POST", URL, (), b'{"a":1}')
-    assert cache_key(request, None) != cache_key(request, {"a": 1})
+    assert cache_key(b"", b'{"a":1}', None) != cache_key(b"", b'{"a":1}', {"a": 1})

@@ -3,13 +3,18 @@
 import orjson
 import pytest
 
+from tailrace.client import envelope, operation
 from tailrace.client.context import NOWHERE, current, limits
-from tailrace.client.operation import Wishes, read, wishes
+from tailrace.client.envelope import Wishes, wishes
 from tailrace.client.wire import Request
 
 
 def request(document, path="/chat/completions", headers=(), method="POST"):
     return Request(method, f"https://h:1/v1{path}", headers, orjson.dumps(document))
+
+
+def read(asked):
+    return operation.read(envelope.read(asked), asked.body)
 
 
 DETERMINISTIC = [
@@ -42,7 +47,7 @@ def test_an_operation_is_read_from_the_path():
     assert read(request({}, "/completions")).name == "text_completion"
     assert not read(request({}, "/files")).known
     assert not read(request([], "/embeddings")).known
-    assert read(request({})).origin == "https://h:1"
+    assert envelope.read(request({})).origin == "https://h:1"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +58,7 @@ def test_an_operation_is_read_from_the_path():
 )  # fmt: skip
 def test_cache_control_is_the_callers_wish(value, expected):
     """`no-store`, `no-cache` and `max-age` are understood, in any case and together."""
-    assert wishes(request({}, headers=() if value is None else (("Cache-Control", value),))) == expected
+    assert wishes(() if value is None else (("Cache-Control", value),)) == expected
 
 
 def test_limits_nest():
