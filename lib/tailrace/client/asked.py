@@ -8,6 +8,7 @@ from typing import Any
 from tailrace.client.accounting import Label
 from tailrace.client.envelope import Envelope
 from tailrace.client.operation import Operation
+from tailrace.client.stores import Entry
 from tailrace.client.wire import Request, Response
 
 
@@ -23,6 +24,8 @@ class Asked:
     started: float
     deadline_at: float | None
     detections: tuple[str, ...]
+    old: Entry | None = None
+    """What is given when the provider fails."""
 
     def left_s(self, now: float) -> float | None:
         """Return the seconds until the deadline, or None when there is none."""

@@ -19,7 +19,7 @@ from tailrace.client.asked import Asked, Fetched, Trail
 from tailrace.client.clock import Clock
 from tailrace.client.effects import Background, Event, Join, Load, Work
 from tailrace.client.errors import ConnectionFailed, DeadlineExceeded, InputRejected
-from tailrace.client.fetch import SKEW_S, Fetcher
+from tailrace.client.fetch import SKEW_S, Fetcher, failing
 from tailrace.client.key import cache_key
 from tailrace.client.ledger import Ledger
 from tailrace.client.policy import Cache, Policy
@@ -42,16 +42,20 @@ class Engine:
         asked, cache = self.asked(request), self.policy.cache
         if not asked.key or cache is None:
             return _answer(asked, (yield from self.fetcher.fetch(asked, "bypass")))
-        entry: Entry | None = (yield Load(asked.key)) if asked.envelope.wishes.lookup else None
-        age_s = self._age_s(entry, asked) if entry is not None else float("inf")
-        if entry is not None and age_s < cache.ttl_s:
-            return self._given(asked, entry, "hit")
-        if entry is not None and age_s < cache.ttl_s + cache.stale_while_revalidate_s:
-            again = asked.begun(self.clock.monotonic())
-            yield Background(asked.key, partial(self.fetcher.fetch, again, "miss"))
-            return self._given(asked, entry, "stale")
-        useful = entry if age_s < cache.ttl_s + cache.stale_if_error_s else None
-        return (yield from self._missed(asked, cache, useful))
+        if asked.envelope.wishes.lookup:
+            entry: Entry | None = yield Load(asked.key)
+            if entry is not None:
+                age_s = self._age_s(entry, asked)
+                if age_s < cache.ttl_s:
+                    return self._given(asked, entry, "hit")
+                if age_s < cache.ttl_s + cache.stale_while_revalidate_s:
+                    again = asked.begun(self.clock.monotonic())
+                    yield Background(asked.key, partial(self.fetcher.fetch, again, "miss"))
+                    return self._given(asked, entry, "stale")
+                asked.old = entry if age_s < cache.ttl_s + cache.stale_if_error_s else None
+            if cache.coalesce:
+                return (yield from self._joined(asked))
+        return _answer(asked, (yield from self.fetcher.fetch(asked, "miss")))
 
     def asked(self, request: Request) -> Asked:
         """Return `request` with all that the policy has to know of it; InputRejected when the guard objects."""
@@ -80,26 +84,8 @@ class Engine:
         body = Replay(entry.chunks) if entry.streamed else entry.body
         return Response(entry.status, stamped(entry.headers, label, 0, 0.0, 0.0), body, asked.key)
 
-    def _missed(self, asked: Asked, cache: Cache, old: Entry | None) -> Work[Response[Any]]:
-        """Fetch it, alone or with all who want it now; give the `old` one when the provider fails."""
-        try:
-            if cache.coalesce and asked.envelope.wishes.lookup:
-                fetched, ours = yield from self._joined(asked)
-            else:
-                fetched, ours = (yield from self.fetcher.fetch(asked, "miss")), True
-        except (openai.APIConnectionError, openai.APITimeoutError):
-            if old is None:
-                raise
-            return self._given(asked, old, "stale")
-        if old is not None and (fetched.response.status >= 500 or fetched.response.status == 429):
-            return self._given(asked, old, "stale")
-        if ours:
-            return _answer(asked, fetched)
-        self.ledger.shared(asked, "coalesced", fetched.response, fetched.cost_usd)
-        return _answer(asked, Fetched(fetched.response, fetched.key, 0, fetched.backoff_s, 0.0, "coalesced"))
-
-    def _joined(self, asked: Asked) -> Work[tuple[Fetched, bool]]:
-        """Return what was fetched for this key, and whether this call fetched it."""
+    def _joined(self, asked: Asked) -> Work[Response[Any]]:
+        """Wait for the answer that is being fetched for this key, and fetch it if nobody does."""
         began = False
 
         def fetch() -> Work[Fetched]:
@@ -110,36 +96,53 @@ class Engine:
         while True:
             left = asked.left_s(self.clock.monotonic())
             if left is not None and left <= 0:
-                raise self._late(asked)
+                return self._failed(asked, self._left_behind(asked))
             try:
                 fetched, ours = yield Join(asked.key, fetch, left, partial(self._left_behind, asked))
             except TimeoutError:
-                raise self._late(asked) from None
-            except BaseException as error:  # cancelled; who began the fetch is booked by it, which goes on
+                if began:  # by a store that stands still; the fetch goes on, and is booked when it ends
+                    raise self._left_behind(asked) from None
+                return self._failed(asked, self._left_behind(asked))
+            except BaseException as error:  # cancelled
                 if not began:
                     self.ledger.failed(asked, Trail("coalesced", asked), error)
                 raise
-            if isinstance(fetched, Fetched):
-                return fetched, ours
-            if fetched is None:
-                return (yield from self.fetcher.fetch(asked, "miss")), True
+            if ours and isinstance(fetched, Fetched):
+                return _answer(asked, fetched)
+            if isinstance(fetched, Fetched) and (fetched.cache != "stale" or asked.old is not None):
+                return self._shared(asked, fetched)
+            if fetched is None or isinstance(fetched, Fetched):  # what cannot be shared, or is older than wanted here
+                return _answer(asked, (yield from self.fetcher.fetch(asked, "miss")))
             if isinstance(fetched, DeadlineExceeded) and not ours:
                 continue  # the other's deadline, not this one's: take its place
             if isinstance(fetched, Unanswered):
                 fetched = ConnectionFailed(f"no answer: {fetched}", asked.request)
-            if not ours:
-                self.ledger.failed(asked, Trail("coalesced", asked), fetched)
-            raise fetched.with_traceback(None)  # one error for many: each way to it is its own
+            if ours:
+                raise fetched.with_traceback(None)
+            return self._failed(asked, fetched.with_traceback(None))  # one error for many: each way to it is its own
+
+    def _shared(self, asked: Asked, fetched: Fetched) -> Response[Any]:
+        """Return what was fetched for another; when that is an error, the old answer if there is one."""
+        if asked.old is not None and failing(fetched.response):
+            return self._given(asked, asked.old, "stale")
+        label: Label = "stale" if fetched.cache == "stale" else "coalesced"
+        response = fetched.response
+        if isinstance(response.body, Replay):
+            response = Response(response.status, response.headers, response.body.again())
+        self.ledger.shared(asked, label, response, fetched.cost_usd)
+        return _answer(asked, Fetched(response, fetched.key, 0, fetched.backoff_s, 0.0, label))
+
+    def _failed(self, asked: Asked, error: BaseException) -> Response[Any]:
+        """Raise `error` for one who waited in vain, or return the old answer if there is one."""
+        if asked.old is not None and isinstance(error, openai.APIConnectionError):
+            return self._given(asked, asked.old, "stale")
+        self.ledger.failed(asked, Trail("coalesced", asked), error)
+        raise error
 
     def _left_behind(self, asked: Asked) -> DeadlineExceeded:
         elapsed = self.clock.monotonic() - asked.started
         error = DeadlineExceeded(f"the deadline passed after {elapsed:.3f} s, waiting for the same call", asked.request)
         error.after(0, elapsed)
-        return error
-
-    def _late(self, asked: Asked) -> DeadlineExceeded:
-        error = self._left_behind(asked)
-        self.ledger.failed(asked, Trail("coalesced", asked), error)
         return error
 
     def _guarded(self, asked: Asked, rules: guard.Guard) -> Asked:

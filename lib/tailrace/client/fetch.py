@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+import openai
+
 from tailrace.client import errors
 from tailrace.client.accounting import Label
 from tailrace.client.asked import Asked, Fetched, Trail
@@ -55,6 +57,8 @@ class Fetcher:
             self._ledger.reserve(asked, trail)
             response = yield from self._attempts.carried_out(asked, trail)
         except BaseException as error:
+            if asked.old is not None and isinstance(error, openai.APIConnectionError):
+                return (yield from self._instead(asked, trail, asked.old, None if trail.sent else 0.0))
             yield from self._failed(asked, trail, error)
             raise
         if response.key:  # a fallback's answer from the store
@@ -62,6 +66,8 @@ class Fetcher:
             yield from self._let_go(trail)
             return Fetched(response, response.key, trail.sent, trail.backoff_s, 0.0, "hit")
         answered = trail.asked
+        if asked.old is not None and failing(response) and isinstance(response.body, bytes):
+            return (yield from self._instead(asked, trail, asked.old, 0.0))
         if isinstance(response.body, bytes):
             return (yield from self._whole(answered, trail, response))
         watch = Watch(answered.operation.name, self._most_bytes(answered))
@@ -73,6 +79,15 @@ class Fetcher:
         body = yield Meter(response, watch, finish, broke, late, left, idle_s, asked.deadline_at)
         streamed = Response(response.status, response.headers, body)
         return Fetched(streamed, "", trail.sent, trail.backoff_s, None, label)
+
+    def _instead(self, asked: Asked, trail: Trail, old: Entry, cost_usd: float | None) -> Work[Fetched]:
+        """Give the `old` answer in place of the error, as one call: with what was tried before."""
+        self._ledger.settle(asked, trail, cost_usd)
+        self._ledger.hit(asked, old, "stale", trail, cost_usd)
+        yield from self._let_go(trail)
+        body = Replay(old.chunks) if old.streamed else old.body
+        response = Response[Any](old.status, old.headers, body)
+        return Fetched(response, asked.key, trail.sent, trail.backoff_s, cost_usd, "stale")
 
     def _leased(self, asked: Asked, trail: Trail) -> Work[Response[Any] | None]:
         """Take the lease for this key, or wait for the answer of the process that has it."""
@@ -197,6 +212,11 @@ class Fetcher:
             now + cache.kept_s, read.model or asked.operation.model, usage.in_tok, usage.out_tok, usage.cached_tok,
             usage.reasoning_tok, cost,
         )  # fmt: skip
+
+
+def failing(response: Response[Any]) -> bool:
+    """Whether the provider fails, or asks to be left alone: a correct answer of some time ago is better."""
+    return response.status >= 500 or response.status == 429
 
 
 class CutStream(Exception):

@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from tailrace.client.asked import Fetched
 from tailrace.client.effects import Background, Hedge, Join, Work
 from tailrace.client.streams import AsyncMetered, Broadcast, aclose
 from tailrace.client.wire import Response, Unanswered
+
+_GRACE_S: Final = 0.25
+"""A fetch keeps the deadline of him who began it, and knows best what it was doing when it passed."""
 
 
 class Flights:
@@ -28,7 +31,7 @@ class Flights:
         """Wait for the fetch of this key, and begin it if nobody has."""
         task, ours = self._joined(effect)
         until = None if effect.timeout_s is None else task.get_loop().time() + effect.timeout_s
-        async with asyncio.timeout_at(until):
+        async with asyncio.timeout_at(until + _GRACE_S if until is not None and ours else until):
             await _ended(task)
         if task.cancelled():
             return Unanswered("connection", "the client was closed"), ours

@@ -94,8 +94,10 @@ class Ledger:
             kind = f"http_{response.status}" if response.status >= 400 else ""
             accounting.tell(self._policy.hooks, self._shared(asked, label, response.status, cost_usd, kind))
 
-    def hit(self, asked: Asked, entry: Entry, label: Label, trail: Trail | None = None) -> None:
-        """Book an answer from the store: it cost nothing, and saved what it had cost; `trail` is what went before."""
+    def hit(
+        self, asked: Asked, entry: Entry, label: Label, trail: Trail | None = None, cost_usd: float | None = 0.0
+    ) -> None:
+        """Book an answer from the store: it saved what it had cost. `trail` and `cost_usd` are of what went before."""
         if self._policy.hooks:
             row = self._shared(asked, label, entry.status, entry.cost_usd, "")
             row = row._replace(
@@ -105,7 +107,7 @@ class Ledger:
             if trail is not None and trail.sent:
                 row = row._replace(
                     attempts=trail.sent, backoff_s=trail.backoff_s, queued_s=trail.queued_s,
-                    attempts_s=tuple(trail.attempts_s),
+                    attempts_s=tuple(trail.attempts_s), cost_usd=cost_usd,
                 )  # fmt: skip
             accounting.tell(self._policy.hooks, row)
 

@@ -57,7 +57,12 @@ class Replay:
     """Chunks that were kept, to be read once more, with `for` or with `async for`."""
 
     def __init__(self, chunks: tuple[bytes, ...]) -> None:
+        self._all = chunks
         self._chunks = iter(chunks)
+
+    def again(self) -> Replay:
+        """Return the same from the beginning, for another reader."""
+        return Replay(self._all)
 
     def __iter__(self) -> Replay:
         return self
