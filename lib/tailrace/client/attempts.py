@@ -222,10 +222,11 @@ class Attempts:
         retry = self._policy.retry
         if retry is None or not retry.idempotency_key or asked.envelope.tagged:
             return asked.request
-        method, url, headers, body, _, extensions = asked.request
-        chance = self._clock.chance
-        tag = f"tailrace-{int(chance() * 2**52):013x}{int(chance() * 2**52):013x}"
-        return Request(method, url, (*headers, ("idempotency-key", tag)), body, None, extensions)
+        plain = asked.request
+        tag = f"tailrace-{self._clock.unique(13).hex()}"
+        return Request(
+            plain.method, plain.url, (*plain.headers, ("idempotency-key", tag)), plain.body, None, plain.extensions
+        )
 
     def _ended(self, asked: Asked, trail: Trail, outcome: Outcome) -> Response[Any]:
         """Return the last answer, or raise what no answer means."""

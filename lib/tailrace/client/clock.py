@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable
@@ -10,8 +11,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """`monotonic` measures, `wall` dates what outlives the process, `chance` is uniform in [0, 1). All in seconds."""
+    """`monotonic` measures, `wall` dates what outlives the process, both in seconds. `chance` is uniform in [0, 1).
+
+    `unique` gives so many bytes that nobody else was given: not by `random`, which many programs seed.
+    """
 
     monotonic: Callable[[], float] = time.perf_counter
     wall: Callable[[], float] = time.time
     chance: Callable[[], float] = random.random
+    unique: Callable[[int], bytes] = os.urandom

@@ -90,7 +90,7 @@ class AsyncDriver:
             return await self._primed(effect.request)
         try:
             async with asyncio.timeout(effect.timeout_s):
-                return await self._primed(effect.request._replace(timeout_s=effect.timeout_s))
+                return await self._primed(effect.request.within(effect.timeout_s))
         except TimeoutError as error:
             raise Unanswered("timeout", f"no answer within {effect.timeout_s:.3f} s") from error
 

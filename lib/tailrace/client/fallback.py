@@ -44,7 +44,7 @@ def _instead(asked: Asked, fallback: Fallback, policy: Policy) -> Asked:
         body, exact = orjson.dumps(document), True
     url = _moved(asked.request.url, fallback.base_url) if fallback.base_url else asked.request.url
     headers = _headers(asked.request, url, fallback.api_key_env)
-    request = asked.request._replace(url=url, headers=headers, body=body)
+    request = replace(asked.request, url=url, headers=headers, body=body)
     outside = envelope.read(request, asked.tenant, policy.cache.namespace if policy.cache is not None else "")
     key = cache_key(outside.asker, body, document if exact else None) if asked.key else ""
     return replace(asked, request=request, envelope=outside, operation=operation.read(outside, body), key=key)

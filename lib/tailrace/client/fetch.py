@@ -65,11 +65,23 @@ class Fetcher:
             self._ledger.settle(asked, trail, 0.0)
             yield from self._let_go(trail)
             return Fetched(response, response.key, trail.sent, trail.backoff_s, 0.0, "hit")
-        answered = trail.asked
-        if asked.old is not None and failing(response) and isinstance(response.body, bytes):
+        if not isinstance(response.body, bytes):
+            return (yield from self._streamed(asked, trail, response))
+        if asked.old is not None and failing(response):
             return (yield from self._instead(asked, trail, asked.old, 0.0))
-        if isinstance(response.body, bytes):
-            return (yield from self._whole(answered, trail, response))
+        answered = trail.asked
+        known = answered.operation.known and response.status < 400
+        read = reading(trail.document, answered.operation.name) if known else UNREAD
+        cost = self._settled(answered, trail, read, response)
+        keep = read.complete and response.status == 200 and len(response.body) <= self._most_bytes(answered)
+        entry = self._entry(answered, response, (response.body,), read, cost) if keep else None
+        book = partial(self._ledger.done, answered, trail, read, response, cost)
+        yield from self._closed(answered, trail, entry, book)
+        return Fetched(response, answered.key if keep else "", trail.sent, trail.backoff_s, cost, label)
+
+    def _streamed(self, asked: Asked, trail: Trail, response: Response[Any]) -> Work[Fetched]:
+        """Hand on a stream, which is read, kept and booked while it passes."""
+        answered = trail.asked
         watch = Watch(answered.operation.name, self._most_bytes(answered))
         finish = partial(self._ended, answered, trail, response, watch)
         late = partial(self._attempts.late, asked, trail, "the stream stood still")
@@ -78,7 +90,7 @@ class Fetcher:
         left = partial(self._abandoned, asked, trail)
         body = yield Meter(response, watch, finish, broke, late, left, idle_s, asked.deadline_at)
         streamed = Response(response.status, response.headers, body)
-        return Fetched(streamed, "", trail.sent, trail.backoff_s, None, label)
+        return Fetched(streamed, "", trail.sent, trail.backoff_s, None, trail.label)
 
     def _instead(self, asked: Asked, trail: Trail, old: Entry, cost_usd: float | None) -> Work[Fetched]:
         """Give the `old` answer in place of the error, as one call: with what was tried before."""
@@ -129,15 +141,6 @@ class Fetcher:
         body = Replay(entry.chunks) if entry.streamed else entry.body
         self._ledger.hit(asked, entry, "hit" if trail.sent else "coalesced", trail)
         return Response(entry.status, entry.headers, body, asked.key)
-
-    def _whole(self, asked: Asked, trail: Trail, response: Response[Any]) -> Work[Fetched]:
-        known = asked.operation.known and response.status < 400
-        read = reading(trail.document, asked.operation.name) if known else UNREAD
-        cost = self._settled(asked, trail, read, response)
-        keep = read.complete and response.status == 200 and len(response.body) <= self._most_bytes(asked)
-        entry = self._entry(asked, response, (response.body,), read, cost) if keep else None
-        yield from self._closed(asked, trail, entry, partial(self._ledger.done, asked, trail, read, response, cost))
-        return Fetched(response, asked.key if keep else "", trail.sent, trail.backoff_s, cost, trail.label)
 
     def _ended(
         self, asked: Asked, trail: Trail, response: Response[Any], watch: Watch, error: BaseException | None

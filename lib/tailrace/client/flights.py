@@ -104,7 +104,7 @@ async def _ended(task: asyncio.Task[Any]) -> None:
 def _subscribed(fetched: Fetched, until: float | None, late: Callable[[], Exception]) -> Fetched:
     body = fetched.response.body
     if isinstance(body, Broadcast):
-        return replace(fetched, response=fetched.response._replace(body=body.subscribe(until, late)))
+        return replace(fetched, response=replace(fetched.response, body=body.subscribe(until, late)))
     return fetched
 
 

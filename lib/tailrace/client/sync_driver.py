@@ -70,10 +70,10 @@ class Driver:
             return result
 
     def _sent(self, effect: Send) -> Response[Iterator[bytes]]:
-        response = self._send(effect.request._replace(timeout_s=effect.timeout_s))
+        response = self._send(effect.request.within(effect.timeout_s))
         if isinstance(response.body, bytes):
             return response
-        return response._replace(body=Primed(next(response.body, None), response.body))
+        return Response(response.status, response.headers, Primed(next(response.body, None), response.body))
 
     def _metered(self, effect: Meter) -> Iterator[bytes]:
         return Metered(effect, self._run, self.engine.clock.monotonic)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Literal, TypeAlias
 
 from typing_extensions import TypeVar
 
@@ -23,7 +24,8 @@ NOT_SENT: Final = frozenset(
 """Headers of a request that a sender sets itself, as it knows the connection and what it can unpack."""
 
 
-class Request(NamedTuple):
+@dataclass(slots=True)
+class Request:
     """One HTTP request. `timeout_s` is what is left for this attempt: a sender that blocks has to hold it."""
 
     method: str
@@ -34,8 +36,13 @@ class Request(NamedTuple):
     extensions: Any = None
     """What a sender of the same transport wants to find again; nobody else looks at it."""
 
+    def within(self, timeout_s: float | None) -> Request:
+        """Return the same, to be answered in `timeout_s`."""
+        return Request(self.method, self.url, self.headers, self.body, timeout_s, self.extensions)
 
-class Response(NamedTuple, Generic[Stream]):
+
+@dataclass(slots=True)
+class Response(Generic[Stream]):
     """One answer: its body is whole, or a stream of chunks that is read once."""
 
     status: int
@@ -90,5 +97,5 @@ def header(headers: Headers, name: str) -> str | None:
 
 def stamped(headers: Headers, cache: str, attempts: int, backoff_s: float, cost_usd: float | None) -> Headers:
     """Return `headers` with what the client did written into them; a cost that is not known is left out."""
-    ours = (CACHE, cache), (ATTEMPTS, str(attempts)), (BACKOFF, f"{backoff_s * 1e6:.0f}")
-    return (*headers, *ours) if cost_usd is None else (*headers, *ours, (COST, f"{cost_usd * 1e6:.0f}"))
+    ours = (CACHE, cache), (ATTEMPTS, str(attempts)), (BACKOFF, str(round(backoff_s * 1e6)) if backoff_s else "0")
+    return (*headers, *ours) if cost_usd is None else (*headers, *ours, (COST, str(round(cost_usd * 1e6))))

@@ -1,6 +1,7 @@
 """Retries and deadlines over real HTTP."""
 
 import asyncio
+import random
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -230,10 +231,12 @@ def test_a_wait_that_does_not_fit_fails_now(provider, make, key):
 
 
 def test_the_idempotency_key_is_the_same_on_every_attempt(provider, make, key):
-    """All attempts of a call carry one key, two calls carry two, and a caller's own is kept."""
+    """All attempts of a call carry one key, two calls carry two, however `random` is seeded; a caller's own is kept."""
     provider.answers = [make.answer(500, b"{}"), make.answer(500, b"{}")]
     with OpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=None, retry=QUICK)) as client:
+        random.seed(1)
         client.chat.completions.create(**ASK)
+        random.seed(1)
         client.chat.completions.create(**ASK)
         client.chat.completions.create(**ASK, extra_headers={"Idempotency-Key": "mine"})
     keys = [seen.headers["idempotency-key"] for seen in provider.seen]
