@@ -65,8 +65,9 @@ class Engine:
         if cache is not None and wanted.known and _may_keep(cache, wanted, outside.wishes):
             key = cache_key(outside.asker, request.body, wanted.document if wanted.exact else None)
         started = self.clock.monotonic()
-        own = limits.deadline_s if limits is not None else None
-        deadline_at = context.earlier(scope.deadline_at, None if own is None else started + own)
+        deadline_at = scope.deadline_at
+        if limits is not None and limits.deadline_s is not None:
+            deadline_at = context.earlier(deadline_at, started + limits.deadline_s)
         asked = Asked(request, outside, wanted, key, scope.tenant, started, deadline_at, ())
         return self._guarded(asked, self.policy.guard) if self.policy.guard is not None else asked
 

@@ -41,7 +41,9 @@ class Fetcher:
         self._ledger = ledger
         self._attempts = Attempts(policy, clock, event, self._looked_up)
         self._left: deque[tuple[Asked, Trail]] = deque()
-        cache = policy.cache  # a store that does not say whether it is shared may be
+        cache = policy.cache
+        self._kept_s = cache.kept_s if cache is not None else 0.0
+        # a store that does not say whether it is shared may be
         self._leases = cache is not None and cache.coalesce and getattr(cache.store, "shared", True)
 
     def fetch(self, asked: Asked, label: Label) -> Work[Fetched]:
@@ -208,11 +210,10 @@ class Fetcher:
     def _entry(
         self, asked: Asked, response: Response[Any], chunks: tuple[bytes, ...], read: Reading, cost: float | None
     ) -> Entry:
-        cache, usage, now = self._policy.cache, read.usage, self._clock.wall()
-        assert cache is not None
+        usage, now = read.usage, self._clock.wall()
         return Entry(
             response.status, _kept(response.headers), chunks, not isinstance(response.body, bytes), now,
-            now + cache.kept_s, read.model or asked.operation.model, usage.in_tok, usage.out_tok, usage.cached_tok,
+            now + self._kept_s, read.model or asked.operation.model, usage.in_tok, usage.out_tok, usage.cached_tok,
             usage.reasoning_tok, cost,
         )  # fmt: skip
 
