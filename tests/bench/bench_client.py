@@ -28,9 +28,10 @@ Ask = Callable[[str], Awaitable[Any]]
 PROMPT = "What would you make of a stream that turns a wheel, and of the water that leaves it? " * 24
 IN_FLIGHT = 32
 WARM = 64
-ARMS = ("openai", "openai + aiohttp", "tailrace", "tailrace, all on", "tailrace on httpx2, all on", "litellm",
-        "openai, threads", "tailrace, threads, all on")  # fmt: skip
-PLAIN = {"tailrace, all on": "openai", "tailrace on httpx2, all on": "openai",
+ON_HTTPX2 = ("tailrace on httpx2, all on", "tailrace on httpx2, all on but coalesce")
+ARMS = ("openai", "openai + aiohttp", "tailrace", "tailrace, all on", *ON_HTTPX2, "litellm", "openai, threads",
+        "tailrace, threads, all on")  # fmt: skip
+PLAIN = {"tailrace, all on": "openai", **dict.fromkeys(ON_HTTPX2, "openai"),
          "tailrace, threads, all on": "openai, threads"}  # fmt: skip
 """Beside which plain SDK a client of ours is put; the clients of threads ask one question after the other."""
 DECISIONS = "decisions"
@@ -70,7 +71,7 @@ def sdk(arm: str, url: str, key: str) -> Any:
 
     given = {
         "openai + aiohttp": openai.DefaultAioHttpClient,
-        "tailrace on httpx2, all on": openai.DefaultAsyncHttpxClient,
+        **dict.fromkeys(ON_HTTPX2, openai.DefaultAsyncHttpxClient),
     }
     http = given[arm]() if arm in given else None
     if arm.startswith("openai"):
@@ -78,17 +79,18 @@ def sdk(arm: str, url: str, key: str) -> Any:
         return kind(api_key=key, base_url=url, max_retries=0, http_client=http)
     from tailrace import AsyncOpenAI, Cache, Memory, OpenAI, Policy
 
-    policy = everything_on() if "all on" in arm else Policy(cache=Cache(store=Memory(512 << 20)))
+    shared = "but coalesce" not in arm
+    policy = everything_on(shared) if "all on" in arm else Policy(cache=Cache(store=Memory(512 << 20)))
     if "threads" in arm:
         return OpenAI(api_key=key, base_url=url, policy=policy)
     return AsyncOpenAI(api_key=key, base_url=url, http_client=http, policy=policy)
 
 
-def everything_on() -> Any:
+def everything_on(coalesce: bool = True) -> Any:
     from tailrace import Cache, Limits, Memory, Policy, Spend
 
     limits = Limits(deadline_s=30, attempt_timeout_s=20, concurrency="adaptive")
-    cache = Cache(store=Memory(512 << 20))
+    cache = Cache(store=Memory(512 << 20), coalesce=coalesce)
     return Policy(cache=cache, limits=limits, spend=Spend(max_usd=1000), hooks=((lambda call: None),))
 
 
@@ -226,9 +228,9 @@ def main() -> None:
         finally:
             provider.terminate()
     rows = {arm: middle(found) for arm, found in rounds.items()}
-    print(f"{'client':<28}{'per core':>9}{'CPU µs':>8}{'calls/s':>9}{'hit p50 µs':>12}{'each once':>11}")
+    print(f"{'client':<42}{'per core':>9}{'CPU µs':>8}{'calls/s':>9}{'hit p50 µs':>12}{'each once':>11}")
     for arm in ARMS:
-        print(row(arm, rows[arm]) if arm in rows else f"{arm:<28}skipped: give --litellm FOLDER, outside the project")
+        print(row(arm, rows[arm]) if arm in rows else f"{arm:<42}skipped: give --litellm FOLDER, outside the project")
     for line in verdicts(rows):
         print(line)
 
@@ -242,7 +244,7 @@ def row(arm: str, found: dict[str, float]) -> str:
     hits = [f"{found[name]:>{width},.0f}" if name in found else f"{'–':>{width}}"
             for name, width in (("hit_us", 12), ("each_us", 11))]  # fmt: skip
     cpu_us, rate = found["cpu_us"], found["rate"]
-    return f"{arm:<28}{1e6 / cpu_us:>9,.0f}{cpu_us:>8,.0f}{rate:>9,.0f}{''.join(hits)}"
+    return f"{arm:<42}{1e6 / cpu_us:>9,.0f}{cpu_us:>8,.0f}{rate:>9,.0f}{''.join(hits)}"
 
 
 def verdicts(rows: dict[str, dict[str, float]]) -> Iterator[str]:
