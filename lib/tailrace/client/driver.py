@@ -168,4 +168,6 @@ def _for_many(meter: Meter, now: float) -> Meter:
     if meter.deadline_at is None:
         return meter
     left_s = max(0.0, meter.deadline_at - now)
-    return replace(meter, deadline_at=None, idle_s=left_s if meter.idle_s is None else min(left_s, meter.idle_s))
+    if meter.idle_s is not None and meter.idle_s < left_s:
+        return replace(meter, deadline_at=None)
+    return replace(meter, deadline_at=None, idle_s=left_s, idle_is_late=True)

@@ -88,8 +88,8 @@ class Release:
 class Meter:
     """Gives the stream of `response`, watched while it passes; at its end, `finish(error)` is carried out.
 
-    `late()` is raised when the next chunk is not there after `idle_s`, or at `deadline_at`. `abandoned()` is called
-    when nobody holds the stream any more and nobody closed it.
+    `late()` is raised when the next chunk is not there at `deadline_at`, `broken(…)` when it is not there after
+    `idle_s`, unless `idle_is_late`. `abandoned()` is called when nobody holds the stream any more and nobody closed it.
     """
 
     response: Response[Any]
@@ -100,6 +100,8 @@ class Meter:
     abandoned: Callable[[], None]
     idle_s: float | None
     deadline_at: float | None
+    idle_is_late: bool = False
+    """Whether `idle_s` is what was left until a deadline."""
 
 
 @dataclass(slots=True)

@@ -86,7 +86,7 @@ class Fetcher:
         answered = trail.asked
         watch = Watch(answered.operation.name, self._most_bytes(answered))
         finish = partial(self._ended, answered, trail, response, watch)
-        late = partial(self._attempts.late, asked, trail, "the stream stood still")
+        late = partial(self._attempts.late, asked, trail, "the answer was still streaming")
         idle_s = self._policy.limits.attempt_timeout_s if self._policy.limits is not None else None
         broke = partial(errors.broken, request=asked.request)
         left = partial(self._abandoned, asked, trail)

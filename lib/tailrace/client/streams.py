@@ -52,15 +52,16 @@ class AsyncMetered:
         meter = self._meter
         if meter.idle_s is None and meter.deadline_at is None:
             return await anext(self._body)
-        limit_s = meter.idle_s
+        limit_s, late = meter.idle_s, meter.idle_is_late
         if meter.deadline_at is not None:
             left = max(0.0, meter.deadline_at - self._now())
-            limit_s = left if limit_s is None else min(left, limit_s)
+            if limit_s is None or left <= limit_s:
+                limit_s, late = left, True
         try:
             async with asyncio.timeout(limit_s):
                 return await anext(self._body)
         except TimeoutError:
-            raise meter.late() from None
+            raise meter.late() if late else Unanswered("timeout", f"nothing came for {limit_s:.3f} s") from None
 
     async def _finish(self, error: BaseException | None) -> None:
         if self._over:
@@ -138,12 +139,16 @@ class Metered:
             raise StopIteration
         try:
             chunk = next(self._body)
-            if self._meter.deadline_at is not None and self._now() > self._meter.deadline_at:
+            if self._too_late():
                 raise self._meter.late()
         except StopIteration:
             self._finish(None)
             raise
         except Unanswered as error:
+            if error.kind == "timeout" and self._too_late():  # a sender knows of waits, and of no deadline
+                late = self._meter.late()
+                self._finish(late)
+                raise late from error
             self._finish(error)
             raise self._meter.broken(error) from error
         except BaseException as error:
@@ -159,6 +164,9 @@ class Metered:
         if not self._over:
             self._over = True  # the collector may close, after this, who read from here
             self._meter.abandoned()
+
+    def _too_late(self) -> bool:
+        return self._meter.deadline_at is not None and self._now() >= self._meter.deadline_at
 
     def _finish(self, error: BaseException | None) -> None:
         if self._over:

@@ -154,30 +154,6 @@ def test_a_stream_that_breaks_before_its_first_byte_is_asked_again(provider, mak
     assert len(provider.seen) == 2
 
 
-@pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
-@pytest.mark.parametrize("by", ["deadline_s", "attempt_timeout_s"])
-def test_the_time_of_a_stream_is_held_to_its_end(provider, make, key, kind, by):
-    """A deadline ends a stream that flows; an attempt's timeout ends one that stands still, and no other."""
-    between_s = 0.1 if by == "deadline_s" else 1.0
-    stream = make.answer(headers={"content-type": "text/event-stream"}, chunks=make.events(*"abcdefghi"),
-                         between_s=between_s)  # fmt: skip
-    provider.usual = lambda seen: stream
-    client = kind(api_key=key, base_url=provider.url, policy=Policy(cache=None, limits=Limits(**{by: 0.4})))
-
-    async def asynchronous():
-        async with client:
-            return [chunk async for chunk in await client.chat.completions.create(**ASK, stream=True)]
-
-    def synchronous():
-        with client:
-            return list(client.chat.completions.create(**ASK, stream=True))
-
-    began = time.perf_counter()
-    with pytest.raises(openai.APITimeoutError):
-        synchronous() if kind is OpenAI else asyncio.run(asynchronous())
-    assert 0.3 < time.perf_counter() - began < 0.9
-
-
 def test_a_stream_is_not_asked_again_after_its_first_byte(client, simulator):
     """A stream that breaks while it is read is an error to the reader; nobody asks a second time."""
     simulator.faults({"kind": "cut_stream"})
