@@ -65,7 +65,7 @@ WAYS = {
     "coalesced": Way((SLOW,), {OK, ("coalesced", "ok", "")}, at_once=True),
     "stale while revalidate": Way((GOOD,), {OK, ("stale", "ok", "")}, pause_s=0.1,
                                   cache={"ttl_s": 0.05, "stale_while_revalidate_s": 60}),
-    "stale if error": Way((GOOD, BAD), {OK, ("miss", "error", "http_500"), ("stale", "ok", "")}, pause_s=0.1,
+    "stale if error": Way((GOOD, BAD), {OK, ("stale", "ok", "")}, pause_s=0.1,
                           cache={"ttl_s": 0.05, "stale_if_error_s": 60}),
     "stream": Way((STREAM,), {OK, HIT}),
     "cut stream": Way((CUT,), {("miss", "error", "unanswered_connection")}),
