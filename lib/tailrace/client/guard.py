@@ -9,11 +9,13 @@ the model no power that its author must not have.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from openai.types.chat import ChatCompletionUserMessageParam
+
+from tailrace.client import bounds
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _SYSTEM: Final = ("system", "developer")
@@ -48,11 +50,10 @@ class Guard:
     """Report known injection patterns in `Call.detections`; nothing is refused for them."""
 
     def __post_init__(self) -> None:
-        for name, value in (("max_bytes", self.max_bytes), ("max_tokens", self.max_tokens)):
-            if not (value is None and name == "max_tokens") and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"Guard({name}={value!r}): expected a whole number from 1")
-        if isinstance(self.roles, str):
-            raise ValueError(f"Guard(roles={self.roles!r}): expected a set: roles=frozenset({{{self.roles!r}}})")
+        bounds.whole("Guard", max_bytes=self.max_bytes)
+        bounds.whole("Guard", max_tokens=self.max_tokens, optional=True)
+        if isinstance(self.roles, str) or not isinstance(self.roles, Collection):
+            raise ValueError(f"Guard(roles={self.roles!r}): expected a set of names: frozenset({{'user'}})")
 
 
 class Objection(NamedTuple):

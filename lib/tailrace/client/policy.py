@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from tailrace.client import bounds
 from tailrace.client.accounting import Call
 from tailrace.client.guard import Guard
 from tailrace.client.stores import Memory, Store
@@ -36,14 +37,15 @@ class Cache:
     """How long another process may wait for ours to fetch, where the store can tell them."""
 
     def __post_init__(self) -> None:
-        _positive("Cache", ttl_s=self.ttl_s, max_entry_bytes=self.max_entry_bytes, lease_s=self.lease_s)
-        _from_0("Cache", stale_while_revalidate_s=self.stale_while_revalidate_s, stale_if_error_s=self.stale_if_error_s)
+        bounds.positive("Cache", ttl_s=self.ttl_s, max_entry_bytes=self.max_entry_bytes, lease_s=self.lease_s)
+        bounds.from_0("Cache", stale_while_revalidate_s=self.stale_while_revalidate_s)
+        bounds.from_0("Cache", stale_if_error_s=self.stale_if_error_s)
         if not (callable(getattr(self.store, "get", None)) and callable(getattr(self.store, "put", None))):
             raise ValueError(
                 f"Cache(store=…): expected a store, found {type(self.store).__name__}; "
                 "give Memory(…), Sqlite(path) or Redis(url)"
             )
-        _a("Cache", str, namespace=self.namespace)
+        bounds.a("Cache", str, namespace=self.namespace)
 
     @property
     def kept_s(self) -> float:
@@ -69,9 +71,10 @@ class Retry:
     idempotency_key: bool = True
 
     def __post_init__(self) -> None:
-        _positive("Retry", base_s=self.base_s, cap_s=self.cap_s)
-        _whole("Retry", attempts=self.attempts)
-        _from_0("Retry", budget=self.budget, budget_burst=self.budget_burst, max_retry_after_s=self.max_retry_after_s)
+        bounds.positive("Retry", base_s=self.base_s, cap_s=self.cap_s)
+        bounds.whole("Retry", attempts=self.attempts)
+        bounds.from_0("Retry", budget=self.budget, optional=True)
+        bounds.from_0("Retry", budget_burst=self.budget_burst, max_retry_after_s=self.max_retry_after_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,8 @@ class Breaker:
     open_s: float = 5.0
 
     def __post_init__(self) -> None:
-        _positive("Breaker", failure_rate=self.failure_rate, window_s=self.window_s, open_s=self.open_s)
-        _whole("Breaker", min_calls=self.min_calls)
+        bounds.positive("Breaker", failure_rate=self.failure_rate, window_s=self.window_s, open_s=self.open_s)
+        bounds.whole("Breaker", min_calls=self.min_calls)
         if self.failure_rate > 1:
             raise ValueError(f"Breaker(failure_rate={self.failure_rate!r}): expected a share, at most 1: 0.5 is half")
 
@@ -106,12 +109,15 @@ class Limits:
     """Without an answer after so long, ask a second time and take the first of the two (async client only)."""
 
     def __post_init__(self) -> None:
-        _positive("Limits", deadline_s=self.deadline_s, attempt_timeout_s=self.attempt_timeout_s)
-        _positive("Limits", requests_per_min=self.requests_per_min, tokens_per_min=self.tokens_per_min)
-        _positive("Limits", hedge_after_s=self.hedge_after_s)
-        _a("Limits", Breaker, breaker=self.breaker)
+        bounds.positive(
+            "Limits", optional=True, deadline_s=self.deadline_s, attempt_timeout_s=self.attempt_timeout_s,
+            requests_per_min=self.requests_per_min, tokens_per_min=self.tokens_per_min,
+            hedge_after_s=self.hedge_after_s,
+        )  # fmt: skip
+        bounds.a("Limits", Breaker, breaker=self.breaker, optional=True)
         if self.concurrency != "adaptive":
-            _whole("Limits", "a whole number from 1, 'adaptive' or None", concurrency=self.concurrency)
+            expected = "a whole number from 1, 'adaptive' or None"
+            bounds.whole("Limits", expected, concurrency=self.concurrency, optional=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +132,8 @@ class Spend:
     """Reserved for a call that sets no maximum of its own."""
 
     def __post_init__(self) -> None:
-        _positive("Spend", max_usd=self.max_usd)
-        _whole("Spend", assumed_output_tok=self.assumed_output_tok)
+        bounds.positive("Spend", max_usd=self.max_usd)
+        bounds.whole("Spend", assumed_output_tok=self.assumed_output_tok)
         if self.unknown_price not in ("reject", "allow"):
             raise ValueError(f"Spend(unknown_price={self.unknown_price!r}): expected 'reject' or 'allow'")
 
@@ -144,9 +150,9 @@ class Fallback:
     api_key_env: str = ""
 
     def __post_init__(self) -> None:
+        bounds.a("Fallback", str, model=self.model, base_url=self.base_url, api_key_env=self.api_key_env)
         if not (self.model or self.base_url):
             raise ValueError("Fallback(): expected a model, a base_url or both; found neither")
-        _a("Fallback", str, model=self.model, base_url=self.base_url, api_key_env=self.api_key_env)
         if self.base_url and not self.base_url.startswith(("http://", "https://")):
             raise ValueError(f"Fallback(base_url={self.base_url!r}): expected http:// or https://, with the API's /v1")
 
@@ -164,11 +170,11 @@ class Policy:
     hooks: tuple[Hook, ...] = ()
 
     def __post_init__(self) -> None:
-        _a("Policy", Cache, cache=self.cache)
-        _a("Policy", Retry, retry=self.retry)
-        _a("Policy", Limits, limits=self.limits)
-        _a("Policy", Spend, spend=self.spend)
-        _a("Policy", Guard, guard=self.guard)
+        bounds.a("Policy", Cache, cache=self.cache, optional=True)
+        bounds.a("Policy", Retry, retry=self.retry, optional=True)
+        bounds.a("Policy", Limits, limits=self.limits, optional=True)
+        bounds.a("Policy", Spend, spend=self.spend, optional=True)
+        bounds.a("Policy", Guard, guard=self.guard, optional=True)
         several = (
             ("fallbacks", "Fallback", self.fallbacks, lambda one: isinstance(one, Fallback)),
             ("hooks", "hook", self.hooks, callable),
@@ -182,28 +188,3 @@ class Policy:
         """Whether calls go through untouched."""
         parts = (self.cache, self.retry, self.limits, self.spend, self.guard)
         return not (any(part is not None for part in parts) or self.fallbacks or self.hooks)
-
-
-def _a(owner: str, kind: type, **values: object) -> None:
-    for name, value in values.items():
-        if (value is not None and not isinstance(value, kind)) or (value is None and kind is str):
-            found = type(value).__name__
-            raise ValueError(f"{owner}({name}=…): expected {kind.__name__}, found {found}")
-
-
-def _whole(owner: str, expected: str = "a whole number from 1", **values: object) -> None:
-    for name, value in values.items():
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise ValueError(f"{owner}({name}={value!r}): expected {expected}")
-
-
-def _from_0(owner: str, **values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and (not isinstance(value, int | float) or not 0 <= value < float("inf")):
-            raise ValueError(f"{owner}({name}={value!r}): expected 0 or more")
-
-
-def _positive(owner: str, **values: float | str | None) -> None:
-    for name, value in values.items():
-        if value is not None and (not isinstance(value, int | float) or not 0 < value < float("inf")):
-            raise ValueError(f"{owner}({name}={value!r}): expected more than 0, or None where it may be left out")

@@ -19,10 +19,10 @@ def recalled(resource: Any, operation: str, recall: Recall | None) -> Callable[.
     leaner = lean(create)
 
     @functools.wraps(create)
-    def recalling(**arguments: Any) -> Any:
-        text = plain(arguments) if _own(resource) is known_as else None
+    def recalling(*unnamed: Any, **arguments: Any) -> Any:
+        text = plain(arguments) if not unnamed and _own(resource) is known_as else None
         if text is None:
-            return bare.create(**arguments)  # by its class, whatever that has now
+            return bare.create(*unnamed, **arguments)  # by its class, whatever that has now
         mark = recall.mark(operation, arguments, text) if recall is not None else None
         if recall is None or mark is None:
             return leaner(**orjson.loads(text))
@@ -48,10 +48,10 @@ def arecalled(resource: Any, operation: str, recall: Recall | None) -> Callable[
     leaner = lean(create)
 
     @functools.wraps(create)
-    async def recalling(**arguments: Any) -> Any:
-        text = plain(arguments) if _own(resource) is known_as else None
+    async def recalling(*unnamed: Any, **arguments: Any) -> Any:
+        text = plain(arguments) if not unnamed and _own(resource) is known_as else None
         if text is None:
-            return await bare.create(**arguments)  # by its class, whatever that has now
+            return await bare.create(*unnamed, **arguments)  # by its class, whatever that has now
         mark = recall.mark(operation, arguments, text) if recall is not None else None
         if recall is None or mark is None:
             return await leaner(**orjson.loads(text))

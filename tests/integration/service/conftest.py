@@ -24,8 +24,9 @@ Started = Callable[..., "Service"]
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Return a clean environment with these settings; what the tests' own process has is not inherited."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    """Return a clean environment with these settings; what the tests' own process has is not inherited,
+    but for where it finds what it tests."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
     return {**kept, **settings}
 
 

@@ -187,6 +187,27 @@ def test_the_sdk_itself_is_not_changed():
     assert arguments.lean(openai.OpenAI(api_key="k").chat.completions.create).__wrapped__.__func__ is before[1]
 
 
+@pytest.mark.parametrize("given", [(("m",), {}), ((), {}), ((), {"model": "m", "surprise": 1})])
+def test_a_call_that_is_wrong_is_told_in_the_sdks_words(given):
+    """What stands without a name, is missing or is too much: the same error, of the same text."""
+    unnamed, named = given
+    told = []
+    for kind, policy in ((openai.OpenAI, {}), (OpenAI, {"policy": ALONE})):
+        with pytest.raises(TypeError) as error:
+            kind(api_key="k", **policy).chat.completions.create(*unnamed, **named)
+        told.append(str(error.value))
+    for kind, policy in ((openai.AsyncOpenAI, {}), (AsyncOpenAI, {"policy": ALONE})):
+
+        async def ask(client):
+            await client.chat.completions.create(*unnamed, **named)
+
+        with pytest.raises(TypeError) as error:
+            asyncio.run(ask(kind(api_key="k", **policy)))
+        told.append(str(error.value))
+    assert told[0] == told[1]
+    assert told[2] == told[3]
+
+
 def test_a_create_that_somebody_has_wrapped_stays_wrapped(monkeypatch):
     """Instruments put their own function before the SDK's: that one is called."""
     from openai.resources.chat.completions import completions

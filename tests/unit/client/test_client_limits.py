@@ -1,5 +1,6 @@
 """Breaker, permits, rates, spend: decisions on a clock that the test turns."""
 
+import dataclasses
 import threading
 
 import pytest
@@ -218,6 +219,21 @@ def test_a_senseless_policy_is_refused_when_it_is_made(part, arguments):
     """A limit of nothing, or of no number, is an error that names it."""
     with pytest.raises(ValueError, match=part.__name__):
         part(**arguments)
+
+
+FIELDS = [(part, field) for part in (Cache, Retry, Breaker, Limits, Spend, Fallback, Guard, Policy)
+          for field in dataclasses.fields(part) if field.type != "bool"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "field"), FIELDS)
+def test_none_is_taken_where_the_type_says_so_and_nowhere_else(part, field):
+    """What cannot be left out is refused with its name, before the first call meets it."""
+    whole = {"max_usd": 1.0} if part is Spend else {"model": "m"} if part is Fallback else {}
+    if "None" in field.type:
+        part(**{**whole, field.name: None})
+    else:
+        with pytest.raises(ValueError, match=rf"{part.__name__}\({field.name}="):
+            part(**{**whole, field.name: None})
 
 
 def test_only_a_policy_without_anything_is_empty():
