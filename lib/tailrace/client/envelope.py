@@ -74,7 +74,10 @@ def _read(namespace: str, tenant: str, method: str, url: str, headers: Headers) 
 
 
 def wishes(headers: Headers) -> Wishes:
-    """Return the caller's wishes: `no-store` neither, `no-cache` a new answer, `max-age=N` one not older than N."""
+    """Return the caller's wishes: `no-store` neither, `no-cache` a new answer, `max-age=N` one not older than N.
+
+    An N that is no number asks for none so old: nobody gets an answer that he may not have wanted.
+    """
     value = header(headers, "cache-control")
     if value is None:
         return ANY
@@ -83,5 +86,8 @@ def wishes(headers: Headers) -> Wishes:
     }
     if "no-store" in told:
         return Wishes(lookup=False, store=False)
-    age = told.get("max-age", "")
-    return Wishes(lookup="no-cache" not in told, max_age_s=float(age) if age.isascii() and age.isdigit() else None)
+    age, max_age_s = told.get("max-age"), None
+    if age is not None:
+        seconds = age.strip('"')
+        max_age_s = float(seconds) if seconds.isascii() and seconds.isdigit() else 0.0
+    return Wishes(lookup="no-cache" not in told, max_age_s=max_age_s)

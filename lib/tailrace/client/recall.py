@@ -67,7 +67,7 @@ class Learnt(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """What it takes to keep, roughly."""
-        return 1024 if self.read is None else 4096 + 12 * len(self.read.body)
+        return 1024 if self.read is None else 4096 + 16 * len(self.read.body)
 
 
 class Recall:

@@ -54,10 +54,11 @@ def test_an_operation_is_read_from_the_path():
     ("value", "expected"),
     [(None, Wishes()), ("no-store", Wishes(False, False)), ("no-cache", Wishes(False, True)),
      ("max-age=60", Wishes(True, True, 60.0)), ("No-Cache, max-age=5", Wishes(False, True, 5.0)),
-     ("max-age=x", Wishes())],
+     ("max-age=x", Wishes(True, True, 0.0)), ("max-age=-1", Wishes(True, True, 0.0)),
+     ("max-age", Wishes(True, True, 0.0)), ('max-age="60"', Wishes(True, True, 60.0)), ("max-stale=5", Wishes())],
 )  # fmt: skip
 def test_cache_control_is_the_callers_wish(value, expected):
-    """`no-store`, `no-cache` and `max-age` are understood, in any case and together."""
+    """`no-store`, `no-cache` and `max-age` are understood, in any case and together; no number is an age of 0."""
     assert wishes(() if value is None else (("Cache-Control", value),)) == expected
 
 
