@@ -42,6 +42,13 @@ class Call(NamedTuple):
     streamed: bool
     attempts_s: tuple[float, ...]  # how long each attempt took
     detections: tuple[str, ...]  # names of injection patterns that were seen in the input
+    asked_model: str = ""  # `model` is what answered, by its own name, where something did
+    provider: str = "openai"  # by the GenAI conventions; "openai" also for others who speak its API
+
+    @property
+    def billed(self) -> bool:
+        """Whether the tokens are those of an answer that the provider gave to this very call."""
+        return self.attempts > 0 and self.cache in ("miss", "bypass")
 
 
 def tell(hooks: Iterable[Callable[[Call], None]], call: Call) -> None:

@@ -151,6 +151,7 @@ class Engine:
         found = guard.objection(rules, body, document, asked.operation.doubt)
         if found is not None:
             error = InputRejected(f"input refused at {found.where}: {found.message}", asked.request, found.where)
+            error.after(0, self.clock.monotonic() - asked.started)
             self.ledger.failed(asked, Trail("bypass", asked), error)
             raise error
         if not self.policy.hooks:

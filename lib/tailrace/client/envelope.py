@@ -19,6 +19,17 @@ PATHS: Final = {
     "/embeddings": "embeddings",
     "/completions": "text_completion",
 }
+PROVIDERS: Final = {
+    "openai.azure.com": "azure.ai.openai",
+    "services.ai.azure.com": "azure.ai.inference",
+    "api.anthropic.com": "anthropic",
+    "api.deepseek.com": "deepseek",
+    "api.groq.com": "groq",
+    "api.mistral.ai": "mistral_ai",
+    "api.perplexity.ai": "perplexity",
+    "api.x.ai": "x_ai",
+}
+"""Their names by the GenAI conventions of OpenTelemetry; who is at any other address speaks OpenAI's API."""
 _KNOWN: Final = frozenset(PATHS.values())
 _REMEMBERED: Final = 256
 
@@ -43,6 +54,7 @@ class Envelope(NamedTuple):
     wishes: Wishes
     tagged: bool  # with an idempotency key of the caller's, or it is no POST and needs none
     asker: bytes  # what of it belongs to the cache key
+    provider: str  # by the GenAI conventions of OpenTelemetry
 
 
 Reader: TypeAlias = Callable[[str, str, str, Headers], Envelope]
@@ -70,7 +82,13 @@ def _read(namespace: str, tenant: str, method: str, url: str, headers: Headers) 
         wishes(headers),
         not posted or header(headers, "idempotency-key") is not None,
         asker(method, url, headers, tenant, namespace),
+        _provider(host),
     )
+
+
+def _provider(host: str) -> str:
+    name = "." + (urlsplit(f"//{host}").hostname or "")
+    return next((known for end, known in PROVIDERS.items() if name.endswith("." + end)), "openai")
 
 
 def wishes(headers: Headers) -> Wishes:

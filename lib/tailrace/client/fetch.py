@@ -61,6 +61,8 @@ class Fetcher:
         except BaseException as error:
             if asked.old is not None and isinstance(error, openai.APIConnectionError):
                 return (yield from self._instead(asked, trail, asked.old, None if trail.sent else 0.0))
+            if isinstance(error, errors.BudgetExceeded):
+                error.after(0, self._clock.monotonic() - asked.started)
             yield from self._failed(asked, trail, error)
             raise
         if response.key:  # a fallback's answer from the store

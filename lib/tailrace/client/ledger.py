@@ -121,7 +121,7 @@ class Ledger:
             wanted.name, read.model or wanted.model, asked.tenant, outcome, trail.label, status, trail.sent,
             self._clock.monotonic() - asked.started, trail.backoff_s, trail.queued_s, usage.in_tok, usage.out_tok,
             usage.cached_tok, usage.reasoning_tok, cost, None, kind, wanted.stream, tuple(trail.attempts_s),
-            asked.detections,
+            asked.detections, wanted.model, asked.envelope.provider,
         )  # fmt: skip
         accounting.tell(self._policy.hooks, call)
 
@@ -131,5 +131,5 @@ class Ledger:
         return Call(
             wanted.name, wanted.model, asked.tenant, "error" if kind else "ok", label, status, 0,
             self._clock.monotonic() - asked.started, 0.0, 0.0, 0, 0, 0, 0, 0.0, saved, kind, wanted.stream, (),
-            asked.detections,
+            asked.detections, wanted.model, asked.envelope.provider,
         )  # fmt: skip

@@ -38,7 +38,6 @@ _MADE_BY: Final = frozenset({"_build_request", "_build_headers", "_prepare_optio
 _HELD: Final = ("api_key", "admin_api_key", "organization", "project", "_base_url", "_api_key_provider",
                 "workload_identity", "_provider_runtime", "_client")  # fmt: skip
 _NOTHING: Final = Request("POST", "", (), b"")
-_NOWHERE: Final = envelope.read(_NOTHING)
 
 
 class Mark(NamedTuple):
@@ -152,7 +151,8 @@ class Recall:
         wanted = Operation(mark.operation, str(document.get("model", "")), False, None, True)
         rules = self._engine.policy.guard if self._engine.policy.hooks else None  # whom detections are told
         seen = guard.detections(rules, mark.text, document) if rules is not None else ()
-        asked = Asked(_NOTHING, _NOWHERE, wanted, learnt.key, context.current().tenant, 0.0, None, seen)
+        place = envelope.read(Request("POST", str(self._client.base_url), (), b""))
+        asked = Asked(_NOTHING, place, wanted, learnt.key, context.current().tenant, 0.0, None, seen)
         return Read(entry.body, parsed, asked)
 
     def _stored(self, key: str) -> Entry | None:

@@ -66,11 +66,12 @@ class Metrics:
         self._observe[outcome if outcome in self._observe else "error"].observe(duration_s)
 
     def called(self, call: Call) -> None:
-        """Count what the client did for one call; a hit costs no tokens."""
+        """Count what the client did for one call; an answer from the store costs no tokens."""
         self._lookups[call.cache].inc()
         if call.attempts:
             self.attempts.inc(call.attempts)
             self.retries.inc(call.attempts - 1)
+        if call.billed:
             self._in.inc(call.in_tok)
             self._out.inc(call.out_tok)
             self._cached.inc(call.cached_tok)

@@ -6,7 +6,8 @@ import time
 import openai
 import pytest
 
-from tailrace import AsyncOpenAI, Cache, Limits, OpenAI, Policy, Retry, Spend
+from tailrace import AsyncOpenAI, Cache, Guard, Limits, OpenAI, Policy, Retry, Spend
+from tailrace.client import BudgetExceeded, InputRejected
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -24,22 +25,22 @@ def ask(asynchronous, provider, key, policy, script):
     if not asynchronous:
         with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
 
-            def one(**more):
+            def one(whole=False, **more):
                 try:
                     return headers(client.chat.completions.with_raw_response.create(**ASK, **more))
                 except openai.OpenAIError as error:
-                    return type(error).__name__
+                    return error if whole else type(error).__name__
 
             return script(one)
 
     async def main():
         async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
 
-            async def one(**more):
+            async def one(whole=False, **more):
                 try:
                     return headers(await client.chat.completions.with_raw_response.create(**ASK, **more))
                 except openai.OpenAIError as error:
-                    return type(error).__name__
+                    return error if whole else type(error).__name__
 
             loop = asyncio.get_running_loop()
             found = await asyncio.to_thread(
@@ -143,3 +144,24 @@ def test_those_who_share_an_old_stream_each_get_all_of_it(provider, make, key):
     assert len(first) > 10
     assert later == [first] * 3
     assert len(provider.seen) == 2
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+@pytest.mark.parametrize(("policy", "error"), [
+    (Policy(guard=Guard(max_bytes=10)), InputRejected), (Policy(spend=Spend(max_usd=1e-9)), BudgetExceeded),
+])  # fmt: skip
+def test_a_refusal_tells_how_long_it_took(provider, key, asynchronous, policy, error):
+    """What was never sent has no attempts, and the little time that it took to refuse it."""
+    found = []
+
+    def script(one):
+        began = time.perf_counter()
+        refused = one(whole=True)
+        found.append((refused, time.perf_counter() - began))
+
+    ask(asynchronous, provider, key, policy, script)
+    ((refused, most_s),) = found
+    assert type(refused) is error
+    assert refused.attempts == 0
+    assert 0 < refused.elapsed_s <= most_s
+    assert provider.seen == []

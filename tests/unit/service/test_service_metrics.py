@@ -53,6 +53,14 @@ def test_a_hit_costs_nothing() -> None:
     assert value(metrics, "tailrace_saved_usd_total") == 0.5
 
 
+def test_an_old_answer_in_place_of_an_error_costs_no_tokens() -> None:
+    """What was tried counts as asked upstream; the tokens are those of an earlier call."""
+    metrics = Metrics(SETTINGS)
+    metrics.called(call(cache="stale", attempts=2, in_tok=10, out_tok=5, cost_usd=0.0, saved_usd=0.5))
+    assert value(metrics, "tailrace_upstream_attempts_total") == 2
+    assert value(metrics, "tailrace_tokens_total", kind="in") == 0
+
+
 def test_a_price_that_is_not_known_is_not_zero() -> None:
     """A call without a known price is counted as such."""
     metrics = Metrics(SETTINGS)

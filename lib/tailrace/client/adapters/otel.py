@@ -9,8 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from opentelemetry import metrics, trace
-from opentelemetry.trace import SpanKind, Status, StatusCode
+try:
+    from opentelemetry import metrics, trace
+    from opentelemetry.trace import SpanKind, Status, StatusCode
+except ImportError as error:
+    raise ImportError("opentelemetry(…) needs the package opentelemetry-api: install tailrace[otel]") from error
 
 from tailrace.client.accounting import Call
 
@@ -25,16 +28,19 @@ def opentelemetry(
     tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}", "Tokens used")
 
     def hook(call: Call) -> None:
-        common = {"gen_ai.operation.name": call.operation, "gen_ai.provider.name": "openai",
-                  "gen_ai.request.model": call.model}  # fmt: skip
+        common = {"gen_ai.operation.name": call.operation, "gen_ai.provider.name": call.provider}
+        if call.asked_model:
+            common["gen_ai.request.model"] = call.asked_model
+        if call.model and call.outcome == "ok":
+            common["gen_ai.response.model"] = call.model
         failed = {"error.type": call.error_type} if call.outcome == "error" else {}
         duration.record(call.duration_s, {**common, **failed})
-        if call.attempts and call.in_tok:
+        if call.billed and call.in_tok:
             tokens.record(call.in_tok, {**common, "gen_ai.token.type": "input"})
             tokens.record(call.out_tok, {**common, "gen_ai.token.type": "output"})
         ended_ns = time.time_ns()
         span = tracer.start_span(
-            f"{call.operation} {call.model}",
+            f"{call.operation} {call.asked_model}".strip(),
             kind=SpanKind.CLIENT,
             attributes={**common, **failed, **_details(call)},
             start_time=ended_ns - round(call.duration_s * 1e9),

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+try:
+    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+except ImportError as error:
+    raise ImportError("prometheus(…) needs the package prometheus-client: install tailrace[service]") from error
 
 from tailrace.client.accounting import Call
 
@@ -16,7 +19,19 @@ MODELS: Final = 100
 
 
 def prometheus(registry: CollectorRegistry = REGISTRY, prefix: str = "llm") -> Callable[[Call], None]:
-    """Return a hook that counts calls in `registry`. Labels are bounded, see `MODELS`."""
+    """Return a hook that counts calls in `registry`, for all clients of a process. Labels are bounded, see `MODELS`.
+
+    Raises ValueError when `registry` has these metrics already.
+    """
+    try:
+        return _counting(registry, prefix)
+    except ValueError as error:
+        raise ValueError(
+            f"prometheus(prefix={prefix!r}): {error}; make one hook and give it to every client, or choose a prefix"
+        ) from None
+
+
+def _counting(registry: CollectorRegistry, prefix: str) -> Callable[[Call], None]:
     labels = ("operation", "model", "outcome", "cache")
     duration = Histogram(
         f"{prefix}_call_duration_seconds", "Duration of calls.", labels, buckets=BUCKETS_S, registry=registry
@@ -43,7 +58,7 @@ def prometheus(registry: CollectorRegistry = REGISTRY, prefix: str = "llm") -> C
         else:
             cost.labels(model).inc(call.cost_usd)
         saved.labels(model).inc(call.saved_usd or 0.0)
-        if call.attempts:
+        if call.billed:
             tokens.labels(model, "input").inc(call.in_tok)
             tokens.labels(model, "cached_input").inc(call.cached_tok)
             tokens.labels(model, "output").inc(call.out_tok)

@@ -10,7 +10,10 @@ import time
 from typing import Final
 from urllib.parse import urlsplit
 
-import redis
+try:
+    import redis
+except ImportError as error:
+    raise ImportError("Redis(…) needs the package redis: install tailrace[redis]") from error
 
 from tailrace.client.stores.entry import Entry
 

@@ -38,7 +38,10 @@ log = logging.getLogger(__name__)
 
 
 class Sqlite:
-    """Entries in the file `path`, least recently used going first beyond `max_bytes` of values."""
+    """Entries in the file `path`, least recently used going first beyond `max_bytes` of values.
+
+    File and folders are made with the first answer that is kept.
+    """
 
     slow_get = False
     slow_put = True
