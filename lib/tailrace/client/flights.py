@@ -109,31 +109,37 @@ def _subscribed(fetched: Fetched, until: float | None, late: Callable[[], Except
 
 
 async def hedged(attempt: Callable[[], Awaitable[Response]], hedge: Hedge) -> Response:
-    """Return the first good answer of an attempt and, if it is slow, of a second one."""
-    running = {asyncio.ensure_future(attempt())}
-    error: BaseException | None = None
+    """Return the first good answer of an attempt and, if it is slow, of a second one; close the other."""
+    tasks = [asyncio.ensure_future(attempt())]
+    taken: asyncio.Future[Response] | None = None
     admitted = False
     try:
-        await asyncio.wait(running, timeout=hedge.after_s)
-        if not any(task.done() for task in running) and (admitted := hedge.admit()):
-            running.add(asyncio.ensure_future(attempt()))
-        while running:
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                error = task.exception() or error
-                if task.exception() is None and (task.result().status < 400 or not running):
-                    return task.result()
-        assert error is not None
-        raise error
+        await asyncio.wait(tasks, timeout=hedge.after_s)
+        if not tasks[0].done() and (admitted := hedge.admit()):
+            tasks.append(asyncio.ensure_future(attempt()))
+        running = set(tasks)
+        while taken is None:
+            _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            best = min((task for task in tasks if task.done()), key=_rank)
+            taken = best if _rank(best) == 0 or not running else None
+        return taken.result()
     finally:
-        for task in running:
-            task.add_done_callback(_discarded)
-            task.cancel()
+        for task in tasks:
+            if task is not taken:
+                task.add_done_callback(_discarded)
+                task.cancel()
         if admitted:
             hedge.release()
 
 
+def _rank(task: asyncio.Future[Response]) -> int:
+    """Return 0 for a good answer, 1 for a bad one, 2 for none."""
+    if task.cancelled() or task.exception() is not None:
+        return 2
+    return int(task.result().status >= 400)
+
+
 def _discarded(task: asyncio.Future[Response]) -> None:
-    """Close the answer that came too late."""
+    """Close the answer that is not taken."""
     if not task.cancelled() and task.exception() is None and not isinstance(task.result().body, bytes):
         task.get_loop().create_task(aclose(task.result().body))
