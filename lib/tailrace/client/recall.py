@@ -82,6 +82,7 @@ class Recall:
         self._held: list[Any] = []
         self._told: tuple[Any, ...] = ()
         self._plain = False
+        self._envelope = envelope.read(_NOTHING)
         cache = engine.policy.cache
         self._store = cache.store if cache is not None and not cache.store.slow_get else None
 
@@ -151,8 +152,7 @@ class Recall:
         wanted = Operation(mark.operation, str(document.get("model", "")), False, None, True)
         rules = self._engine.policy.guard if self._engine.policy.hooks else None  # whom detections are told
         seen = guard.detections(rules, mark.text, document) if rules is not None else ()
-        place = envelope.read(Request("POST", str(self._client.base_url), (), b""))
-        asked = Asked(_NOTHING, place, wanted, learnt.key, context.current().tenant, 0.0, None, seen)
+        asked = Asked(_NOTHING, self._envelope, wanted, learnt.key, context.current().tenant, 0.0, None, seen)
         return Read(entry.body, parsed, asked)
 
     def _stored(self, key: str) -> Entry | None:
@@ -190,6 +190,7 @@ class Recall:
                 self._size_bytes = 0
                 self._held, self._told = held, told
                 self._plain = told[1] is not None and self._is_plain()
+                self._envelope = envelope.read(Request("POST", str(client.base_url), (), b""))
         return (
             self._plain
             and not http.is_closed
