@@ -98,7 +98,7 @@ def test_a_good_answer_is_taken_before_a_failure_whichever_is_first():
     """An attempt that fails leaves the field to the other; two failures are a failure."""
     taken, _, _ = raced((0, 0.04), (200, 0.06))
     assert taken.status == 200
-    taken, made, _ = raced((500, 0.04), (0, 0.06))
+    taken, _, _ = raced((500, 0.04), (0, 0.06))
     assert taken.status == 500, "an answer, if a bad one, before none"
     with pytest.raises(Unanswered):
         raced((0, 0.04), (0, 0.02))
