@@ -104,12 +104,17 @@ class Attempts:
             raise self._failed(
                 CircuitOpen(f"not asked: too many calls failed just now; the next is let through in {shut_s:.1f} s",
                             asked.request), asked, trail)  # fmt: skip
-        if self._requests is not None or self._tokens is not None:
-            yield from self._paced(asked, trail)
-        if self.permits is not None:
-            if not self.permits.try_acquire():
-                yield from self._queued(asked, trail, self.permits)
-            trail.permit = True
+        try:
+            if self._requests is not None or self._tokens is not None:
+                yield from self._paced(asked, trail)
+            if self.permits is not None:
+                if not self.permits.try_acquire():
+                    yield from self._queued(asked, trail, self.permits)
+                trail.permit = True
+        except BaseException:
+            if circuit is not None:
+                circuit.withdraw()  # if this was the probe, the next call may be
+            raise
         outcome: Outcome | None = None
         began = self._clock.monotonic()
         try:
@@ -206,11 +211,16 @@ class Attempts:
 
     def _hedge(self, after_s: float, trail: Trail) -> Hedge:
         def admit() -> bool:
-            admitted = self._may_retry() and (self.permits is None or self.permits.try_acquire())
-            trail.sent += admitted
-            return admitted
+            if self.permits is not None and not self.permits.try_acquire():
+                return False
+            if not self._may_retry():
+                release()
+                return False
+            trail.sent += 1
+            return True
 
-        return Hedge(after_s, admit, self.permits.release if self.permits else _nothing)
+        release = self.permits.release if self.permits is not None else _nothing
+        return Hedge(after_s, admit, release)
 
     def _circuit(self, origin: str) -> Circuit | None:
         if self._limits.breaker is None:

@@ -19,7 +19,7 @@ from tailrace.client.asked import Asked, Fetched, Trail
 from tailrace.client.clock import Clock
 from tailrace.client.effects import Background, Event, Join, Load, Work
 from tailrace.client.errors import ConnectionFailed, DeadlineExceeded, InputRejected
-from tailrace.client.fetch import SKEW_S, Fetcher, failing
+from tailrace.client.fetch import Fetcher, failing
 from tailrace.client.key import cache_key
 from tailrace.client.ledger import Ledger
 from tailrace.client.policy import Cache, Policy
@@ -45,7 +45,7 @@ class Engine:
         if asked.envelope.wishes.lookup:
             entry: Entry | None = yield Load(asked.key)
             if entry is not None:
-                age_s = self._age_s(entry, asked)
+                age_s = self.fetcher.age_s(entry, asked)
                 if age_s < cache.ttl_s:
                     return self._given(asked, entry, "hit")
                 if age_s < cache.ttl_s + cache.stale_while_revalidate_s:
@@ -73,12 +73,7 @@ class Engine:
 
     def fresh(self, asked: Asked, entry: Entry) -> bool:
         """Whether `entry` may be given for `asked` without asking anybody."""
-        return self.policy.cache is not None and self._age_s(entry, asked) < self.policy.cache.ttl_s
-
-    def _age_s(self, entry: Entry, asked: Asked) -> float:
-        """Return the entry's age, or infinity when the caller wants none so old, or when the clock went back."""
-        age, most = self.clock.wall() - entry.stored_at, asked.envelope.wishes.max_age_s
-        return float("inf") if age < -SKEW_S or (most is not None and age > most) else max(0.0, age)
+        return self.policy.cache is not None and self.fetcher.age_s(entry, asked) < self.policy.cache.ttl_s
 
     def _given(self, asked: Asked, entry: Entry, label: Label) -> Response[Any]:
         self.ledger.hit(asked, entry, label)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Any, Final
 
 import openai
@@ -83,6 +84,18 @@ class Fetcher:
         yield from self._closed(answered, trail, entry, book)
         return Fetched(response, answered.key if keep else "", trail.sent, trail.backoff_s, cost, label)
 
+    def age_s(self, entry: Entry, asked: Asked) -> float:
+        """Return the entry's age; infinity when the caller wants none so old, or when the clock went back.
+
+        What came since he asked is not too old for anybody who takes answers from the store.
+        """
+        age, wishes = self._clock.wall() - entry.stored_at, asked.envelope.wishes
+        if age < -SKEW_S or not wishes.lookup:
+            return inf
+        if wishes.max_age_s is not None and age > wishes.max_age_s + self._clock.monotonic() - asked.started:
+            return inf
+        return max(0.0, age)
+
     def _streamed(self, asked: Asked, trail: Trail, response: Response[Any]) -> Work[Fetched]:
         """Hand on a stream, which is read, kept and booked while it passes."""
         answered = trail.asked
@@ -140,7 +153,7 @@ class Fetcher:
         """Return the fresh answer that somebody put into the store meanwhile, and book it."""
         entry: Entry | None = yield Load(asked.key)
         cache = self._policy.cache
-        if entry is None or cache is None or not -SKEW_S <= self._clock.wall() - entry.stored_at < cache.ttl_s:
+        if entry is None or cache is None or self.age_s(entry, asked) >= cache.ttl_s:
             return None
         body = Replay(entry.chunks) if entry.streamed else entry.body
         self._ledger.hit(asked, entry, "hit" if trail.sent else "coalesced", trail)

@@ -60,7 +60,7 @@ def parsed(outcome: Response[Any] | Unanswered) -> tuple[Any, bool]:
     for loads in (orjson.loads, json.loads):
         try:
             return loads(outcome.body), False
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     return None, True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -108,7 +109,7 @@ class Driver:
 
     def _begun(self, effect: Background) -> None:
         if effect.key not in self._flights:
-            join = Join(effect.key, effect.work, None, TimeoutError)
+            join = Join(effect.key, lambda: _to_its_end(effect.work()), None, TimeoutError)
             threading.Thread(target=self._joined, args=(join,), name="tailrace-revalidate", daemon=True).start()
 
     @property
@@ -150,6 +151,14 @@ class _Flight:
         self.pid = os.getpid()
         self.over: threading.Event | None = None
         self.result: Fetched | BaseException | None = None
+
+
+def _to_its_end(work: Work[Fetched]) -> Work[Fetched]:
+    """Carry out a fetch that no caller waits for: its stream is read here."""
+    fetched = yield from work
+    if not isinstance(fetched.response.body, bytes):
+        deque(fetched.response.body, maxlen=0)
+    return fetched
 
 
 def _waited(effect: Wait) -> bool:

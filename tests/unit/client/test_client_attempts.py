@@ -1,0 +1,81 @@
+"""What an attempt takes and gives back, with a sender that a test writes down and a clock of its own."""
+
+import asyncio
+import time
+
+import orjson
+import pytest
+
+from tailrace import Breaker, Limits, Policy, Retry, limits
+from tailrace.client import AsyncDriver, CircuitOpen, DeadlineExceeded, Driver, wire
+from tailrace.client.clock import Clock
+
+ASKED = wire.Request("POST", "http://h/v1/chat/completions", (), orjson.dumps({"model": "m", "messages": []}))
+JSON = (("content-type", "application/json"),)
+GOOD = orjson.dumps({"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "hi"}}]})
+
+
+def answered(status=200, body=GOOD):
+    return wire.Response(status, JSON, body)
+
+
+@pytest.mark.parametrize("gives_up", [True, False])
+def test_a_probe_that_is_never_made_is_anothers_to_make(gives_up):
+    """Whoever had the probe gave up while he waited for his turn: the next call asks, and is not told to wait.
+
+    Negative control: while one who did not give up is asking, the next is told so.
+    """
+    now, statuses, within = [time.perf_counter()], [500, 500], []
+
+    def send(_request):
+        if not statuses and not gives_up and not within:  # somebody else comes while the probe is under way
+            within.append(1)
+            with pytest.raises(CircuitOpen):
+                driver(ASKED)
+        return answered(statuses.pop(0), b"{}") if statuses else answered()
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    rules = Limits(requests_per_min=6, breaker=Breaker(min_calls=2, open_s=5))
+    policy = Policy(cache=None, retry=None, limits=rules)
+    driver = Driver(policy, send, clock=Clock(monotonic=lambda: now[0]), sleep=sleep)
+    assert [driver(ASKED).status for _ in range(2)] == [500, 500]
+    with pytest.raises(CircuitOpen):
+        driver(ASKED)
+    now[0] += 5.1
+    if gives_up:
+        with limits(deadline_s=1), pytest.raises(DeadlineExceeded, match="rate limit"):
+            driver(ASKED)
+    assert driver(ASKED).status == 200
+    assert len(within) == (not gives_up)
+
+
+@pytest.mark.parametrize(("concurrency", "status"), [(1, 200), (2, 500)])
+def test_a_hedge_for_which_there_is_no_permit_costs_no_retry(concurrency, status):
+    """The one retry is still there for a call that fails; with a permit for it, the hedge has used it up."""
+    statuses = [200] * concurrency
+
+    async def send(_request):
+        await asyncio.sleep(0.05)
+        return answered(statuses.pop(0)) if statuses else answered()
+
+    async def main():
+        rules = Limits(concurrency=concurrency, hedge_after_s=0.01)
+        retry = Retry(attempts=2, base_s=0.001, budget=0.0, budget_burst=1)
+        driver = AsyncDriver(Policy(cache=None, limits=rules, retry=retry), send)
+        assert (await driver(ASKED)).status == 200
+        statuses[:] = [500]
+        return (await driver(ASKED)).status, driver.engine.fetcher._attempts.permits.in_flight
+
+    assert asyncio.run(main()) == (status, 0)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"{", b"\xff"])
+def test_an_answer_that_cannot_be_read_is_asked_for_again(body):
+    """Cut, no text, or nested deeper than any parser goes: as good as none."""
+    bodies = [body, GOOD]
+    driver = Driver(Policy(cache=None, retry=Retry(base_s=0.001)), lambda _: answered(body=bodies.pop(0)))
+    response = driver(ASKED)
+    assert response.body == GOOD
+    assert wire.header(response.headers, wire.ATTEMPTS) == "2"
