@@ -19,6 +19,12 @@ PATHS: Final = {
     "/embeddings": "embeddings",
     "/completions": "text_completion",
 }
+RESOURCES: Final = frozenset(
+    {"assistants", "audio", "batches", "chat", "containers", "conversations", "embeddings", "evals", "files",
+     "fine_tuning", "images", "models", "moderations", "realtime", "responses", "skills", "threads", "uploads",
+     "vector_stores", "videos"}
+)  # fmt: skip
+"""What else of the API has a name. Names label metrics: never a part of a path that a caller or a provider chose."""
 PROVIDERS: Final = {
     "openai.azure.com": "azure.ai.openai",
     "services.ai.azure.com": "azure.ai.inference",
@@ -30,7 +36,6 @@ PROVIDERS: Final = {
     "api.x.ai": "x_ai",
 }
 """Their names by the GenAI conventions of OpenTelemetry; who is at any other address speaks OpenAI's API."""
-_KNOWN: Final = frozenset(PATHS.values())
 _REMEMBERED: Final = 256
 
 
@@ -73,12 +78,12 @@ def read(request: Request, tenant: str = "", namespace: str = "") -> Envelope:
 
 def _read(namespace: str, tenant: str, method: str, url: str, headers: Headers) -> Envelope:
     scheme, host, path, _query, _fragment = urlsplit(url)
-    operation = next((name for end, name in PATHS.items() if path.endswith(end)), path.rsplit("/", 1)[-1] or "request")
+    known = next((name for end, name in PATHS.items() if path.endswith(end)), "")
     posted = method.upper() == "POST"
     return Envelope(
-        operation,
+        known or next((part for part in path.split("/") if part in RESOURCES), "request"),
         f"{scheme}://{host}",
-        posted and operation in _KNOWN,
+        posted and known != "",
         wishes(headers),
         not posted or header(headers, "idempotency-key") is not None,
         asker(method, url, headers, tenant, namespace),

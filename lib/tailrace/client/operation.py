@@ -40,7 +40,7 @@ class Operation:
         return (
             type(temperature) in (int, float)
             and temperature == 0
-            and not (document.get("tools") and any(map(_hosted, document["tools"])))
+            and not ((tools := document.get("tools")) and (type(tools) is not list or any(map(_hosted, tools))))
         )
 
     @property
@@ -50,7 +50,7 @@ class Operation:
             return 0
         for name in _OUTPUT_LIMITS:
             if name in document and isinstance(limit := document[name], int):
-                return limit * _answers(document)
+                return max(0, limit) * _answers(document)
         return None
 
 
@@ -72,7 +72,7 @@ def _answers(document: dict[str, Any]) -> int:
     """Return how many answers are paid for: so many choices, for so many prompts."""
     counts = [count for name in ("n", "best_of") if isinstance(count := document.get(name), int)]
     prompts = document.get("prompt")
-    return max([1, *counts]) * (len(prompts) if isinstance(prompts, list) else 1)
+    return max([1, *counts]) * max(1, len(prompts) if isinstance(prompts, list) else 1)
 
 
 def _hosted(tool: object) -> bool:

@@ -45,11 +45,11 @@ class Prices:
             rate = self._learnt(model, url)
         if not rate.known:
             return None
+        cached = min(usage.cached_tok, usage.in_tok)
         if not rate.linear:
-            billed = Billed(input_tokens=usage.in_tok, output_tokens=usage.out_tok, cache_read_tokens=usage.cached_tok)
+            billed = Billed(input_tokens=usage.in_tok, output_tokens=usage.out_tok, cache_read_tokens=cached)
             found = _look_up(model, url, billed)
             return None if found is None else float(found.total_price)
-        cached = usage.cached_tok
         return (usage.in_tok - cached) * rate.fresh + cached * rate.cached + usage.out_tok * rate.output
 
     def _learnt(self, model: str, url: str) -> _Rate:

@@ -62,7 +62,7 @@ class Watch:
 
     def _chat(self, events: list[object]) -> Reading:
         counted, model = NO_USAGE, ""
-        reasons: dict[object, object] = {}
+        reasons: dict[str, object] = {}
         for event in events:
             if not isinstance(event, dict):
                 continue
@@ -72,9 +72,10 @@ class Watch:
                 model = event["model"]
             if event.get("usage"):
                 counted = usage(event["usage"])
-            for choice in event.get("choices") or ():
+            choices = event.get("choices")
+            for choice in choices if isinstance(choices, list) else ():
                 if isinstance(choice, dict):
-                    index = choice.get("index", 0)
+                    index = str(choice.get("index", 0))
                     reasons[index] = choice.get("finish_reason") or reasons.get(index)
         finished = bool(reasons) and all(reason in FINISHED for reason in reasons.values())
         return Reading(finished and self.terminated, counted, model)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from itertools import accumulate
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import orjson
 
@@ -48,17 +49,24 @@ class Entry(NamedTuple):
         fields = orjson.loads(line) if newline else None
         if not isinstance(fields, dict) or fields.pop("format", None) != _FORMAT:
             raise ValueError("not an entry of this format")
-        lengths, position, chunks = fields.pop("chunks"), 0, []
-        for length in lengths:
-            chunks.append(rest[position : position + length])
-            position += length
-        if position != len(rest):
-            raise ValueError(f"an entry of {len(rest)} bytes, expected {position}")
-        headers = tuple((str(name), str(value)) for name, value in fields.pop("headers"))
         try:
-            return cls(chunks=tuple(chunks), headers=headers, **fields)
-        except TypeError as error:
+            headers = tuple((str(name), str(value)) for name, value in fields.pop("headers"))
+            entry = cls(chunks=_cut(rest, fields.pop("chunks")), headers=headers, **fields)
+        except (KeyError, TypeError) as error:
             raise ValueError("an entry with other fields") from error
+        if not all(map(isinstance, entry, _KINDS)):  # others may write to a store
+            raise ValueError("an entry with fields of another type")
+        return entry
+
+
+_KINDS: Final = (int, tuple, tuple, bool, int | float, int | float, str, int, int, int, int, int | float | None)
+
+
+def _cut(packed: bytes, lengths: list[int]) -> tuple[bytes, ...]:
+    ends = list(accumulate(lengths))
+    if min(lengths, default=0) < 0 or (ends[-1] if ends else 0) != len(packed):
+        raise ValueError(f"an entry of {len(packed)} bytes in pieces of {lengths}")
+    return tuple(packed[end - length : end] for length, end in zip(lengths, ends, strict=True))
 
 
 @runtime_checkable
