@@ -6,10 +6,9 @@ import time
 
 import pytest
 
-from tailrace import AsyncOpenAI, Cache, Fallback, OpenAI, Policy, Sqlite
+from tailrace import AsyncOpenAI, Cache, Fallback, Memory, OpenAI, Policy, Sqlite
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
-PAUSES = (0.0, 0.0, 0.7, 0.3)
 
 
 def asked(client, wish=None, **more):
@@ -17,6 +16,14 @@ def asked(client, wish=None, **more):
     headers = {"cache-control": wish} if wish else {}
     raw = client.chat.completions.with_raw_response.create(**ASK, extra_headers=headers, **more)
     return raw.headers["x-tailrace-cache"], raw.parse().choices[0].message.content
+
+
+def until(true):
+    """Wait for that, some seconds at most."""
+    latest = time.monotonic() + 5
+    while not true() and time.monotonic() < latest:
+        time.sleep(0.01)
+    assert true()
 
 
 def numbered(make, delay_s=0.0):
@@ -36,14 +43,12 @@ def test_who_waits_for_another_process_gets_nothing_older_than_wanted(provider, 
     with first, second:
         assert asked(first) == ("miss", "1")
         time.sleep(1.1)
-        provider.usual = numbered(make, 0.5)
+        provider.usual = numbered(make, 1.0)
         provider.usual(None)
         found = []
         other = threading.Thread(target=lambda: found.append(asked(first, "max-age=1")))
         other.start()
-        until = time.monotonic() + 5
-        while len(provider.seen) < 2 and time.monotonic() < until:
-            time.sleep(0.01)
+        until(lambda: len(provider.seen) == 2)
         label, text = asked(second, wish)
         other.join()
     assert found == [("miss", "2")]
@@ -63,6 +68,15 @@ def test_the_wish_holds_for_a_fallbacks_answer_too(provider, make, key, wish, go
         assert asked(client, wish)[1] == got
 
 
+class Ageing(Memory):
+    """A store of which all that is in it can be made older."""
+
+    def age(self, seconds):
+        for key, (entry, size) in self._entries.items():
+            older = entry._replace(stored_at=entry.stored_at - seconds, expires_at=entry.expires_at - seconds)
+            self._entries[key] = older, size
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
 @pytest.mark.parametrize("swr_s", [60, 0])
@@ -71,20 +85,26 @@ def test_what_is_old_is_made_new_behind_the_call(provider, key, kind, stream, sw
 
     Negative control: a policy that gives nothing old asks in the call.
     """
-    rows = []
-    policy = Policy(cache=Cache(ttl_s=0.6, stale_while_revalidate_s=swr_s), hooks=(rows.append,))
+    rows, store = [], Ageing()
+    policy = Policy(cache=Cache(store=store, ttl_s=60, stale_while_revalidate_s=swr_s), hooks=(rows.append,))
+    written = [0, 1, 2, 3 + bool(swr_s)]  # rows before each call; a fetch behind the calls has one of its own
+
+    def settled(number):
+        until(lambda: len(rows) == written[number])
+        if number == 2:
+            store.age(61)
 
     async def asynchronous():
         async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
-            for pause_s in PAUSES:
-                await asyncio.sleep(pause_s)
+            for number in range(4):
+                await asyncio.to_thread(settled, number)
                 async with client.chat.completions.with_streaming_response.create(**ASK, stream=stream) as response:
                     yield response.headers["x-tailrace-cache"], await response.read()
 
     def synchronous():
         with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
-            for pause_s in PAUSES:
-                time.sleep(pause_s)
+            for number in range(4):
+                settled(number)
                 with client.chat.completions.with_streaming_response.create(**ASK, stream=stream) as response:
                     yield response.headers["x-tailrace-cache"], response.read()
 
