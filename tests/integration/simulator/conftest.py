@@ -50,6 +50,7 @@ class Simulator:
             time.sleep(0.01)
 
     def accesses(self) -> list[dict[str, Any]]:
+        """Return the lines of the log; the last ones are sure to be there when the process is gone."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 

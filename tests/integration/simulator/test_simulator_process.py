@@ -64,7 +64,7 @@ def test_the_log_holds_each_request_with_times_that_the_caller_can_check(start, 
             begin_ns = time.perf_counter_ns()
             content(simulator, headers, stream=bool(number % 2))
             seen[f"call-{number}"] = (begin_ns, time.perf_counter_ns())
-        lines = simulator.accesses()
+    lines = simulator.accesses()
     assert [line["request_id"] for line in lines] == list(seen)
     for line in lines:
         begin_ns, end_ns = seen[line["request_id"]]
@@ -80,7 +80,7 @@ def test_latencies_are_those_of_the_seed(start, tmp_path):
     with start(tmp_path, "--seed", "5", "--ttft-s", "0.02", "--ttft-sigma", "0.4", "--token-s", "0") as simulator:
         for _ in range(40):
             content(simulator)
-        took_ms = [(line["ttfb_ns"] - line["start_ns"]) / 1e6 for line in simulator.accesses()]
+    took_ms = [(line["ttfb_ns"] - line["start_ns"]) / 1e6 for line in simulator.accesses()]
     lag_ms = [took - 1e3 * pace.first_s() for took in took_ms]
     assert min(lag_ms) > -1
     assert statistics.median(lag_ms) < 5
@@ -91,7 +91,7 @@ def test_no_line_of_the_log_holds_the_credential_or_the_prompt(start, tmp_path):
     secret = "sk-" + "a" * 30
     with start(tmp_path, *FAST) as simulator:
         content(simulator, {"authorization": f"Bearer {secret}"})
-        text = simulator.log.read_text()
+    text = simulator.log.read_text()
     assert text.count("\n") == 1
     assert secret not in text
     assert "bird" not in text

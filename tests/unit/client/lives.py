@@ -1,0 +1,228 @@
+"""A life of a client: a provider that does what is written down, callers who come and go, and a time of its own."""
+
+import asyncio
+import gc
+import random
+from dataclasses import dataclass, field
+
+import openai
+import orjson
+
+from tailrace import Memory, Policy
+from tailrace.client import AsyncDriver, wire
+from tailrace.client.clock import Clock
+from tailrace.client.effects import Background
+
+EPOCH = 1e9
+MODEL = "gpt-4o-mini"
+USED = {"prompt_tokens": 20, "completion_tokens": 30}
+SLACK_S = 0.25 + 1e-6  # what a fetch gets to say itself that its deadline has passed
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """A loop whose time passes only when there is nothing else to do, and then at once."""
+
+    now = 0.0
+
+    def time(self):
+        return self.now
+
+    def _run_once(self):
+        if not self._ready:
+            due = [handle._when for handle in self._scheduled if not handle._cancelled]
+            assert due, "everybody waits for somebody"
+            self.now = max(self.now, min(due))
+        super()._run_once()
+
+
+class Shared(Memory):
+    """A store that other processes have as well; two drivers on it are as two processes."""
+
+    shared = True
+
+    def __init__(self):
+        super().__init__()
+        self.leased = {}
+
+    def lease(self, key, now, seconds):
+        free = self.leased.get(key, 0.0) <= now
+        if free:
+            self.leased[key] = now + seconds
+        return free
+
+    def release(self, key):
+        self.leased.pop(key, None)
+
+
+@dataclass
+class Provider:
+    """Answers as `plans` say, in turn, with the question and a number that no other answer has."""
+
+    plans: list
+    clock: object
+    sent: int = 0
+    busy: int = 0
+    most: int = 0
+    over_at: dict = field(default_factory=dict)
+
+    async def __call__(self, request):
+        number, self.sent = self.sent, self.sent + 1
+        delay_s, kind = self.plans[number % len(self.plans)]
+        self.busy += 1
+        self.most = max(self.most, self.busy)
+        streamed = False
+        try:
+            await asyncio.sleep(delay_s)
+            asked = orjson.loads(request.body)
+            text = f"{asked['messages'][0]['content']}#{number}"
+            if kind in ("timeout", "connection"):
+                raise wire.Unanswered(kind, "nothing")
+            if isinstance(kind, int):
+                return wire.Response(kind, (("retry-after", "0.2"),), b"{}")
+            if asked["stream"]:
+                streamed = True
+                return wire.Response(
+                    200, (("content-type", "text/event-stream"),), self.stream(number, text, kind, delay_s)
+                )
+            body = b"{" if kind == "broken" else orjson.dumps(answer(text, "length" if kind == "cut" else "stop"))
+            return wire.Response(200, (("content-type", "application/json"),), body)
+        finally:
+            self.over_at[number] = self.clock()
+            self.busy -= not streamed
+
+    async def stream(self, number, text, kind, gap_s):
+        """Yield the events of an answer, with so long between them; it may be cut or break off."""
+        try:
+            for document in [chunk(text, None)] + [chunk("", "stop")] * (kind == "good"):
+                await asyncio.sleep(gap_s)
+                yield b"data: %b\n\n" % orjson.dumps(document)
+            if kind == "broken":
+                raise wire.Unanswered("connection", "reset")
+            if kind == "good":
+                yield b"data: [DONE]\n\n"
+        finally:
+            self.over_at[number] = self.clock()
+            self.busy -= 1
+
+
+def answer(text, reason):
+    choice = {"index": 0, "finish_reason": reason, "message": {"content": text}}
+    return {"model": MODEL, "choices": [choice], "usage": USED}
+
+
+def chunk(text, reason):
+    choice = {"index": 0, "finish_reason": reason, "delta": {"content": text}}
+    return {"model": MODEL, "choices": [choice], "usage": USED if reason else None}
+
+
+@dataclass(frozen=True)
+class Asker:
+    """A caller: when he asks what, how he wants it, and when he goes."""
+
+    at: float
+    question: int
+    stream: bool
+    wish: str
+    leaves_s: float | None
+    reads: int | None
+    closes: bool
+    process: int = 0
+
+
+@dataclass
+class World:
+    """One run: what there was, and what came of it."""
+
+    policy: Policy
+    provider: Provider
+    drivers: list
+    rows: list
+    behind: int = 0
+    """Fetches that no caller waited for."""
+    strange: list = field(default_factory=list)
+    """What no caller should see."""
+    unclosed: int = 0
+
+    async def call(self, one, now):
+        await asyncio.sleep(one.at)
+        began, limits = now(), self.policy.limits
+        try:
+            async with asyncio.timeout(one.leaves_s):
+                text = await self.read(one)
+        except TimeoutError:
+            return
+        except openai.APIError:
+            text = ""
+        except wire.Unanswered as error:
+            self.strange.append(error)
+            return
+        if limits is not None and limits.deadline_s is not None and now() - began > limits.deadline_s + SLACK_S:
+            self.strange.append(f"too late: {one}, {now() - began:.3f} s")
+        if not text:
+            return
+        question, number = text.split("#")
+        age_s, cache = began - self.provider.over_at.get(int(number), began), self.policy.cache
+        oldest_s = cache.ttl_s + max(cache.stale_while_revalidate_s, cache.stale_if_error_s) if cache else 0.0
+        if age_s > {"": oldest_s, "max-age=1": min(1.0, oldest_s)}.get(one.wish, 0.0) + 1e-6:
+            self.strange.append(f"too old: {one}, {text}, {age_s:.3f} s")
+        if question != f"q{one.question}":
+            self.strange.append(f"another's answer: {one}, {text}")
+
+    async def read(self, one):
+        asked = {"model": MODEL, "temperature": 0, "max_tokens": 50, "stream": one.stream,
+                 "messages": [{"role": "user", "content": f"q{one.question}"}]}  # fmt: skip
+        headers = (("cache-control", one.wish),) if one.wish else ()
+        request = wire.Request("POST", "http://h/v1/chat/completions", headers, orjson.dumps(asked))
+        response = await self.drivers[one.process % len(self.drivers)](request)
+        if isinstance(response.body, bytes):
+            text = orjson.loads(response.body) if response.status == 200 and response.body != b"{" else None
+            return text["choices"][0]["message"]["content"] if text else ""
+        chunks = []
+        try:
+            async for part in response.body:
+                chunks.append(part)
+                if one.reads is not None and len(chunks) > one.reads:
+                    break
+        finally:
+            if one.closes and hasattr(response.body, "aclose"):
+                await response.body.aclose()
+        first = chunks[0].removeprefix(b"data: ") if chunks else b""
+        return orjson.loads(first)["choices"][0]["delta"]["content"] if first.startswith(b"{") else ""
+
+
+def lived(plan, policy, people):
+    """Return the world after all have called, and one more in each process, after them."""
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        loop = runner.get_loop()
+        chance, rows = random.Random(1), []
+        provider = Provider(plan, loop.time)
+        clock = Clock(loop.time, lambda: EPOCH + loop.time(), chance.random, chance.randbytes)
+        made = Policy(**policy, hooks=(rows.append,))
+        processes = 2 if made.cache is not None and made.cache.store.shared else 1
+        world = World(made, provider, [AsyncDriver(made, provider, clock=clock) for _ in range(processes)], rows)
+        for driver in world.drivers:
+            driver._doing[Background] = counted(world, driver)
+
+        async def all_of_it():
+            await asyncio.gather(*(world.call(one, loop.time) for one in people))
+            gc.collect()
+            await asyncio.sleep(100)
+            for process in range(processes):
+                await world.call(Asker(0.0, 9, False, "no-cache", None, None, False, process), loop.time)
+            await asyncio.sleep(100)
+            world.unclosed = provider.busy  # now: the end of the loop closes whatever is open
+            return world
+
+        return runner.run(all_of_it())
+
+
+def counted(world, driver):
+    """Return the driver's way to begin a fetch behind a call, which counts those that it begins."""
+    flights = driver._flights
+
+    async def begun(effect):
+        before = flights._under_way.get(effect.key)
+        await flights.background(effect)
+        world.behind += flights._under_way[effect.key] is not before
+
+    return begun

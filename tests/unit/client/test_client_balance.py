@@ -1,0 +1,172 @@
+"""The books balance: random policies, faults and callers, and laws that hold for all of them.
+
+Whatever a caller does and a provider answers: each call is one row, every permit, reservation and stream is given
+back, no attempt is made that is not told, and nobody gets what he did not ask for. Each law is broken once.
+"""
+
+import pytest
+from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import strategies as st
+from tests.unit.client.lives import Asker, Shared, lived
+
+from tailrace import Breaker, Cache, Fallback, Limits, Memory, Retry, Spend
+from tailrace.client import AsyncDriver, concurrency, engine, fallback, fetch, ledger, spend, streams
+from tailrace.client.attempts import Attempts
+
+
+def often(value, other):
+    return st.just(value) | st.just(value) | other
+
+
+plans = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.01, 0.1, 0.4, 2.0]),
+        st.sampled_from(["good", "good", "good", "cut", "broken", "timeout", "connection", 400, 429, 500]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+askers = st.lists(
+    st.builds(
+        Asker,
+        at=st.sampled_from([0.0, 0.05, 0.3, 1.0, 1.5, 3.0]),
+        question=st.integers(0, 2),
+        stream=st.booleans(),
+        wish=often("", st.sampled_from(["no-cache", "no-store", "max-age=0", "max-age=1"])),
+        leaves_s=often(None, st.sampled_from([0.0, 0.02, 0.2, 1.0])),
+        reads=often(None, st.integers(0, 2)),
+        closes=st.booleans(),
+        process=st.integers(0, 1),
+    ),
+    min_size=1,
+    max_size=10,
+)
+caches = st.builds(
+    Cache, store=st.builds(Memory) | st.builds(Shared), ttl_s=st.sampled_from([0.5, 1.2, 60.0]), coalesce=st.booleans(),
+    stale_while_revalidate_s=st.sampled_from([0.0, 2.0]), stale_if_error_s=st.sampled_from([0.0, 5.0]),
+)  # fmt: skip
+retries = st.builds(Retry, attempts=st.integers(1, 3), base_s=st.just(0.1), budget=st.sampled_from([None, 0.2]))
+limitses = st.builds(
+    Limits, deadline_s=st.sampled_from([None, 0.3, 1.0]), attempt_timeout_s=st.sampled_from([None, 0.2]),
+    concurrency=st.sampled_from([None, 1, 2, "adaptive"]), requests_per_min=st.sampled_from([None, 60.0]),
+    tokens_per_min=st.sampled_from([None, 6000.0]), hedge_after_s=st.sampled_from([None, 0.05]),
+    breaker=st.sampled_from([None, Breaker(min_calls=2, open_s=0.5)]),
+)  # fmt: skip
+policies = st.fixed_dictionaries({
+    "cache": st.none() | caches, "retry": st.none() | retries, "limits": st.none() | limitses,
+    "spend": st.sampled_from([None, Spend(max_usd=1.0), Spend(max_usd=0.0001)]),
+    "fallbacks": often((), st.just((Fallback(model="gpt-4o"),))),
+})  # fmt: skip
+
+
+def unbalanced(world, people):
+    """Return the laws that do not hold."""
+    rows, policy, provider = world.rows, world.policy, world.provider
+    fetchers = [driver.engine.fetcher for driver in world.drivers]
+    permits = [fetcher._attempts.permits for fetcher in fetchers if fetcher._attempts.permits is not None]
+    purses = [driver.engine.ledger.purse for driver in world.drivers if policy.spend is not None]
+    under_way = [task for driver in world.drivers for task in (*driver._flights._under_way, *driver._flights._pumps)]
+    limits = policy.limits or Limits(breaker=None)
+    told, hedged = sum(row.attempts for row in rows), limits.hedge_after_s is not None
+    forgotten = any(one.stream and not one.closes for one in people)  # a turn of the loop is between permit and stream
+    most = (policy.retry.attempts if policy.retry else 1) * (1 + len(policy.fallbacks)) * (1 + hedged)
+    leased = getattr(policy.cache and policy.cache.store, "leased", {})
+    laws = {
+        "nothing strange": not world.strange,
+        "each call is one row": len(rows) == len(people) + len(world.drivers) + world.behind,
+        "each attempt is told": provider.sent == told or (hedged and provider.sent < told),
+        "attempts are bounded": all(row.attempts <= most for row in rows),
+        "what a call cost is known or not known": all(row.cost_usd is None or row.cost_usd >= 0 for row in rows),
+        "every permit is back": all(one.in_flight == 0 and not one._waiting for one in permits),
+        "no more permits than allowed": not isinstance(limits.concurrency, int)
+        or forgotten
+        or provider.most <= limits.concurrency * len(world.drivers),
+        "every reservation is back": all(abs(purse.reserved_usd()) < 1e-12 for purse in purses),
+        "no more spent than allowed": all(purse.spent_usd() <= policy.spend.max_usd for purse in purses),
+        "every lease is back": not leased,
+        "every stream is closed": world.unclosed == 0,
+        "no fetch goes on": not under_way,
+        "nobody is left to book": not any(fetcher._left for fetcher in fetchers),
+    }
+    return [law for law, holds in laws.items() if not holds]
+
+
+def law(examples, **more):
+    """Return the search for a life in which a law does not hold."""
+
+    @settings(max_examples=examples, deadline=None, derandomize=True, database=None,
+              suppress_health_check=list(HealthCheck), **more)  # fmt: skip
+    @given(plans, policies, askers)
+    def balanced(plan, policy, people):
+        world = lived(plan, policy, people)
+        for label in {row.cache for row in world.rows} | {row.outcome for row in world.rows}:
+            event(label)
+        broken = unbalanced(world, people)
+        assert not broken, f"{broken}: {world.strange} {world.rows}"
+
+    return balanced
+
+
+@pytest.mark.slow
+def test_the_books_balance():
+    """All laws hold, whatever happens."""
+    law(200)()
+
+
+def nothing(*_):
+    return None
+
+
+def of_nobody(*_):
+    return iter(())
+
+
+def twice(one):
+    def done(*given, **more):
+        one(*given, **more)
+        return one(*given, **more)
+
+    return done
+
+
+async def sent_twice(driver, effect):
+    await driver._send(effect.request)
+    return await driver._primed(effect.request)
+
+
+def never_refused(purse, _tenant, most_usd):
+    purse._taken[""] += most_usd
+
+
+held = []
+
+
+async def held_open(body):
+    held.append(body)
+
+
+BROKEN = {
+    "each call is one row": (ledger.Ledger, "failed", twice(ledger.Ledger.failed)),
+    "each attempt is told": (AsyncDriver, "_attempt", sent_twice),
+    "attempts are bounded": (fallback, "choices", lambda asked, _: [asked] * 9),
+    "every permit is back|everybody waits for somebody": (Attempts, "release", nothing),
+    "every reservation is back": (ledger.Ledger, "settle", nothing),
+    "no more spent than allowed": (spend.Purse, "reserve", never_refused),
+    "no more permits than allowed": (concurrency.Permits, "try_acquire", lambda _: True),
+    "every lease is back": (fetch.Fetcher, "_let_go", of_nobody),
+    "every stream is closed": (streams, "aclose", held_open),
+    "nobody is left to book": (fetch.Fetcher, "_after_those_who_left", of_nobody),
+    "too old": (fetch.Fetcher, "age_s", lambda *_: 0.0),
+    "another's answer": (engine, "cache_key", lambda *_: "key"),
+    "too late": (Attempts, "_timeout_s", nothing),
+}
+
+
+@pytest.mark.parametrize("named", BROKEN)
+def test_a_law_that_is_broken_is_found(monkeypatch, named):
+    """Negative control: a client that forgets one thing breaks the law about it, and the search finds that."""
+    place, name, instead = BROKEN[named]
+    monkeypatch.setattr(place, name, instead)
+    with pytest.raises(AssertionError, match=named):
+        law(300, phases=[Phase.generate])()
+    held.clear()
