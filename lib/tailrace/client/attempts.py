@@ -124,7 +124,7 @@ class Attempts:
                 hedge_s = self._limits.hedge_after_s
                 outcome = yield Send(request, timeout_s, None if hedge_s is None else self._hedge(hedge_s, trail))
             except Unanswered as error:
-                outcome = error
+                outcome = error.with_traceback(None)  # it holds this frame, and with it a stream that comes later
             trail.attempts_s.append(self._clock.monotonic() - began)
             if asked.operation.known:
                 trail.document, trail.malformed = parsed(outcome)

@@ -1,6 +1,7 @@
 """What an attempt takes and gives back, with a sender that a test writes down and a clock of its own."""
 
 import asyncio
+import gc
 import time
 
 import orjson
@@ -79,3 +80,45 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again(body):
     response = driver(ASKED)
     assert response.body == GOOD
     assert wire.header(response.headers, wire.ATTEMPTS) == "2"
+
+
+EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": null}]}\n\n'
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("failures", [0, 1])
+def test_a_stream_that_is_forgotten_after_a_retry_gives_its_permit_back_at_once(failures, held):
+    """Not when the collector comes: where all wait for that permit, nothing happens that would call it.
+
+    Negative control: who still holds the stream holds the permit.
+    """
+    outcomes = [wire.Unanswered("connection", "reset")] * failures
+
+    async def send(_request):
+        if outcomes:
+            raise outcomes.pop()
+
+        async def words():
+            for _ in range(9):
+                yield EVENT
+
+        return wire.Response(200, (("content-type", "text/event-stream"),), words())
+
+    async def main():
+        rules = Limits(concurrency=1, deadline_s=0.2, breaker=None)
+        driver = AsyncDriver(Policy(cache=None, limits=rules, retry=Retry(attempts=2, base_s=0.001)), send)
+        stream = (await driver(ASKED)).body
+        assert await anext(stream) == EVENT
+        if not held:
+            del stream
+        return [chunk async for chunk in (await driver(ASKED)).body]
+
+    gc.disable()
+    try:
+        if held:
+            with pytest.raises(DeadlineExceeded, match="permit"):
+                asyncio.run(main())
+        else:
+            assert len(asyncio.run(main())) == 9
+    finally:
+        gc.enable()
