@@ -60,6 +60,7 @@ class Provider:
 
     plans: list
     clock: object
+    pause: object = asyncio.sleep
     sent: int = 0
     busy: int = 0
     most: int = 0
@@ -72,7 +73,7 @@ class Provider:
         self.most = max(self.most, self.busy)
         streamed = False
         try:
-            await asyncio.sleep(delay_s)
+            await self.pause(delay_s)
             asked = orjson.loads(request.body)
             text = f"{asked['messages'][0]['content']}#{number}"
             if kind in ("timeout", "connection"):
@@ -94,7 +95,7 @@ class Provider:
         """Yield the events of an answer, with so long between them; it may be cut or break off."""
         try:
             for document in [chunk(text, None)] + [chunk("", "stop")] * (kind == "good"):
-                await asyncio.sleep(gap_s)
+                await self.pause(gap_s)
                 yield b"data: %b\n\n" % orjson.dumps(document)
             if kind == "broken":
                 raise wire.Unanswered("connection", "reset")
@@ -142,6 +143,7 @@ class World:
     strange: list = field(default_factory=list)
     """What no caller should see."""
     unclosed: int = 0
+    slack_s: float = SLACK_S
 
     async def call(self, one, now):
         await asyncio.sleep(one.at)
@@ -156,7 +158,7 @@ class World:
         except wire.Unanswered as error:
             self.strange.append(error)
             return
-        if limits is not None and limits.deadline_s is not None and now() - began > limits.deadline_s + SLACK_S:
+        if limits is not None and limits.deadline_s is not None and now() - began > limits.deadline_s + self.slack_s:
             self.strange.append(f"too late: {one}, {now() - began:.3f} s")
         if not text:
             return
@@ -167,6 +169,9 @@ class World:
             self.strange.append(f"too old: {one}, {text}, {age_s:.3f} s")
         if question != f"q{one.question}":
             self.strange.append(f"another's answer: {one}, {text}")
+
+    def longest_s(self):
+        return max(delay_s for delay_s, _ in self.provider.plans)
 
     async def read(self, one):
         asked = {"model": MODEL, "temperature": 0, "max_tokens": 50, "stream": one.stream,
@@ -191,7 +196,15 @@ class World:
 
 
 def lived(plan, policy, people):
-    """Return the world after all have called, and one more in each process, after them."""
+    """Return the world after all have called at once, with asyncio, and one more in each process, after them."""
+
+    async def all_of_it(world, now):
+        await asyncio.gather(*(world.call(one, now) for one in people))
+
+    return run(plan, policy, all_of_it, lambda made, provider, clock, _: AsyncDriver(made, provider, clock=clock))
+
+
+def run(plan, policy, all_of_it, driver):
     with asyncio.Runner(loop_factory=Loop) as runner:
         loop = runner.get_loop()
         chance, rows = random.Random(1), []
@@ -199,12 +212,12 @@ def lived(plan, policy, people):
         clock = Clock(loop.time, lambda: EPOCH + loop.time(), chance.random, chance.randbytes)
         made = Policy(**policy, hooks=(rows.append,))
         processes = 2 if made.cache is not None and made.cache.store.shared else 1
-        world = World(made, provider, [AsyncDriver(made, provider, clock=clock) for _ in range(processes)], rows)
-        for driver in world.drivers:
-            driver._doing[Background] = counted(world, driver)
+        world = World(made, provider, [driver(made, provider, clock, loop) for _ in range(processes)], rows)
+        for one in world.drivers:
+            one._doing[Background] = counted(world, one)
 
-        async def all_of_it():
-            await asyncio.gather(*(world.call(one, loop.time) for one in people))
+        async def whole():
+            await all_of_it(world, loop.time)
             gc.collect()
             await asyncio.sleep(100)
             for process in range(processes):
@@ -213,16 +226,20 @@ def lived(plan, policy, people):
             world.unclosed = provider.busy  # now: the end of the loop closes whatever is open
             return world
 
-        return runner.run(all_of_it())
+        return runner.run(whole())
 
 
 def counted(world, driver):
     """Return the driver's way to begin a fetch behind a call, which counts those that it begins."""
-    flights = driver._flights
+    flights, begin = driver._flights, driver._doing[Background]
 
     async def begun(effect):
         before = flights._under_way.get(effect.key)
-        await flights.background(effect)
+        await begin(effect)
         world.behind += flights._under_way[effect.key] is not before
 
-    return begun
+    def begun_blocking(effect):
+        world.behind += 1
+        begin(effect)
+
+    return begun if isinstance(driver, AsyncDriver) else begun_blocking

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from tests.unit.client.lives import Asker, Shared, lived
+from tests.unit.client.lives_blocking import AtOnce, lived_blocking
 
 from tailrace import Breaker, Cache, Fallback, Limits, Memory, Retry, Spend
-from tailrace.client import AsyncDriver, concurrency, engine, fallback, fetch, ledger, spend, streams
+from tailrace.client import AsyncDriver, concurrency, engine, fallback, fetch, ledger, spend, streams, sync_driver
 from tailrace.client.attempts import Attempts
 
 
@@ -91,14 +92,14 @@ def unbalanced(world, people):
     return [law for law, holds in laws.items() if not holds]
 
 
-def law(examples, **more):
-    """Return the search for a life in which a law does not hold."""
+def law(examples, life=lived, **more):
+    """Return the search for a `life` in which a law does not hold."""
 
     @settings(max_examples=examples, deadline=None, derandomize=True, database=None,
               suppress_health_check=list(HealthCheck), **more)  # fmt: skip
     @given(plans, policies, askers)
     def balanced(plan, policy, people):
-        world = lived(plan, policy, people)
+        world = life(plan, policy, people)
         for label in {row.cache for row in world.rows} | {row.outcome for row in world.rows}:
             event(label)
         broken = unbalanced(world, people)
@@ -108,9 +109,11 @@ def law(examples, **more):
 
 
 @pytest.mark.slow
-def test_the_books_balance():
-    """All laws hold, whatever happens."""
-    law(200)()
+@pytest.mark.parametrize("life", [lived, lived_blocking])
+def test_the_books_balance(life, monkeypatch):
+    """All laws hold, whatever happens, with asyncio and with threads."""
+    monkeypatch.setattr(sync_driver.threading, "Thread", AtOnce)
+    law(200, life)()
 
 
 def nothing(*_):

@@ -1,0 +1,108 @@
+"""The same lives with the driver for threads: one caller after the other, in the same time of their own."""
+
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
+from tests.unit.client.lives import run
+
+from tailrace.client import Driver, streams, wire
+from tailrace.client.effects import Wait
+
+
+def lived_blocking(plan, policy, people):
+    """Return the world after all have called, with the driver for threads, one after the other."""
+
+    async def all_of_it(world, now):
+        world.slack_s += world.longest_s()
+        for one in people:
+            await world.call(replace(one, leaves_s=None), now)
+
+    if policy["limits"] is not None:
+        policy = {**policy, "limits": replace(policy["limits"], hedge_after_s=None)}
+    return run(plan, policy, all_of_it, Blocking)
+
+
+class Blocking:
+    """The driver for threads, in the loop's time: what would block moves it on."""
+
+    def __init__(self, policy, provider, clock, loop):
+        self._loop, self._provider, self._left_s = loop, provider, None
+        provider.pause = self._paused
+        self.driver = Driver(policy, self._sent, clock=clock, sleep=self._moved)
+        self.engine, self._doing = self.driver.engine, self.driver._doing
+        self._flights = SimpleNamespace(_under_way=self.driver._flights, _pumps=())
+        self._doing[Wait] = self._waited
+
+    async def __call__(self, request):
+        response = self.driver(request)
+        if not isinstance(response.body, bytes):
+            response.body = _Awaited(response.body)
+        return response
+
+    def _sent(self, request):
+        self._left_s = request.timeout_s
+        response = _done(self._provider(request))
+        if not isinstance(response.body, bytes):
+            response.body = self._chunks(response.body, request.timeout_s)
+        return response
+
+    def _chunks(self, body, wait_s):
+        try:
+            while True:
+                self._left_s = wait_s
+                try:
+                    yield _done(body.__anext__())
+                except StopAsyncIteration:
+                    return
+        finally:
+            _done(body.aclose())
+
+    async def _paused(self, seconds):
+        if self._left_s is not None and seconds > self._left_s:
+            self._moved(self._left_s)
+            raise wire.Unanswered("timeout", "nothing in time")
+        self._moved(seconds)
+
+    def _waited(self, effect):
+        if not effect.event.is_set():
+            assert effect.timeout_s is not None, "everybody waits for somebody"
+            self._moved(effect.timeout_s)
+        return effect.event.is_set()
+
+    def _moved(self, seconds):
+        self._loop.now += seconds
+
+
+class _Awaited:
+    """A stream for threads, read with `async for`."""
+
+    def __init__(self, body):
+        self._body = body
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        for part in self._body:
+            return part
+        raise StopAsyncIteration
+
+    async def aclose(self):
+        streams.close(self._body)
+
+
+class AtOnce:
+    """In place of a thread: what it is to do is done when it starts."""
+
+    def __init__(self, target, args, **_):
+        self.start = partial(target, *args)
+
+
+def _done(work):
+    """Return the result of a coroutine that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it waits")
