@@ -61,6 +61,7 @@ class Provider:
     plans: list
     clock: object
     pause: object = asyncio.sleep
+    left_s: float | None = None
     sent: int = 0
     busy: int = 0
     most: int = 0
@@ -88,8 +89,9 @@ class Provider:
             body = b"{" if kind == "broken" else orjson.dumps(answer(text, "length" if kind == "cut" else "stop"))
             return wire.Response(200, (("content-type", "application/json"),), body)
         finally:
-            self.over_at[number] = self.clock()
-            self.busy -= not streamed
+            if not streamed:
+                self.over_at[number] = self.clock()
+                self.busy -= 1
 
     async def stream(self, number, text, kind, gap_s):
         """Yield the events of an answer, with so long between them; it may be cut or break off."""

@@ -27,7 +27,7 @@ class Blocking:
     """The driver for threads, in the loop's time: what would block moves it on."""
 
     def __init__(self, policy, provider, clock, loop):
-        self._loop, self._provider, self._left_s = loop, provider, None
+        self._loop, self._provider = loop, provider
         provider.pause = self._paused
         self.driver = Driver(policy, self._sent, clock=clock, sleep=self._moved)
         self.engine, self._doing = self.driver.engine, self.driver._doing
@@ -41,7 +41,7 @@ class Blocking:
         return response
 
     def _sent(self, request):
-        self._left_s = request.timeout_s
+        self._provider.left_s = request.timeout_s
         response = _done(self._provider(request))
         if not isinstance(response.body, bytes):
             response.body = self._chunks(response.body, request.timeout_s)
@@ -50,7 +50,7 @@ class Blocking:
     def _chunks(self, body, wait_s):
         try:
             while True:
-                self._left_s = wait_s
+                self._provider.left_s = wait_s
                 try:
                     yield _done(body.__anext__())
                 except StopAsyncIteration:
@@ -59,8 +59,8 @@ class Blocking:
             _done(body.aclose())
 
     async def _paused(self, seconds):
-        if self._left_s is not None and seconds > self._left_s:
-            self._moved(self._left_s)
+        if self._provider.left_s is not None and seconds > self._provider.left_s:
+            self._moved(self._provider.left_s)
             raise wire.Unanswered("timeout", "nothing in time")
         self._moved(seconds)
 

@@ -30,10 +30,10 @@ plans = st.lists(
 askers = st.lists(
     st.builds(
         Asker,
-        at=st.sampled_from([0.0, 0.05, 0.3, 1.0, 1.5, 3.0]),
-        question=st.integers(0, 2),
+        at=st.sampled_from([0.0, 0.05, 0.3, 1.5, 3.0]),
+        question=st.integers(0, 1),
         stream=st.booleans(),
-        wish=often("", st.sampled_from(["no-cache", "no-store", "max-age=0", "max-age=1"])),
+        wish=st.sampled_from(["", "", "", "max-age=1", "max-age=0", "no-cache", "no-store"]),
         leaves_s=often(None, st.sampled_from([0.0, 0.02, 0.2, 1.0])),
         reads=often(None, st.integers(0, 2)),
         closes=st.booleans(),
@@ -54,7 +54,7 @@ limitses = st.builds(
     breaker=st.sampled_from([None, Breaker(min_calls=2, open_s=0.5)]),
 )  # fmt: skip
 policies = st.fixed_dictionaries({
-    "cache": st.none() | caches, "retry": st.none() | retries, "limits": st.none() | limitses,
+    "cache": st.one_of(caches, caches, caches, st.none()), "retry": st.none() | retries, "limits": st.none() | limitses,
     "spend": st.sampled_from([None, Spend(max_usd=1.0), Spend(max_usd=0.0001)]),
     "fallbacks": often((), st.just((Fallback(model="gpt-4o"),))),
 })  # fmt: skip
@@ -137,6 +137,11 @@ async def sent_twice(driver, effect):
     return await driver._primed(effect.request)
 
 
+def always_one_more(permits):
+    permits.in_flight += 1
+    return True
+
+
 def never_refused(purse, _tenant, most_usd):
     purse._taken[""] += most_usd
 
@@ -155,7 +160,7 @@ BROKEN = {
     "every permit is back|everybody waits for somebody": (Attempts, "release", nothing),
     "every reservation is back": (ledger.Ledger, "settle", nothing),
     "no more spent than allowed": (spend.Purse, "reserve", never_refused),
-    "no more permits than allowed": (concurrency.Permits, "try_acquire", lambda _: True),
+    "no more permits than allowed": (concurrency.Permits, "try_acquire", always_one_more),
     "every lease is back": (fetch.Fetcher, "_let_go", of_nobody),
     "every stream is closed": (streams, "aclose", held_open),
     "nobody is left to book": (fetch.Fetcher, "_after_those_who_left", of_nobody),
@@ -171,5 +176,5 @@ def test_a_law_that_is_broken_is_found(monkeypatch, named):
     place, name, instead = BROKEN[named]
     monkeypatch.setattr(place, name, instead)
     with pytest.raises(AssertionError, match=named):
-        law(300, phases=[Phase.generate])()
+        law(1000, phases=[Phase.generate])()
     held.clear()
