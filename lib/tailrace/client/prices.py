@@ -45,7 +45,7 @@ class Prices:
             rate = self._learnt(model, url)
         if not rate.known:
             return None
-        cached = min(usage.cached_tok, usage.in_tok)
+        cached = usage.cached_tok if usage.cached_tok < usage.in_tok else usage.in_tok
         if not rate.linear:
             billed = Billed(input_tokens=usage.in_tok, output_tokens=usage.out_tok, cache_read_tokens=cached)
             found = _look_up(model, url, billed)
