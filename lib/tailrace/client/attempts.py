@@ -104,6 +104,7 @@ class Attempts:
             raise self._failed(
                 CircuitOpen(f"not asked: too many calls failed just now; the next is let through in {shut_s:.1f} s",
                             asked.request), asked, trail)  # fmt: skip
+        outcome: Outcome | None = None
         try:
             if self._requests is not None or self._tokens is not None:
                 yield from self._paced(asked, trail)
@@ -111,13 +112,7 @@ class Attempts:
                 if not self.permits.try_acquire():
                     yield from self._queued(asked, trail, self.permits)
                 trail.permit = True
-        except BaseException:
-            if circuit is not None:
-                circuit.withdraw()  # if this was the probe, the next call may be
-            raise
-        outcome: Outcome | None = None
-        began = self._clock.monotonic()
-        try:
+            began = self._clock.monotonic()
             timeout_s = self._timeout_s(asked, trail, began)
             trail.sent += 1
             try:
@@ -135,7 +130,7 @@ class Attempts:
     def _over(self, circuit: Circuit | None, outcome: Outcome | None, trail: Trail) -> None:
         """Tell breaker and permits how an attempt went, and give its permit back; a stream holds it to its end.
 
-        An attempt that was stopped (None) says nothing about anybody.
+        An attempt that was stopped, or given up before it was made (None), says nothing about anybody.
         """
         if outcome is None:
             if circuit is not None:
@@ -210,6 +205,8 @@ class Attempts:
         return self._budget is None or self._budget.take()
 
     def _hedge(self, after_s: float, trail: Trail) -> Hedge:
+        release = self.permits.release if self.permits is not None else _nothing
+
         def admit() -> bool:
             if self.permits is not None and not self.permits.try_acquire():
                 return False
@@ -219,7 +216,6 @@ class Attempts:
             trail.sent += 1
             return True
 
-        release = self.permits.release if self.permits is not None else _nothing
         return Hedge(after_s, admit, release)
 
     def _circuit(self, origin: str) -> Circuit | None:
