@@ -71,14 +71,9 @@ class Engine:
         asked = Asked(request, outside, wanted, key, scope.tenant, started, deadline_at, ())
         return self._guarded(asked, self.policy.guard) if self.policy.guard is not None else asked
 
-    def fresh(self, asked: Asked, entry: Entry) -> bool:
-        """Whether `entry` may be given for `asked` without asking anybody."""
-        return self.policy.cache is not None and self.fetcher.age_s(entry, asked) < self.policy.cache.ttl_s
-
     def _given(self, asked: Asked, entry: Entry, label: Label) -> Response[Any]:
         self.ledger.hit(asked, entry, label)
-        body = Replay(entry.chunks) if entry.streamed else entry.body
-        return Response(entry.status, stamped(entry.headers, label, 0, 0.0, 0.0), body, asked.key)
+        return Response(entry.status, stamped(entry.headers, label, 0, 0.0, 0.0), entry.answer, asked.key)
 
     def _joined(self, asked: Asked) -> Work[Response[Any]]:
         """Wait for the answer that is being fetched for this key, and fetch it if nobody does."""

@@ -24,7 +24,7 @@ from tailrace.client.policy import Policy
 from tailrace.client.sse import Watch
 from tailrace.client.stores import Entry
 from tailrace.client.usage import UNREAD, Reading, reading
-from tailrace.client.wire import Headers, Replay, Response
+from tailrace.client.wire import Headers, Response
 
 KEPT: Final = frozenset({"content-type", "x-request-id", "openai-model", "openai-version", "openai-processing-ms"})
 """Headers that belong to the answer. Cookies and rate limits belong to the moment it was given in."""
@@ -84,6 +84,10 @@ class Fetcher:
         yield from self._closed(answered, trail, entry, book)
         return Fetched(response, answered.key if keep else "", trail.sent, trail.backoff_s, cost, label)
 
+    def fresh(self, entry: Entry, asked: Asked) -> bool:
+        """Whether `entry` may be given for `asked` without asking anybody."""
+        return self._policy.cache is not None and self.age_s(entry, asked) < self._policy.cache.ttl_s
+
     def age_s(self, entry: Entry, asked: Asked) -> float:
         """Return the entry's age; infinity when the caller wants none so old, or when the clock went back.
 
@@ -114,8 +118,7 @@ class Fetcher:
         self._ledger.settle(asked, trail, cost_usd)
         self._ledger.hit(asked, old, "stale", trail, cost_usd)
         yield from self._let_go(trail)
-        body = Replay(old.chunks) if old.streamed else old.body
-        response = Response[Any](old.status, old.headers, body)
+        response = Response[Any](old.status, old.headers, old.answer)
         return Fetched(response, asked.key, trail.sent, trail.backoff_s, cost_usd, "stale")
 
     def _leased(self, asked: Asked, trail: Trail) -> Work[Response[Any] | None]:
@@ -152,12 +155,10 @@ class Fetcher:
     def _looked_up(self, asked: Asked, trail: Trail) -> Work[Response[Any] | None]:
         """Return the fresh answer that somebody put into the store meanwhile, and book it."""
         entry: Entry | None = yield Load(asked.key)
-        cache = self._policy.cache
-        if entry is None or cache is None or self.age_s(entry, asked) >= cache.ttl_s:
+        if entry is None or not self.fresh(entry, asked):
             return None
-        body = Replay(entry.chunks) if entry.streamed else entry.body
         self._ledger.hit(asked, entry, "hit" if trail.sent else "coalesced", trail)
-        return Response(entry.status, entry.headers, body, asked.key)
+        return Response(entry.status, entry.headers, entry.answer, asked.key)
 
     def _ended(
         self, asked: Asked, trail: Trail, response: Response[Any], watch: Watch, error: BaseException | None

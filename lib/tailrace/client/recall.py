@@ -114,7 +114,7 @@ class Recall:
             if read is None:
                 return None
         asked = read.asked.begun(self._engine.clock.monotonic())
-        if not self._engine.fresh(asked, entry):
+        if not self._engine.fetcher.fresh(entry, asked):
             return None
         self._engine.ledger.hit(asked, entry, "hit")
         given = copied(read.parsed)

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import orjson
 
-from tailrace.client.wire import Headers
+from tailrace.client.wire import Headers, Replay
 
 _FORMAT = 1
 
@@ -31,6 +31,11 @@ class Entry(NamedTuple):
     @property
     def body(self) -> bytes:
         return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+
+    @property
+    def answer(self) -> bytes | Replay:
+        """The body as it came: whole, or in its chunks."""
+        return Replay(self.chunks) if self.streamed else self.body
 
     @property
     def size_bytes(self) -> int:
