@@ -114,22 +114,22 @@ class Ledger:
     def _tell(
         self, asked: Asked, trail: Trail, read: Reading, status: int, cost: float | None, outcome: Any, kind: str
     ) -> None:
-        if not self._policy.hooks:
-            return
-        wanted, usage = asked.operation, read.usage
-        call = Call(
-            wanted.name, read.model or wanted.model, asked.tenant, outcome, trail.label, status, trail.sent,
-            self._clock.monotonic() - asked.started, trail.backoff_s, trail.queued_s, usage.in_tok, usage.out_tok,
-            usage.cached_tok, usage.reasoning_tok, cost, None, kind, wanted.stream, tuple(trail.attempts_s),
-            asked.detections, wanted.model, asked.envelope.provider,
-        )  # fmt: skip
-        accounting.tell(self._policy.hooks, call)
+        if self._policy.hooks:
+            accounting.tell(self._policy.hooks, self._row(asked, trail, read, status, cost, None, outcome, kind))
 
     def _shared(self, asked: Asked, label: Label, status: int, saved: float | None, kind: str) -> Call:
         """Return the row of a call for which nothing was sent."""
-        wanted = asked.operation
+        outcome = "error" if kind else "ok"
+        return self._row(asked, Trail(label, asked), UNREAD, status, 0.0, saved, outcome, kind)
+
+    def _row(
+        self, asked: Asked, trail: Trail, read: Reading, status: int, cost: float | None, saved: float | None,
+        outcome: Any, kind: str,
+    ) -> Call:  # fmt: skip
+        wanted, usage = asked.operation, read.usage
         return Call(
-            wanted.name, wanted.model, asked.tenant, "error" if kind else "ok", label, status, 0,
-            self._clock.monotonic() - asked.started, 0.0, 0.0, 0, 0, 0, 0, 0.0, saved, kind, wanted.stream, (),
+            wanted.name, read.model or wanted.model, asked.tenant, outcome, trail.label, status, trail.sent,
+            self._clock.monotonic() - asked.started, trail.backoff_s, trail.queued_s, usage.in_tok, usage.out_tok,
+            usage.cached_tok, usage.reasoning_tok, cost, saved, kind, wanted.stream, tuple(trail.attempts_s),
             asked.detections, wanted.model, asked.envelope.provider,
         )  # fmt: skip
