@@ -37,11 +37,7 @@ class Operation:
         if self.name == "embeddings":
             return True
         temperature = document.get("temperature")
-        return (
-            type(temperature) in (int, float)
-            and temperature == 0
-            and not ((tools := document.get("tools")) and (type(tools) is not list or any(map(_hosted, tools))))
-        )
+        return type(temperature) in (int, float) and temperature == 0 and not _hosted(document.get("tools"))
 
     @property
     def max_output_tok(self) -> int | None:
@@ -75,6 +71,8 @@ def _answers(document: dict[str, Any]) -> int:
     return max([1, *counts]) * max(1, len(prompts) if isinstance(prompts, list) else 1)
 
 
-def _hosted(tool: object) -> bool:
-    """Whether the provider runs the tool itself: what a search finds is another thing tomorrow."""
-    return not isinstance(tool, dict) or tool.get("type") not in ("function", "custom")
+def _hosted(tools: object) -> bool:
+    """Whether the provider runs any of the tools itself: what a search finds is another thing tomorrow."""
+    if not isinstance(tools, list):
+        return bool(tools)
+    return any(not isinstance(tool, dict) or tool.get("type") not in ("function", "custom") for tool in tools)
