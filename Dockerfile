@@ -1,6 +1,6 @@
 # The service, hardened, and the edge. It needs `wheelhouse/` beside it, and then no network:
 #
-#     .venv/bin/python -m tailrace.deploy.wheelhouse && docker build -t tailrace .
+#     .venv/bin/python -m tailrace.deploy.images.wheelhouse && docker build -t tailrace .
 #
 # The classic builder does as well as BuildKit. Where no registry can be reached, `tailrace base-image` makes a base:
 #

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tailrace.deploy import processes
+from tailrace.host import processes
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -139,7 +139,7 @@ def decided(calls: int) -> dict[str, float]:
 
     from tailrace.client.clock import Clock
     from tailrace.client.effects import Join, Send, Work
-    from tailrace.client.engine import Engine
+    from tailrace.client.pipeline import Engine
     from tailrace.client.wire import Request, Response
 
     usage = {"prompt_tokens": 500, "completion_tokens": 20, "total_tokens": 520}

@@ -184,7 +184,7 @@ def _image(options: argparse.Namespace) -> Iterator[str]:
     if options.engine != "docker" or options.image:
         yield options.image
         return
-    from tailrace.deploy import base_image, dockerd
+    from tailrace.deploy.images import base_image, dockerd
 
     with contextlib.closing(dockerd.connect()) as client, tempfile.TemporaryDirectory() as folder:
         base = base_image.ensure(client, ROOT / ".tailrace" / "images")

@@ -3,16 +3,16 @@
 Nothing here reads a clock, draws, or averages a percentile.
 """
 
-from tailrace.analysis.arms import arms
 from tailrace.analysis.capacity import knee, rates
 from tailrace.analysis.compare import Comparison, compare
 from tailrace.analysis.cost import bill, cost
 from tailrace.analysis.frames import between, empty, read
 from tailrace.analysis.histogram import Histogram
+from tailrace.analysis.judgement import Judgement, judge, overall
 from tailrace.analysis.latency import latency
 from tailrace.analysis.levels import levels
 from tailrace.analysis.quantiles import PERCENTILES, needs
-from tailrace.analysis.verdict import Judgement, judge, overall
+from tailrace.analysis.variants import arms
 from tailrace.analysis.windows import windows
 
 __all__ = [

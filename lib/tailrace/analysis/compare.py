@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from tailrace.analysis import frames, quantiles, ranks
-from tailrace.analysis.verdict import FAIL, INCONCLUSIVE, PASS, Judgement, number, percent
+from tailrace.analysis.judgement import FAIL, INCONCLUSIVE, PASS, Judgement, number, percent
 
 METRICS: Final = ("p99", "p50", "p95", "errors")
 WINDOWS: Final = 30

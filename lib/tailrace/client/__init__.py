@@ -12,9 +12,9 @@ from tailrace.client.errors import (
     InputRejected,
     TimedOut,
 )
-from tailrace.client.guard import Guard, untrusted
 from tailrace.client.openai import AsyncOpenAI, OpenAI
 from tailrace.client.policy import Breaker, Cache, Fallback, Hook, Limits, Policy, Retry, Spend
+from tailrace.client.request.guard import Guard, untrusted
 from tailrace.client.stores import Memory, Sqlite
 from tailrace.client.transports import async_transport, transport
 

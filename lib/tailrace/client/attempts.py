@@ -11,15 +11,15 @@ from typing import Any, TypeAlias, TypeVar
 import openai
 
 from tailrace.client import fallback
-from tailrace.client.asked import Asked, Trail
-from tailrace.client.breaker import Circuit
-from tailrace.client.budget import Budget
+from tailrace.client.call import Asked, Trail
 from tailrace.client.clock import Clock
-from tailrace.client.concurrency import Permits
 from tailrace.client.effects import Event, Hedge, Send, Sleep, Wait, Work
 from tailrace.client.errors import CircuitOpen, ConnectionFailed, DeadlineExceeded, TimedOut
+from tailrace.client.limiters.breaker import Circuit
+from tailrace.client.limiters.budget import Budget
+from tailrace.client.limiters.concurrency import Permits
+from tailrace.client.limiters.rate import Rate
 from tailrace.client.policy import Limits, Policy
-from tailrace.client.rate import Rate
 from tailrace.client.retry import Verdict, backoff_s, classify, parsed, retry_after_s
 from tailrace.client.usage import Usage
 from tailrace.client.wire import Request, Response, Unanswered

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from tailrace.client.clock import Clock
 from tailrace.client.effects import Background, Join, Lease, Load, Meter, Release, Save, Send, Sleep, Wait, Work
-from tailrace.client.engine import Engine
 from tailrace.client.excuses import Excuses
-from tailrace.client.flights import Flights, hedged
+from tailrace.client.pipeline import Engine
 from tailrace.client.policy import Policy
+from tailrace.client.single_flight import Flights, hedged
 from tailrace.client.stores import Entry
 from tailrace.client.streams import AsyncMetered, Primed
 from tailrace.client.sync_driver import Driver

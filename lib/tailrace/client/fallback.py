@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tailrace.client import envelope, operation
-from tailrace.client.asked import Asked
-from tailrace.client.envelope import PATHS
-from tailrace.client.key import cache_key
+from tailrace.client.call import Asked
 from tailrace.client.policy import Fallback, Policy
+from tailrace.client.request import envelope, operation
+from tailrace.client.request.envelope import PATHS
+from tailrace.client.request.key import cache_key
 from tailrace.client.wire import Headers, Request
 
 CREDENTIALS = ("authorization", "api-key", "x-api-key", "proxy-authorization", "cookie")

@@ -15,8 +15,8 @@ import openai
 
 from tailrace.client import errors
 from tailrace.client.accounting import Label
-from tailrace.client.asked import Asked, Fetched, Trail
 from tailrace.client.attempts import Attempts
+from tailrace.client.call import Asked, Fetched, Trail
 from tailrace.client.clock import Clock
 from tailrace.client.effects import Event, Lease, Load, Meter, Release, Save, Sleep, Work
 from tailrace.client.ledger import Ledger

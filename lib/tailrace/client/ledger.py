@@ -7,13 +7,13 @@ from typing import Any
 
 from tailrace.client import accounting
 from tailrace.client.accounting import Call, Label
-from tailrace.client.asked import Asked, Trail
+from tailrace.client.call import Asked, Trail
 from tailrace.client.clock import Clock
 from tailrace.client.errors import BudgetExceeded
+from tailrace.client.limiters.spend import Purse
 from tailrace.client.policy import Policy
 from tailrace.client.prices import Prices
 from tailrace.client.retry import error_code
-from tailrace.client.spend import Purse
 from tailrace.client.stores import Entry
 from tailrace.client.usage import UNREAD, Reading, Usage
 from tailrace.client.wire import Response, Unanswered

@@ -20,8 +20,8 @@ from typing_extensions import Unpack
 
 from tailrace.client import errors
 from tailrace.client.policy import Policy
-from tailrace.client.recall import Recall
-from tailrace.client.resources import arecalled, recalled, shortened
+from tailrace.client.sdk.recall import Recall
+from tailrace.client.sdk.resources import arecalled, recalled, shortened
 from tailrace.client.transports import AsyncSend, AsyncTransport, Send, Transport
 
 OWN: Final = "_tailrace_own"

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from tailrace.client import bounds
 from tailrace.client.accounting import Call
-from tailrace.client.guard import Guard
+from tailrace.client.request.guard import Guard
 from tailrace.client.stores import Memory, Store
 
 Hook: TypeAlias = Callable[[Call], None]

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from tailrace.client.asked import Fetched
+from tailrace.client.call import Fetched
 from tailrace.client.clock import Clock
 from tailrace.client.effects import Background, Join, Lease, Load, Meter, Release, Save, Send, Sleep, Wait, Work
-from tailrace.client.engine import Engine
 from tailrace.client.excuses import Excuses
+from tailrace.client.pipeline import Engine
 from tailrace.client.policy import Policy
 from tailrace.client.stores import Entry, Store
 from tailrace.client.streams import Metered, Primed

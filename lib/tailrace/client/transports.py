@@ -17,7 +17,7 @@ from openai import DEFAULT_CONNECTION_LIMITS
 
 from tailrace.client.driver import AsyncDriver, Driver
 from tailrace.client.policy import Policy
-from tailrace.client.recall import ANSWERED
+from tailrace.client.sdk.recall import ANSWERED
 from tailrace.client.senders.httpx2 import AsyncSender, Sender
 from tailrace.client.streams import aclose, close
 from tailrace.client.wire import Headers, Request, Response

@@ -17,9 +17,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tailrace.deploy import files
 from tailrace.deploy.release import Release, digest
 from tailrace.errors import BuildFailed, PartMissing
+from tailrace.host import files
 from tailrace.profile import Service
 
 LOCK = "requirements-service.lock"

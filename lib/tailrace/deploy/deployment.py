@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tailrace.deploy import files, recovery, status, teardown, verbs
+from tailrace.deploy import recovery, status, teardown, verbs
 from tailrace.deploy.edge import Counters
 from tailrace.deploy.edge.documents import Routes, routes
 from tailrace.deploy.release import Release
 from tailrace.deploy.site import Site
 from tailrace.deploy.transition import Observe, Outcome, Switched
 from tailrace.errors import DeployError
+from tailrace.host import files
 
 
 class Deployment(Site):

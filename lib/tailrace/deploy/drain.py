@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from tailrace.deploy import wait
 from tailrace.deploy.edge import ColourCounters, other
 from tailrace.deploy.engines import Instance
 from tailrace.deploy.transition import Transition
+from tailrace.host import waiting
 
 READS = 3
 READ_EVERY_S = 0.05
@@ -53,7 +53,7 @@ def end(t: Transition, instance: Instance) -> str:
     how = t.engine.stop(instance, grace_s)
     if not left.active:
         return f"{instance.name} {how}"
-    wait.until(lambda: _colour(t, instance).active == 0, 2.0)
+    waiting.until(lambda: _colour(t, instance).active == 0, 2.0)
     cut = _colour(t, instance).broken - left.broken
     t.cut += cut
     return f"{instance.name} {how}, {cut} requests cut"

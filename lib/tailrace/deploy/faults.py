@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 
-from tailrace.deploy import files
+from tailrace.host import files
 
 VARIABLE = "TAILRACE_FAULT_POINT"
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from tailrace import profile
-from tailrace.deploy.exchange import FAILURES, Answer, exchange
+from tailrace.deploy.http import FAILURES, Answer, exchange
 
 Targets = Mapping[str, tuple[str, str | profile.Probe]]
 

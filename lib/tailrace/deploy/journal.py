@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from tailrace.deploy import files
 from tailrace.errors import DeployError
+from tailrace.host import files
 
 Kind = Literal["begin", "intent", "reached", "end", "note"]
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from itertools import cycle, islice
 
 from tailrace import profile
-from tailrace.deploy import health, wait
+from tailrace.deploy import health
 from tailrace.deploy.engines import Engine, Instance
 from tailrace.errors import NotReady, StartFailed
+from tailrace.host import waiting
 
 BATCH = 10
 
@@ -27,7 +28,7 @@ def answers(engine: Engine, instance: Instance, path: str, timeout_s: float, gat
         ended[:] = [not seen[0].ok and engine.died(instance)]
         return seen[0].ok or ended[0]
 
-    wait.until(decided, timeout_s, every_s=0.05)
+    waiting.until(decided, timeout_s, every_s=0.05)
     if seen[0].ok:
         return f"{path} {seen[0].fact}"
     if ended[0]:
@@ -40,7 +41,7 @@ def answers(engine: Engine, instance: Instance, path: str, timeout_s: float, gat
 
 def at_edge(healthy: Callable[[], bool], instance: Instance, timeout_s: float) -> str:
     """Wait until the edge finds the instance healthy; raises NotReady."""
-    if wait.until(healthy, timeout_s, every_s=0.02):
+    if waiting.until(healthy, timeout_s, every_s=0.02):
         return "healthy at the edge"
     raise NotReady(
         f"{_named(instance)} not healthy at the edge after {timeout_s} s; check the live path of the profile. "

@@ -11,15 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from tailrace import credentials, lock
-from tailrace.deploy import faults, files, switch
+from tailrace import credentials
+from tailrace.deploy import faults, switch
 from tailrace.deploy.edge import Edge, other
 from tailrace.deploy.engines import Engine, Instance, Slot
-from tailrace.deploy.engines.process import ProcessEngine
+from tailrace.deploy.engines.process.engine import ProcessEngine
 from tailrace.deploy.journal import Event, Journal
 from tailrace.deploy.release import Release
 from tailrace.deploy.transition import Observe, Switched, Transition
 from tailrace.errors import DeployError, Unfinished
+from tailrace.host import files, lock
 from tailrace.profile import Profile
 
 
@@ -167,7 +168,7 @@ class Site:
 def _engine(profile: Profile, home: Path, fault: Callable[[str], None]) -> Engine:
     if profile.engine == "process":
         return ProcessEngine(home, fault)
-    from tailrace.deploy.engines.docker import DockerEngine  # only here: the SDK takes a while to import
+    from tailrace.deploy.engines.docker.engine import DockerEngine  # only here: the SDK takes a while to import
 
     return DockerEngine(home, profile.limits)
 

@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tailrace.deploy import files, hold
+from tailrace.deploy import hold
 from tailrace.deploy.edge import documents
 from tailrace.deploy.journal import Event
 from tailrace.deploy.release import Release
 from tailrace.deploy.site import Site
 from tailrace.deploy.transition import Observe, Outcome
 from tailrace.errors import DeployError, EdgeRejected
+from tailrace.host import files
 
 
 @dataclass(frozen=True)

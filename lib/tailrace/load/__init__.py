@@ -3,9 +3,9 @@
 Say when (`arrivals`), what (`Workload`), put both into a `Traffic`, and `run` or `start` it.
 """
 
-from tailrace.load import arrivals, calibration, corpus, limit, traces
+from tailrace.load import arrivals, calibration, corpus, rate_search, traces
 from tailrace.load.arrivals import Schedule, Users
-from tailrace.load.flight import Flight, run, start
+from tailrace.load.driver import Flight, run, start
 from tailrace.load.live import Snapshot
 from tailrace.load.outcome import Outcome
 from tailrace.load.summary import Summary, Thresholds
@@ -28,7 +28,7 @@ __all__ = [
     "arrivals",
     "calibration",
     "corpus",
-    "limit",
+    "rate_search",
     "run",
     "start",
     "traces",

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from tailrace.load.http1 import Reply
 from tailrace.load.outcome import BAD_BODY, CUT_STREAM, HITS, RESET, Outcome
-from tailrace.load.wire import Reply
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 

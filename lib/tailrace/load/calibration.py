@@ -14,7 +14,7 @@ import numpy as np
 
 from tailrace.errors import LoadError
 from tailrace.load import arrivals
-from tailrace.load.flight import start
+from tailrace.load.driver import start
 from tailrace.load.tally import count
 from tailrace.load.traffic import Traffic
 from tailrace.load.workload import Workload

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tailrace.errors import LoadError
-from tailrace.load.wire import Connection
+from tailrace.load.http1 import Connection
 
 
 class Address(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from tailrace.analysis import Comparison, compare, schedule
-from tailrace.analysis.verdict import INCONCLUSIVE
+from tailrace.analysis.judgement import INCONCLUSIVE
 from tailrace.report import store, tables
 
 TOLERANCE: Final = 0.2

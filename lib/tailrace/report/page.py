@@ -17,7 +17,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tailrace.report import catalogue, markup, notebook, store, style, tables
+from tailrace.report import catalogue, markup, store, style, tables
+from tailrace.report import narrative as notebook
 from tailrace.report.binding import Load
 from tailrace.report.summary import headline, verdict_of
 

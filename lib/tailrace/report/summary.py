@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tailrace.analysis.verdict import number
+from tailrace.analysis.judgement import number
 from tailrace.report import markup
 
 PERCENTILE: Final = re.compile(r"p\d+(\.\d+)? within ")

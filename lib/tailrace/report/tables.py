@@ -11,9 +11,9 @@ import pandas as pd
 
 from tailrace import analysis
 from tailrace.analysis import capacity, disk, frames, quantiles
-from tailrace.analysis.arms import arms
 from tailrace.analysis.compare import METRICS, beside
-from tailrace.analysis.verdict import number, percent
+from tailrace.analysis.judgement import number, percent
+from tailrace.analysis.variants import arms
 from tailrace.report import binding, markup
 from tailrace.report.binding import Load
 from tailrace.report.store import Large, Loader

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tailrace import events, stack
 from tailrace.profile import Profile
-from tailrace.rundir import RunDir
+from tailrace.run import events
+from tailrace.run.folder import RunDir
 from tailrace.runner import history
 from tailrace.runner.kernel import Started
+from tailrace.testbed import stack
 
 KILLED = "killed before its end"
 

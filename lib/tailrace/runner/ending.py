@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from tailrace import events, leaks
 from tailrace.errors import DeployError, LeakFound
-from tailrace.rundir import EXIT_CODES, RunCheck, RunDir, RunRecord, StepOutcome
+from tailrace.run import events, leaks
+from tailrace.run.folder import EXIT_CODES, RunCheck, RunDir, RunRecord, StepOutcome
 from tailrace.runner import cleanup, outcome
 from tailrace.runner.display import STATES, Display
 from tailrace.runner.interrupt import Interrupt

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tailrace.errors import RecordsError
-from tailrace.rundir import RUNS, RunDir, RunRecord
+from tailrace.run.folder import RUNS, RunDir, RunRecord
 
 
 def durations(root: Path, profile: str) -> dict[str, float]:

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 from jupyter_client.manager import AsyncKernelManager
 
-from tailrace.deploy import processes
+from tailrace.host import processes
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from tailrace.rundir import RunCheck, RunDir, StepOutcome, Verdict, write_atomically
-from tailrace.runner.engine import Ended
+from tailrace.run.folder import RunCheck, RunDir, StepOutcome, Verdict, write_atomically
+from tailrace.runner.execution import Ended
 
 
 def of(run: RunDir, step: str, ended: Ended, duration_s: float) -> StepOutcome:

@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailrace import events, lock, profile, stack
+from tailrace import profile
+from tailrace.host import lock
 from tailrace.profile import Profile
-from tailrace.rundir import RunDir, RunRecord, StepOutcome, create_run, point_latest
+from tailrace.run import events
+from tailrace.run.folder import RunDir, RunRecord, StepOutcome, create_run, point_latest
 from tailrace.runner import cleanup, history, interrupt, parameters, plan, steps
 from tailrace.runner.display import Display
 from tailrace.runner.ending import Ending, Gate
 from tailrace.runner.parameters import Override
 from tailrace.runner.plan import Plan
 from tailrace.runner.steps import Work
+from tailrace.testbed import stack
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailrace import events
 from tailrace.profile import Profile
-from tailrace.rundir import RunDir, StepOutcome
-from tailrace.runner import engine, outcome
+from tailrace.run import events
+from tailrace.run.folder import RunDir, StepOutcome
+from tailrace.runner import execution, outcome
 from tailrace.runner.display import Display
 from tailrace.runner.interrupt import Interrupt
 from tailrace.runner.kernel import Kernel, Started
@@ -56,7 +56,7 @@ def _one(work: Work, step: PlannedStep, display: Display, interrupt: Interrupt) 
     events.append(run.path, "step_started", step=name, timeout_s=timeout_s)
     started = time.monotonic()
     tail = Tail(run, display)
-    job = engine.Job(work.root / step.notebook, run.notebook(name), _parameters(work, step), timeout_s)
+    job = execution.Job(work.root / step.notebook, run.notebook(name), _parameters(work, step), timeout_s)
 
     def interrupted() -> bool:
         if interrupt.signal:
@@ -65,7 +65,7 @@ def _one(work: Work, step: PlannedStep, display: Display, interrupt: Interrupt) 
             )
         return bool(interrupt)
 
-    ended = engine.execute(job, _kernel(work, name), interrupted, tail.follow)
+    ended = execution.execute(job, _kernel(work, name), interrupted, tail.follow)
     done = outcome.of(run, name, ended, time.monotonic() - started)
     events.append(run.path, "step_ended", step=name, **done.model_dump(exclude={"name"}))
     return done

@@ -16,8 +16,8 @@ from typing import Any
 from tailrace.service import answers, exchange
 from tailrace.service.answers import Answer, Refusal
 from tailrace.service.exchange import Exchange
-from tailrace.service.flights import Caller, Flights
 from tailrace.service.health import Heart, Readiness
+from tailrace.service.in_flight import Caller, Flights
 from tailrace.service.logs import Log
 from tailrace.service.metrics import CONTENT_TYPE, Metrics
 

@@ -18,8 +18,8 @@ import click
 from tailrace.errors import SettingsError
 from tailrace.service import server
 from tailrace.service.app import App
-from tailrace.service.flights import Flights
 from tailrace.service.health import reason
+from tailrace.service.in_flight import Flights
 from tailrace.service.logs import Bridge, Log
 from tailrace.service.parts import assembled
 from tailrace.service.settings import TABLE, Settings

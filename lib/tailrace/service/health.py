@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-from tailrace.service.flights import Flights
+from tailrace.service.in_flight import Flights
 
 KEEP_S = 1.0
 BEAT_S = 0.25

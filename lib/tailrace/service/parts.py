@@ -10,15 +10,15 @@ from contextlib import asynccontextmanager
 from tailrace.client import policy, wire
 from tailrace.client.accounting import Call
 from tailrace.client.driver import AsyncDriver
-from tailrace.client.guard import Guard
+from tailrace.client.request.guard import Guard
 from tailrace.client.senders.aiohttp import AiohttpSender
 from tailrace.client.stores import Entry, Memory, Sqlite, Store
 from tailrace.service import exchange
 from tailrace.service.app import Parts
 from tailrace.service.ask import Ask
-from tailrace.service.flights import Flights
 from tailrace.service.forward import Forward
 from tailrace.service.health import Check, Fact, Heart, Readiness
+from tailrace.service.in_flight import Flights
 from tailrace.service.logs import Log
 from tailrace.service.metrics import Metrics
 from tailrace.service.settings import Settings

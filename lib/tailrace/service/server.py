@@ -19,7 +19,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tailrace.service import answers
-from tailrace.service.flights import Flights
+from tailrace.service.in_flight import Flights
 from tailrace.service.logs import Log
 
 KEEP_ALIVE_S = 3_660

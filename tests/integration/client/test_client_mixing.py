@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tailrace import Cache, Memory, Policy, limits
-from tailrace.client import AsyncDriver, engine, envelope, wire
-from tailrace.client.key import asker, cache_key
+from tailrace.client import AsyncDriver, pipeline, wire
+from tailrace.client.request import envelope
+from tailrace.client.request.key import asker, cache_key
 from tailrace.client.senders.aiohttp import AiohttpSender
 from tailrace.simulator.requests import Request
 
@@ -133,6 +134,6 @@ def test_a_key_that_forgets_one_thing_is_caught(simulator, monkeypatch, forgotte
         return cache_key(who, body, {name: value for name, value in document.items() if name != forgotten})
 
     monkeypatch.setattr(envelope, "asker", careless_asker)
-    monkeypatch.setattr(engine, "cache_key", careless_key)
+    monkeypatch.setattr(pipeline, "cache_key", careless_key)
     found, _ = mixed_up(simulator, 10)
     assert found["wrong"] > 0

@@ -14,22 +14,11 @@ from dataclasses import dataclass, field
 import openai
 import pytest
 
-from tailrace import (
-    AsyncOpenAI,
-    Breaker,
-    Cache,
-    Fallback,
-    Limits,
-    OpenAI,
-    Policy,
-    Retry,
-    Spend,
-    Sqlite,
-)
+from tailrace import AsyncOpenAI, Breaker, Cache, Fallback, Limits, OpenAI, Policy, Retry, Spend, Sqlite
 from tailrace.client import Call, InputRejected
-from tailrace.client.adapters import json_log, structured
-from tailrace.client.adapters.otel import opentelemetry
-from tailrace.client.adapters.prometheus import prometheus
+from tailrace.client.hooks import json_log, structured
+from tailrace.client.hooks.otel import opentelemetry
+from tailrace.client.hooks.prometheus import prometheus
 from tailrace.client.wire import Request
 
 CANARY = {"prompt": "canary-prompt-" + "q" * 12, "key": "sk-" + "canary" * 5, "header": "canary-header-" + "h" * 12,

@@ -12,7 +12,7 @@ from tailrace import Cache, Limits, Memory, OpenAI, Policy, Spend
 from tailrace.client import AsyncDriver, wire
 from tailrace.client.clock import Clock
 from tailrace.client.effects import Join, Lease, Load, Release, Save, Send
-from tailrace.client.engine import Engine
+from tailrace.client.pipeline import Engine
 
 ANSWER = orjson.dumps(
     {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini",

@@ -10,20 +10,10 @@ import openai
 import pytest
 from pydantic import ValidationError
 
-from tailrace import (
-    AIConfig,
-    AsyncOpenAI,
-    Cache,
-    OpenAI,
-    Policy,
-    Sqlite,
-    aask,
-    ask,
-    limits,
-)
-from tailrace.client.adapters import json_log, structured
-from tailrace.client.adapters.otel import opentelemetry
-from tailrace.client.adapters.prometheus import prometheus
+from tailrace import AIConfig, AsyncOpenAI, Cache, OpenAI, Policy, Sqlite, aask, ask, limits
+from tailrace.client.hooks import json_log, structured
+from tailrace.client.hooks.otel import opentelemetry
+from tailrace.client.hooks.prometheus import prometheus
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
 

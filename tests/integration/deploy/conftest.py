@@ -154,7 +154,7 @@ def killed() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def client():
-    from tailrace.deploy import dockerd
+    from tailrace.deploy.images import dockerd
 
     client = dockerd.connect()
     yield client
@@ -164,7 +164,7 @@ def client():
 @pytest.fixture(scope="session")
 def base(client, root):
     """A base image, from the cache of the project, or made (a minute)."""
-    from tailrace.deploy import base_image
+    from tailrace.deploy.images import base_image
 
     return base_image.ensure(client, root / ".tailrace" / "images")
 

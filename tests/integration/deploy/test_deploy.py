@@ -4,9 +4,9 @@ import urllib.request
 
 import pytest
 
-from tailrace import lock
 from tailrace.deploy import Deployment, watch
 from tailrace.errors import DeployError, Locked
+from tailrace.host import lock
 
 
 def test_up_is_safe_to_repeat(deployment, release):

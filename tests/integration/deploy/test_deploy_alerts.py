@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tailrace.deploy.exchange import exchange
+from tailrace.deploy.http import exchange
 
 RULES = Path(__file__).parents[3] / "runbook" / "monitoring" / "alerts.yaml"
 

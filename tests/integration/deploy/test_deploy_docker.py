@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from tailrace.deploy import wait
 from tailrace.errors import BuildFailed, EdgeRejected, NotReady, PartMissing, RolledBack, StartFailed, Unfinished
+from tailrace.host import waiting
 from tailrace.profile import Service
 
 pytestmark = pytest.mark.docker
@@ -171,7 +171,7 @@ def test_a_new_colour_that_docker_has_started_again_is_taken_back(foreign, load,
         if state == "baking":
             new = d.engine.client.containers.get(next(i for i in d.instances if i.colour == "green").handle)
             os.kill(new.attrs["State"]["Pid"], signal.SIGKILL)
-            wait.until(lambda: new.reload() or (new.attrs["RestartCount"] and new.status == "running"), 20)
+            waiting.until(lambda: new.reload() or (new.attrs["RestartCount"] and new.status == "running"), 20)
             assert d.engine.alive(next(i for i in d.instances if i.colour == "green"))
 
     with load(d.url, rate=50) as traffic, pytest.raises(RolledBack, match="died under traffic") as raised:
@@ -183,8 +183,8 @@ def test_a_new_colour_that_docker_has_started_again_is_taken_back(foreign, load,
 
 def test_the_engines_errors_are_told_in_our_words(client, image, tmp_path):
     """Subject, what it says, and what to do."""
-    from tailrace.deploy import dockerd
-    from tailrace.deploy.image import release
+    from tailrace.deploy.images import dockerd
+    from tailrace.deploy.images.image import release
 
     (tmp_path / "Dockerfile").write_text(f"FROM {image()}\nRUN echo before && false\n")
     with pytest.raises(BuildFailed, match=r"(?s)returned a non-zero code: 1.*the last lines.*before"):
@@ -207,7 +207,7 @@ def test_the_engines_errors_are_told_in_our_words(client, image, tmp_path):
 
 def test_an_engine_that_does_not_answer_is_named_with_what_to_type(monkeypatch):
     """make engine."""
-    from tailrace.deploy import dockerd
+    from tailrace.deploy.images import dockerd
 
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     with pytest.raises(PartMissing, match="no engine answers; type: make engine"):

@@ -28,7 +28,7 @@ REVISION = "org.opencontainers.image.revision"
 )  # fmt: skip
 def test_each_proof_has_an_image_that_fails_it(client, base, image, name, lines, fact):
     """A check that cannot fail proves nothing."""
-    from tailrace.deploy import hardening
+    from tailrace.deploy.images import hardening
 
     bad = image(lines)
     proofs = {proof.name: proof for proof in hardening.prove(hardening.Image(client, bad, base, budget_mb=1))}
@@ -38,7 +38,7 @@ def test_each_proof_has_an_image_that_fails_it(client, base, image, name, lines,
 
 def test_a_health_check_that_asks_nothing_does_not_turn_red(client, base, image):
     """It is found out by hanging the program."""
-    from tailrace.deploy import hardening
+    from tailrace.deploy.images import hardening
 
     always = image('HEALTHCHECK --interval=1s CMD ["true"]')
     proof = hardening.checked(hardening.Image(client, always, base), timeout_s=4)
@@ -47,7 +47,7 @@ def test_a_health_check_that_asks_nothing_does_not_turn_red(client, base, image)
 
 def test_a_good_image_passes_every_proof(client, base, image):
     """All of them."""
-    from tailrace.deploy import hardening
+    from tailrace.deploy.images import hardening
 
     assert [
         proof for proof in hardening.prove(hardening.Image(client, image(), base, budget_mb=1)) if not proof.ok
@@ -57,8 +57,8 @@ def test_a_good_image_passes_every_proof(client, base, image):
 @pytest.mark.slow
 def test_our_own_image_passes_every_proof_and_is_built_once(client, base, source, tmp_path):
     """From the project's Dockerfile, without a network; the same source gives the same content."""
-    from tailrace.deploy import hardening
-    from tailrace.deploy.engines.docker import DockerEngine
+    from tailrace.deploy.engines.docker.engine import DockerEngine
+    from tailrace.deploy.images import hardening
 
     git = ["git", "-C", str(source), "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for step in (["init", "-q"], ["add", "pyproject.toml"], ["commit", "-q", "-m", "a revision to be labelled with"]):

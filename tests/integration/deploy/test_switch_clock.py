@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.deploy import wait
+from tailrace.host import waiting
 
 SERVERS = Path(__file__).parents[1] / "servers"
 HOUR_S = 3600
@@ -67,7 +67,9 @@ def test_a_clock_that_steps_back_changes_neither_order_nor_durations(deployment,
         command = [*command, "switch", json.dumps(release(d, name="second").document())]
         controller = subprocess.Popen(command, env=environment)
         try:
-            assert wait.until(lambda: len(d.history()) == 2 and state in {e.state for e in d.record.unfinished()}, 20)
+            assert waiting.until(
+                lambda: len(d.history()) == 2 and state in {e.state for e in d.record.unfinished()}, 20
+            )
             step.touch()
             assert controller.wait(60) == 0
         finally:

@@ -18,8 +18,10 @@ from pathlib import Path
 import docker.errors
 import pytest
 
-from tailrace.deploy import Deployment, base_image, dockerd, image, wait
+from tailrace.deploy import Deployment
+from tailrace.deploy.images import base_image, dockerd, image
 from tailrace.errors import DeployError, PartMissing, Unfinished
+from tailrace.host import waiting
 from tailrace.profile import Profile
 
 pytestmark = [
@@ -71,7 +73,7 @@ class PrivateEngine:
             self.process = subprocess.Popen(
                 ["dockerd", *places, "-H", self.address, "--bridge=none", *self.options], stdout=log, stderr=log
             )
-        assert wait.until(self.answers, 60, every_s=0.1), (self.folder / "log").read_text()[-2000:]
+        assert waiting.until(self.answers, 60, every_s=0.1), (self.folder / "log").read_text()[-2000:]
 
     def stop(self) -> None:
         """As `systemctl stop docker` does."""
@@ -219,12 +221,12 @@ def test_a_restarted_engine_leaves_one_proven_colour(engine, deployed, load, opt
             if reached == state:
                 thread.start()
                 # Before the commit there is nothing to wait for: the switch would be over before the engine is away.
-                wait.until(lambda: "away" in times or state == "baking", 30)
+                waiting.until(lambda: "away" in times or state == "baking", 30)
 
         with pytest.raises((DeployError, PartMissing), match=r"(?i)docker"):
             d.switch(second, observe=observe)
         thread.join()
-        assert wait.until(lambda: d.edge.runs.alive() and d.edge.probe(), 20)
+        assert waiting.until(lambda: d.edge.runs.alive() and d.edge.probe(), 20)
         with pytest.raises(Unfinished, match="stopped half-way at rolled back"):
             d.switch(second)
         assert d.status().unfinished == "rolled back"

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tailrace.deploy import processes, wait
 from tailrace.errors import DeployError, EdgeRejected, RolledBack
+from tailrace.host import processes, waiting
 
 
 def when(state, act):
@@ -231,9 +231,9 @@ def test_after_its_keeper_was_killed_the_edge_comes_back_with_up(deployment, rel
     url = d.url
     keeper = processes.find(d.folder / "processes", "edge")
     os.kill(keeper.pid, signal.SIGKILL)
-    assert wait.until(lambda: not processes.alive(keeper), 5)
+    assert waiting.until(lambda: not processes.alive(keeper), 5)
     d.up(release(d))
-    answer = wait.until(d.edge.probe, 10)
+    answer = waiting.until(d.edge.probe, 10)
     assert (d.url, answer.headers["x-colour"]) == (url, "blue")
     segment = Path(f"/dev/shm/envoy_shared_memory_{d.edge.layout.ingress.port * 10}")
     assert segment.exists()

@@ -6,8 +6,8 @@ import time
 import psutil
 import pytest
 
-from tailrace.deploy import processes
 from tailrace.errors import DeployError, EdgeRejected
+from tailrace.host import processes
 
 
 @pytest.mark.fault(

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from tailrace.candidates import Offered
-from tailrace.proofs import switching
+from tailrace.checks import switching
+from tailrace.testbed.candidates import Offered
 
 MINUTE = {"rate": 10, "streams": 0, "path": "/stream?s=60", "timeout_s": 90}
 

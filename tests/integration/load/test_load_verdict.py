@@ -8,11 +8,12 @@ import time
 import psutil
 import pytest
 
-from tailrace import analysis, rundir
+from tailrace import analysis
 from tailrace.load import Traffic, arrivals
+from tailrace.notebook.step import begin
 from tailrace.profile import load
 from tailrace.report import page
-from tailrace.step import begin
+from tailrace.run import folder
 
 PHASE = "steady"
 FREEZE_S = 0.7
@@ -25,7 +26,7 @@ def judged(serve, tmp_path, root, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def measured(freeze_s: float):
-        run = rundir.create_run(tmp_path, load("local", tmp_path))
+        run = folder.create_run(tmp_path, load("local", tmp_path))
         step = begin("04_load_test", run_dir=str(run.path))
         with step.fly(Traffic(arrivals.constant(50, 2), phase=PHASE), serve(1.0).url):
             time.sleep(0.5)

@@ -44,8 +44,8 @@ def run(project, *arguments: str) -> tuple[int, str]:
 
 def left(project) -> list[str]:
     """Return what is left of a run: containers and networks of this home, and processes that work in it."""
-    from tailrace.deploy import dockerd
-    from tailrace.deploy.engines.docker import DockerEngine
+    from tailrace.deploy.engines.docker.engine import DockerEngine
+    from tailrace.deploy.images import dockerd
 
     mark, client = DockerEngine(project.root / ".tailrace").mark, dockerd.connect()
     containers = client.containers.list(all=True, filters={"label": f"io.tailrace.home={mark}"})

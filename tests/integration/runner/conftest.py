@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tailrace import events
+from tailrace.run import events
 
 PARAMETERS = 'profile: str = "local"  # name\nrun_dir: str = ""  # of the run\n'
 DECIDE = """

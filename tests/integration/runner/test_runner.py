@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from tailrace.deploy import processes
+from tailrace.host import processes
 
 PASS = 'finish("PASS")'
 HANG = """\

@@ -15,10 +15,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
-from tailrace.client import Call, envelope
-from tailrace.client.adapters import json_log, structured
-from tailrace.client.adapters.otel import opentelemetry
-from tailrace.client.adapters.prometheus import prometheus
+from tailrace.client import Call
+from tailrace.client.hooks import json_log, structured
+from tailrace.client.hooks.otel import opentelemetry
+from tailrace.client.hooks.prometheus import prometheus
+from tailrace.client.request import envelope
 from tailrace.client.wire import Request
 
 ROW = Call(
@@ -127,8 +128,8 @@ def test_a_second_hook_on_one_registry_says_what_to_do():
 
 
 @pytest.mark.parametrize(("module", "package", "extra"), [
-    ("tailrace.client.stores.redis", "redis", "redis"), ("tailrace.client.adapters.otel", "opentelemetry", "otel"),
-    ("tailrace.client.adapters.prometheus", "prometheus_client", "service"),
+    ("tailrace.client.stores.redis", "redis", "redis"), ("tailrace.client.hooks.otel", "opentelemetry", "otel"),
+    ("tailrace.client.hooks.prometheus", "prometheus_client", "service"),
 ])  # fmt: skip
 def test_a_missing_extra_is_named(monkeypatch, module, package, extra):
     """Whoever has not installed it is told what to install; with it, the same import works."""

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailrace.client import envelope, guard, operation
 from tailrace.client.prices import Prices
+from tailrace.client.request import envelope, guard, operation
 from tailrace.client.retry import classify, error_code, parsed
 from tailrace.client.sse import Watch
 from tailrace.client.stores import Entry

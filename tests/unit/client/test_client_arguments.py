@@ -19,7 +19,7 @@ from openai.types import embedding_create_params, responses
 from openai.types.chat import ChatCompletionMessage, completion_create_params
 
 from tailrace import AsyncOpenAI, OpenAI, Policy
-from tailrace.client import arguments
+from tailrace.client.sdk import arguments
 
 ALONE = Policy(cache=None, retry=None, limits=None, guard=None, hooks=(lambda call: None,))
 """Not empty, and adds nothing to a request."""

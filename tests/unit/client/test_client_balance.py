@@ -11,8 +11,9 @@ from tests.unit.client.lives import Asker, Shared, lived
 from tests.unit.client.lives_blocking import AtOnce, lived_blocking
 
 from tailrace import Breaker, Cache, Fallback, Limits, Memory, Retry, Spend
-from tailrace.client import AsyncDriver, concurrency, engine, fallback, fetch, ledger, spend, streams, sync_driver
+from tailrace.client import AsyncDriver, fallback, fetch, ledger, pipeline, streams, sync_driver
 from tailrace.client.attempts import Attempts
+from tailrace.client.limiters import concurrency, spend
 
 
 def often(value, other):
@@ -165,7 +166,7 @@ BROKEN = {
     "every stream is closed": (streams, "aclose", held_open),
     "nobody is left to book": (fetch.Fetcher, "_after_those_who_left", of_nobody),
     "too old": (fetch.Fetcher, "age_s", lambda *_: 0.0),
-    "another's answer": (engine, "cache_key", lambda *_: "key"),
+    "another's answer": (pipeline, "cache_key", lambda *_: "key"),
     "too late": (Attempts, "_timeout_s", nothing),
 }
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.client import envelope, operation
-from tailrace.client.document import NONE, parsed
-from tailrace.client.guard import Guard, objection
-from tailrace.client.key import cache_key
+from tailrace.client.request import envelope, operation
+from tailrace.client.request.document import NONE, parsed
+from tailrace.client.request.guard import Guard, objection
+from tailrace.client.request.key import cache_key
 from tailrace.client.wire import Request
 
 URL = "https://api.example/v1/chat/completions"

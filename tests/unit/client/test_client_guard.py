@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.client.guard import INJECTIONS, Guard, detections, objection, untrusted
+from tailrace.client.request.guard import INJECTIONS, Guard, detections, objection, untrusted
 
 
 def asked(content, role="user", ascii=False):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tailrace.client.effects import Hedge
-from tailrace.client.flights import hedged
+from tailrace.client.single_flight import hedged
 from tailrace.client.wire import Response, Unanswered
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailrace.client import envelope
-from tailrace.client.key import asker, cache_key, canonical, neutral
+from tailrace.client.request import envelope
+from tailrace.client.request.key import asker, cache_key, canonical, neutral
 from tailrace.client.wire import Request
 
 URL = "https://api.example/v1/chat/completions"

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.client.breaker import Circuit
-from tailrace.client.concurrency import LEAST, MOST, Permits
-from tailrace.client.guard import Guard
+from tailrace.client.limiters.breaker import Circuit
+from tailrace.client.limiters.concurrency import LEAST, MOST, Permits
+from tailrace.client.limiters.rate import Rate
+from tailrace.client.limiters.spend import Purse
 from tailrace.client.policy import Breaker, Cache, Fallback, Limits, Policy, Retry, Spend
-from tailrace.client.rate import Rate
-from tailrace.client.spend import Purse
+from tailrace.client.request.guard import Guard
 
 
 class Time:

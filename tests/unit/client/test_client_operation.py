@@ -3,9 +3,9 @@
 import orjson
 import pytest
 
-from tailrace.client import envelope, operation
 from tailrace.client.context import NOWHERE, current, limits
-from tailrace.client.envelope import Wishes, wishes
+from tailrace.client.request import envelope, operation
+from tailrace.client.request.envelope import Wishes, wishes
 from tailrace.client.wire import Request
 
 
@@ -80,7 +80,7 @@ def test_a_copy_shares_nothing_that_can_be_changed():
     """The quick copy equals pydantic's deep copy and leaves the original alone when it is changed."""
     from openai.types.chat import ChatCompletion
 
-    from tailrace.client.copies import copied
+    from tailrace.client.sdk.copies import copied
 
     made = ChatCompletion.construct(
         id="1", extra={"deep": [1, {"x": 2}]},

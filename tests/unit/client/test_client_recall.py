@@ -8,7 +8,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from tailrace import OpenAI
-from tailrace.client.recall import Learnt, Read
+from tailrace.client.sdk.recall import Learnt, Read
 
 
 def answer(**choice):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.client.budget import Budget
+from tailrace.client.limiters.budget import Budget
 from tailrace.client.policy import Retry
 from tailrace.client.retry import Verdict, backoff_s, classify, retry_after_s
 from tailrace.client.wire import Response, Unanswered

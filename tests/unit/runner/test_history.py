@@ -3,7 +3,7 @@
 import json
 
 from tailrace.profile import Profile
-from tailrace.rundir import StepOutcome, create_run, point_latest
+from tailrace.run.folder import StepOutcome, create_run, point_latest
 from tailrace.runner import history
 
 PROFILE = Profile(name="p")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tailrace.rundir import RunCheck, RunDir, StepOutcome
+from tailrace.run.folder import RunCheck, RunDir, StepOutcome
 from tailrace.runner import outcome
-from tailrace.runner.engine import Ended
+from tailrace.runner.execution import Ended
 
 
 def of(folder, written, ended):

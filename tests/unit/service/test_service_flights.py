@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from tailrace.service.flights import Caller, Flights
+from tailrace.service.in_flight import Caller, Flights
 
 
 async def flying(flights: Flights, seconds: float) -> None:

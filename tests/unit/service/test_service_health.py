@@ -3,8 +3,8 @@
 import asyncio
 import errno
 
-from tailrace.service.flights import Flights
 from tailrace.service.health import Fact, Heart, Readiness, reason
+from tailrace.service.in_flight import Flights
 
 
 class Part:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tailrace.deploy.edge.documents import COLOURS
-from tailrace.deploy.exchange import FAILURES, exchange
+from tailrace.deploy.http import FAILURES, exchange
 from tailrace.errors import EdgeRejected
 
 INTERESTING = (

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from tailrace import profile
-from tailrace.deploy import files, ports, wait
 from tailrace.deploy.edge import counters, documents
 from tailrace.deploy.edge.documents import COLOURS, GENERATION, Address, Layout, Routes
-from tailrace.deploy.exchange import FAILURES, Answer, exchange
+from tailrace.deploy.http import FAILURES, Answer, exchange
 from tailrace.errors import EdgeRejected, StartFailed
+from tailrace.host import files, ports, waiting
 
 START_TIMEOUT_S = 30.0  # on a machine that is busy with something else
 
@@ -63,7 +63,7 @@ class Edge:
                 f"edge: {self.layout.ingress} is taken by another program; see `ss -ltnp`, or set edge.port"
             )
         self.runs.start()
-        if not wait.until(lambda: self.probe() or not self.runs.alive(), START_TIMEOUT_S) or not self.runs.alive():
+        if not waiting.until(lambda: self.probe() or not self.runs.alive(), START_TIMEOUT_S) or not self.runs.alive():
             log = self.runs.log()
             self.runs.stop()
             raise StartFailed(f"edge did not answer at {self.layout.probe} within {START_TIMEOUT_S} s; its log:\n{log}")
@@ -78,7 +78,7 @@ class Edge:
             return self._replace_cold()
         before = counters.epoch(self.layout.admin.url)
         self.runs.replace()
-        if not wait.until(lambda: self._epoch() > before, timeout_s, every_s=0.02):
+        if not waiting.until(lambda: self._epoch() > before, timeout_s, every_s=0.02):
             raise EdgeRejected(f"no new edge took over within {timeout_s} s; the old one serves on. {self.runs.log()}")
         return f"process number {self._epoch()} took over"
 
@@ -107,7 +107,7 @@ class Edge:
             answer = self.probe()
             return answer if answer and answer.headers.get(GENERATION) == str(generation) else None
 
-        if answer := wait.until(acknowledged, timeout_s, every_s=0.002):
+        if answer := waiting.until(acknowledged, timeout_s, every_s=0.002):
             return answer
         last = self.probe()
         seen = f"still answers with generation {last.headers.get(GENERATION)}" if last else "does not answer"
@@ -126,7 +126,7 @@ class Edge:
     def _replace_cold(self) -> str:
         self.routes()  # on a damaged file the new one would answer 404 to everything
         self.runs.replace()
-        if not wait.until(self.probe, START_TIMEOUT_S):
+        if not waiting.until(self.probe, START_TIMEOUT_S):
             raise EdgeRejected(
                 f"the new edge does not answer after {START_TIMEOUT_S} s; use up. Its log:\n{self.runs.log()}"
             )

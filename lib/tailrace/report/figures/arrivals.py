@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tailrace.analysis import quantiles
-from tailrace.analysis.verdict import number
+from tailrace.analysis.judgement import number
 from tailrace.report import style
 from tailrace.report.figures import time
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tailrace.analysis import capacity, quantiles
-from tailrace.analysis.verdict import number, percent
+from tailrace.analysis.judgement import number, percent
 from tailrace.report import style
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from tailrace import analysis
 from tailrace.analysis import frames, quantiles
-from tailrace.analysis.verdict import number
+from tailrace.analysis.judgement import number
 from tailrace.report import style
 
 TICKS = ("p50", "p75", "p90", "p95", "p99", "p99.5", "p99.9", "p99.99", "p99.999")

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tailrace.analysis import quantiles
-from tailrace.analysis.verdict import number
+from tailrace.analysis.judgement import number
 from tailrace.records import MISS
 from tailrace.report import style
 

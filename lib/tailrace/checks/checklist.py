@@ -1,0 +1,75 @@
+"""The production-readiness checklist: each line decided by checks that this run has made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import orjson
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from tailrace.errors import ProfileError
+from tailrace.verdict import Check
+
+
+class Line(BaseModel):
+    """One line: what is claimed, and the checks that have to have passed, by step and beginning of their name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    line: str
+    engine: str = ""
+    """Only for this engine; empty: for all."""
+    evidence: Mapping[str, Sequence[str]]
+
+
+def read(path: Path) -> list[Line]:
+    """Return the lines of the checklist at `path`; ProfileError when it is not one."""
+    try:
+        return TypeAdapter(list[Line]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise ProfileError(f"{path}: is not a checklist: {error}") from None
+
+
+def results(run: Path) -> dict[str, list[Check]]:
+    """Return the checks of each step of the run at `run`."""
+    found = {}
+    for path in sorted((run / "results").glob("*.json")):
+        made = orjson.loads(path.read_bytes())["checks"]
+        found[path.stem] = [Check(c["name"], c["ok"], c["fact"], c["state"] == "SKIPPED") for c in made]
+    return found
+
+
+def decide(lines: Sequence[Line], made: Mapping[str, Sequence[Check]], engine: str) -> list[Check]:
+    """Return a check per line. Lines of another engine are left out."""
+    return [_decided(line, made) for line in lines if line.engine in ("", engine)]
+
+
+def ready(decided: Sequence[Check]) -> Check:
+    """Return the sum of the lines: no when one says no, undecided when one is open or none is proved."""
+    lines = [check for check in decided if not check.skipped]
+    states = [check.state for check in lines]
+    ok = False if "FAIL" in states else None if "INCONCLUSIVE" in states or not states else True
+    short = "; ".join(check.name for check in lines if check.state != "PASS")
+    fact = f"{states.count('PASS')} of {len(states)} lines are proved" + (f"; not: {short}" if short else "")
+    left_out = f"; left out: {len(decided) - len(lines)}" if len(decided) > len(lines) else ""
+    return Check("ready for production", ok, fact + left_out)
+
+
+def _decided(line: Line, made: Mapping[str, Sequence[Check]]) -> Check:
+    checks, missing = [], []
+    for step, beginnings in line.evidence.items():
+        for beginning in beginnings:
+            found = [check for check in made.get(step, ()) if check.name.startswith(beginning)]
+            checks += found
+            missing += [] if found else [f"{step}: no check {beginning!r}"]
+    if failed := [f"{check.name}: {check.fact}" for check in checks if check.state == "FAIL"]:
+        return Check(line.line, False, "; ".join(failed))
+    undecided = missing + [f"{check.name}: {check.fact}" for check in checks if check.state == "INCONCLUSIVE"]
+    if undecided or not checks:
+        return Check(line.line, None, "; ".join(undecided) or "no check is named")
+    if all(check.skipped for check in checks):
+        return Check.skip(line.line, checks[0].fact)
+    passed = [check.name for check in checks if check.state == "PASS"]
+    return Check(line.line, True, f"{'; '.join(passed)}")

@@ -1,0 +1,131 @@
+"""Do the health checks tell the truth? Broken on purpose, each turns red for its own reason, and recovers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from tailrace.deploy import Observation, Release, proof
+from tailrace.deploy.engines import Slot
+from tailrace.errors import NotReady
+from tailrace.testbed.stack import Stack
+from tailrace.verdict import Check
+
+GREEN: Final = True
+RED: Final = False
+COLUMNS: Final = ["t_ns", "probe", "ok", "status", "fact"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How soon a probe has to notice, and to recover, in seconds."""
+
+    notice_s: float = 3.0
+    recover_s: float = 5.0
+
+
+def frame(rows: Iterable[Observation]) -> pd.DataFrame:
+    """Return a row per probe sent: t_ns (when its answer, or its time-out, was there), probe, ok, status, fact."""
+    seen = [(row.t_ns + int(row.duration_s * 1e9), row.kind, row.ok, row.status, row.fact) for row in rows]
+    return pd.DataFrame(seen, columns=COLUMNS)
+
+
+def slow_start(stack: Stack, release: Release, delay_s: float) -> Check:
+    """Start an instance that is held before it can serve, beside the one that serves, and see that it is waited for.
+
+    It is stopped in its tracks right at its start, and let go after `delay_s`: any program starts slowly that way.
+    """
+    name = "a slow starter is waited for"
+    deployment, limit_s = stack.deployment, stack.profile.rollout.start_timeout_s
+    colour = "green" if deployment.status().serving == "blue" else "blue"
+    slot = Slot(stack.profile.name, colour, 0, stack.wiring(), deployment.secrets)
+    began = time.monotonic()
+    instance = deployment.engine.start(release, slot)
+    deployment.engine.freeze(instance)
+    thaw = threading.Timer(delay_s, deployment.engine.thaw, [instance])
+    thaw.start()
+    try:
+        proof.answers(deployment.engine, instance, stack.profile.service.health.startup, limit_s, "started")
+    except NotReady as error:
+        return Check(name, False, str(error))
+    finally:
+        thaw.cancel()
+        thaw.join()
+        deployment.engine.stop(instance, grace_s=2.0)
+    waited_s = time.monotonic() - began
+    fact = f"it was held for {delay_s:g} s; its startup check turned green after {waited_s:.1f} s (limit {limit_s:g} s)"
+    return Check(name, waited_s >= delay_s, fact)
+
+
+def probes(
+    rows: pd.DataFrame,
+    marks: pd.DataFrame,
+    expected: Mapping[str, Mapping[str, bool]],
+    left_out: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
+) -> list[Check]:
+    """Return a check per fault and probe: did the probe do, while the fault lasted, what it is there for?
+
+    `rows` has a row per probe sent (t_ns, probe, ok, fact); `marks` the faults (t_ns, until_ns, label); `expected`
+    maps label → probe → GREEN or RED. Without a row in the time of the fault the check is undecided. `left_out` are
+    faults that were not injected, with the reason.
+    """
+    skipped = left_out or {}
+    spans = {mark.label: (int(mark.t_ns), int(mark.until_ns)) for mark in marks.itertuples()}
+    return [
+        Check.skip(_named(fault, probe, green), skipped[fault])
+        if fault in skipped
+        else _judged(fault, probe, rows[rows["probe"] == probe], spans.get(fault), green, limits or Limits())
+        for fault, probes in expected.items()
+        for probe, green in probes.items()
+    ]
+
+
+def _judged(
+    fault: str, probe: str, rows: pd.DataFrame, span: tuple[int, int] | None, green: bool, limits: Limits
+) -> Check:
+    name = _named(fault, probe, green)
+    if rows.empty:
+        return Check.skip(name, f"this profile has no probe {probe!r}")
+    if span is None:
+        return Check(name, None, "this fault was never injected")
+    begin, end = span
+    during = rows[(rows["t_ns"] >= begin) & (rows["t_ns"] < end)]
+    if during.empty:
+        return Check(name, None, "the probe was not sent while the fault lasted")
+    after = rows[rows["t_ns"] >= end]
+    return _stayed_green(name, during) if green else _turned(name, during, after, begin, end, limits)
+
+
+def _named(fault: str, probe: str, green: bool) -> str:
+    return f"{fault}: {probe} {'stays green' if green else 'turns red, and green again after'}"
+
+
+def _stayed_green(name: str, during: pd.DataFrame) -> Check:
+    red = during[~during["ok"]]
+    if red.empty:
+        return Check(name, True, f"{len(during)} of {len(during)} probes were answered well")
+    return Check(name, False, f"{len(red)} of {len(during)} probes were red; the first: {red.iloc[0]['fact']}")
+
+
+def _turned(name: str, during: pd.DataFrame, after: pd.DataFrame, begin: int, end: int, limits: Limits) -> Check:
+    red = during[~during["ok"]]
+    if red.empty:
+        return Check(name, False, f"all {len(during)} probes were green while it was broken")
+    noticed_s = (int(red.iloc[0]["t_ns"]) - begin) / 1e9
+    calm = after[after["ok"]]
+    if calm.empty:
+        return Check(name, False, f"red after {noticed_s:.2f} s, and never green again; last: {red.iloc[-1]['fact']}")
+    recovered_s = (int(calm.iloc[0]["t_ns"]) - end) / 1e9
+    in_time = noticed_s <= limits.notice_s and recovered_s <= limits.recover_s
+    return Check(
+        name,
+        in_time,
+        f"red after {noticed_s:.2f} s (limit {limits.notice_s:g} s): {red.iloc[0]['fact']}; "
+        f"green again {recovered_s:.2f} s after the repair (limit {limits.recover_s:g} s)",
+    )

@@ -1,0 +1,44 @@
+"""What a release is made of, whatever its kind: only what is pinned and needed, and no credential."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from tailrace import credentials
+from tailrace.verdict import Check
+
+NOT_NEEDED = ("ipykernel", "jupyterlab", "matplotlib", "numpy", "pandas", "papermill", "pyarrow")
+"""What the runbook needs and a service that answers requests does not."""
+
+
+def locked(packages: Mapping[str, str], lock: str) -> Check:
+    """Decide whether what is installed is what the lock pins, package by package."""
+    pins = {_name(name): version for name, version in re.findall(r"(?m)^([A-Za-z0-9._-]+)==([^\s;]+)", lock)}
+    installed = {_name(name): version for name, version in packages.items() if name != "tailrace"}
+    other = [f"{name} {version}" for name, version in installed.items() if pins.get(name) != version]
+    fact = f"{len(installed) - len(other)} of {len(installed)} packages are the pinned ones"
+    return Check("holds what is locked", not other, fact + (f"; not so: {', '.join(other)}" if other else ""))
+
+
+def lean(packages: Mapping[str, str]) -> Check:
+    """Decide whether the tools of the runbook stayed out of the service."""
+    found = sorted({_name(name) for name in packages} & set(NOT_NEEDED))
+    fact = f"{len(packages)} packages; " + (
+        f"not needed: {', '.join(found)}" if found else "no notebook, no data frame"
+    )
+    return Check("holds only what the service needs", not found, fact)
+
+
+def no_credential(settings: Mapping[str, str], files: Iterator[tuple[str, str]] | tuple[()]) -> Check:
+    """Decide whether a setting or a file of the release looks like a credential."""
+    read, found = 0, []
+    for where, text in [*((f"setting {name}", value) for name, value in settings.items()), *files]:
+        read += 1
+        found += [f"{finding.kind} in {where}" for finding in credentials.find(text)]
+    fact = f"{read} settings and files read; " + (", ".join(found) if found else "none looks like one")
+    return Check("no credential in the release", not found, fact)
+
+
+def _name(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,151 @@
+"""Was no request lost in the switch? Counted twice, by who asked and by the edge, and held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from tailrace.analysis import quantiles, schedule
+from tailrace.deploy import Counters
+from tailrace.load import Summary
+from tailrace.load.calibration import Floor
+from tailrace.records import ERROR
+from tailrace.testbed.candidates import Offered
+from tailrace.verdict import Check
+
+# The request never came to the edge, so the edge cannot have counted it.
+NEVER_ARRIVED = frozenset({"connect", "tls"})
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """Both counts. `unexplained` is what one side counted and the other cannot account for."""
+
+    requests: int
+    failed: int
+    unexplained: int
+    edge_requests: int
+    edge_failed: int
+
+    @property
+    def zero(self) -> bool | None:
+        """Whether nothing failed and nothing is unexplained; None when nothing was asked."""
+        return None if not self.requests else self.failed == self.unexplained == 0
+
+    def document(self) -> dict[str, Any]:
+        return vars(self)
+
+    def checks(self) -> list[Check]:
+        """Return the two checks that make up "zero failed"."""
+        some = None if not self.requests else True
+        return [
+            Check("no request failed", some and self.failed == 0, f"{self.failed:,} of {self.requests:,} failed"),
+            Check(
+                "client and edge counted the same",
+                some and self.unexplained == 0,
+                f"client {self.requests:,} with {self.failed:,} failed, edge {self.edge_requests:,} with "
+                f"{self.edge_failed:,} failed; {self.unexplained:,} unexplained",
+            ),
+        ]
+
+
+def reconcile(records: pd.DataFrame, counted: Counters) -> Reconciled:
+    """Hold the client's records against what the edge counted in the same time.
+
+    Each request that arrived has to be in both counts, and each that the edge failed has to be a failure of the
+    client. A failure that only the client saw (a time-out, a cut connection) is a failure, and not unexplained.
+    """
+    errors = records[records["outcome"] == ERROR]
+    arrived = len(records) - int(errors["error_type"].isin(NEVER_ARRIVED).sum())
+    unseen = max(0, counted.failed - len(errors))
+    return Reconciled(
+        requests=len(records),
+        failed=len(errors),
+        unexplained=abs(arrived - counted.requests) + unseen,
+        edge_requests=counted.requests,
+        edge_failed=counted.failed,
+    )
+
+
+def none_on_old(records: pd.DataFrame, offered: Offered) -> Check:
+    """Decide whether a request that was sent after the edge's acknowledgement still went to the old colour."""
+    old = "blue" if offered.to_colour == "green" else "green"
+    name = f"no new request on {old} after the acknowledgement"
+    ack_ns = offered.at("switched")
+    if ack_ns is None:
+        return Check(name, None, f"nothing was acknowledged: {offered.result}")
+    after = _sent_after(records, ack_ns)
+    late = int((after["colour"] == old).sum())
+    return Check(name, None if after.empty else late == 0, f"{late:,} of the {len(after):,} requests sent after it")
+
+
+def cut(offered: Offered) -> Check:
+    """Decide whether the drain ended by itself, or at its deadline with answers half-way out."""
+    fact = f"{offered.cut:,} requests were cut" + (f"; {offered.why}" if offered.why else "")
+    return Check("no answer was cut at the drain's deadline", offered.cut == 0, fact)
+
+
+def kept_schedule(flown: Sequence[Summary], floor: Floor | None = None) -> Check:
+    """Decide whether the load generator itself can be believed; `floor` is said beside it."""
+    name = "the load generator kept its schedule"
+    if not flown:
+        return Check(name, None, "no load was generated")
+    reasons = [reason for summary in flown for reason in summary.reasons]
+    worst = max(summary.send_lag_p99_ms for summary in flown)
+    asked = sum(summary.intended for summary in flown)
+    fact = f"{sum(summary.sent for summary in flown):,} of {asked:,} requests sent; worst send lag p99 {worst:.1f} ms"
+    beside = f"; {floor}" if floor else ""
+    # A generator that lagged makes the numbers doubtful, not the service bad.
+    return Check(name, None if reasons else True, ("; ".join(reasons) or fact) + beside)
+
+
+def on_schedule(records: pd.DataFrame, at_least: float = 0.99, lag_ms: float = 10.0) -> Check:
+    """Decide the same from records alone."""
+    name = "the load generator kept its schedule"
+    if len(records) < 2:
+        return Check(name, None, f"{len(records)} records say nothing about a schedule")
+    share = schedule.achieved(records)
+    lag = quantiles.exact(records["send_lag_us"].to_numpy(), ["p99"])["p99"] / 1_000
+    fact = f"{share:.1%} of the intended rate (limit {at_least:.0%}), send lag p99 {lag:.1f} ms (limit {lag_ms:g} ms)"
+    return Check(name, True if share >= at_least and lag <= lag_ms else None, fact)
+
+
+def refused(records: pd.DataFrame, offered: Offered) -> list[Check]:
+    """Decide whether a candidate that is never ready was refused, and nobody noticed."""
+    new = "green" if offered.to_colour == "blue" else "blue"
+    on_new, failed = int((records["colour"] == new).sum()), int((records["outcome"] == ERROR).sum())
+    some = None if records.empty else True
+    return [
+        Check("never ready: refused", offered.result == "refused", offered.why or f"it was {offered.result}"),
+        Check("never ready: it got no traffic", some and on_new == 0, f"{on_new:,} of {len(records):,} requests"),
+        Check("never ready: no request failed", some and failed == 0, f"{failed:,} of {len(records):,} failed"),
+    ]
+
+
+def rolled_back(records: pd.DataFrame, offered: Offered, within_s: float) -> list[Check]:
+    """Decide whether a candidate that failed under traffic was taken back by itself, soon, and for good."""
+    if offered.result == "left out":
+        return [Check.skip("failing while baking: rolled back by itself", offered.why)]
+    began, ended = offered.at("switched"), offered.at("rolling back")
+    if offered.result != "rolled back" or began is None or ended is None:
+        return [Check("failing while baking: rolled back by itself", False, offered.why or f"it was {offered.result}")]
+    took_s = (ended - began) / 1e9
+    after = _sent_after(records, ended)
+    late = int((after["outcome"] == ERROR).sum())
+    fact = f"{took_s:.2f} s after the switch (limit {within_s:g} s): {offered.why}"
+    return [
+        Check("failing while baking: rolled back by itself", took_s <= within_s, fact),
+        Check(
+            "failing while baking: nothing fails after the rollback",
+            None if after.empty else late == 0,
+            f"{late:,} of the {len(after):,} requests sent after it",
+        ),
+    ]
+
+
+def _sent_after(records: pd.DataFrame, t_ns: int) -> pd.DataFrame:
+    sent_ns = records["intended_ns"] + records["send_lag_us"].astype("int64") * 1_000
+    return records[sent_ns > t_ns]

@@ -1,0 +1,1 @@
+"""How the policy reaches into the official SDK without changing what it sends."""

@@ -1,0 +1,1 @@
+"""The docker engine: instances and the edge are hardened containers."""

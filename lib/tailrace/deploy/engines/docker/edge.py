@@ -1,0 +1,83 @@
+"""Envoy in a container: its directory is mounted, so that it sees renames; its doors are published on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import docker.types
+
+from tailrace.deploy.edge.documents import Layout
+from tailrace.deploy.engines.docker import network
+from tailrace.deploy.images import dockerd, image
+
+EDGE = 2
+"""Its number in the network."""
+
+
+@dataclass(frozen=True)
+class EdgeContainer:
+    """Runs an edge on the files in `folder`; `scope` names its network, and itself."""
+
+    client: Callable[[], Any]
+    folder: Path
+    layout: Layout
+    scope: str
+    labels: Mapping[str, str]
+    source: Path
+    home: Path
+    hands_over: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return f"tailrace-{self.scope}-edge"
+
+    def alive(self) -> bool:
+        container = self._container()
+        return container is not None and container.status == "running"
+
+    def start(self) -> None:
+        """Start it; it listens a moment later, and again after it has died."""
+        self.stop()
+        client = self.client()
+        built = image.edge(client, self.source, self.home)
+        doors = (
+            self.layout.ingress,
+            self.layout.probe,
+            self.layout.preview_blue,
+            self.layout.preview_green,
+            self.layout.admin,
+        )
+        host = network.address(client, self.scope, EDGE)
+        place = {network.name(self.scope): client.api.create_endpoint_config(ipv4_address=host)}
+        with dockerd.translated(self.name):
+            client.containers.run(
+                built.id, detach=True, name=self.name, read_only=True, cap_drop=["ALL"],
+                security_opt=["no-new-privileges"], restart_policy={"Name": "unless-stopped"}, pids_limit=64,
+                mem_limit="256m", volumes={str(self.folder): {"bind": "/edge", "mode": "ro"}},
+                labels=dict(self.labels),
+                log_config=docker.types.LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
+                ports={f"{door.port}/tcp": (door.host, door.port) for door in doors},
+                network=network.name(self.scope), networking_config=place,
+            )  # fmt: skip
+
+    def stop(self) -> str:
+        container = self._container()
+        if container is None:
+            return "gone"
+        dockerd.remove(container)
+        return "terminated"
+
+    def replace(self) -> None:
+        """Put a new container in the place of this one; until it listens, nothing does."""
+        image.edge(self.client(), self.source, self.home)  # may take a minute: while the old one still serves
+        self.start()
+
+    def log(self) -> str:
+        container = self._container()
+        return dockerd.log(container, 15) if container else ""
+
+    def _container(self) -> Any:
+        return dockerd.find(self.client(), self.name)

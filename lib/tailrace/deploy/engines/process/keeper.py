@@ -1,0 +1,97 @@
+"""Keeps Envoy running: restarts it on the same files when it dies, and replaces it without loss on SIGHUP.
+
+`python -m tailrace.deploy.engines.process.keeper ENVOY FOLDER BASE_ID LINGER_S` runs it.
+
+A replacement is Envoy's own hot restart: the
+new process takes over the listening sockets and counts anew, the old one has LINGER_S to finish what it began.
+SIGTERM ends all.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from tailrace.deploy.edge.documents import read_routes
+from tailrace.errors import EdgeRejected
+
+RETRY_S = 0.1
+
+
+@dataclass
+class Keeper:
+    """The newest process serves; older ones are on their way out."""
+
+    binary: str
+    folder: Path
+    base_id: str
+    linger_s: str
+    children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    epoch: int = 0
+    stopping: bool = False
+    replacing: bool = False
+
+    def keep(self) -> None:
+        """Run until SIGTERM."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGHUP, self._replace)
+        self._start(0)
+        while not self.stopping:
+            if self.replacing:
+                self.replacing = False
+                self._start(self.epoch + 1)
+            self.children = [c for c in self.children[:-1] if c.poll() is None] + self.children[-1:]
+            if self.children[-1].poll() is not None:
+                self._restart(self.children[-1].returncode)
+            time.sleep(0.02)
+        self._end()
+
+    def _start(self, epoch: int) -> None:
+        self.epoch = epoch
+        command = [
+            self.binary, "--config-path", str(self.folder / "bootstrap.yaml"),
+            # One worker: once it has answered with a generation, every later request sees that generation too.
+            "--concurrency", "1", "--base-id", self.base_id, "--restart-epoch", str(epoch),
+            "--drain-time-s", "1", "--drain-strategy", "immediate", "--parent-shutdown-time-s", self.linger_s,
+            "--log-level", "error",
+        ]  # fmt: skip
+        self.children.append(subprocess.Popen(command))
+
+    def _restart(self, status: int) -> None:
+        print(f"envoy left with {status}; starting it again", file=sys.stderr, flush=True)
+        self._end()
+        try:
+            read_routes(self.folder / "routes.yaml")
+        except EdgeRejected as error:
+            # It would answer 404 to everything: no answer at all is the more honest one.
+            print(error, file=sys.stderr, flush=True)
+            time.sleep(1)
+            return
+        self._start(0)
+        time.sleep(RETRY_S)
+
+    def _end(self) -> None:
+        for child in self.children:
+            child.terminate()
+        for child in self.children:
+            try:
+                child.wait(1.0)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+
+    def _replace(self, number: int, frame: FrameType | None) -> None:
+        self.replacing = True
+
+
+if __name__ == "__main__":
+    envoy, folder, base_id, linger_s = sys.argv[1:]
+    Keeper(envoy, Path(folder), base_id, linger_s).keep()

@@ -1,0 +1,1 @@
+"""Container images: built, inspected and proved."""

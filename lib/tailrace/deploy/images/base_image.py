@@ -1,0 +1,104 @@
+"""What images are made from: the base that is named, an official one, or, without a registry, Debian's own packages.
+
+In this order, so that a run whose base is here asks no network: `BASE_IMAGE`; the official image, when it is in the
+engine; the one that was made here before; the official one from its registry; one made now, by mmdebstrap.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tailrace.deploy.images import dockerd, registry
+from tailrace.errors import BuildFailed, PartMissing
+
+VARIABLE = "BASE_IMAGE"
+OFFICIAL = "python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b"
+"""The default of the Dockerfiles: an index of several architectures, by its digest."""
+NAME = "tailrace-base:bookworm"
+ARCHIVE = "base-bookworm.tar"
+PACKAGES = "python3,python3-venv,ca-certificates"
+UNWANTED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
+
+Tell = Callable[[str], None]
+
+
+def ensure(client: Any, cache: Path, again: bool = False, tell: Tell | None = None) -> str:
+    """Return the name of a base image that is in the engine; raises PartMissing, BuildFailed.
+
+    `again` makes one by mmdebstrap whatever there is. Its archive is kept in `cache`, so that another engine, or an
+    emptied one, does not need the packages again.
+    """
+    archive = cache / ARCHIVE
+    if not again:
+        if found := _named(client) or present(client):
+            return found
+        if not archive.is_file() and registry.pull(client, OFFICIAL):
+            return OFFICIAL
+    if again or not archive.is_file():
+        if tell:
+            tell(f"{NAME}: made of Debian's packages by mmdebstrap; this takes a minute")
+        _make(archive)
+    with archive.open("rb") as file, dockerd.translated(f"base image {NAME}"):
+        client.api.import_image_from_data(file, *NAME.split(":"))
+    return NAME
+
+
+def can_be_had(client: Any, cache: Path) -> str:
+    """Return where a base would come from, and fetch nothing; raises PartMissing with what to type."""
+    if (name := os.environ.get(VARIABLE, "")) and (registry.has(client, name) or registry.offers(name)):
+        return f"{VARIABLE} names {name}"
+    if name:
+        raise _unknown(name)
+    if found := present(client):
+        return f"{found} is in the engine"
+    if (cache / ARCHIVE).is_file():
+        return f"{ARCHIVE} is in {cache.name}/"
+    if shutil.which("mmdebstrap"):
+        return "mmdebstrap makes one"
+    if registry.offers(OFFICIAL):
+        return f"a registry has {OFFICIAL}"
+    raise PartMissing(
+        f"base image: {OFFICIAL} is not in the engine, no registry offers it within {registry.TIMEOUT_S:g} s, and "
+        f"there is no mmdebstrap here; type: apt-get install mmdebstrap, or name one: export {VARIABLE}=…"
+    )
+
+
+def present(client: Any) -> str:
+    """Return the official image, or the one made here, when the engine has it; else ""."""
+    return next((name for name in (OFFICIAL, NAME) if registry.has(client, name)), "")
+
+
+def _named(client: Any) -> str:
+    """Return the image that the user names, pulled if need be; "" when none is named."""
+    name = os.environ.get(VARIABLE, "")
+    if name and not registry.has(client, name) and not registry.pull(client, name):
+        raise _unknown(name)
+    return name
+
+
+def _unknown(name: str) -> PartMissing:
+    return PartMissing(
+        f"base image: {VARIABLE} names {name!r}, which is not in the engine, and no registry offers it within "
+        f"{registry.TIMEOUT_S:g} s; pull or build it, correct the name, or unset {VARIABLE}"
+    )
+
+
+def _make(archive: Path) -> None:
+    tool = shutil.which("mmdebstrap")
+    if tool is None:
+        raise PartMissing(f"base image: no mmdebstrap here; type: apt-get install mmdebstrap, or export {VARIABLE}=…")
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    beside = archive.with_suffix(".new.tar")
+    excluded = [f"--dpkgopt=path-exclude={path}" for path in UNWANTED]
+    command = [tool, "--variant=minbase", f"--include={PACKAGES}", *excluded, "bookworm", str(beside)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        beside.unlink(missing_ok=True)
+        last = "\n".join(done.stderr.strip().splitlines()[-8:])
+        raise BuildFailed(f"base image: mmdebstrap left with {done.returncode}; its last lines:\n{last}")
+    beside.replace(archive)

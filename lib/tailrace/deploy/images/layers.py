@@ -1,0 +1,87 @@
+"""What is in the layers of an image, those included that a later layer hides."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import IO, Any
+
+from tailrace.deploy.images import dockerd
+
+LARGEST_TEXT = 1_000_000
+OURS = "tailrace-"
+LISTING = """
+import importlib.metadata, json
+found = importlib.metadata.distributions()
+print(json.dumps([[d.name, d.version, sum(f.size or 0 for f in d.files or ())] for d in found]))
+"""
+
+
+def digests(client: Any, image: str) -> list[str]:
+    """Return the digests of the layers of `image`, the lowest first."""
+    found: list[str] = client.images.get(image).attrs["RootFS"]["Layers"]
+    return found
+
+
+def own_files(client: Any, image: str, skip: int) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of small files, layer by layer, leaving the lowest `skip` layers out.
+
+    Left out, too, are compiled files, and those that are as somebody else's wheel recorded them.
+    """
+    with tempfile.TemporaryFile() as saved:
+        for piece in client.images.get(image).save():
+            saved.write(piece)
+        saved.seek(0)
+        with tarfile.open(fileobj=saved) as outer:
+            manifest = outer.extractfile("manifest.json")
+            assert manifest
+            for name in json.load(manifest)[0]["Layers"][skip:]:
+                files = dict(_files(outer.extractfile(name)))
+                recorded = _recorded(files)
+                for path, content in files.items():
+                    if recorded.get(path) != hashlib.sha256(content).digest():
+                        yield path, content
+
+
+def packages(client: Any, image: str) -> list[tuple[str, str, int]]:
+    """Return name, version and bytes of each Python package that the image's own Python finds."""
+    with dockerd.translated(f"image {image[:19]}"):
+        said: bytes = client.containers.run(
+            image, ["-c", LISTING], entrypoint="python", remove=True, network_mode="none"
+        )
+    return [(name, version, size) for name, version, size in json.loads(said)]
+
+
+def parts(client: Any, image: str) -> list[tuple[str, int]]:
+    """Return what made each layer, and its bytes; those that hold nothing are left out."""
+    history = client.images.get(image).history()
+    return [(str(layer["CreatedBy"]), int(layer["Size"])) for layer in history if layer["Size"]]
+
+
+def _files(layer: IO[bytes] | None) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(fileobj=layer) as archive:
+        for member in archive:
+            if member.isfile() and member.size <= LARGEST_TEXT and not member.name.endswith((".pyc", ".so")):
+                file = archive.extractfile(member)
+                if file:
+                    yield member.name, file.read()
+
+
+def _recorded(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return path → sha256 of all that the records of installed packages name, ours excepted."""
+    found = {}
+    for name, content in files.items():
+        path = PurePosixPath(name)
+        if path.name != "RECORD" or not path.parent.name.endswith(".dist-info") or path.parent.name.startswith(OURS):
+            continue
+        for line in csv.reader(content.decode("utf-8", "replace").splitlines()):
+            if len(line) == 3 and line[1].startswith("sha256="):
+                value = line[1].removeprefix("sha256=")
+                found[str(path.parent.parent / line[0])] = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+    return found

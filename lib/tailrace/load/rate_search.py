@@ -1,0 +1,184 @@
+"""The highest rate that meets the objectives: a sweep upwards, then a search between the last good and the first bad.
+
+Decisions are here, measurements are given (`measure`), so that the search is tested as a law. A rate at which the
+*generator* failed says nothing about the service: the search ends there and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tailrace.load.driver import start
+from tailrace.load.summary import Summary
+from tailrace.load.tally import count
+from tailrace.load.traffic import Traffic
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """What a rate has to meet. Percentiles are from the intended start, and count each failure as +∞."""
+
+    percentiles_ms: Mapping[str, float] = field(default_factory=lambda: {"p99": 1000.0})
+    error_rate: float = 0.01
+
+
+@dataclass(frozen=True)
+class Point:
+    """One rate, measured."""
+
+    rate_rps: float
+    goodput_rps: float
+    """Successes within the widest limit of the objectives, per second."""
+    error_rate: float
+    latencies_ms: Mapping[str, float]
+    """Of each percentile in the objectives; +∞ where failures reach it."""
+    valid: bool
+    meets: bool
+    reason: str
+    """What was not met, or why it is not valid; "" otherwise."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The result of a search: the points in the order of their rates, and the knee between two of them."""
+
+    points: tuple[Point, ...]
+    highest_rps: float
+    """NaN when not even the lowest rate met the objectives."""
+    lowest_failing_rps: float
+    """+∞ when nothing failed: the limit lies beyond what was tried."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """From where, to where, how finely."""
+
+    from_rps: float
+    to_rps: float
+    factor: float = 2.0
+    """Of the sweep."""
+    within: float = 0.1
+    """The search ends when the first failing rate is at most this share above the best one."""
+    most_points: int = 16
+    attempts: int = 3
+    """At a rate at which the generator was disturbed."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.from_rps <= self.to_rps and self.factor > 1 and self.within > 0):
+            raise ValueError(f"expected 0 < from_rps <= to_rps, factor > 1 and within > 0; found {self}")
+
+
+def find(measure: Callable[[float], Point], search: Search) -> Limit:
+    """Measure rates, at most `most_points`, until the highest that meets the objectives is known to `within`."""
+    points: list[Point] = []
+    rate, good, bad = search.from_rps, math.nan, math.inf
+    while len(points) < search.most_points:
+        point = _believed(measure, rate, search.attempts)
+        points.append(point)
+        if not point.valid:
+            return _limit(points, good, bad, f"at {rate:.4g}/s the measurement is not valid: {point.reason}")
+        if point.meets:
+            good = rate
+        else:
+            bad = rate
+        if math.isnan(good):
+            return _limit(
+                points, good, bad, f"the lowest rate, {rate:.4g}/s, does not meet the objectives: {point.reason}"
+            )
+        if math.isinf(bad) and good >= search.to_rps:
+            return _limit(points, good, bad, f"every rate up to {good:.4g}/s meets the objectives")
+        if bad <= good * (1 + search.within):
+            return _limit(points, good, bad, f"{good:.4g}/s meets the objectives, {bad:.4g}/s does not")
+        rate = min(good * search.factor, search.to_rps) if math.isinf(bad) else math.sqrt(good * bad)
+    return _limit(points, good, bad, f"{search.most_points} rates were measured, and no more were allowed")
+
+
+def _believed(measure: Callable[[float], Point], rate_rps: float, attempts: int) -> Point:
+    """The first valid measurement of a rate, or the last of all attempts."""
+    point = measure(rate_rps)
+    for _ in range(attempts - 1):
+        if point.valid:
+            break
+        point = measure(rate_rps)
+    return point
+
+
+def probe(
+    traffic_at: Callable[[float], Traffic],
+    url: str,
+    out: Path,
+    objectives: Objectives,
+    options: Mapping[str, Any] | None = None,
+) -> Callable[[float], Point]:
+    """A `measure` that flies `traffic_at(rate)`; all records go to `out`, each rate as a phase ("rate 200").
+
+    Records of a measurement that is not valid are kept apart, in `out/invalid`.
+    """
+
+    def measure(rate_rps: float) -> Point:
+        traffic = traffic_at(rate_rps)
+        named = replace(traffic, phase=f"{traffic.phase or 'rate'} {rate_rps:g}")
+        flight = start(named, url, out, options=options)
+        point = judge(rate_rps, flight.wait(), flight.parts, objectives)
+        if not point.valid:
+            _set_aside(flight.parts, out / "invalid")
+        return point
+
+    return measure
+
+
+def _set_aside(files: Sequence[Path], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for file in files:
+        file.rename(folder / file.name)
+
+
+def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: Objectives) -> Point:
+    """One rate's records against the objectives."""
+    tally = count(files)
+    failed = tally.failed
+    took_ms = np.where(failed, np.inf, tally.from_intended_ms)
+    latencies = {name: _quantile(took_ms, name) for name in objectives.percentiles_ms}
+    error_rate = float(failed.mean()) if len(failed) else math.nan
+    needed = max((_needs(name) for name in objectives.percentiles_ms), default=1)
+    doubts = list(summary.reasons)
+    if len(took_ms) < needed:
+        doubts.append(f"{len(took_ms):,} requests are too few for these percentiles (needs {needed:,}): fly longer")
+    reasons = [
+        f"{name} {latencies[name]:.1f} ms is beyond {limit:g} ms"
+        for name, limit in objectives.percentiles_ms.items()
+        if not latencies[name] <= limit
+    ]
+    if not error_rate <= objectives.error_rate:
+        reasons.append(f"error rate {error_rate:.2%} is beyond {objectives.error_rate:.2%}")
+    within = max(objectives.percentiles_ms.values(), default=math.inf)
+    return Point(
+        rate_rps,
+        float((took_ms <= within).sum()) / summary.duration_s,
+        error_rate,
+        latencies,
+        not doubts,
+        not reasons,
+        "; ".join(doubts or reasons),
+    )
+
+
+def _quantile(values: np.ndarray[tuple[int], np.dtype[np.float64]], name: str) -> float:
+    """`inverted_cdf`: the smallest value with at least that share at or below it. NaN of nothing."""
+    return float(np.quantile(values, float(name[1:]) / 100, method="inverted_cdf")) if len(values) else math.nan
+
+
+def _needs(name: str) -> int:
+    """The least n for which the upper end of a 95 % interval is among the values: 1 - p^n ≥ 0.975."""
+    return math.ceil(math.log(0.025) / math.log(float(name[1:]) / 100))
+
+
+def _limit(points: Sequence[Point], good: float, bad: float, reason: str) -> Limit:
+    return Limit(tuple(sorted(points, key=lambda point: point.rate_rps)), good, bad, reason)

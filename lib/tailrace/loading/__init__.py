@@ -1,8 +1,0 @@
-"""`tailrace load`: puts the generator (`load`) and the numbers (`analysis`) together; neither knows the other.
-
-`document` is imported on its own: it brings pandas, which has to wait until the traffic is over.
-"""
-
-from tailrace.loading.order import Order
-
-__all__ = ["Order"]

@@ -1,0 +1,110 @@
+"""Releases on offer to a deployment: a good one, and two that must not get away with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from tailrace.deploy import Release
+from tailrace.deploy.transition import State
+from tailrace.errors import NotReady, RolledBack, StartFailed
+from tailrace.testbed.stack import Stack
+
+NOWHERE = "http://127.0.0.1:9/v1"
+"""The discard port: nothing listens there."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A release, its wiring, and what happens once it has reached a state (for one that shall fail later)."""
+
+    release: Release
+    wiring: Mapping[str, str] = field(default_factory=dict)
+    on: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    left_out: str = ""
+    """Why it is not offered here at all."""
+
+
+@dataclass(frozen=True)
+class Offered:
+    """How an offer went: `states` as (state, t_ns, fact), `why` when the candidate was not taken."""
+
+    result: Literal["switched", "refused", "rolled back", "left out"]
+    why: str
+    to_colour: str
+    states: tuple[State, ...]
+    cut: int = 0
+    """Requests that the drain's deadline cut."""
+
+    def at(self, state: str) -> int | None:
+        """Return when the candidate reached `state` (`perf_counter_ns`), None when it never did."""
+        return next((t_ns for reached, t_ns, _ in self.states if reached == state), None)
+
+
+def good(stack: Stack, release: Release) -> Candidate:
+    """The release as it is."""
+    return Candidate(release, stack.wiring())
+
+
+def never_ready(stack: Stack, release: Release) -> Candidate:
+    """One that starts and never gets ready: our service without a provider, any other as a program that sleeps."""
+    if stack.profile.service.ours:
+        return Candidate(release, stack.wiring() | {"TAILRACE_PROVIDER_URL": NOWHERE})
+    return Candidate(release.configured(command=("sleep", "3600")), stack.wiring())
+
+
+def failing(stack: Stack, release: Release) -> Candidate:
+    """One that goes bad right after the switch.
+
+    Our service: on a provider of its own that turns slow and faulty, without retries. Any other: it is killed.
+    """
+    name = "failing while baking"
+    if name in stack.left_out:
+        return Candidate(release, left_out=stack.left_out[name])
+    if not stack.profile.service.ours:
+        return Candidate(release, stack.wiring(), on={"baking": lambda: _kill_serving(stack)})
+    provider = stack.spare_provider("failing")
+    faults: list[dict[str, Any]] = [
+        {"kind": "error500", "probability": 0.3},
+        {"kind": "slow", "probability": 0.5, "delay_s": 0.3},
+    ]
+    return Candidate(
+        release.configured(TAILRACE_RETRY_ATTEMPTS="1"),
+        stack.wiring(provider),
+        on={"switched": lambda: provider.inject(*faults)},
+    )
+
+
+def _kill_serving(stack: Stack) -> None:
+    if serving := stack.deployment.serving:
+        stack.deployment.engine.kill(serving)
+
+
+def offer(stack: Stack, candidate: Candidate, **waits: Any) -> Offered:
+    """Switch to `candidate`, and say how it went; `waits` replaces fields of the profile's `rollout`.
+
+    A candidate that is not taken is an answer here, not an error; everything else that goes wrong is raised.
+    """
+    if candidate.left_out:
+        return Offered("left out", candidate.left_out, "", ())
+    rollout = stack.profile.rollout.model_copy(update=waits)
+    deployment = replace(stack.deployment, profile=stack.profile.model_copy(update={"rollout": rollout}))
+    states: list[State] = []
+
+    def observe(state: str, t_ns: int, fact: str) -> None:
+        states.append((state, t_ns, fact))
+        candidate.on.get(state, _nothing)()
+
+    before = deployment.status().serving
+    try:
+        done = deployment.switch(candidate.release, environment=candidate.wiring, observe=observe)
+    except (NotReady, StartFailed) as error:
+        return Offered("refused", str(error), before, tuple(states), error.cut)
+    except RolledBack as error:
+        return Offered("rolled back", str(error), before, tuple(states), error.cut)
+    return Offered("switched", "", done.to_colour, tuple(states), done.cut)
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,146 @@
+"""How a load generator drives the resilient client: `sender="tailrace.testbed.client_sender:client"` with options.
+
+retry, cache          whether the client may; both off is the plain client
+attempt_timeout_s     of one attempt; the plain client has no other
+deadline_s            of the whole call
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import openai
+import orjson
+
+from tailrace.client import AsyncOpenAI, Cache, Limits, Policy, Retry
+from tailrace.client.wire import ATTEMPTS, BACKOFF, CACHE, COST
+from tailrace.load import Outcome
+
+ARMS: Final[Mapping[str, Mapping[str, bool]]] = {
+    "plain": {"retry": False, "cache": False},
+    "retrying": {"retry": True, "cache": False},
+    "cached": {"retry": False, "cache": True},
+    "both": {"retry": True, "cache": True},
+}
+"""The client in its four forms."""
+MODEL: Final = "gpt-4o-mini"
+_CHUNK = b'{"id":"","object":"chat.completion%b","created":0,"model":"%b","choices":[{"index":0,%b}],"usage":%b}'
+_USAGE = b'{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}'
+_WHOLE = b'"finish_reason":"stop","message":{"role":"assistant","content":"hello"}'
+_ANSWERS: Final = (
+    (b"application/json", _CHUNK % (b"", MODEL.encode(), _WHOLE, _USAGE)),
+    (
+        b"text/event-stream",
+        b"data: " + _CHUNK % (b".chunk", MODEL.encode(), b'"delta":{}', _USAGE) + b"\n\ndata: [DONE]\n\n",
+    ),
+)
+RETRY: Final = Retry(attempts=4, base_s=0.05, cap_s=1.0, budget=0.2)
+
+
+def policy(*, retry: bool, cache: bool, attempt_timeout_s: float, deadline_s: float) -> Policy:
+    """Return the policy of one arm."""
+    return Policy(
+        cache=Cache() if cache else None,
+        retry=RETRY if retry else None,
+        limits=Limits(deadline_s=deadline_s, attempt_timeout_s=attempt_timeout_s, breaker=None),
+    )
+
+
+async def client(options: Mapping[str, Any]) -> ClientSender:
+    """Return the sender: called by the generator process, in its own event loop, before the schedule begins."""
+    wanted = {name: options[name] for name in ("retry", "cache", "attempt_timeout_s", "deadline_s")}
+    await _rehearse(policy(**wanted))
+    # A simulator takes any key; one of a real provider comes from the environment, never from options.
+    key = None if options.get("real") else "simulated"
+    return ClientSender(AsyncOpenAI(policy=policy(**wanted), base_url=options["url"], api_key=key))
+
+
+class ClientSender:
+    """Sends a body through the SDK with our transport, as an application would."""
+
+    def __init__(self, sdk: AsyncOpenAI) -> None:
+        self._sdk = sdk
+
+    async def __call__(self, seq: int, body: bytes, stream: bool) -> Outcome:
+        try:
+            return await (self._streamed if stream else self._whole)(orjson.loads(body))
+        except openai.APIStatusError as error:
+            return _read(error.response.headers, Outcome(f"http_{error.status_code}", error.status_code))
+        except openai.APITimeoutError as error:
+            return Outcome("timeout", attempts=getattr(error, "attempts", 1), cost_microusd=0)
+        except openai.APIConnectionError as error:
+            return Outcome("connect", attempts=getattr(error, "attempts", 1), cost_microusd=0)
+        except ValueError:
+            return Outcome("bad_body", cost_microusd=0)
+
+    async def aclose(self) -> None:
+        await self._sdk.close()
+
+    async def _whole(self, arguments: dict[str, Any]) -> Outcome:
+        raw = await self._sdk.chat.completions.with_raw_response.create(**arguments)
+        first_ns = time.perf_counter_ns()
+        usage = raw.parse().usage
+        seen = Outcome(status=raw.http_response.status_code, first_ns=first_ns, last_ns=time.perf_counter_ns())
+        return _read(raw.headers, _counted(seen, usage))
+
+    async def _streamed(self, arguments: dict[str, Any]) -> Outcome:
+        first_ns, chunks, usage = 0, 0, None
+        raw = await self._sdk.chat.completions.with_raw_response.create(**arguments)
+        async for chunk in raw.parse():
+            first_ns = first_ns or time.perf_counter_ns()
+            chunks += bool(chunk.choices)
+            usage = chunk.usage or usage
+        seen = Outcome(status=200, first_ns=first_ns, last_ns=time.perf_counter_ns(), chunks=chunks)
+        return _read(raw.headers, _counted(seen, usage))
+
+
+async def _rehearse(chosen: Policy) -> None:
+    """Ask once, plain and streamed, of a server that is made up here, through a client like the one to come.
+
+    At its first call the SDK builds its models, and the price list is read: 0.3 s in which nothing would be sent.
+    """
+    server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sender = ClientSender(AsyncOpenAI(policy=chosen, base_url=f"http://127.0.0.1:{port}/v1", api_key="none"))
+    async with server:
+        for more in ({}, {"stream": True}):
+            await sender(
+                0,
+                orjson.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hello"}], **more}),
+                bool(more),
+            )
+        await sender.aclose()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+    kind, body = _ANSWERS[b'"stream"' in await reader.readexactly(length)]
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
+        % (kind, len(body), body)
+    )
+    await writer.drain()
+    writer.close()
+
+
+def _counted(seen: Outcome, usage: Any) -> Outcome:
+    if usage is None:
+        return seen
+    cached = getattr(usage.prompt_tokens_details, "cached_tokens", 0) or 0
+    return seen._replace(in_tok=usage.prompt_tokens, out_tok=usage.completion_tokens, cached_tok=cached)
+
+
+def _read(headers: Mapping[str, str], seen: Outcome) -> Outcome:
+    """Take over what the transport wrote into the headers of the answer."""
+    cost = headers.get(COST)
+    return seen._replace(
+        cache=headers.get(CACHE, ""),
+        attempts=int(headers.get(ATTEMPTS, 1)),
+        backoff_us=int(headers.get(BACKOFF, 0)),
+        cost_microusd=int(cost) if cost is not None else (0 if seen.error_type else -1),
+    )

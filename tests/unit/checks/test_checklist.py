@@ -1,0 +1,63 @@
+"""The readiness checklist: decided by evidence, open without it."""
+
+import pytest
+
+from tailrace.checks import checklist
+from tailrace.checks.checklist import Line
+from tailrace.errors import ProfileError
+from tailrace.verdict import Check
+
+LINE = Line(line="It is ready", evidence={"02": ["ready turns red", "live stays"]})
+GOOD = [Check("ready turns red, and back", True, "a"), Check("live stays green", True, "b")]
+
+
+def verdict(made, engine: str = "process") -> str:
+    return checklist.ready(checklist.decide([LINE], made, engine)).state
+
+
+def test_a_line_is_proved_when_all_of_its_checks_passed():
+    """Checks are named by step and by the beginning of their name."""
+    assert verdict({"02": GOOD}) == "PASS"
+
+
+def test_a_failed_check_fails_its_line():
+    """And the line says which, with the fact."""
+    made = {"02": [GOOD[0], Check("live stays green", False, "3 were red")]}
+    (line,) = checklist.decide([LINE], made, "process")
+    assert (line.state, line.fact) == ("FAIL", "live stays green: 3 were red")
+    assert verdict(made) == "FAIL"
+
+
+@pytest.mark.parametrize("made", [{}, {"02": GOOD[:1]}, {"02": [GOOD[0], Check("live stays green", None, "no data")]}])
+def test_a_line_without_all_of_its_evidence_is_open(made):
+    """No data is never PASS."""
+    assert verdict(made) == "INCONCLUSIVE"
+
+
+def test_a_line_whose_checks_were_all_left_out_is_open():
+    """What a profile leaves out is not proved by it."""
+    assert verdict({"02": [Check.skip("ready turns red", "-"), Check.skip("live stays", "-")]}) == "INCONCLUSIVE"
+
+
+def test_a_line_for_another_engine_is_left_out():
+    """A hardened container is no matter of processes."""
+    lines = [LINE, Line(line="Hardened", engine="docker", evidence={"01": ["non-root"]})]
+    assert [line.name for line in checklist.decide(lines, {"02": GOOD}, "process")] == ["It is ready"]
+    assert checklist.ready(checklist.decide(lines, {"02": GOOD}, "docker")).state == "INCONCLUSIVE"
+
+
+def test_an_empty_checklist_proves_nothing():
+    """Nothing asked, nothing shown."""
+    assert checklist.ready([]).state == "INCONCLUSIVE"
+
+
+def test_the_checklist_of_the_runbook_can_be_read(root):
+    """Each line has a name and evidence."""
+    assert all(line.line and line.evidence for line in checklist.read(root / "runbook" / "checklist.yaml"))
+
+
+def test_a_file_that_is_no_checklist_is_refused(tmp_path):
+    """With its name."""
+    (tmp_path / "c.yaml").write_text("- lines: 1")
+    with pytest.raises(ProfileError, match=r"c\.yaml"):
+        checklist.read(tmp_path / "c.yaml")

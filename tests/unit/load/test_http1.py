@@ -1,0 +1,109 @@
+"""The HTTP client as a protocol: the same bytes mean the same, however they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace.load.http1 import Connection, Reply
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nX-Colour: blue\r\nx-other: 1\r\n"
+LENGTH = HEAD + b"content-length: 11\r\n\r\nhello world"
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n6\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n" + LENGTH
+UNTIL_EOF = HEAD + b"\r\nhello world"
+FORMS = st.sampled_from([LENGTH, CHUNKED, CONTINUE, UNTIL_EOF])
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        self.written.append(data)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def exchange(answers: Sequence[Sequence[bytes]], *, eof: bool = False) -> tuple[list[Reply], Connection]:
+    """One request after the other on one connection, each answered in the given pieces."""
+
+    async def go() -> tuple[list[Reply], Connection]:
+        connection, replies = Connection(), []
+        connection.connection_made(Wire())
+        for pieces in answers:
+            waiter = connection.ask(b"POST")
+            for piece in pieces:
+                connection.data_received(piece)
+            if eof:
+                connection.eof_received()
+                connection.connection_lost(None)
+            replies.append(await asyncio.wait_for(waiter, 1))
+        return replies, connection
+
+    return asyncio.run(go())
+
+
+def split(data: bytes, cuts: Sequence[int]) -> list[bytes]:
+    places = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(places) if a < b]
+
+
+@given(FORMS, st.lists(st.integers(0, 500), max_size=12))
+def test_pieces_do_not_matter(form: bytes, cuts: list[int]):
+    """Wherever the stream is cut into pieces, the answer is the same."""
+    (reply,), _ = exchange([split(form, cuts)], eof=form is UNTIL_EOF)
+    assert (reply.status, b"".join(reply.body), reply.whole) == (200, b"hello world", True)
+    assert reply.headers[b"x-colour"] == b"blue"
+    assert b"x-other" not in reply.headers
+    assert 0 < reply.first_ns <= reply.last_ns
+
+
+@given(st.sampled_from([LENGTH, CHUNKED]), st.integers(0, 200))
+def test_an_early_end_is_broken(form: bytes, cut: int):
+    """An answer that ends before its end is never taken for whole."""
+    (reply,), connection = exchange([[form[: cut % len(form)]]], eof=True)
+    assert (reply.whole, reply.broken) == (False, "reset")
+    assert not connection.usable
+
+
+def test_a_connection_is_used_again():
+    """After a whole answer the next request goes over the same connection."""
+    replies, connection = exchange([[LENGTH], [CHUNKED], [CONTINUE]])
+    assert [b"".join(reply.body) for reply in replies] == [b"hello world"] * 3
+    assert connection.usable
+
+
+def test_connection_close_is_respected():
+    """A server that says it closes is not asked again."""
+    _, connection = exchange([[LENGTH.replace(b"x-other: 1", b"connection: close")]])
+    assert not connection.usable
+
+
+@given(st.binary(min_size=1, max_size=60))
+def test_noise_is_never_an_answer(noise: bytes):
+    """Bytes that are not HTTP end the connection, and raise nothing."""
+    (reply,), connection = exchange([[b"\x00" + noise]], eof=True)
+    assert not reply.whole
+    assert not connection.usable
+
+
+def test_asking_on_a_dead_connection_is_a_reset():
+    """A connection that was lost answers at once, broken."""
+
+    async def go() -> Reply:
+        connection = Connection()
+        connection.connection_made(Wire())
+        connection.connection_lost(None)
+        return await connection.ask(b"POST")
+
+    assert asyncio.run(go()).broken == "reset"

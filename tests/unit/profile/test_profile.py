@@ -1,0 +1,168 @@
+"""A profile is refused early: each error names the file, the key, what was found and what was expected."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace import profile
+from tailrace.errors import ProfileError
+
+ROOT = Path(__file__).parents[3]
+KEY = "sk-" + "a1" * 15
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with room for profiles; `write` puts one there."""
+    (tmp_path / "runbook" / "profiles").mkdir(parents=True)
+    return tmp_path
+
+
+def write(project, text, name="p"):
+    (project / "runbook" / "profiles" / f"{name}.yaml").write_text(text)
+
+
+def refused(project, text, environment=None):
+    """Return the message with which a profile is refused."""
+    write(project, text)
+    with pytest.raises(ProfileError) as caught:
+        profile.load("p", project, environment or {})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "runbook" / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_profile_of_the_project_is_valid(path):
+    """What we ship loads, once the secrets that it names are there."""
+    names = re.findall(r"\b[A-Z][A-Z0-9_]{3,}\b", path.read_text())
+    assert profile.load(path.stem, ROOT, dict.fromkeys([*names, "OPENAI_API_KEY"], "set")).name
+
+
+def test_an_empty_profile_is_the_default(project):
+    """A profile that says nothing is the embedded default, named after its file."""
+    write(project, "")
+    loaded = profile.load("p", project, {})
+    assert (loaded.name, loaded.engine, loaded.provider.simulated, loaded.service.ours) == ("p", "process", True, True)
+
+
+def test_a_loaded_profile_cannot_be_changed(project):
+    """Profiles are frozen: what was checked is what is used."""
+    write(project, "")
+    with pytest.raises(ValueError, match="frozen"):
+        profile.load("p", project, {}).engine = "docker"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        ("enigne: process", "enigne", "unknown key; expected name, engine, "),
+        ("rollout: {gate: {window: 1}}", "rollout.gate.window", "unknown key; expected window_s, "),
+        ("service: {smoke: [{verb: GET}]}", "service.smoke.0.verb", "unknown key; expected method, path, json, "),
+        ("engine: podman", "engine", "'process' or 'docker'"),
+        ("rollout: {bake_s: soon}", "rollout.bake_s", "valid number"),
+        ("rollout: {bake_s: -1}", "rollout.bake_s", "greater than or equal to 0"),
+        ("rollout: {bake_s: .inf}", "rollout.bake_s", "finite number"),
+        ("rollout: {weights: [50, 10]}", "rollout.weights", "have to rise"),
+        ("rollout: {warmup: {min_requests: 300}}", "rollout.warmup", "above max_requests"),
+        ("edge: {port: 70000}", "edge.port", "less than or equal to 65535"),
+        ("service: {health: {live: healthz}}", "service.health.live", "match pattern"),
+        ("service: {environment: {MY_API_KEY: x}}", "service.environment", "named like a credential"),
+        ("service: {image: nginx}", "(top level)", "need engine: docker"),
+        ("provider: {base_url: api.example.com}", "provider.base_url", "http(s) URL"),
+        ("slo: {percentiles_ms: {p100: 5}}", "slo.percentiles_ms", "not a percentile"),
+        ("slo: {percentiles_ms: {p0: 5}}", "slo.percentiles_ms", "not a percentile"),
+        ("slo: {percentiles_ms: {median: 5}}", "slo.percentiles_ms", "not a percentile"),
+        ("slo: {percentiles_ms: {p99: 5, p50: 10}}", "slo.percentiles_ms", "have to rise"),
+        ("slo: {percentiles_ms: {p99: 0}}", "slo.percentiles_ms.p99", "greater than 0"),
+        ("slo: {error_rate: 1.5}", "slo.error_rate", "less than or equal to 1"),
+    ],
+)
+def test_what_is_wrong_is_named_by_file_key_found_and_expected(project, text, key, said):
+    """An unknown key, a wrong type and a value out of range each say where they stand and what would be right."""
+    message = refused(project, text)
+    assert message.startswith(f"{project / 'runbook' / 'profiles' / 'p.yaml'}: {key}: found ")
+    assert said in message
+
+
+def test_all_problems_are_told_at_once(project):
+    """Each wrong key has its own line."""
+    assert len(refused(project, "enigne: process\nslo: {error_rate: 2}").splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("service: {secrets: [MY_TOKEN]}", "service.secrets"),
+        ("provider: {base_url: 'https://api.example.com/v1', api_key_env: MY_TOKEN}", "provider.api_key_env"),
+    ],
+)
+def test_a_missing_environment_variable_is_named(project, text, key):
+    """A secret that is not in the environment, or is empty there, is refused by its name."""
+    for environment in ({}, {"MY_TOKEN": ""}):
+        assert f"{key}: environment variable MY_TOKEN is not set" in refused(project, text, environment)
+    assert profile.load("p", project, {"MY_TOKEN": "there"})
+
+
+@pytest.mark.parametrize("text", [f"service: {{environment: {{X: {KEY}}}}}", f"# {KEY}", f"provider: {{model: {KEY}}}"])
+def test_a_literal_credential_is_refused_by_its_line_and_never_repeated(project, text):
+    """What looks like a credential is refused wherever it stands, and the message does not hold it."""
+    message = refused(project, f"engine: process\n{text}")
+    assert "line 2 holds what looks like a credential (OpenAI-style key)" in message
+    assert KEY not in message
+
+
+def test_what_is_no_mapping_or_no_yaml_is_refused(project):
+    """A list, and text that is not YAML, are refused with the file's name."""
+    assert "found a list, expected a mapping" in refused(project, "- a")
+    assert "cannot be read as YAML" in refused(project, "a: [")
+
+
+def test_an_unknown_profile_names_those_that_exist(project):
+    """The error for a wrong name lists the right ones."""
+    write(project, "", "here")
+    with pytest.raises(ProfileError, match=r"'there'.*profiles here: here"):
+        profile.load("there", project, {})
+
+
+def test_extends_lays_one_profile_over_another(project):
+    """Mappings merge by key, everything else is replaced."""
+    write(project, "rollout: {bake_s: 1, weights: [10, 50]}\nslo: {error_rate: 0.5}", "low")
+    write(project, "extends: low\nrollout: {weights: [20]}", "high")
+    loaded = profile.load("high", project, {})
+    assert (loaded.rollout.bake_s, loaded.rollout.weights, loaded.slo.error_rate) == (1.0, (20,), 0.5)
+    assert loaded.name == "high"
+
+
+def test_extends_in_a_circle_is_refused(project):
+    """A profile that extends itself, over any number of others, is refused with the way around."""
+    write(project, "extends: b", "a")
+    write(project, "extends: p", "b")
+    assert "p → a → b → p runs in a circle" in refused(project, "extends: a")
+
+
+def test_extends_needs_a_profile_that_exists(project):
+    """The error names what `extends` said."""
+    assert "extends: found 'gone'" in refused(project, "extends: gone")
+    assert "extends: found 5" in refused(project, "extends: 5")
+
+
+def test_a_profile_can_be_a_path(project):
+    """A name that ends with .yaml is the path of a file."""
+    path = project / "mine.yaml"
+    path.write_text("engine: docker")
+    assert profile.load(str(path), project, {}).engine == "docker"
+
+
+@given(st.decimals(min_value=0, max_value=100, places=2).filter(lambda p: 0 < p < 100))
+def test_a_percentile_is_read_back_as_written(value):
+    """Every pXX above 0 and below 100 stands for its own number."""
+    assert profile.percentile(f"p{value}") == float(value)
+
+
+@pytest.mark.parametrize("name", ["p0", "p00", "p100", "p-5", "99", "p", "pp99", "p99.", "p1e1", "P99"])
+def test_what_is_no_percentile_is_refused(name):
+    """Everything else is not a percentile."""
+    with pytest.raises(ValueError, match="not a percentile"):
+        profile.percentile(name)

@@ -1,0 +1,84 @@
+"""A credential in an artefact is found in every kind of file, and named by file and kind only."""
+
+import base64
+import json
+from urllib.parse import quote
+
+import pandas as pd
+import pytest
+
+from tailrace.errors import LeakFound
+from tailrace.profile import Profile
+from tailrace.run import leaks
+
+KEY = "sk-" + "a1b2" * 8
+SECRET = 'p@ss "word"/ü'
+KNOWN = {"MY_TOKEN": SECRET}
+
+
+def test_a_clean_folder_has_no_leaks(tmp_path):
+    """Ordinary evidence passes."""
+    (tmp_path / "run.json").write_text('{"id": "20261123-081530-local-ab12"}')
+    pd.DataFrame({"model": ["gpt"], "n": [1]}).to_parquet(tmp_path / "part-0.parquet")
+    assert leaks.scan(tmp_path, KNOWN) == []
+    leaks.require_none(tmp_path, KNOWN)
+
+
+@pytest.mark.parametrize("name", ["a.json", "b.ipynb", "deep/c.html", "log"])
+def test_a_credential_in_text_is_found(tmp_path, name):
+    """Whatever a file is called, what looks like a credential is found in it."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"before {KEY} after")
+    assert leaks.scan(tmp_path) == [(name, "OpenAI-style key")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [SECRET, json.dumps({"x": SECRET}), quote(SECRET, safe=""), base64.b64encode(SECRET.encode()).decode(),
+     base64.b64encode(f"{SECRET}:".encode()).decode()],
+)  # fmt: skip
+def test_the_value_of_a_known_secret_is_found_in_every_dress(tmp_path, text):
+    """Plain, in JSON, in a URL and in base64: the value of a secret of the profile is found by its name."""
+    (tmp_path / "a.txt").write_text(text)
+    assert leaks.scan(tmp_path, KNOWN) == [("a.txt", "value of MY_TOKEN")]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(["x", KEY]),
+        pd.Series(["x", KEY], dtype="category"),
+        pd.Series([["x"], [KEY]]),
+        pd.Series([b"x", KEY.encode()]),
+    ],
+)
+def test_a_credential_in_compressed_records_is_found(tmp_path, column):
+    """Text columns of any form are read, not the compressed bytes."""
+    pd.DataFrame({"value": column}).to_parquet(tmp_path / "a.parquet", compression="zstd")
+    assert leaks.scan(tmp_path) == [("a.parquet", "OpenAI-style key")]
+
+
+def test_a_leak_names_files_and_kinds_and_never_the_value(tmp_path):
+    """The error can be shown to anybody."""
+    for n in range(7):
+        (tmp_path / f"{n}.txt").write_text(KEY)
+    with pytest.raises(LeakFound) as caught:
+        leaks.require_none(tmp_path)
+    assert "0.txt: OpenAI-style key; 1.txt" in str(caught.value)
+    assert "and 2 more" in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+def test_only_the_named_files_are_scanned_when_there_are_some(tmp_path):
+    """`only` narrows the scan."""
+    (tmp_path / "a.txt").write_text(KEY)
+    (tmp_path / "b.txt").write_text("")
+    assert leaks.scan(tmp_path, only=[tmp_path / "b.txt"]) == []
+
+
+def test_the_secrets_of_a_profile_are_those_that_the_environment_holds():
+    """Names that are not set, and values too short to be told from text, are left out."""
+    profile = Profile.model_validate({"name": "p", "service": {"secrets": ["A", "B", "C"]}})
+    environment = {"A": "long enough", "B": "short", "OPENAI_API_KEY": "also long enough", "OTHER": "not asked for"}
+    assert leaks.secrets(profile, environment) == {"A": "long enough", "OPENAI_API_KEY": "also long enough"}
