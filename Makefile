@@ -12,10 +12,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run report down test lint lab bench engine lock clean
+.PHONY: help setup run report down test test-all lint lab bench engine lock clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv from the hashed lock
 
@@ -31,8 +31,11 @@ report: $(READY)  ## draw the report of the latest run again from its records
 down: $(READY)  ## stop what a run left running (PROFILE=local)
 	@$(BIN)/tailrace down --profile $(PROFILE)
 
-test: $(READY)  ## run the tests (ARGS="-k switch" to choose)
+test: $(READY)  ## the tests at quick depth, ten minutes (ARGS="-k switch" to choose)
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(READY)  ## the tests at full depth, as CI runs them
+	@TAILRACE_DEPTH=full $(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY)  ## ruff and mypy
 	@$(BIN)/ruff check .

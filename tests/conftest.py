@@ -11,7 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
+from depth import FULL
 from tailrace.host import processes
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +38,11 @@ def lacks_browser() -> str:
 
 PARTS = {"docker": lacks_docker, "browser": lacks_browser}
 
+# No example has a deadline, and no strategy is too slow: a busy machine is not a defect.
+settings.register_profile("quick", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("full", settings.get_profile("quick"), max_examples=200, print_blob=True)
+settings.load_profile("full" if FULL else "quick")
+
 
 def pytest_configure() -> None:
     """Let Ctrl-C mean Ctrl-C in what the tests start, also where a script runs them in the background."""
@@ -43,8 +50,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the quick tests first: unit, notebooks, then whatever starts servers."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the deep tests to full depth, and run the quick ones first: unit, notebooks, then what starts servers."""
+    if deep := [] if FULL else [item for item in items if item.get_closest_marker("deep")]:
+        config.hook.pytest_deselected(items=deep)
+        items[:] = [item for item in items if not item.get_closest_marker("deep")]
     quick = [ROOT / "tests" / "unit", ROOT / "tests" / "notebooks"]
     items.sort(key=lambda item: [not item.path.is_relative_to(folder) for folder in quick])
 

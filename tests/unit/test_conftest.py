@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = (Path(__file__).parents[1] / "conftest.py").read_text()
+TESTS = Path(__file__).parents[1]
+CONFTEST = (TESTS / "conftest.py").read_text()
 SKIPS = """
 import pytest
 
@@ -23,6 +24,16 @@ def test_reason():
 def test_xfail():
     assert False
 """
+DEEP = """
+import pytest
+
+@pytest.mark.deep
+def test_deep():
+    pass
+
+def test_quick():
+    pass
+"""
 LEAVES = """
 import subprocess
 
@@ -35,7 +46,9 @@ def session(folder, source, **environment):
     """Run pytest on `source` under our conftest, as a session of its own."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_it.py").write_text(source)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    docker: x\n    browser: x\n")
+    (folder / "pytest.ini").write_text(
+        f"[pytest]\npythonpath = {TESTS}\nmarkers =\n    docker: x\n    browser: x\n    deep: x\n"
+    )
     command = [
         sys.executable,
         "-m",
@@ -66,6 +79,13 @@ def test_a_skip_of_a_required_part_is_a_failure(tmp_path, required, skipped):
     """
     done = session(tmp_path, SKIPS, TAILRACE_REQUIRE=required)
     assert (done.returncode, re.findall(r"(\d+) skipped", done.stdout)) == (1, skipped)
+
+
+@pytest.mark.parametrize(("depth", "counts"), [("quick", "1 passed, 1 deselected"), ("full", "2 passed")])
+def test_a_deep_test_runs_at_full_depth_only(tmp_path, depth, counts):
+    """At quick depth a deep test is deselected, and counted as such: it is not a skip."""
+    done = session(tmp_path, DEEP, TAILRACE_DEPTH=depth)
+    assert (done.returncode, counts in done.stdout) == (0, True)
 
 
 @pytest.mark.parametrize("how", ["cwd=tmp_path", "env={'PATH': '/usr/bin:/bin', 'SPAWNED_INTO': str(tmp_path)}", ""])
