@@ -43,7 +43,7 @@ def slow_start(stack: Stack, release: Release, delay_s: float) -> Check:
     name = "a slow starter is waited for"
     deployment, limit_s = stack.deployment, stack.profile.rollout.start_timeout_s
     colour = "green" if deployment.status().serving == "blue" else "blue"
-    slot = Slot(stack.profile.name, colour, 0, stack.wiring(), deployment.secrets)
+    slot = Slot(stack.profile.name, colour, 0, stack.environment(), deployment.secrets)
     began = time.monotonic()
     instance = deployment.engine.start(release, slot)
     deployment.engine.freeze(instance)

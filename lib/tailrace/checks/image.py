@@ -31,7 +31,7 @@ def contents(stack: Stack, release: Release) -> pd.DataFrame:
 def checks(stack: Stack, release: Release, max_size_mb: float) -> list[Check]:
     """Have the image run, broken and searched; ours is built once more. `max_size_mb` is for what is above its base."""
     command = filled(release.command, host=EVERYWHERE, port=str(release.facts["port"]))
-    told = {**release.environment, **stack.wiring(Provider(NOWHERE, NOWHERE))}
+    told = {**release.environment, **stack.environment(Provider(NOWHERE, NOWHERE))}
     base = str(release.facts["base"])
     subject = hardening.Image(stack.containers.client, release.build, base, told, command, max_size_mb)
     made = _ours(stack, release) if release.ours else _yours(release)

@@ -13,7 +13,7 @@ from tailrace.deploy import Counters
 from tailrace.load import Summary
 from tailrace.load.calibration import Floor
 from tailrace.records import ERROR
-from tailrace.testbed.candidates import Offered
+from tailrace.testbed.candidates import DeployOutcome
 from tailrace.verdict import Check
 
 # The request never came to the edge, so the edge cannot have counted it.
@@ -70,22 +70,22 @@ def reconcile(records: pd.DataFrame, counted: Counters) -> Reconciled:
     )
 
 
-def none_on_old(records: pd.DataFrame, offered: Offered) -> Check:
+def none_on_old(records: pd.DataFrame, outcome: DeployOutcome) -> Check:
     """Decide whether a request that was sent after the edge's acknowledgement still went to the old colour."""
-    old = "blue" if offered.to_colour == "green" else "green"
+    old = "blue" if outcome.to_colour == "green" else "green"
     name = f"no new request on {old} after the acknowledgement"
-    ack_ns = offered.at("switched")
+    ack_ns = outcome.at("switched")
     if ack_ns is None:
-        return Check(name, None, f"nothing was acknowledged: {offered.result}")
+        return Check(name, None, f"nothing was acknowledged: {outcome.result}")
     after = _sent_after(records, ack_ns)
     late = int((after["colour"] == old).sum())
     return Check(name, None if after.empty else late == 0, f"{late:,} of the {len(after):,} requests sent after it")
 
 
-def cut(offered: Offered) -> Check:
+def cut(outcome: DeployOutcome) -> Check:
     """Decide whether the drain ended by itself, or at its deadline with answers half-way out."""
-    fact = f"{offered.cut:,} requests were cut" + (f"; {offered.why}" if offered.why else "")
-    return Check("no answer was cut at the drain's deadline", offered.cut == 0, fact)
+    fact = f"{outcome.cut:,} requests were cut" + (f"; {outcome.why}" if outcome.why else "")
+    return Check("no answer was cut at the drain's deadline", outcome.cut == 0, fact)
 
 
 def kept_schedule(flown: Sequence[Summary], floor: Floor | None = None) -> Check:
@@ -113,29 +113,29 @@ def on_schedule(records: pd.DataFrame, at_least: float = 0.99, lag_ms: float = 1
     return Check(name, True if share >= at_least and lag <= lag_ms else None, fact)
 
 
-def refused(records: pd.DataFrame, offered: Offered) -> list[Check]:
+def refused(records: pd.DataFrame, outcome: DeployOutcome) -> list[Check]:
     """Decide whether a candidate that is never ready was refused, and nobody noticed."""
-    new = "green" if offered.to_colour == "blue" else "blue"
+    new = "green" if outcome.to_colour == "blue" else "blue"
     on_new, failed = int((records["colour"] == new).sum()), int((records["outcome"] == ERROR).sum())
     some = None if records.empty else True
     return [
-        Check("never ready: refused", offered.result == "refused", offered.why or f"it was {offered.result}"),
+        Check("never ready: refused", outcome.result == "refused", outcome.why or f"it was {outcome.result}"),
         Check("never ready: it got no traffic", some and on_new == 0, f"{on_new:,} of {len(records):,} requests"),
         Check("never ready: no request failed", some and failed == 0, f"{failed:,} of {len(records):,} failed"),
     ]
 
 
-def rolled_back(records: pd.DataFrame, offered: Offered, within_s: float) -> list[Check]:
+def rolled_back(records: pd.DataFrame, outcome: DeployOutcome, within_s: float) -> list[Check]:
     """Decide whether a candidate that failed under traffic was taken back by itself, soon, and for good."""
-    if offered.result == "left out":
-        return [Check.skip("failing while baking: rolled back by itself", offered.why)]
-    began, ended = offered.at("switched"), offered.at("rolling back")
-    if offered.result != "rolled back" or began is None or ended is None:
-        return [Check("failing while baking: rolled back by itself", False, offered.why or f"it was {offered.result}")]
+    if outcome.result == "skipped":
+        return [Check.skip("failing while baking: rolled back by itself", outcome.why)]
+    began, ended = outcome.at("switched"), outcome.at("rolling back")
+    if outcome.result != "rolled back" or began is None or ended is None:
+        return [Check("failing while baking: rolled back by itself", False, outcome.why or f"it was {outcome.result}")]
     took_s = (ended - began) / 1e9
     after = _sent_after(records, ended)
     late = int((after["outcome"] == ERROR).sum())
-    fact = f"{took_s:.2f} s after the switch (limit {within_s:g} s): {offered.why}"
+    fact = f"{took_s:.2f} s after the switch (limit {within_s:g} s): {outcome.why}"
     return [
         Check("failing while baking: rolled back by itself", took_s <= within_s, fact),
         Check(

@@ -36,8 +36,8 @@ def deploy(profile: str, as_json: bool, release_id: str) -> None:
 
     _ends_like_ctrl_c()
     chosen, root = _profile(profile)
-    brought = stack.bring_up(chosen, root)
-    release = brought.recall(release_id) if release_id else brought.build(_building)
+    brought = stack.Stack.open(chosen, root)
+    release = brought.find_release(release_id) if release_id else brought.build(_building)
     answer = ensure.deploy(brought, release, _teller(as_json))
     paused = "; it is paused: requests are held until unpause" if answer["paused"] else ""
     text = f"{answer['result']}: {answer['serving']} serves release {answer['release']} at {answer['url']}{paused}"

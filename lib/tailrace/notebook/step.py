@@ -33,7 +33,7 @@ from tailrace.report import catalogue, store, tables
 from tailrace.run import events, folder
 from tailrace.run.folder import RunDir, Verdict
 from tailrace.testbed import candidates, stack
-from tailrace.testbed.candidates import Candidate, Offered
+from tailrace.testbed.candidates import Candidate, DeployOutcome
 from tailrace.verdict import Check
 
 WIDTH_PX = 860
@@ -56,40 +56,40 @@ class Step:
     figures: list[dict[str, Any]] = field(default_factory=list)
     """In their order, as specifications that can be drawn again from the records."""
     tables: list[dict[str, Any]] = field(default_factory=list)
-    said: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     marks: list[tuple[int, int, str, str]] = field(default_factory=list)
 
     @cached_property
     def stack(self) -> stack.Stack:
         """The provider and the deployment of the profile; the provider is brought up at the first use."""
-        return stack.bring_up(self.profile, self.root)
+        return stack.Stack.open(self.profile, self.root)
 
     @cached_property
     def release(self) -> Release:
         """The release of the working tree, built (which shows its progress) or reused."""
-        told = progress.Progress()
+        shown = progress.Progress()
         try:
-            return self.stack.build(told)
+            return self.stack.build(shown)
         finally:
-            told.close()
+            shown.close()
 
     def check(self, name: str, ok: bool | None, fact: str) -> None:
         """Decide the check `name`, once; `fact` is what was measured, and against which limit."""
-        self.take(Check(name, None if ok is None else bool(ok), fact))
+        self.add_checks(Check(name, None if ok is None else bool(ok), fact))
 
-    def take(self, *checks: Check | Iterable[Check]) -> None:
+    def add_checks(self, *checks: Check | Iterable[Check]) -> None:
         """Take over checks that a proof has decided."""
         for given in checks:
             for check in (given,) if isinstance(given, Check) else given:
                 self._decide(check)
 
-    def judge(self, judgements: Iterable[analysis.Judgement]) -> None:
+    def add_judgements(self, judgements: Iterable[analysis.Judgement]) -> None:
         """Take over verdicts of the analysis, with their reasons, as checks."""
-        self.take(Check(judgement.name, judgement.ok, judgement.text) for judgement in judgements)
+        self.add_checks(Check(judgement.name, judgement.ok, judgement.text) for judgement in judgements)
 
-    def say(self, **facts: Any) -> None:
+    def record_facts(self, **facts: Any) -> None:
         """Put plain facts (JSON) into the result of the step, under their names."""
-        self.said.update(facts)
+        self.facts.update(facts)
         self._write()
 
     def mark(self, label: str, kind: str = "action", t_ns: int | None = None, until_ns: int | None = None) -> None:
@@ -107,14 +107,14 @@ class Step:
         finally:
             self.mark(label, kind, begin_ns, time.perf_counter_ns())
 
-    def fly(
+    def run_load(
         self, traffic: load.Traffic, url: str = "", sender: str = "http", options: Mapping[str, Any] | None = None
     ) -> load.Flight:
         """Start `traffic` on `url` (the edge, when empty); the records are this step's."""
         out = self.run.records(self.name)
         return load.start(self._labelled(traffic), url or self._url(traffic), out, sender, options)
 
-    def climb(
+    def find_capacity(
         self, search: load.rate_search.Search, percentiles_ms: Mapping[str, float], duration_s: float, **workload: Any
     ) -> load.rate_search.Limit:
         """Search for the highest rate at which the service behind the edge is within these percentiles.
@@ -130,17 +130,18 @@ class Step:
 
         objectives = load.rate_search.Objectives(percentiles_ms, self.profile.slo.error_rate)
         url = self._url(traffic(search.from_rps))
-        return load.rate_search.find(load.rate_search.probe(traffic, url, self.run.records(self.name), objectives), search)
+        probe = load.rate_search.probe(traffic, url, self.run.records(self.name), objectives)
+        return load.rate_search.find(probe, search)
 
-    def offer(self, candidate: Candidate, **waits: Any) -> Offered:
+    def deploy_candidate(self, candidate: Candidate, **waits: Any) -> DeployOutcome:
         """Offer a release to the deployment, and mark the states that it went through."""
-        offered = candidates.offer(self.stack, candidate, **waits)
-        for state, t_ns, _ in offered.states:
+        outcome = candidates.deploy(self.stack, candidate, **waits)
+        for state, t_ns, _ in outcome.states:
             if state in SHOWN:
                 self.mark(state, "state", t_ns)
             if state == "smoked" and waits.get("weights"):
                 self.mark(f"{waits['weights'][0]} % on new", "state", t_ns)
-        return offered
+        return outcome
 
     def save(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Keep a frame as evidence, `data/<step>/<name>.parquet`, and return it."""
@@ -158,11 +159,11 @@ class Step:
         records = self.frame("records")
         return records[records["phase"] == phase] if phase else records
 
-    def doubts(self, name: str = "records") -> list[str]:
+    def invalid_reasons(self, name: str = "records") -> list[str]:
         """Return why these records must not decide anything, in the words of the flights that made them."""
         return store.doubts(self.run.path, self.name, name)
 
-    def gather(self, name: str) -> str:
+    def records_to_report(self, name: str) -> str:
         """Return the name of the records to report on: `name` ("<step>/records:PHASE"), where this run has them.
 
         A step that runs alone takes over the evidence of the latest run. Where there is none either, it measures: a
@@ -174,7 +175,7 @@ class Step:
         if self.run.records(name.partition("/")[0]).is_dir():
             return name
         self.stack.up(self.release)
-        self.fly(self.stack.traffic(load.arrivals.poisson(100.0, 15.0), "steady", stream_share=0.2)).wait()
+        self.run_load(self.stack.traffic(load.arrivals.poisson(100.0, 15.0), "steady", stream_share=0.2)).wait()
         return f"{self.name}/records:steady"
 
     def checklist(self) -> Check:
@@ -182,7 +183,7 @@ class Step:
         lines = checklist.read(self.root / "runbook" / "checklist.yaml")
         made = {**checklist.results(self.run.path), self.name: self.checks}
         decided = checklist.decide(lines, made, self.profile.engine)
-        self.say(checklist=[check.document() for check in decided])
+        self.record_facts(checklist=[check.document() for check in decided])
         _display(tables.checks([check.document() for check in decided]))
         return checklist.ready(decided)
 
@@ -243,7 +244,7 @@ class Step:
             "checks": [check.document() for check in self.checks],
             "figures": self.figures,
             "tables": self.tables,
-            **self.said,
+            **self.facts,
         }
         text = orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode()
         folder.write_atomically(self.run.result(self.name), text + "\n")

@@ -20,17 +20,17 @@ class Candidate:
     """A release, its wiring, and what happens once it has reached a state (for one that shall fail later)."""
 
     release: Release
-    wiring: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     on: Mapping[str, Callable[[], None]] = field(default_factory=dict)
-    left_out: str = ""
+    skip_reason: str = ""
     """Why it is not offered here at all."""
 
 
 @dataclass(frozen=True)
-class Offered:
+class DeployOutcome:
     """How an offer went: `states` as (state, t_ns, fact), `why` when the candidate was not taken."""
 
-    result: Literal["switched", "refused", "rolled back", "left out"]
+    result: Literal["switched", "refused", "rolled back", "skipped"]
     why: str
     to_colour: str
     states: tuple[State, ...]
@@ -44,14 +44,14 @@ class Offered:
 
 def good(stack: Stack, release: Release) -> Candidate:
     """The release as it is."""
-    return Candidate(release, stack.wiring())
+    return Candidate(release, stack.environment())
 
 
 def never_ready(stack: Stack, release: Release) -> Candidate:
     """One that starts and never gets ready: our service without a provider, any other as a program that sleeps."""
     if stack.profile.service.ours:
-        return Candidate(release, stack.wiring() | {"TAILRACE_PROVIDER_URL": NOWHERE})
-    return Candidate(release.configured(command=("sleep", "3600")), stack.wiring())
+        return Candidate(release, stack.environment() | {"TAILRACE_PROVIDER_URL": NOWHERE})
+    return Candidate(release.configured(command=("sleep", "3600")), stack.environment())
 
 
 def failing(stack: Stack, release: Release) -> Candidate:
@@ -60,10 +60,10 @@ def failing(stack: Stack, release: Release) -> Candidate:
     Our service: on a provider of its own that turns slow and faulty, without retries. Any other: it is killed.
     """
     name = "failing while baking"
-    if name in stack.left_out:
-        return Candidate(release, left_out=stack.left_out[name])
+    if name in stack.skipped_faults:
+        return Candidate(release, skip_reason=stack.skipped_faults[name])
     if not stack.profile.service.ours:
-        return Candidate(release, stack.wiring(), on={"baking": lambda: _kill_serving(stack)})
+        return Candidate(release, stack.environment(), on={"baking": lambda: _kill_serving(stack)})
     provider = stack.spare_provider("failing")
     faults: list[dict[str, Any]] = [
         {"kind": "error500", "probability": 0.3},
@@ -71,7 +71,7 @@ def failing(stack: Stack, release: Release) -> Candidate:
     ]
     return Candidate(
         release.configured(TAILRACE_RETRY_ATTEMPTS="1"),
-        stack.wiring(provider),
+        stack.environment(provider),
         on={"switched": lambda: provider.inject(*faults)},
     )
 
@@ -81,13 +81,13 @@ def _kill_serving(stack: Stack) -> None:
         stack.deployment.engine.kill(serving)
 
 
-def offer(stack: Stack, candidate: Candidate, **waits: Any) -> Offered:
+def deploy(stack: Stack, candidate: Candidate, **waits: Any) -> DeployOutcome:
     """Switch to `candidate`, and say how it went; `waits` replaces fields of the profile's `rollout`.
 
     A candidate that is not taken is an answer here, not an error; everything else that goes wrong is raised.
     """
-    if candidate.left_out:
-        return Offered("left out", candidate.left_out, "", ())
+    if candidate.skip_reason:
+        return DeployOutcome("skipped", candidate.skip_reason, "", ())
     rollout = stack.profile.rollout.model_copy(update=waits)
     deployment = replace(stack.deployment, profile=stack.profile.model_copy(update={"rollout": rollout}))
     states: list[State] = []
@@ -98,12 +98,12 @@ def offer(stack: Stack, candidate: Candidate, **waits: Any) -> Offered:
 
     before = deployment.status().serving
     try:
-        done = deployment.switch(candidate.release, environment=candidate.wiring, observe=observe)
+        done = deployment.switch(candidate.release, environment=candidate.environment, observe=observe)
     except (NotReady, StartFailed) as error:
-        return Offered("refused", str(error), before, tuple(states), error.cut)
+        return DeployOutcome("refused", str(error), before, tuple(states), error.cut)
     except RolledBack as error:
-        return Offered("rolled back", str(error), before, tuple(states), error.cut)
-    return Offered("switched", "", done.to_colour, tuple(states), done.cut)
+        return DeployOutcome("rolled back", str(error), before, tuple(states), error.cut)
+    return DeployOutcome("switched", "", done.to_colour, tuple(states), done.cut)
 
 
 def _nothing() -> None:

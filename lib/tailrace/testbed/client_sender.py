@@ -20,7 +20,7 @@ from tailrace.client import AsyncOpenAI, Cache, Limits, Policy, Retry
 from tailrace.client.wire import ATTEMPTS, BACKOFF, CACHE, COST
 from tailrace.load import Outcome
 
-ARMS: Final[Mapping[str, Mapping[str, bool]]] = {
+CLIENT_FORMS: Final[Mapping[str, Mapping[str, bool]]] = {
     "plain": {"retry": False, "cache": False},
     "retrying": {"retry": True, "cache": False},
     "cached": {"retry": False, "cache": True},

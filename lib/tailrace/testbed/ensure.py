@@ -18,13 +18,14 @@ def deploy(stack: Stack, release: Release, tell: Callable[[str, int, str], None]
     deployment = stack.deployment
     serving = deployment.serving
     if serving is None:
-        deployment.up(release, environment=stack.wiring(), observe=tell)
+        deployment.up(release, environment=stack.environment(), observe=tell)
         how = "brought up"
     elif serving.release == release.id:
-        deployment.up(release, environment=stack.wiring(), observe=tell)  # its edge may have died meanwhile
+        # Its edge may have died meanwhile.
+        deployment.up(release, environment=stack.environment(), observe=tell)
         how = "served already"
     else:
-        deployment.switch(release, environment=stack.wiring(), observe=tell)
+        deployment.switch(release, environment=stack.environment(), observe=tell)
         how = "switched"
     now = deployment.status()
     return {

@@ -36,7 +36,7 @@ class Provider:
 
     url: str
     """Base of the OpenAI-compatible API, with its `/v1`, as this machine finds it."""
-    inside: str
+    internal_url: str
     """The same, as an instance finds it."""
     simulated: bool = False
 

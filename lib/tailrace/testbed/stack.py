@@ -35,6 +35,12 @@ class Stack:
     root: Path
     deployment: Deployment
 
+    @classmethod
+    def open(cls, profile: Profile, root: Path) -> Stack:
+        """Return the stack of `profile`; nothing is started before `up`. Raises PartMissing as `preflight` does."""
+        preflight(profile, root)
+        return cls(profile, root, Deployment.open(profile, home(root)))
+
     @cached_property
     def provider(self) -> Provider:
         """The provider of the profile; the simulator is brought up when it is first asked for."""
@@ -46,11 +52,11 @@ class Stack:
         """Base URL of the edge's ingress: what users of the service call."""
         return self.deployment.url
 
-    def build(self, tell: Callable[[str], None] | None = None) -> Release:
-        """Return the release of the working tree, built or reused; `tell` gets the lines of a build's log."""
-        return self.deployment.build(self.root, tell)
+    def build(self, on_progress: Callable[[str], None] | None = None) -> Release:
+        """Return the release of the working tree, built or reused; `on_progress` gets the lines of a build's log."""
+        return self.deployment.build(self.root, on_progress)
 
-    def recall(self, release: str) -> Release:
+    def find_release(self, release: str) -> Release:
         """Return a release that was deployed here before, by its id; raises DeployError when there is none."""
         path = self.deployment.release_path(release)
         if not path.is_file():
@@ -60,11 +66,11 @@ class Stack:
 
     def up(self, release: Release) -> None:
         """Have `release` serving behind the edge; a deployment that serves already is left as it is."""
-        self.deployment.up(release, environment=self.wiring())
+        self.deployment.up(release, environment=self.environment())
 
-    def wiring(self, provider: Provider | None = None) -> dict[str, str]:
-        """Return what an instance is told at its start: where the provider is. It is no part of the release."""
-        url = (provider or self.provider).inside
+    def environment(self, provider: Provider | None = None) -> dict[str, str]:
+        """Return the variables that tell an instance where its provider is; they are no part of a release."""
+        url = (provider or self.provider).internal_url
         if not self.profile.service.ours:
             return {"OPENAI_BASE_URL": url}
         limits = ",".join(f"{ms:g}" for ms in self.profile.slo.percentiles_ms.values())
@@ -76,15 +82,15 @@ class Stack:
         }
 
     def traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
-        """Return the traffic of this profile's users: `questions`, or the first request of `service.smoke`."""
+        """Return the traffic of this profile's users: `chat_traffic`, or the first request of `service.smoke`."""
         if self.profile.service.ours:
-            return self.questions(arrivals, phase, **workload)
+            return self.chat_traffic(arrivals, phase, **workload)
         first = next(iter(self.profile.service.smoke), Probe())
         body = "" if first.json_body is None else orjson.dumps(first.json_body).decode()
         asked = load.Workload(kind="plain", method=first.method, path=first.path, body=body)
         return load.Traffic(arrivals, asked, phase=phase, timeout_s=TIMEOUT_S)
 
-    def questions(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
+    def chat_traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
         """Return traffic of questions to a model; `workload` holds fields of `load.Workload` (repeat_share, seed …)."""
         asked = load.Workload(model=self.profile.provider.model, **workload)
         return load.Traffic(arrivals, asked, phase=phase, timeout_s=TIMEOUT_S)
@@ -106,7 +112,7 @@ class Stack:
         return watch(targets, interval_s)
 
     @property
-    def left_out(self) -> dict[str, str]:
+    def skipped_faults(self) -> dict[str, str]:
         """What is not broken on purpose here, and why: fault → reason."""
         left = {}
         if not self.profile.service.ours:
@@ -123,7 +129,7 @@ class Stack:
     @contextmanager
     def provider_outage(self) -> Iterator[None]:
         """Have the simulated provider answer nothing but 503 for the length of the block, unless it is left out."""
-        if "provider outage" in self.left_out:
+        if "provider outage" in self.skipped_faults:
             yield
             return
         with self.provider.broken({"kind": "outage"}):
@@ -135,7 +141,7 @@ class Stack:
         serving = self.deployment.serving
         if serving is None:
             raise DeployError(f"{self.profile.name}: nothing serves, so nothing can hang")
-        if "process hangs" in self.left_out:
+        if "process hangs" in self.skipped_faults:
             yield
             return
         self.deployment.engine.freeze(serving)
@@ -166,12 +172,6 @@ class Stack:
             "messages": [{"role": "user", "content": "Is anybody there?"}],
         }
         return Probe(method="POST", path="/v1/chat/completions", json=body)
-
-
-def bring_up(profile: Profile, root: Path) -> Stack:
-    """Return the stack of `profile`, of which nothing runs yet; `Stack.up` starts the provider and the deployment."""
-    preflight(profile, root)
-    return Stack(profile, root, Deployment.open(profile, home(root)))
 
 
 def preflight(profile: Profile, root: Path) -> None:

@@ -28,15 +28,15 @@ def judged(serve, tmp_path, root, monkeypatch):
     def measured(freeze_s: float):
         run = folder.create_run(tmp_path, load("local", tmp_path))
         step = begin("04_load_test", run_dir=str(run.path))
-        with step.fly(Traffic(arrivals.constant(50, 2), phase=PHASE), serve(1.0).url):
+        with step.run_load(Traffic(arrivals.constant(50, 2), phase=PHASE), serve(1.0).url):
             time.sleep(0.5)
             frozen = [child for child in psutil.Process(os.getpid()).children() if _generates(child)]
             for process in frozen if freeze_s else []:
                 process.send_signal(signal.SIGSTOP)
                 time.sleep(freeze_s)
                 process.send_signal(signal.SIGCONT)
-        doubts = step.doubts(f"records:{PHASE}")
-        step.judge(analysis.judge(step.records(PHASE), {"p50": 5_000}, invalid=doubts))
+        doubts = step.invalid_reasons(f"records:{PHASE}")
+        step.add_judgements(analysis.judge(step.records(PHASE), {"p50": 5_000}, invalid=doubts))
         step.finish()
         return step
 
@@ -61,7 +61,7 @@ def test_a_valid_measurement_passes(judged):
     """The same without the freeze is a PASS: it was the freeze that was seen. (A busy machine has three tries.)"""
     for _ in range(3):
         step = judged(0)
-        if not step.doubts():
+        if not step.invalid_reasons():
             break
     (check,) = step.checks
     assert step.verdict == "PASS", check.fact

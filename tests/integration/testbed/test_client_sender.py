@@ -94,9 +94,9 @@ def test_the_rehearsal_asks_nobody(ask, provider):
     assert provider.stats()["requests"] == before
 
 
-@pytest.mark.parametrize("arm", client_sender.ARMS)
+@pytest.mark.parametrize("arm", client_sender.CLIENT_FORMS)
 def test_each_arm_is_what_its_name_says(arm):
     """Retries and cache are on or off; both arms have the same time limits."""
-    chosen = client_sender.policy(**client_sender.ARMS[arm], attempt_timeout_s=1.0, deadline_s=5.0)
+    chosen = client_sender.policy(**client_sender.CLIENT_FORMS[arm], attempt_timeout_s=1.0, deadline_s=5.0)
     assert (chosen.retry is not None) == (arm in ("retrying", "both"))
     assert (chosen.cache is not None) == (arm in ("cached", "both"))

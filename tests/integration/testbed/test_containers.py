@@ -93,8 +93,8 @@ def test_the_provider_is_found_from_both_sides_and_obeys_this_machine_only(engin
     one, name = engine(tmp_path), engine.deployment
     provider = providers.container(FAST, one, name, "provider", root)
     spare = providers.container(FAST, one, name, "failing", root)
-    assert provider.inside != provider.url
-    assert len({provider.url, spare.url, provider.inside, spare.inside}) == 4
+    assert provider.internal_url != provider.url
+    assert len({provider.url, spare.url, provider.internal_url, spare.inside}) == 4
     assert providers.container(FAST, one, name, "provider", root) == provider
     with provider.broken({"kind": "outage"}):
         with pytest.raises(urllib.error.HTTPError, match="503"):
@@ -102,7 +102,7 @@ def test_the_provider_is_found_from_both_sides_and_obeys_this_machine_only(engin
         assert urllib.request.urlopen(spare.url + "/models", timeout=5).status == 200
     image = one.build(profile.Service(), root).build
     said = one.client.containers.run(
-        image, ["-c", ASK, provider.inside.removesuffix("/v1")], entrypoint="python", remove=True,
+        image, ["-c", ASK, provider.internal_url.removesuffix("/v1")], entrypoint="python", remove=True,
         network=network.name(one.scope(name)),
     )  # fmt: skip
     assert ast.literal_eval(said.decode()) == {"/v1/models": 200, "/admin/stats": 403}

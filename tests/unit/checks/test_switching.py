@@ -5,7 +5,7 @@ import pytest
 from tailrace.checks import switching
 from tailrace.deploy import Counters
 from tailrace.load import Summary
-from tailrace.testbed.candidates import Offered
+from tailrace.testbed.candidates import DeployOutcome
 
 S = 1_000_000_000
 FAILED = {"outcome": "error", "error_type": "http_503", "status": 503}
@@ -55,13 +55,13 @@ def test_no_records_decide_nothing(records):
     assert set(states(reconciled.checks()).values()) == {"INCONCLUSIVE"}
 
 
-def offered(result: str, *reached: tuple[str, float], to: str = "green", why: str = "", cut: int = 0) -> Offered:
-    return Offered(result, why, to, tuple((state, int(at * S), "") for state, at in reached), cut)
+def outcome(result: str, *reached: tuple[str, float], to: str = "green", why: str = "", cut: int = 0) -> DeployOutcome:
+    return DeployOutcome(result, why, to, tuple((state, int(at * S), "") for state, at in reached), cut)
 
 
 def test_a_new_request_on_the_old_colour_after_the_acknowledgement_is_seen(records):
     """What was sent before the acknowledgement may be on blue; what was sent after it may not."""
-    done = offered("switched", ("switched", 1.5))
+    done = outcome("switched", ("switched", 1.5))
     well = switching.none_on_old(records({}, {}, {"colour": "green"}), done)
     badly = switching.none_on_old(records({}, {}, {"colour": "blue"}), done)
     nothing = switching.none_on_old(records({}, {}), done)
@@ -70,34 +70,34 @@ def test_a_new_request_on_the_old_colour_after_the_acknowledgement_is_seen(recor
 
 def test_an_offer_that_was_not_taken_was_acknowledged_by_nobody(records):
     """Without an acknowledgement there is nothing to decide."""
-    assert switching.none_on_old(records({}, {}), offered("refused")).state == "INCONCLUSIVE"
+    assert switching.none_on_old(records({}, {}), outcome("refused")).state == "INCONCLUSIVE"
 
 
 def test_cut_answers_are_owned_up_to():
     """A drain that ended at its deadline is not a drain that ended by itself."""
-    assert switching.cut(offered("switched")).state == "PASS"
-    assert switching.cut(offered("switched", cut=2)).state == "FAIL"
+    assert switching.cut(outcome("switched")).state == "PASS"
+    assert switching.cut(outcome("switched", cut=2)).state == "FAIL"
 
 
 def test_a_candidate_that_was_never_ready_must_not_have_been_noticed(records):
     """Refused, no traffic, no failure: each of the three can fail on its own."""
     blue = records({}, {})
-    assert set(states(switching.refused(blue, offered("refused", to="blue"))).values()) == {"PASS"}
-    taken = states(switching.refused(blue, offered("switched", to="blue")))
+    assert set(states(switching.refused(blue, outcome("refused", to="blue"))).values()) == {"PASS"}
+    taken = states(switching.refused(blue, outcome("switched", to="blue")))
     assert taken["never ready: refused"] == "FAIL"
-    served = states(switching.refused(records({}, {"colour": "green"}), offered("refused", to="blue")))
+    served = states(switching.refused(records({}, {"colour": "green"}), outcome("refused", to="blue")))
     assert served["never ready: it got no traffic"] == "FAIL"
-    failed = states(switching.refused(records({}, FAILED), offered("refused", to="blue")))
+    failed = states(switching.refused(records({}, FAILED), outcome("refused", to="blue")))
     assert failed["never ready: no request failed"] == "FAIL"
 
 
 def test_a_rollback_has_to_be_soon_and_for_good(records):
     """Too late, not at all, or with failures after it: not proved."""
-    back = offered("rolled back", ("switched", 1.0), ("rolling back", 2.5))
+    back = outcome("rolled back", ("switched", 1.0), ("rolling back", 2.5))
     asked = records({}, {}, FAILED, {}, {})
     assert set(states(switching.rolled_back(asked, back, 2.0)).values()) == {"PASS"}
     assert switching.rolled_back(asked, back, 1.0)[0].state == "FAIL"
-    assert switching.rolled_back(asked, offered("switched", ("switched", 1.0)), 2.0)[0].state == "FAIL"
+    assert switching.rolled_back(asked, outcome("switched", ("switched", 1.0)), 2.0)[0].state == "FAIL"
     assert switching.rolled_back(records({}, {}, {}, {}, FAILED), back, 2.0)[1].state == "FAIL"
 
 

@@ -65,7 +65,7 @@ def test_the_verdict_is_made_of_the_checks(step, decided, verdict):
 
 def test_skipped_checks_alone_are_no_pass(step):
     """What was left out proves nothing."""
-    step.take(Check.skip("it works", "nothing to check"))
+    step.add_checks(Check.skip("it works", "nothing to check"))
     assert step.verdict == "INCONCLUSIVE"
 
 
@@ -116,7 +116,7 @@ def test_a_step_alone_reports_on_the_latest_run(project, step):
     step.run.records("03_blue_green_switch").mkdir(parents=True)
     folder.point_latest(step.run)
     alone = begin("05_latency_report")
-    assert alone.gather("03_blue_green_switch/records:switch") == "03_blue_green_switch/records:switch"
+    assert alone.records_to_report("03_blue_green_switch/records:switch") == "03_blue_green_switch/records:switch"
     assert alone.run.result("04_load_test").read_text() == step.run.result("04_load_test").read_text()
     alone.check("another", True, "1 of 1")
     assert not step.run.result("05_latency_report").exists()
