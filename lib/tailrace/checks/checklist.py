@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tailrace.errors import ProfileError
+from tailrace.run.folder import RunDir
 from tailrace.verdict import Check
 
 
@@ -35,7 +36,7 @@ def read(path: Path) -> list[Line]:
 def results(run: Path) -> dict[str, list[Check]]:
     """Return the checks of each step of the run at `run`."""
     found = {}
-    for path in sorted((run / "results").glob("*.json")):
+    for path in RunDir(run).results():
         made = orjson.loads(path.read_bytes())["checks"]
         found[path.stem] = [Check(c["name"], c["ok"], c["fact"], c["state"] == "SKIPPED") for c in made]
     return found

@@ -34,6 +34,17 @@ def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> i
     return renamed_ns
 
 
+def replace(path: Path, content: str) -> None:
+    """Replace `path` atomically, with its folder created; a crash of the machine may lose the new content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        beside.write_text(content, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def sync(directory: Path) -> None:
     """Make the entries of `directory` durable."""
     handle = os.open(directory, os.O_RDONLY)

@@ -28,10 +28,12 @@ from tailrace import profile as profiles
 from tailrace.checks import checklist
 from tailrace.deploy import Release
 from tailrace.errors import StepFailed
+from tailrace.host import files
 from tailrace.notebook import progress
-from tailrace.report import catalogue, store, tables
+from tailrace.report import catalogue, evidence, tables
 from tailrace.run import events, folder
-from tailrace.run.folder import RunDir, Verdict
+from tailrace.run.folder import RunDir
+from tailrace.run.record import Verdict
 from tailrace.testbed import candidates, stack
 from tailrace.testbed.candidates import Candidate, DeployOutcome
 from tailrace.verdict import Check
@@ -96,7 +98,7 @@ class Step:
         """Note a moment (now), or a stretch of time, for the figures: kind "state", "fault" or "action"."""
         begin_ns = time.perf_counter_ns() if t_ns is None else t_ns
         self.marks.append((begin_ns, until_ns or begin_ns, label, kind))
-        self.save("marks", pd.DataFrame(self.marks, columns=store.MARKS).sort_values("t_ns"))
+        self.save("marks", pd.DataFrame(self.marks, columns=evidence.MARKS).sort_values("t_ns"))
 
     @contextmanager
     def during(self, label: str, kind: str = "fault") -> Iterator[None]:
@@ -152,7 +154,7 @@ class Step:
 
     def frame(self, name: str = "records") -> pd.DataFrame:
         """Return a frame of this run: "records", a saved name, or "<step>/<name>" of another step."""
-        return store.frame(self.run.path, self.name, name)
+        return evidence.frame(self.run.path, self.name, name)
 
     def records(self, phase: str = "") -> pd.DataFrame:
         """Return this step's records, of one phase or of all."""
@@ -161,7 +163,7 @@ class Step:
 
     def invalid_reasons(self, name: str = "records") -> list[str]:
         """Return why these records must not decide anything, in the words of the flights that made them."""
-        return store.doubts(self.run.path, self.name, name)
+        return evidence.invalid_reasons(self.run.path, self.name, name)
 
     def records_to_report(self, name: str) -> str:
         """Return the name of the records to report on: `name` ("<step>/records:PHASE"), where this run has them.
@@ -171,7 +173,7 @@ class Step:
         """
         if not self.alone:
             return name
-        folder.take_over(self.run, self.run.path.parent / folder.LATEST)
+        folder.link_evidence(self.run, folder.latest(self.root))
         if self.run.records(name.partition("/")[0]).is_dir():
             return name
         self.stack.up(self.release)
@@ -247,7 +249,7 @@ class Step:
             **self.facts,
         }
         text = orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode()
-        folder.write_atomically(self.run.result(self.name), text + "\n")
+        files.replace(self.run.result(self.name), text + "\n")
 
     def _close(self) -> None:
         """End an exploratory run: its run.json, and what it brought up."""

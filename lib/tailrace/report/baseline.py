@@ -11,7 +11,8 @@ import pandas as pd
 
 from tailrace.analysis import Comparison, compare, schedule
 from tailrace.analysis.judgement import INCONCLUSIVE
-from tailrace.report import store, tables
+from tailrace.report import evidence, tables
+from tailrace.run import documents
 
 TOLERANCE: Final = 0.2
 SAME_CLOCK_NS: Final = 5 * 10**9
@@ -26,13 +27,13 @@ def against(run_dir: Path, baseline_dir: Path, tolerance: float = TOLERANCE, on:
     is decided when the runs measured different things, or when a load generator did not keep its schedule.
     """
     runs = (baseline_dir, run_dir)
-    names = [on or store.subject(path) for path in runs]
-    before, after = (store.measured(path, name) for path, name in zip(runs, names, strict=True))
-    apart = abs(store.clock_ns(run_dir) - store.clock_ns(baseline_dir)) > SAME_CLOCK_NS
+    names = [on or evidence.subject(path) for path in runs]
+    before, after = (evidence.subject_records(path, name) for path, name in zip(runs, names, strict=True))
+    apart = abs(documents.clock_ns(run_dir) - documents.clock_ns(baseline_dir)) > SAME_CLOCK_NS
     compared = compare(before, after, tolerance=tolerance, concurrent=False if apart else None)
     doubts = [] if names[0] == names[1] else [f"the runs measured different things: {names[1]} against {names[0]}"]
     for said, path, name, records in zip(("baseline", "run"), runs, names, (before, after), strict=True):
-        reasons = store.doubts(path, store.EVERY, name) or schedule.doubts(records)
+        reasons = evidence.invalid_reasons(path, evidence.EVERY, name) or schedule.doubts(records)
         doubts += [f"{said}: {reason}" for reason in reasons]
     if not doubts:
         return compared

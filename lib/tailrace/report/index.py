@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from tailrace.report import catalogue, page, store, tables
+from tailrace.host import files
+from tailrace.report import catalogue, evidence, page, tables
 from tailrace.report.summary import headline
+from tailrace.run import documents, folder
+from tailrace.run.folder import RunDir
 
 
 def write(runs_dir: Path, baseline: str = "") -> Path:
@@ -17,15 +19,14 @@ def write(runs_dir: Path, baseline: str = "") -> Path:
 
     `baseline` is the id of the run whose p99 is shaded through the history.
     """
-    target, fresh = runs_dir / "index.html", runs_dir / f".index.html.{os.getpid()}"
-    fresh.write_text(html(runs_dir, baseline), encoding="utf-8")
-    fresh.replace(target)
+    target = folder.index(runs_dir)
+    files.replace(target, html(runs_dir, baseline))
     return target
 
 
 def html(runs_dir: Path, baseline: str = "") -> str:
     """Return the page that lists the runs in `runs_dir`."""
-    table = store.history(runs_dir)
+    table = evidence.history(runs_dir)
     load = {"runs": table}.__getitem__
     trend = catalogue.draw("history", load, baseline=baseline).svg("trend") if len(table) else ""
     rows = [_row(runs_dir, values) for values in table.iloc[::-1].to_dict("records")]
@@ -33,9 +34,9 @@ def html(runs_dir: Path, baseline: str = "") -> str:
 
 
 def _row(runs_dir: Path, values: dict[str, Any]) -> dict[str, Any]:
-    folder = runs_dir / values["id"]
-    results = {step: store.result(folder, step) for step in store.steps(folder)}
-    said = headline(store.run(folder), results)
-    report = (folder / "report.html").is_file()
+    run_dir = runs_dir / values["id"]
+    results = {step: documents.result(run_dir, step) for step in documents.steps(run_dir)}
+    sentences = headline(documents.run(run_dir), results)
+    report = RunDir(run_dir).report.is_file()
     value, _, interval = tables.cell(values, "p99").partition(" ")
-    return {**values, "sentence": " ".join(said), "report": report, "p99": value, "interval": interval}
+    return {**values, "sentence": " ".join(sentences), "report": report, "p99": value, "interval": interval}

@@ -7,7 +7,6 @@ failed half-way has a page, too.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -17,10 +16,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tailrace.report import catalogue, markup, store, style, tables
-from tailrace.report import narrative as notebook
+from tailrace.host import files
+from tailrace.report import catalogue, evidence, markup, narrative, style, tables
 from tailrace.report.binding import Load
 from tailrace.report.summary import headline, verdict_of
+from tailrace.run import documents
+from tailrace.run.folder import RunDir
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Section:
     verdict: str
     reason: str
     duration_s: float | None
-    notebook: notebook.Notebook
+    notebook: narrative.Notebook
     checks: Sequence[Mapping[str, Any]]
     figures: Sequence[Markup]
     tables: Sequence[Markup]
@@ -43,21 +44,19 @@ class Section:
 def write(run_dir: Path) -> Path:
     """Write `report.html` into the folder of a run, in one rename, and return its path."""
     run_dir = run_dir.resolve()
-    target = run_dir / "report.html"
-    fresh = run_dir / f".report.html.{os.getpid()}"
-    fresh.write_text(html(run_dir), encoding="utf-8")
-    fresh.replace(target)
+    target = RunDir(run_dir).report
+    files.replace(target, html(run_dir))
     return target
 
 
 def html(run_dir: Path) -> str:
     """Return the page of the run at `run_dir`."""
-    run = store.run(run_dir)
+    run = documents.run(run_dir)
     listed = {str(step.get("name")): step for step in run.get("steps") or []}
-    names = store.steps(run_dir, list(listed))
+    names = documents.steps(run_dir, list(listed))
     sections = [_section(run_dir, i, name, listed.get(name, {})) for i, name in enumerate(names, 1)]
-    results = {name: store.result(run_dir, name) for name in names}
-    verdict = verdict_of(run)
+    results = {name: documents.result(run_dir, name) for name in names}
+    verdict, profile = verdict_of(run), documents.profile(run_dir)
     return rendered(
         "page.html.j2",
         run=run,
@@ -69,8 +68,8 @@ def html(run_dir: Path) -> str:
         own_checks=run.get("checks") or [],
         checklist=next((r["checklist"] for r in reversed(results.values()) if r.get("checklist")), []),
         environment=run.get("environment") or {},
-        profile=json.dumps(store.profile(run_dir), indent=2, ensure_ascii=False) if store.profile(run_dir) else "",
-        evidence=evidence(run_dir),
+        profile=json.dumps(profile, indent=2, ensure_ascii=False) if profile else "",
+        evidence=evidence_files(run_dir),
     )
 
 
@@ -90,12 +89,11 @@ def rendered(template: str, **values: Any) -> str:
     return page.replace("://", ":&#47;&#47;")
 
 
-def evidence(run_dir: Path) -> list[tuple[str, str]]:
-    """Return what the run left: path and size of each file, relative to its folder."""
-    files = [path for path in sorted(run_dir.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-    return [
-        (str(path.relative_to(run_dir)), f"{path.stat().st_size:,}") for path in files if path.name != "report.html"
-    ]
+def evidence_files(run_dir: Path) -> list[tuple[str, str]]:
+    """Return the path, relative to the run's folder, and the size of each file that the run left."""
+    left = [path for path in sorted(run_dir.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    page = RunDir(run_dir).report
+    return [(str(path.relative_to(run_dir)), f"{path.stat().st_size:,}") for path in left if path != page]
 
 
 def _hero(run_dir: Path, results: Mapping[str, Mapping[str, Any]]) -> Markup | None:
@@ -103,14 +101,14 @@ def _hero(run_dir: Path, results: Mapping[str, Mapping[str, Any]]) -> Markup | N
     for step, result in results.items():
         for spec in result.get("figures") or []:
             if result.get("switch") and spec.get("name") == "switch":
-                return _figure(store.loader(run_dir, step), spec, "hero")
+                return _figure(evidence.Loader(run_dir, step), spec, "hero")
     return None
 
 
 def _section(run_dir: Path, number: int, step: str, listed: Mapping[str, Any]) -> Section:
-    result = store.result(run_dir, step)
-    load = store.loader(run_dir, step)
-    notes = notebook.read(run_dir / "notebooks" / f"{step}.ipynb")
+    result = documents.result(run_dir, step)
+    load = evidence.Loader(run_dir, step)
+    notes = narrative.read(RunDir(run_dir).notebook(step))
     figures = [_figure(load, spec, f"s{number}f{i}") for i, spec in enumerate(result.get("figures") or [], 1)]
     return Section(
         number=number,

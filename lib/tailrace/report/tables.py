@@ -16,7 +16,7 @@ from tailrace.analysis.judgement import number, percent
 from tailrace.analysis.variants import arms
 from tailrace.report import binding, markup
 from tailrace.report.binding import Load
-from tailrace.report.store import Large, Loader
+from tailrace.report.evidence import LargeRecords, Loader
 
 
 def draw(name: str, load: Load, /, caption: str = "", **options: Any) -> str:
@@ -41,7 +41,7 @@ def checks(documents: Sequence[Mapping[str, Any]]) -> str:
 
 
 def percentiles(
-    records: pd.DataFrame | Large,
+    records: pd.DataFrame | LargeRecords,
     *,
     by: Sequence[str] = ("phase",),
     start: frames.Start = "intended",
@@ -52,7 +52,7 @@ def percentiles(
 
     `adjusted` adds those of all requests, in which each failure counts as +∞.
     """
-    if isinstance(records, Large):
+    if isinstance(records, LargeRecords):
         table = disk.latency(records.folders, tuple(by), start, percentiles, phases=records.phases)
     else:
         table = analysis.latency(records, by=tuple(by), start=start, percentiles=percentiles)

@@ -1,8 +1,8 @@
-"""What happened in a run, one JSON line per event, in `events.jsonl`: the authority on status.
+"""The events of a run, one JSON line each, in `events.jsonl`: the authority on its status.
 
-papermill's own metadata is wrong after a dead kernel, a time limit or a signal, so the runner and the
-notebooks write here. Both may write at the same time: a line goes out in one write to a file that is open
-for appending, and the kernel keeps such writes apart.
+papermill's own metadata is wrong after a dead kernel, a time limit or a signal, so the runner and the notebooks
+write here. Both may write at the same time: each line is one write to a file opened for appending, and the
+operating system keeps such writes apart.
 
     {"event": "check", "t_ns": 81…, "at": "2026-11-23T08:15:30.123456+00:00", "step": "03_…", "name": "…", "ok": true}
 """
@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-NAME = "events.jsonl"
+from tailrace.run.folder import RunDir
 
 
-class Event(NamedTuple):
-    """One line: what, when on both clocks, and the fields that belong to it."""
+class RunEvent(NamedTuple):
+    """One line: the name of the event, its time on both clocks, and its own fields."""
 
     event: str
     t_ns: int  # time.perf_counter_ns() of the writer: one clock for all processes of the machine
@@ -30,25 +30,25 @@ class Event(NamedTuple):
 
 
 def append(run_dir: Path, event: str, **fields: Any) -> None:
-    """Write one event to the run at `run_dir`; `fields` have to be JSON, else TypeError or ValueError."""
+    """Append one event to the run at `run_dir`; raise TypeError or ValueError when `fields` are not JSON."""
     stamped = {"event": event, "t_ns": time.perf_counter_ns(), "at": datetime.now(UTC).isoformat(), **fields}
     line = json.dumps(stamped, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    handle = os.open(run_dir / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(RunDir(run_dir).events, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         os.write(handle, line)
     finally:
         os.close(handle)
 
 
-def read(run_dir: Path, offset: int = 0) -> list[Event]:
+def read(run_dir: Path, offset: int = 0) -> list[RunEvent]:
     """Return the events of a run from byte `offset` on, without a last line that is still being written."""
-    return list(parsed(complete(run_dir, offset)))
+    return list(parse(complete_lines(run_dir, offset)))
 
 
-def complete(run_dir: Path, offset: int = 0) -> bytes:
-    """Return the whole lines from byte `offset` on: add its length to `offset` to go on reading from there."""
+def complete_lines(run_dir: Path, offset: int = 0) -> bytes:
+    """Return the complete lines from byte `offset` on; add their length to `offset` to continue from there."""
     try:
-        with (run_dir / NAME).open("rb") as file:
+        with RunDir(run_dir).events.open("rb") as file:
             file.seek(offset)
             content = file.read()
     except FileNotFoundError:
@@ -56,11 +56,11 @@ def complete(run_dir: Path, offset: int = 0) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def parsed(lines: bytes) -> Iterator[Event]:
-    """Yield the events that stand in `lines`; a damaged line is left out, the others keep their worth."""
+def parse(lines: bytes) -> Iterator[RunEvent]:
+    """Yield the events in `lines`; skip a damaged line."""
     for line in lines.splitlines():
         try:
             content = json.loads(line)
-            yield Event(content.pop("event"), content.pop("t_ns"), content.pop("at"), content)
+            yield RunEvent(content.pop("event"), content.pop("t_ns"), content.pop("at"), content)
         except (ValueError, KeyError, TypeError, AttributeError):
             continue

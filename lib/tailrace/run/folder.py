@@ -1,104 +1,37 @@
-"""The folder of one run, `runs/<id>/`: where its evidence lies, and `run.json`, which sums it up.
+"""The folder of one run, `runs/<id>/`, and the folder of all runs: every path, and who creates it.
 
 run.json  events.jsonl  profile.json  report.html
-notebooks/<step>.ipynb      as papermill executed them
+notebooks/<step>.ipynb      as papermill executed them; beside each the log of its kernel
 results/<step>.json         checks, facts, figures and tables of a step
 records/<step>/*.parquet    one row per request
 data/<step>/<name>.parquet  every other frame that a step saved
+
+Other rooms take these paths from `RunDir` and spell none themselves; a test walks the source for it.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
-import re
 import secrets
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from tailrace.errors import ProfileError, RecordsError
-from tailrace.profile import Profile
+from tailrace.host import files
+from tailrace.run.record import EXIT_CODES, RunRecord, StepOutcome, Verdict
 
-Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-
-EXIT_CODES: dict[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
+if TYPE_CHECKING:
+    from tailrace.profile import Profile
 
 RUNS = "runs"
 LATEST = "latest"
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StepOutcome(Model):
-    """How one step of the plan ended."""
-
-    name: str
-    verdict: Verdict
-    duration_s: float
-    reason: str = ""
-    """Why, when the checks of the step do not say it: a dead kernel, a time limit, a step that was not reached."""
-
-
-class RunCheck(Model):
-    """A check of the run as a whole, which no step can make."""
-
-    name: str
-    ok: bool | None
-    """None: not decided."""
-    fact: str
-
-
-class Environment(Model):
-    """The machine and the versions that a run was made with."""
-
-    python: str = Field(default_factory=platform.python_version)
-    platform: str = Field(default_factory=platform.platform)
-    cores: int = Field(default_factory=lambda: _cores())
-    packages: dict[str, str] = Field(default_factory=lambda: _packages())
-
-
-class Clock(Model):
-    """The same moment on two clocks, so that `t_ns` of events and records can be placed in time."""
-
-    wall_ns: int = Field(default_factory=time.time_ns)
-    perf_ns: int = Field(default_factory=time.perf_counter_ns)
-
-
-class RunRecord(Model):
-    """`run.json`. While the run is under way, `finished_at`, `verdict` and `exit_code` are null."""
-
-    id: str
-    profile: str
-    engine: str
-    kind: Literal["run", "exploratory"] = "run"
-    """Exploratory: a notebook that was run by hand, in Lab."""
-    started_at: str = Field(default_factory=lambda: _now())
-    finished_at: str | None = None
-    duration_s: float | None = None
-    verdict: Verdict | None = None
-    exit_code: int | None = None
-    reason: str = ""
-    """Why, when no step says it: "interrupted", a leak."""
-    steps: tuple[StepOutcome, ...] = ()
-    checks: tuple[RunCheck, ...] = ()
-    environment: Environment = Field(default_factory=Environment)
-    clock: Clock = Field(default_factory=Clock)
-
-    def finished(self, verdict: Verdict, exit_code: int, **more: Any) -> Self:
-        """Return this record with its end filled in; `more` are other fields that are known only now."""
-        duration_s = round((time.perf_counter_ns() - self.clock.perf_ns) / 1e9, 3)
-        end = {"finished_at": _now(), "duration_s": duration_s, "verdict": verdict, "exit_code": exit_code}
-        return self.model_copy(update=end | more)
+EVIDENCE = ("notebooks", "results", "records", "data")
 
 
 @dataclass(frozen=True)
@@ -109,8 +42,8 @@ class RunDir:
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Return the run at `path` (`runs/latest` is resolved); RecordsError when there is none."""
-        if not (path / "run.json").is_file():
+        """Return the run at `path`, with `runs/latest` resolved; raise RecordsError when it holds no run.json."""
+        if not cls(path).record.is_file():
             raise RecordsError(f"{path} is not the folder of a run: it has no run.json; runs lie in {RUNS}/")
         return cls(path.resolve())
 
@@ -119,8 +52,12 @@ class RunDir:
         return self.path.name
 
     @property
-    def notebooks(self) -> Path:
-        return self.path / "notebooks"
+    def record(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
 
     @property
     def profile(self) -> Path:
@@ -131,7 +68,10 @@ class RunDir:
         return self.path / "report.html"
 
     def notebook(self, step: str) -> Path:
-        return self.notebooks / f"{step}.ipynb"
+        return self.path / "notebooks" / f"{step}.ipynb"
+
+    def kernel_log(self, step: str) -> Path:
+        return self.path / "notebooks" / f"{step}.log"
 
     def result(self, step: str) -> Path:
         return self.path / "results" / f"{step}.json"
@@ -142,15 +82,27 @@ class RunDir:
     def data(self, step: str, name: str) -> Path:
         return self.path / "data" / step / f"{name}.parquet"
 
+    def recorded(self) -> list[Path]:
+        """Return the folders of records, one for each step that recorded requests."""
+        return sorted(path for path in (self.path / "records").glob("*") if path.is_dir())
+
+    def results(self) -> list[Path]:
+        """Return the results that steps have written so far, by name of the step."""
+        return sorted((self.path / "results").glob("*.json"))
+
+    def steps(self) -> list[str]:
+        """Return the steps that left a result or a notebook."""
+        return sorted({path.stem for path in (*self.results(), *(self.path / "notebooks").glob("*.ipynb"))})
+
     def read(self) -> RunRecord:
-        """Return what `run.json` says; RecordsError when it is missing, damaged or of another schema."""
+        """Return `run.json`; raise RecordsError when it is missing, damaged or of another schema."""
         try:
-            return RunRecord.model_validate_json((self.path / "run.json").read_bytes())
+            return RunRecord.model_validate_json(self.record.read_bytes())
         except (OSError, ValidationError) as error:
-            raise RecordsError(f"{self.path / 'run.json'} cannot be used: {error}") from None
+            raise RecordsError(f"{self.record} cannot be used: {error}") from None
 
     def write(self, record: RunRecord) -> None:
-        write_atomically(self.path / "run.json", record.model_dump_json(indent=2) + "\n")
+        files.replace(self.record, record.model_dump_json(indent=2) + "\n")
 
 
 def find_project(start: Path) -> Path:
@@ -159,16 +111,32 @@ def find_project(start: Path) -> Path:
     for folder in (here, *here.parents):
         if (folder / "runbook" / "plan.yaml").is_file():
             return folder
-    raise ProfileError(f"{here}: found no runbook/plan.yaml here or above; expected the folder of a tailrace project")
+    raise ProfileError(f"{here}: found no runbook/plan.yaml here or above; run tailrace inside a tailrace project")
+
+
+def all_runs(runs_dir: Path) -> list[RunDir]:
+    """Return the runs in `runs_dir` that have a run.json, by name: oldest first."""
+    folders = sorted(path.parent for path in runs_dir.glob("*/run.json"))
+    return [RunDir(folder) for folder in folders if not folder.is_symlink()]
+
+
+def latest(root: Path) -> RunDir:
+    """Return the run that `runs/latest` names; it may not exist."""
+    return RunDir(root / RUNS / LATEST)
+
+
+def index(runs_dir: Path) -> Path:
+    """Return the path of the page that lists all runs."""
+    return runs_dir / "index.html"
 
 
 def create_run(root: Path, profile: Profile, kind: Literal["run", "exploratory"] = "run") -> RunDir:
-    """Make the folder of a new run under `root/runs`, with its `run.json` and `profile.json`."""
+    """Create the folder of a new run under `root/runs`, with its `run.json` and `profile.json`."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     run = RunDir(root.resolve() / RUNS / f"{stamp}-{profile.name}-{secrets.token_hex(2)}")
-    for folder in ("notebooks", "results", "records", "data"):
+    for folder in EVIDENCE:
         (run.path / folder).mkdir(parents=True)
-    write_atomically(run.profile, profile.model_dump_json(indent=2, by_alias=True) + "\n")
+    files.replace(run.profile, profile.model_dump_json(indent=2, by_alias=True) + "\n")
     run.write(RunRecord(id=run.id, profile=profile.name, engine=profile.engine, kind=kind))
     return run
 
@@ -183,54 +151,23 @@ def close(run: RunDir, verdict: Verdict, steps: Sequence[str]) -> RunRecord:
     return done
 
 
-def take_over(run: RunDir, other: Path) -> None:
-    """Link the evidence of another run into this one: records, frames, results, notebooks. Nothing when it has none."""
-    for name in ("records", "data", "results", "notebooks"):
-        if (other / name).is_dir():
-            shutil.copytree(other / name, run.path / name, copy_function=_linked, dirs_exist_ok=True)
+def link_evidence(run: RunDir, source: RunDir) -> None:
+    """Hard-link the evidence of the run `source` into `run`, as far as it exists; files of `run` itself stay."""
+    for name in EVIDENCE:
+        if (source.path / name).is_dir():
+            shutil.copytree(source.path / name, run.path / name, copy_function=_link_missing, dirs_exist_ok=True)
 
 
-def _linked(source: str, target: str) -> None:
-    if not Path(target).exists():  # what this run has made itself stays
+def _link_missing(source: str, target: str) -> None:
+    if not Path(target).exists():
         os.link(source, target)
 
 
 def point_latest(run: RunDir) -> Path:
-    """Make `runs/latest` name this run, in one rename, and return the link."""
+    """Point the link `runs/latest` at this run, in one rename, and return the link."""
     link = run.path.parent / LATEST
     fresh = link.with_name(f".{LATEST}-{run.id}")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(run.id)
     fresh.replace(link)
     return link
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the content of `path`: a reader sees the old text or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _cores() -> int:
-    """Cores that this process may use: in a container that is often fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _packages() -> dict[str, str]:
-    """Versions of what tailrace asks for, as installed here; what is not installed is left out."""
-    versions = {}
-    for requirement in importlib.metadata.requires("tailrace") or []:
-        if "extra == 'dev'" in requirement or 'extra == "dev"' in requirement:
-            continue
-        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return dict(sorted(versions.items()))

@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from tailrace.run.folder import RunRecord, StepOutcome
+from tailrace.run.record import RunRecord, StepOutcome
 
 STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow", "SKIPPED": "dim"}
 STATES = {True: "PASS", False: "FAIL", None: "INCONCLUSIVE"}

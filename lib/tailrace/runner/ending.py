@@ -9,7 +9,8 @@ from functools import partial
 
 from tailrace.errors import DeployError, LeakFound
 from tailrace.run import events, leaks
-from tailrace.run.folder import EXIT_CODES, RunCheck, RunDir, RunRecord, StepOutcome
+from tailrace.run.folder import RunDir
+from tailrace.run.record import EXIT_CODES, RunCheck, RunRecord, StepOutcome
 from tailrace.runner import cleanup, outcome
 from tailrace.runner.display import STATES, Display
 from tailrace.runner.interrupt import Interrupt

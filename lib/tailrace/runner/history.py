@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tailrace.errors import RecordsError
-from tailrace.run.folder import RUNS, RunDir, RunRecord
+from tailrace.run.folder import RUNS, RunDir, all_runs
+from tailrace.run.record import RunRecord
 
 
 def durations(root: Path, profile: str) -> dict[str, float]:
@@ -20,14 +21,13 @@ def durations(root: Path, profile: str) -> dict[str, float]:
 
 def unfinished(root: Path) -> list[RunDir]:
     """Return the runs that say that they are under way."""
-    runs = [RunDir(path.parent) for path in sorted((root / RUNS).glob("*/run.json")) if not path.parent.is_symlink()]
+    runs = all_runs(root / RUNS)
     return [run for run in runs if (record := _read(run)) and record.verdict is None and record.kind == "run"]
 
 
 def _newest_first(root: Path, at_most: int = 50) -> Iterator[RunRecord]:
-    folders = sorted((p for p in (root / RUNS).glob("*-*") if not p.is_symlink()), reverse=True)
-    for folder in folders[:at_most]:
-        if record := _read(RunDir(folder)):
+    for run in reversed(all_runs(root / RUNS)[-at_most:]):
+        if record := _read(run):
             yield record
 
 

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from tailrace.run.folder import RunCheck, RunDir, StepOutcome, Verdict, write_atomically
+from tailrace.host import files
+from tailrace.run.folder import RunDir
+from tailrace.run.record import RunCheck, StepOutcome, Verdict
 from tailrace.runner.execution import Ended
 
 
@@ -16,7 +18,7 @@ def of(run: RunDir, step: str, ended: Ended, duration_s: float) -> StepOutcome:
     verdict, reason = _judged(result.get("verdict"), ended)
     if verdict != result.get("verdict"):
         completed = {"step": step, "checks": [], **result, "verdict": verdict, "reason": reason}
-        write_atomically(run.result(step), json.dumps(completed, indent=2) + "\n")
+        files.replace(run.result(step), json.dumps(completed, indent=2) + "\n")
     return StepOutcome(name=step, verdict=verdict, duration_s=round(duration_s, 3), reason=reason)
 
 

@@ -13,7 +13,8 @@ from tailrace import profile
 from tailrace.host import lock
 from tailrace.profile import Profile
 from tailrace.run import events
-from tailrace.run.folder import RunDir, RunRecord, StepOutcome, create_run, point_latest
+from tailrace.run.folder import RunDir, create_run, point_latest
+from tailrace.run.record import RunRecord, StepOutcome
 from tailrace.runner import cleanup, history, interrupt, parameters, plan, steps
 from tailrace.runner.display import Display
 from tailrace.runner.ending import Ending, Gate

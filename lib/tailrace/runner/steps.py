@@ -11,7 +11,8 @@ from typing import Any
 
 from tailrace.profile import Profile
 from tailrace.run import events
-from tailrace.run.folder import RunDir, StepOutcome
+from tailrace.run.folder import RunDir
+from tailrace.run.record import StepOutcome
 from tailrace.runner import execution, outcome
 from tailrace.runner.display import Display
 from tailrace.runner.interrupt import Interrupt
@@ -77,7 +78,7 @@ def _kernel(work: Work, name: str) -> Kernel:
 
     state = work.root / ".tailrace" / "kernels"
     state.mkdir(parents=True, exist_ok=True)
-    return Kernel(state, work.run.notebooks / f"{name}.log", note)
+    return Kernel(state, work.run.kernel_log(name), note)
 
 
 def _parameters(work: Work, step: PlannedStep) -> dict[str, Any]:
@@ -95,13 +96,13 @@ class Tail:
     def __init__(self, run: RunDir, display: Display) -> None:
         self.run = run
         self.display = display
-        self._offset = len(events.complete(run.path))
+        self._offset = len(events.complete_lines(run.path))
 
     def follow(self) -> None:
         """Show what was written since the last call."""
-        lines = events.complete(self.run.path, self._offset)
+        lines = events.complete_lines(self.run.path, self._offset)
         self._offset += len(lines)
-        for event in events.parsed(lines):
+        for event in events.parse(lines):
             if event.event == "check":
                 fields = event.fields
                 decided = {True: "PASS", False: "FAIL"}.get(fields.get("ok"), "INCONCLUSIVE")  # type: ignore[arg-type]

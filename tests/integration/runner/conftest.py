@@ -76,7 +76,7 @@ class Project:
     def result(self, step: str) -> dict:
         return json.loads((self.latest / "results" / f"{step}.json").read_text())
 
-    def wait_for(self, event: str, timeout_s: float = 60) -> events.Event:
+    def wait_for(self, event: str, timeout_s: float = 60) -> events.RunEvent:
         """Wait until the latest run tells of `event`."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

@@ -8,13 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from tailrace import cli
-from tailrace.report import baseline, store
+from tailrace.report import baseline, evidence
 
 
 def slower(run_dir, factor):
     """Make the switch of a run `factor` times slower."""
     path = run_dir / "records" / "03_blue_green_switch" / "part-0.parquet"
-    records = store.frame(run_dir, "03_blue_green_switch", "records")
+    records = evidence.frame(run_dir, "03_blue_green_switch", "records")
     many = records.loc[np.repeat(np.arange(len(records)), 2)].reset_index(drop=True)
     many["service_us"] = (many["service_us"] * factor).astype("int64")
     many.to_parquet(path)
@@ -68,7 +68,7 @@ def test_a_late_generator_decides_nothing(pair):
     """A gate is not failed by a load generator that lagged; the reason names which run it was."""
     base, slow = pair
     path = base / "records" / "03_blue_green_switch" / "part-0.parquet"
-    records = store.frame(base, "03_blue_green_switch", "records")
+    records = evidence.frame(base, "03_blue_green_switch", "records")
     records["send_lag_us"] += 30_000
     records.to_parquet(path)
     judged = baseline.against(slow, base).judgement

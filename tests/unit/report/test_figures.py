@@ -10,7 +10,7 @@ import pytest
 
 from tailrace import analysis
 from tailrace.errors import RecordsError
-from tailrace.report import catalogue, store, style
+from tailrace.report import catalogue, evidence, style
 
 SPECS = [
     ("switch", "03_blue_green_switch", {"limit_ms": 600}),
@@ -34,7 +34,7 @@ SPECS = [
 @pytest.mark.parametrize(("name", "step", "options"), SPECS)
 def test_every_figure_is_drawn(run_dir, name, step, options):
     """A figure is redrawn from records and JSON alone: SVG without an address, whose alternative text has numbers."""
-    drawn = catalogue.draw(name, store.loader(run_dir, step), **json.loads(json.dumps(options)))
+    drawn = catalogue.draw(name, evidence.Loader(run_dir, step), **json.loads(json.dumps(options)))
     svg = drawn.svg("k")
     assert svg.startswith("<svg ")
     assert svg.endswith("</svg>")
@@ -62,7 +62,7 @@ def test_every_figure_has_a_test():
 
 def test_alternative_text_states_the_facts(run_dir):
     """The alternative text of the switch counts requests by colour, failures, and names the moment."""
-    alt = catalogue.draw("switch", store.loader(run_dir, "03_blue_green_switch")).alt
+    alt = catalogue.draw("switch", evidence.Loader(run_dir, "03_blue_green_switch")).alt
     assert "2,400 requests" in alt
     assert "1,200 by blue, 1,200 by green; failed: 0" in alt
     assert "switched at 6 s" in alt
@@ -70,21 +70,21 @@ def test_alternative_text_states_the_facts(run_dir):
 
 def test_failures_are_counted_in_words(run_dir):
     """A failure that was recorded is in the picture's words."""
-    records = store.frame(run_dir, "03_blue_green_switch", "records")
+    records = evidence.frame(run_dir, "03_blue_green_switch", "records")
     records.loc[:4, "outcome"] = "error"
     assert "failed: 5" in catalogue.draw("switch", {"records": records}.__getitem__).alt
 
 
 def test_probes_say_when(run_dir):
     """The timeline's words hold which probe was not well, when, and what it said."""
-    alt = catalogue.draw("probes", store.loader(run_dir, "02_verify_health"), marks="probe_marks").alt
+    alt = catalogue.draw("probes", evidence.Loader(run_dir, "02_verify_health"), marks="probe_marks").alt
     assert "ready was not well at 5–10 s (503 (provider unreachable)), 14–18 s" in alt
     assert "live was not well at 14–18 s (no answer in 1.0 s)." in alt
 
 
 def test_knee(run_dir):
     """The ramp's words hold the highest rate within the limit; none when no rate is."""
-    load = store.loader(run_dir, "04_load_test")
+    load = evidence.Loader(run_dir, "04_load_test")
     alts = [catalogue.draw("ramp", load, records="ramp", by="phase", limit_ms=limit).alt for limit in (150, 1)]
     assert "200 requests/s is the highest rate" in alts[0]
     assert "no measured rate is" in alts[1]
@@ -92,14 +92,14 @@ def test_knee(run_dir):
 
 def test_ratio_is_the_comparison(run_dir):
     """The ratio's words are those of the comparison; arms that never met are descriptive."""
-    alt = catalogue.draw("ratio", store.loader(run_dir, "03_blue_green_switch"), windows=8).alt
+    alt = catalogue.draw("ratio", evidence.Loader(run_dir, "03_blue_green_switch"), windows=8).alt
     assert alt.startswith("p99 of green over blue in 8 windows: p99 ")
     assert "before/after" in alt
 
 
 def test_events_count_by_class(run_dir):
     """Failures by class, retries and hits are counted in words."""
-    alt = catalogue.draw("events", store.loader(run_dir, "04_load_test"), records="arms").alt
+    alt = catalogue.draw("events", evidence.Loader(run_dir, "04_load_test"), records="arms").alt
     assert " http_503; " in alt
     assert "retries" in alt
     assert "from a cache" in alt
@@ -107,13 +107,13 @@ def test_events_count_by_class(run_dir):
 
 def test_unknown_price_is_said(run_dir):
     """An unknown price is said, and is not nothing."""
-    records = store.frame(run_dir, "04_load_test", "arms").assign(cost_microusd=-1)
+    records = evidence.frame(run_dir, "04_load_test", "arms").assign(cost_microusd=-1)
     assert "n/a USD per 1,000" in catalogue.draw("spend", {"records": records}.__getitem__).alt
 
 
 def test_marks_that_last(run_dir):
     """A fault that lasts is drawn as a stretch, and one outside of the time is left out."""
-    load = store.loader(run_dir, "03_blue_green_switch")
+    load = evidence.Loader(run_dir, "03_blue_green_switch")
     marks = load("marks").assign(kind="fault", until_ns=lambda m: m["t_ns"] + 10**9)
     frames = {"records": load("records"), "marks": marks}
     assert "fault" not in catalogue.draw("windows", frames.__getitem__).svg()
@@ -123,7 +123,7 @@ def test_marks_that_last(run_dir):
 
 def test_unknown_names(run_dir):
     """An unknown figure, option or frame is named, with what is known."""
-    load = store.loader(run_dir, "03_blue_green_switch")
+    load = evidence.Loader(run_dir, "03_blue_green_switch")
     with pytest.raises(ValueError, match=r"figure 'pie' is not in the catalogue; known: .*switch"):
         catalogue.draw("pie", load)
     with pytest.raises(ValueError, match="does not know colour; it takes records, marks"):
@@ -135,7 +135,7 @@ def test_unknown_names(run_dir):
 def test_style_stays_inside(run_dir):
     """Drawing changes nobody else's matplotlib."""
     before = dict(mpl.rcParams)
-    catalogue.draw("switch", store.loader(run_dir, "03_blue_green_switch")).svg()
+    catalogue.draw("switch", evidence.Loader(run_dir, "03_blue_green_switch")).svg()
     assert dict(mpl.rcParams) == before
 
 
@@ -161,7 +161,7 @@ def test_blue_and_green_are_the_deployments():
 
 def test_history_of_the_runs_beside(run_dir):
     """The frame "runs" is the history of all runs beside this one."""
-    drawn = catalogue.draw("history", store.loader(run_dir, "05_latency_report"), baseline=run_dir.name)
+    drawn = catalogue.draw("history", evidence.Loader(run_dir, "05_latency_report"), baseline=run_dir.name)
     assert drawn.alt.startswith("p99 of 1 runs: from 1")
 
 
@@ -189,7 +189,8 @@ def test_the_last_run_that_passed_is_the_baseline():
 def test_a_knee_that_was_searched_for_is_drawn(run_dir):
     """The knee of a search is the one in the figure, not one that was read off again."""
     options = {"records": "ramp", "by": "phase", "limit_ms": 150}
-    drawn = [catalogue.draw("ramp", store.loader(run_dir, "04_load_test"), **options, knee_rps=k) for k in (123, None)]
+    load = evidence.Loader(run_dir, "04_load_test")
+    drawn = [catalogue.draw("ramp", load, **options, knee_rps=k) for k in (123, None)]
     assert "123 requests/s is the highest rate" in drawn[0].alt
     assert "123" not in drawn[1].alt
 
@@ -198,7 +199,7 @@ def test_colours_are_compared_where_both_served(run_dir):
     """The ratio is of those seconds in which a generation of the route served both colours, and is drawn of these."""
     path = run_dir / "records" / "03_blue_green_switch" / "part-0.parquet"
     records = pd.read_parquet(path)
-    draw = store.loader(run_dir, "03_blue_green_switch")
+    draw = evidence.Loader(run_dir, "03_blue_green_switch")
     assert "before/after" in catalogue.draw("ratio", draw).alt
     blue = records.index % 2 == 0
     records.assign(generation=7, colour=np.where(blue, "blue", "green")).to_parquet(path)

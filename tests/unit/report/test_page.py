@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from tailrace.errors import RecordsError
-from tailrace.report import index, page, store
+from tailrace.report import evidence, index, page
 
 
 def test_one_file_without_addresses(whole):
@@ -201,4 +201,4 @@ def test_no_runs(tmp_path):
 def test_frames_stay_in_the_run(run_dir, name):
     """A frame's name cannot lead out of the run's folder."""
     with pytest.raises(RecordsError):
-        store.frame(run_dir, "03_blue_green_switch", name)
+        evidence.frame(run_dir, "03_blue_green_switch", name)

@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 
 from tailrace import analysis
-from tailrace.report import markup, store, tables
+from tailrace.report import evidence, markup, tables
 
 
 def test_percentiles_with_intervals(run_dir):
     """A cell holds the value with its interval, or how many requests it needs."""
-    table = tables.build("percentiles", store.loader(run_dir, "03_blue_green_switch"), by=["colour"])
+    table = tables.build("percentiles", evidence.Loader(run_dir, "03_blue_green_switch"), by=["colour"])
     assert table["colour"].tolist() == ["blue", "green"]
     assert table["p99, ms"].str.fullmatch(r"1\d\d \[1\d\d, 1\d\d\]").all()
     assert table["p99.9, ms"].tolist() == ["n/a (needs 3,688)"] * 2
@@ -27,7 +27,7 @@ def test_no_records_are_said():
 
 def test_failures_beside(run_dir):
     """With `adjusted`, percentiles in which failures are endless stand beside those of the successes."""
-    arms = store.loader(run_dir, "04_load_test")
+    arms = evidence.Loader(run_dir, "04_load_test")
     table = tables.build("percentiles", arms, records="arms", adjusted=True).set_index("phase")
     assert table.loc["plain", "p99 of all"] == "∞"
     assert table.loc["retrying", "p99 of all"] == "260"
@@ -35,20 +35,20 @@ def test_failures_beside(run_dir):
 
 def test_judgements(run_dir):
     """Verdicts are badges with sign and word."""
-    html = tables.draw("judgements", store.loader(run_dir, "03_blue_green_switch"), slo={"p99": 600})
+    html = tables.draw("judgements", evidence.Loader(run_dir, "03_blue_green_switch"), slo={"p99": 600})
     assert '<span class="badge" data-verdict="PASS">✓ PASS</span>' in html
 
 
 def test_clients(run_dir):
     """The arms stand in the order that is asked for, with what they cost."""
-    table = tables.build("clients", store.loader(run_dir, "04_load_test"), records="arms", order=["both", "plain"])
+    table = tables.build("clients", evidence.Loader(run_dir, "04_load_test"), records="arms", order=["both", "plain"])
     assert table["phase"].tolist() == ["both", "plain"]
     assert table.loc[1, "from cache"] == "0 %"
 
 
 def test_levels(run_dir):
     """Apdex, goodput and budget stand per arm; the arm that loses requests has overspent."""
-    load = store.loader(run_dir, "04_load_test")
+    load = evidence.Loader(run_dir, "04_load_test")
     table = tables.build("levels", load, records="arms", apdex_ms=100, limit_ms=300, error_rate=0.01).set_index("phase")
     assert table.loc["retrying", "of 1 % error budget spent"] == "0 %"
     assert float(table.loc["plain", "of 1 % error budget spent"].removesuffix(" %")) > 100
@@ -59,7 +59,7 @@ def test_levels(run_dir):
 
 def test_comparison(run_dir):
     """The comparison's rows: the primary metric first, each with its interval and verdict in words."""
-    load = store.loader(run_dir, "04_load_test")
+    load = evidence.Loader(run_dir, "04_load_test")
     table = tables.build("comparison", load, records="arms", by="phase", a="plain", b="both")
     assert table["metric"].tolist() == ["p99 (primary)", "p50", "p95", "errors"]
     assert table.columns[2] == "both over plain"
@@ -108,16 +108,16 @@ def test_numbers_are_set_right():
 @pytest.mark.parametrize("name", ["03_blue_green_switch/records", "all/records", "all/records:!ramp *,both", "records"])
 def test_large_records_are_not_loaded(run_dir, monkeypatch, name):
     """From LARGE on the table is made by DuckDB from disk, and is the same to the last digit."""
-    load, options = store.loader(run_dir, "05_latency_report"), {"by": ["step", "phase"], "adjusted": True}
+    load, options = evidence.Loader(run_dir, "05_latency_report"), {"by": ["step", "phase"], "adjusted": True}
     small = tables.build("percentiles", load, records=name, **options)
-    monkeypatch.setattr(store.Loader, "large", partialmethod(store.Loader.large, rows=1))
-    monkeypatch.setattr(store.Loader, "__call__", None)
+    monkeypatch.setattr(evidence.Loader, "large", partialmethod(evidence.Loader.large, rows=1))
+    monkeypatch.setattr(evidence.Loader, "__call__", None)
     pd.testing.assert_frame_equal(tables.build("percentiles", load, records=name, **options), small)
 
 
 def test_a_few_records_are_loaded(run_dir):
     """The way by disk is for records that are too many; frames of other names never go there."""
-    load = store.loader(run_dir, "04_load_test")
+    load = evidence.Loader(run_dir, "04_load_test")
     assert load.large("records") is None
     assert load.large("records", rows=1).folders == [run_dir / "records" / "04_load_test"]
     assert load.large("records:plain", rows=1).phases == ["plain"]

@@ -24,11 +24,11 @@ def test_no_file_is_no_events(tmp_path):
 def test_a_last_line_that_is_cut_is_left_for_later(tmp_path):
     """A reader that comes in the middle of a write gets the whole lines, and the rest when it is there."""
     events.append(tmp_path, "one")
-    with (tmp_path / events.NAME).open("a") as file:
+    with (tmp_path / "events.jsonl").open("a") as file:
         file.write('{"event": "two", "t_ns": 1,')
-    offset = len(events.complete(tmp_path))
+    offset = len(events.complete_lines(tmp_path))
     assert [event.event for event in events.read(tmp_path)] == ["one"]
-    with (tmp_path / events.NAME).open("a") as file:
+    with (tmp_path / "events.jsonl").open("a") as file:
         file.write(' "at": ""}\n')
     assert [event.event for event in events.read(tmp_path, offset)] == ["two"]
 
@@ -36,7 +36,7 @@ def test_a_last_line_that_is_cut_is_left_for_later(tmp_path):
 @pytest.mark.parametrize("line", ["{", "[]", "5", '{"event": "x"}', "\x00"])
 def test_a_damaged_line_hides_no_other(tmp_path, line):
     """What is not an event is passed over."""
-    (tmp_path / events.NAME).write_text(f"{line}\n")
+    (tmp_path / "events.jsonl").write_text(f"{line}\n")
     events.append(tmp_path, "after")
     assert [event.event for event in events.read(tmp_path)] == ["after"]
 

@@ -64,13 +64,6 @@ def test_an_exploratory_run_is_closed_with_its_verdict(tmp_path):
     assert record.finished_at is not None
 
 
-def test_writing_leaves_no_other_file(tmp_path):
-    """A replaced file is whole, and its draft is gone."""
-    for text in ("one", "two"):
-        folder.write_atomically(tmp_path / "deep" / "a.json", text)
-    assert [(path.name, path.read_text()) for path in (tmp_path / "deep").iterdir()] == [("a.json", "two")]
-
-
 def test_the_project_is_found_from_below(tmp_path):
     """The nearest folder with a plan is the project; without one the error says what was looked for."""
     (tmp_path / "runbook").mkdir()

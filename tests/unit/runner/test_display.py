@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from tailrace.run.folder import Clock, Environment, RunCheck, RunRecord, StepOutcome
+from tailrace.run.record import Clock, Environment, RunCheck, RunRecord, StepOutcome
 from tailrace.runner import Display
 
 RECORD = RunRecord(

@@ -3,7 +3,8 @@
 import json
 
 from tailrace.profile import Profile
-from tailrace.run.folder import StepOutcome, create_run, point_latest
+from tailrace.run.folder import create_run, point_latest
+from tailrace.run.record import StepOutcome
 from tailrace.runner import history
 
 PROFILE = Profile(name="p")

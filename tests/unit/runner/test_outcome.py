@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tailrace.run.folder import RunCheck, RunDir, StepOutcome
+from tailrace.run.folder import RunDir
+from tailrace.run.record import RunCheck, StepOutcome
 from tailrace.runner import outcome
 from tailrace.runner.execution import Ended
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tailrace.errors import RecordsError
-from tailrace.report import baseline, store
+from tailrace.report import baseline, evidence
 
 STEP = "03_blue_green_switch"
 PART = "part-0a1b2c3d-0-00000.parquet"
@@ -29,33 +29,34 @@ def note(folder, *reasons: str, phase: str = "switch") -> None:
 def test_a_valid_flight_leaves_no_doubt(folder, run_dir):
     """Records whose flight called itself valid may decide; so may records that no flight made."""
     note(folder)
-    assert store.doubts(run_dir, STEP) == store.doubts(run_dir, "all") == []
-    assert store.doubts(run_dir, "05_latency_report", "04_load_test/records") == []
+    assert evidence.invalid_reasons(run_dir, STEP) == evidence.invalid_reasons(run_dir, "all") == []
+    assert evidence.invalid_reasons(run_dir, "05_latency_report", "04_load_test/records") == []
 
 
 @pytest.mark.parametrize("name", ["records", f"{STEP}/records", f"{STEP}/records:switch", "all/records"])
 def test_an_invalid_flight_says_why(folder, run_dir, name):
     """The reasons of an invalid flight are those of its records, however these are named."""
-    note(folder, "the generator's send lag has p99 22.2 ms (limit 10 ms)")
-    asked = STEP if name == "records" else "05_latency_report"
-    assert store.doubts(run_dir, asked, name) == ["switch: the generator's send lag has p99 22.2 ms (limit 10 ms)"]
+    reason = "the generator's send lag has p99 22.2 ms (limit 10 ms)"
+    note(folder, reason)
+    step = STEP if name == "records" else "05_latency_report"
+    assert evidence.invalid_reasons(run_dir, step, name) == [f"switch: {reason}"]
 
 
 def test_another_phase_is_not_in_doubt(folder, run_dir):
     """A flight that was invalid says nothing about the phase of another one."""
     note(folder, "no records", phase="failing")
-    assert store.doubts(run_dir, STEP, "records:switch") == []
-    assert store.doubts(run_dir, STEP, "records:failing") == ["failing: no records"]
+    assert evidence.invalid_reasons(run_dir, STEP, "records:switch") == []
+    assert evidence.invalid_reasons(run_dir, STEP, "records:failing") == ["failing: no records"]
 
 
 def test_a_flight_without_a_summary_is_a_doubt(folder, run_dir):
     """Where the generator was killed nobody knows what is missing, in that phase."""
-    assert store.doubts(run_dir, STEP, "records:switch") == [
-        f"{PART}: its flight left no summary, so nobody knows what is missing"
+    assert evidence.invalid_reasons(run_dir, STEP, "records:switch") == [
+        f"{PART}: its load run left no summary, so requests may be missing"
     ]
-    assert store.doubts(run_dir, STEP, "records:another") == []
+    assert evidence.invalid_reasons(run_dir, STEP, "records:another") == []
     (folder / "_part-0a1b2c3d.json").write_text("{")
-    assert len(store.doubts(run_dir, STEP)) == 1
+    assert len(evidence.invalid_reasons(run_dir, STEP)) == 1
 
 
 def test_an_invalid_flight_passes_no_gate(folder, run_dir):
@@ -80,12 +81,12 @@ def test_an_invalid_flight_passes_no_gate(folder, run_dir):
 )
 def test_phases_are_chosen_by_name_and_pattern(run_dir, name, phases):
     """One phase, several, or those of a pattern."""
-    assert set(store.frame(run_dir, "04_load_test", name)["phase"]) == phases
+    assert set(evidence.frame(run_dir, "04_load_test", name)["phase"]) == phases
 
 
 def test_a_step_that_marked_nothing_has_no_marks(run_dir):
     """The marks of another step are empty where it made none; any other frame that is missing is an error."""
-    assert store.frame(run_dir, "05_latency_report", "01_build_image/marks").empty
-    assert len(store.frame(run_dir, "05_latency_report", f"{STEP}/marks")) == 10
+    assert evidence.frame(run_dir, "05_latency_report", "01_build_image/marks").empty
+    assert len(evidence.frame(run_dir, "05_latency_report", f"{STEP}/marks")) == 10
     with pytest.raises(RecordsError, match="does not exist"):
-        store.frame(run_dir, "05_latency_report", "01_build_image/spans")
+        evidence.frame(run_dir, "05_latency_report", "01_build_image/spans")

@@ -1,0 +1,98 @@
+"""The commands that make runs, report on them, and clean up after them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+tolerance = click.option(
+    "--tolerance", default=0.2, show_default=True, type=click.FloatRange(min=0),
+    help="How much slower than the baseline is accepted, as a share.",
+)  # fmt: skip
+
+
+@click.command()
+@click.option("--profile", default="local", show_default=True, help="Name in runbook/profiles, or a YAML file.")
+@click.option("--param", "params", multiple=True, metavar="STEP.NAME=VALUE", help="Set a notebook's parameter.")
+@click.option("--only", multiple=True, metavar="STEP", help="Run this step only. May be repeated.")
+@click.option("--baseline", metavar="RUN", type=FOLDER, help="Fail when p99 is beyond that of RUN, a folder in runs/.")
+@tolerance
+def run(profile: str, params: tuple[str, ...], only: tuple[str, ...], baseline: Path | None, tolerance: float) -> None:
+    """Run the runbook.
+
+    \b
+    Exit status: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 could not run (bad profile, missing part, another run),
+    130 or 143 when Ctrl-C or SIGTERM ended it, after everything that it had started was ended, too.
+    """
+    from rich.console import Console
+
+    from tailrace import runner
+    from tailrace.run import folder
+
+    root = folder.find_project(Path.cwd())
+    overrides = tuple(map(runner.Override.parse, params))
+    request = runner.Request(root, profile, overrides, only, baseline, tolerance)
+    record = runner.run(request, runner.Display(Console(highlight=False)))
+    latest = folder.latest(root)
+    if latest.report.exists():
+        click.echo(f"report: {_near(latest.report)}")
+    else:
+        click.echo(f"report: none was written; see {_near(latest.record)}")
+    sys.exit(record.exit_code)
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+def report(run: Path) -> None:
+    """Draw figures, tables and the page of RUN (a folder in runs/) again from its records."""
+    from tailrace.report import page
+    from tailrace.run.folder import RunDir
+
+    click.echo(f"report: {_near(page.write(RunDir.of(run).path))}")
+
+
+@click.command()
+@click.argument("run_a", type=FOLDER)
+@click.argument("run_b", type=FOLDER)
+@tolerance
+@click.option("--on", default="", metavar="STEP/records:PHASE", help="Records to compare; without it, the switch.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def compare(run_a: Path, run_b: Path, tolerance: float, on: str, as_json: bool) -> None:
+    """Say whether RUN_B is slower than RUN_A (folders in runs/), by paired windows of time.
+
+    \b
+    Exit status: 0 PASS, p99 is no slower than tolerated; 1 FAIL, it is; 2 INCONCLUSIVE.
+    """
+    from tailrace.report import baseline
+    from tailrace.run.folder import RunDir
+    from tailrace.run.record import EXIT_CODES
+
+    before, after = RunDir.of(run_a), RunDir.of(run_b)
+    compared = baseline.against(after.path, before.path, tolerance, on)
+    if as_json:
+        answer = {"a": before.id, "b": after.id, "tolerance": tolerance, **baseline.document(compared)}
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        click.echo(f"a  {before.id}\nb  {after.id}\n\n{baseline.text(compared)}")
+    sys.exit(EXIT_CODES[compared.judgement.verdict])
+
+
+@click.command()
+@click.option("--profile", default="local", show_default=True, help="Name in runbook/profiles, or a YAML file.")
+def down(profile: str) -> None:
+    """Stop what a run of the profile left running."""
+    from tailrace import runner
+    from tailrace.run.folder import find_project
+
+    for line in runner.down(find_project(Path.cwd()), profile) or [f"{profile}: nothing was running"]:
+        click.echo(line)
+
+
+def _near(path: Path) -> str:
+    """Return `path` relative to the working directory, when it lies below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
