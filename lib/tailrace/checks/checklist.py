@@ -9,6 +9,7 @@ import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from tailrace.deploy.engines import Capability
 from tailrace.errors import ProfileError
 from tailrace.run.folder import RunDir
 from tailrace.verdict import Check
@@ -20,8 +21,8 @@ class Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     line: str
-    engine: str = ""
-    """Only for this engine; empty: for all."""
+    needs: Capability | None = None
+    """The capability of an engine that this line is about; without it the line is left out."""
     evidence: Mapping[str, Sequence[str]]
 
 
@@ -42,9 +43,16 @@ def results(run: Path) -> dict[str, list[Check]]:
     return found
 
 
-def decide(lines: Sequence[Line], made: Mapping[str, Sequence[Check]], engine: str) -> list[Check]:
-    """Return a check per line. Lines of another engine are left out."""
-    return [_decided(line, made) for line in lines if line.engine in ("", engine)]
+def decide(
+    lines: Sequence[Line], made: Mapping[str, Sequence[Check]], lacks: Mapping[Capability, str] | None = None
+) -> list[Check]:
+    """Return a check per line. A line that needs a capability in `lacks` is skipped, with the reason given there."""
+    return [
+        Check.skip(line.line, lacks[line.needs])
+        if lacks and line.needs and line.needs in lacks
+        else _decided(line, made)
+        for line in lines
+    ]
 
 
 def ready(decided: Sequence[Check]) -> Check:

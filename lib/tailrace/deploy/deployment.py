@@ -18,12 +18,12 @@ from tailrace.host import files
 class Deployment(Site):
     """A site, and what is done to it. Each act takes the lock; each is safe to repeat."""
 
-    def build(self, source: Path, tell: Callable[[str], None] | None = None) -> Release:
+    def build(self, source: Path, on_progress: Callable[[str], None] | None = None) -> Release:
         """Return the release of the profile's service from the project at `source`; raises BuildFailed.
 
-        `tell` gets the lines of the build's log while it runs.
+        `on_progress` gets the lines of the build's log while it runs.
         """
-        return self.engine.build(self.profile.service, source, tell)
+        return self.engine.build(self.profile.service, source, on_progress)
 
     def up(
         self, release: Release, environment: Mapping[str, str] | None = None, observe: Observe | None = None

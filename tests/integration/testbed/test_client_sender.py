@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from tailrace import profile
-from tailrace.host import processes
+from tailrace.deploy.engines import choice
 from tailrace.testbed import client_sender
 from tailrace.testbed import provider as providers
 
@@ -16,10 +16,9 @@ PLAIN = {"retry": False, "cache": False, "attempt_timeout_s": 0.5, "deadline_s":
 
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("providers")
-    yield providers.process(FAST, folder, "arms")
-    for process in processes.recorded(folder):
-        processes.end(process, 2.0)
+    engine = choice.create(profile.Profile(name="test"), tmp_path_factory.mktemp("home"))
+    yield providers.simulated(FAST, engine, "test", "arms")
+    engine.clear("test")
 
 
 @pytest.fixture

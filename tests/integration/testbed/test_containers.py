@@ -91,11 +91,11 @@ def test_the_provider_is_found_from_both_sides_and_obeys_this_machine_only(engin
 
     (tmp_path / "images").symlink_to(root / ".tailrace" / "images")
     one, name = engine(tmp_path), engine.deployment
-    provider = providers.container(FAST, one, name, "provider", root)
-    spare = providers.container(FAST, one, name, "failing", root)
+    provider = providers.simulated(FAST, one, name, "provider")
+    spare = providers.simulated(FAST, one, name, "failing")
     assert provider.internal_url != provider.url
-    assert len({provider.url, spare.url, provider.internal_url, spare.inside}) == 4
-    assert providers.container(FAST, one, name, "provider", root) == provider
+    assert len({provider.url, spare.url, provider.internal_url, spare.internal_url}) == 4
+    assert providers.simulated(FAST, one, name, "provider") == provider
     with provider.broken({"kind": "outage"}):
         with pytest.raises(urllib.error.HTTPError, match="503"):
             urllib.request.urlopen(provider.url + "/models", timeout=5)

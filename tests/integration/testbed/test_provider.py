@@ -6,6 +6,7 @@ import urllib.request
 import pytest
 
 from tailrace import profile
+from tailrace.deploy.engines import choice
 from tailrace.errors import TailraceError
 from tailrace.host import processes
 from tailrace.testbed import provider as providers
@@ -14,10 +15,12 @@ FAST = profile.Simulator(ttft_s=0.001, token_s=0.0)
 
 
 @pytest.fixture
-def folder(tmp_path):
-    yield tmp_path
-    for process in processes.recorded(tmp_path):
-        processes.end(process, 2.0)
+def simulator(tmp_path):
+    """Bring up the simulator of a name beside a deployment that is called test; all end with the test."""
+    engine = choice.create(profile.Profile(name="test"), tmp_path)
+    yield lambda name="provider": providers.simulated(FAST, engine, "test", name)
+    engine.clear("test")
+    assert engine.sweep("test") == []
 
 
 def models(provider) -> int:
@@ -27,25 +30,25 @@ def models(provider) -> int:
         return error.code
 
 
-def test_a_simulator_that_runs_is_found_again(folder):
+def test_a_simulator_that_runs_is_found_again(simulator):
     """By its record, under the same address; another name is another simulator."""
-    first, again = (providers.process(FAST, folder, "provider") for _ in range(2))
-    other = providers.process(FAST, folder, "spare")
+    first, again = (simulator() for _ in range(2))
+    other = simulator("spare")
     assert again.url == first.url != other.url
 
 
-def test_a_simulator_that_died_is_started_anew(folder):
-    """The address of the dead one, which its log still holds, is not taken for the new one's."""
-    dead = providers.process(FAST, folder, "provider")
-    (process,) = processes.recorded(folder)
+def test_a_simulator_that_died_is_started_anew(simulator, tmp_path):
+    """The address of the dead one, which its record still holds, is not taken for the new one's."""
+    dead = simulator()
+    (process,) = processes.recorded(tmp_path / "test" / "processes")
     processes.end(process, 2.0)
     assert dead.simulated
-    assert models(providers.process(FAST, folder, "provider")) == 200
+    assert models(simulator()) == 200
 
 
-def test_what_is_broken_is_repaired_at_the_end_of_the_block(folder):
+def test_what_is_broken_is_repaired_at_the_end_of_the_block(simulator):
     """Also when the block fails."""
-    provider = providers.process(FAST, folder, "provider")
+    provider = simulator()
     assert models(provider) == 200
     broken = provider.broken({"kind": "outage"})
     broken.__enter__()
@@ -55,9 +58,9 @@ def test_what_is_broken_is_repaired_at_the_end_of_the_block(folder):
     assert models(provider) == 200
 
 
-def test_a_fault_that_does_not_exist_is_refused(folder):
+def test_a_fault_that_does_not_exist_is_refused(simulator):
     """With what the simulator says to it."""
-    provider = providers.process(FAST, folder, "provider")
+    provider = simulator()
     with pytest.raises(TailraceError, match="400"):
         provider.inject({"kind": "earthquake"})
 

@@ -11,8 +11,8 @@ LINE = Line(line="It is ready", evidence={"02": ["ready turns red", "live stays"
 GOOD = [Check("ready turns red, and back", True, "a"), Check("live stays green", True, "b")]
 
 
-def verdict(made, engine: str = "process") -> str:
-    return checklist.ready(checklist.decide([LINE], made, engine)).state
+def verdict(made) -> str:
+    return checklist.ready(checklist.decide([LINE], made)).state
 
 
 def test_a_line_is_proved_when_all_of_its_checks_passed():
@@ -23,7 +23,7 @@ def test_a_line_is_proved_when_all_of_its_checks_passed():
 def test_a_failed_check_fails_its_line():
     """And the line says which, with the fact."""
     made = {"02": [GOOD[0], Check("live stays green", False, "3 were red")]}
-    (line,) = checklist.decide([LINE], made, "process")
+    (line,) = checklist.decide([LINE], made)
     assert (line.state, line.fact) == ("FAIL", "live stays green: 3 were red")
     assert verdict(made) == "FAIL"
 
@@ -39,11 +39,13 @@ def test_a_line_whose_checks_were_all_left_out_is_open():
     assert verdict({"02": [Check.skip("ready turns red", "-"), Check.skip("live stays", "-")]}) == "INCONCLUSIVE"
 
 
-def test_a_line_for_another_engine_is_left_out():
-    """A hardened container is no matter of processes."""
-    lines = [LINE, Line(line="Hardened", engine="docker", evidence={"01": ["non-root"]})]
-    assert [line.name for line in checklist.decide(lines, {"02": GOOD}, "process")] == ["It is ready"]
-    assert checklist.ready(checklist.decide(lines, {"02": GOOD}, "docker")).state == "INCONCLUSIVE"
+def test_a_line_that_needs_what_the_engine_lacks_is_left_out_with_the_reason():
+    """A hardened container is no matter of processes. Where the engine can, the line is open without evidence."""
+    lines = [LINE, Line(line="Hardened", needs="images", evidence={"01": ["non-root"]})]
+    decided = checklist.decide(lines, {"02": GOOD}, {"images": "instances are processes"})
+    assert [(line.state, line.fact) for line in decided][1] == ("SKIPPED", "instances are processes")
+    assert checklist.ready(decided).state == "PASS"
+    assert checklist.ready(checklist.decide(lines, {"02": GOOD})).state == "INCONCLUSIVE"
 
 
 def test_an_empty_checklist_proves_nothing():

