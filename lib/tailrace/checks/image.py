@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from tailrace.checks import ingredients
-from tailrace.deploy import Release
-from tailrace.deploy.build import LOCK
+from tailrace.deploy import Release, modules
+from tailrace.deploy.build import LOCK, SERVICE
 from tailrace.testbed.candidates import NOWHERE
 from tailrace.testbed.provider import Provider
 from tailrace.testbed.stack import Stack
@@ -47,7 +47,9 @@ def same(stack: Stack, release: Release) -> Check:
 def _ours(stack: Stack, release: Release) -> list[Check]:
     packages = {name: version for name, version, _ in stack.deployment.engine.images().packages(release)}
     lock = (stack.root / LOCK).read_text(encoding="utf-8")
-    return [same(stack, release), ingredients.locked(packages, lock), ingredients.lean(packages)]
+    held = [name for name in map(ingredients.module, stack.deployment.engine.images().files(release)) if name]
+    needed = modules.needed(stack.root / "lib", SERVICE)
+    return [same(stack, release), ingredients.locked(packages, lock), ingredients.lean(packages, held, needed)]
 
 
 def _yours(release: Release) -> list[Check]:

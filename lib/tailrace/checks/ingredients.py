@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from tailrace import credentials
 from tailrace.verdict import Check
@@ -21,13 +21,21 @@ def locked(packages: Mapping[str, str], lock: str) -> Check:
     return Check("holds what is locked", not other, fact + (f"; not so: {', '.join(other)}" if other else ""))
 
 
-def lean(packages: Mapping[str, str]) -> Check:
-    """Decide whether the tools of the runbook stayed out of the service."""
-    found = sorted({_name(name) for name in packages} & set(NOT_NEEDED))
-    fact = f"{len(packages)} packages; " + (
-        f"not needed: {', '.join(found)}" if found else "no notebook, no data frame"
-    )
-    return Check("holds only what the service needs", not found, fact)
+def lean(packages: Iterable[str], modules: Collection[str], imported: Collection[str]) -> Check:
+    """Decide whether the runbook stayed out of the service: its tools, and the modules that a service never imports.
+
+    `modules` are the modules of tailrace in the release, `imported` those that the service imports.
+    """
+    unneeded = sorted({_name(name) for name in packages} & set(NOT_NEEDED)) + sorted(set(modules) - set(imported))
+    fact = f"{len(set(packages))} packages, {len(set(modules))} modules of tailrace; "
+    fact += f"not needed: {', '.join(unneeded)}" if unneeded else "no notebook, no data frame, no module unused"
+    return Check("holds only what the service needs", bool(modules) and not unneeded, fact)
+
+
+def module(path: str) -> str:
+    """Return the name of the module of tailrace in a file of a release, "tailrace.errors"; "" for any other file."""
+    found = re.search(r"(?:^|/)(tailrace(?:/\w+)*?)(?:/__init__)?\.py$", path)
+    return found[1].replace("/", ".") if found else ""
 
 
 def no_credential(settings: Mapping[str, str], files: Iterator[tuple[str, str]] | tuple[()]) -> Check:

@@ -14,7 +14,8 @@ import pandas as pd
 
 from tailrace.checks import ingredients
 from tailrace.deploy import Release
-from tailrace.deploy.build import LOCK, wheel
+from tailrace.deploy import modules as deploy_modules
+from tailrace.deploy.build import LOCK, SERVICE, wheel
 from tailrace.testbed.stack import Stack
 from tailrace.verdict import Check
 
@@ -75,7 +76,7 @@ def checks(stack: Stack, release: Release, max_size_mb: float) -> list[Check]:
         return [
             same(again, str(release.facts["wheel_sha256"])),
             ingredients.locked(release.facts["packages"], (stack.root / LOCK).read_text(encoding="utf-8")),
-            ingredients.lean(release.facts["packages"]),
+            ingredients.lean(release.facts["packages"], modules(again), needed(stack.root)),
             ingredients.no_credential(release.environment, texts(again)),
             within(int(release.facts["size_bytes"]), max_size_mb),
         ]
@@ -86,6 +87,17 @@ def same(again: Path, expected_sha256: str) -> Check:
     found = hashlib.sha256(again.read_bytes()).hexdigest()
     fact = f"built again: sha256 {found[:16]}…, the release's is {expected_sha256[:16]}…"
     return Check("same source, same bytes", found == expected_sha256, fact)
+
+
+def modules(archive: Path) -> list[str]:
+    """Return the names of the modules in a wheel of tailrace."""
+    with zipfile.ZipFile(archive) as files:
+        return [name for name in map(ingredients.module, files.namelist()) if name]
+
+
+def needed(root: Path) -> list[str]:
+    """Return the names of the modules that the service imports, in the project at `root`."""
+    return list(deploy_modules.needed(root / "lib", SERVICE))
 
 
 def texts(archive: Path) -> Iterator[tuple[str, str]]:

@@ -137,7 +137,7 @@ def base_image(again: bool) -> None:
     from tailrace.run.folder import find_project
     from tailrace.testbed import stack
 
-    name = images.ensure(dockerd.connect(), stack.home(find_project(Path.cwd())) / "images", again)
+    name = images.ensure(dockerd.connect(), stack.home(find_project(Path.cwd())) / "images", again=again)
     click.echo(f"base image: {name}")
 
 

@@ -1,7 +1,8 @@
-"""Making a release: tailrace's own service as an installed environment, or any command as it is.
+"""Build a release: tailrace's own service as an installed environment, or any command as it is.
 
-An environment is content-addressed: its folder is named by the digest of what goes into it, it is made beside and
-renamed whole, and it is used again as long as the digest is the same.
+A release holds the modules that the service imports, and no other: an edit elsewhere makes no new release. An
+environment is content-addressed: the digest of its ingredients names its folder, it is built beside that folder and
+renamed into place, and it is reused as long as the digest is the same.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+from tailrace.deploy import modules
 from tailrace.deploy.release import Release, digest
 from tailrace.errors import BuildFailed, PartMissing
 from tailrace.host import files
@@ -24,9 +28,11 @@ from tailrace.profile import Service
 
 LOCK = "requirements-service.lock"
 SERVE = ("{python}", "-m", "tailrace.service", "--host", "{host}", "--port", "{port}")
+SERVICE = "tailrace.service.__main__"
+SIMULATOR = "tailrace.simulator.__main__"
 EPOCH = "315532800"  # 1980-01-01, the first date that a zip file can hold
-# What is built from where the source has its packages; see [tool.hatch.build.targets.wheel].
-SOURCES = ("lib/tailrace", "pyproject.toml", "README.md", "LICENSE", LOCK)
+METADATA = ("name", "version", "description", "requires-python", "license", "license-files")
+"""Fields of pyproject.toml's [project] that go into a release's wheel; its extras, scripts and README do not."""
 
 
 def build(service: Service, source: Path, releases: Path) -> Release:
@@ -35,36 +41,73 @@ def build(service: Service, source: Path, releases: Path) -> Release:
         facts = {"directory": str(source), "reused": False, "seconds": 0.0}
         return Release("command", digest(list(service.command)), service.command, service.environment, False, facts)
     started = time.perf_counter()
-    digested = content(source)
-    folder = releases / digested[:16]
+    content_digest = content(source)
+    folder = releases / content_digest[:16]
     if reused := (folder / "release.json").is_file():
         facts = json.loads((folder / "release.json").read_text(encoding="utf-8"))
     else:
         facts = _make(source, folder)
     facts |= {"reused": reused, "seconds": round(time.perf_counter() - started, 3), "folder": str(folder)}
-    return Release("environment", digested, SERVE, service.environment, True, facts)
+    return Release("environment", content_digest, SERVE, service.environment, True, facts)
 
 
-def content(source: Path) -> str:
-    """Return the digest of all that goes into the environment: source, lock and Python."""
-    seen = hashlib.sha256(f"{platform.python_implementation()} {platform.python_version()} {sys.platform}".encode())
-    for path in _files(source):
-        seen.update(f"{path.relative_to(source)}\0".encode())
-        seen.update(hashlib.sha256(path.read_bytes()).digest())
-    return seen.hexdigest()
+def content(source: Path, *programs: str) -> str:
+    """Return the digest of all that goes into the environment of `programs`: modules, metadata, lock and Python."""
+    ingredients = _ingredients(source, *programs)
+    if (lock := source / LOCK).is_file():
+        ingredients[LOCK] = lock.read_bytes()
+    python = f"{platform.python_implementation()} {platform.python_version()} {sys.platform}"
+    return digest(python, {name: hashlib.sha256(data).hexdigest() for name, data in ingredients.items()})
 
 
-def _files(source: Path) -> list[Path]:
-    found: list[Path] = []
-    for name in SOURCES:
-        path = source / name
-        inside = path.rglob("*") if path.is_dir() else [path]
-        found += [p for p in inside if p.is_file() and "__pycache__" not in p.parts and p.suffix != ".pyc"]
-    return sorted(found)
+def wheel(source: Path, folder: Path, *programs: str) -> Path:
+    """Build the wheel of `programs` (the service) into `folder`, the same bytes each time; raises BuildFailed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, data in _ingredients(source, *programs).items():
+            path = Path(scratch) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder.resolve())]
+        _run(command, Path(scratch), SOURCE_DATE_EPOCH=EPOCH)
+    return next(folder.glob("*.whl"))
+
+
+def _ingredients(source: Path, *programs: str) -> dict[str, bytes]:
+    """Return the files that the wheel of `programs` is built from, by path."""
+    try:
+        found = modules.needed(source / "lib", *(programs or (SERVICE,)))
+        ingredients = {str(path.relative_to(source)): path.read_bytes() for path in found.values()}
+        project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        licenses = {path.name: path.read_bytes() for path in source.glob("LICENSE*")}
+        return ingredients | licenses | {"pyproject.toml": _pyproject(project).encode()}
+    except (OSError, SyntaxError, ValueError, KeyError) as error:
+        raise BuildFailed(f"release: {source} cannot be packed: {type(error).__name__}: {error}") from None
+
+
+def _pyproject(project: dict[str, object]) -> str:
+    """Return the pyproject.toml of a release: the service is all there is, so its extra is a plain dependency."""
+    fields = {name: project[name] for name in METADATA if name in project}
+    dependencies, extras = project["dependencies"], project["optional-dependencies"]
+    assert isinstance(dependencies, list)
+    assert isinstance(extras, dict)
+    fields["dependencies"] = [*dependencies, *extras["service"]]
+    lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items()]  # these JSON values are TOML, too
+    return "\n".join(
+        [
+            "[build-system]",
+            'requires = ["hatchling"]',
+            'build-backend = "hatchling.build"',
+            "[project]",
+            *lines,
+            "[tool.hatch.build.targets.wheel]",
+            'packages = ["lib/tailrace"]',
+            "",
+        ]
+    )
 
 
 def _make(source: Path, folder: Path) -> dict[str, object]:
-    """Make the environment beside, then rename it whole; of two makers at once, the first wins."""
+    """Build the environment beside `folder`, then rename it; of two builders at once, the first wins."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
@@ -90,16 +133,8 @@ def _make(source: Path, folder: Path) -> dict[str, object]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def wheel(source: Path, folder: Path) -> Path:
-    """Build the wheel, the same bytes each time from the same source."""
-    _run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], source, SOURCE_DATE_EPOCH=EPOCH
-    )
-    return next(folder.glob("*.whl"))
-
-
 def _environment(source: Path, folder: Path, built: Path) -> Path:
-    """Install what is locked, with its hashes, then the wheel and nothing that it asks for."""
+    """Install the locked packages, checked by their hashes, then the wheel without its dependencies."""
     tool = uv()
     python = folder / "bin" / "python"
     _run([tool, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(folder)], source)
@@ -108,13 +143,13 @@ def _environment(source: Path, folder: Path, built: Path) -> Path:
         _run([*install, "--require-hashes", "-r", LOCK], source)
         _run([*install, "--no-deps", str(built)], source)
     else:
-        _run([*install, f"{built}[service]"], source)
+        _run([*install, str(built)], source)
     return python
 
 
 def _packages(python: Path) -> dict[str, str]:
-    listed = _run([uv(), "pip", "list", "--format", "json", "--python", str(python)], python.parent)
-    return {package["name"]: package["version"] for package in json.loads(listed)}
+    listing = _run([uv(), "pip", "list", "--format", "json", "--python", str(python)], python.parent)
+    return {package["name"]: package["version"] for package in json.loads(listing)}
 
 
 def uv() -> str:
@@ -126,11 +161,13 @@ def uv() -> str:
     return str(find_uv_bin())
 
 
-def _run(command: Sequence[str], directory: Path, **more: str) -> str:
+def _run(command: Sequence[str], directory: Path, **variables: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    done = subprocess.run(command, cwd=directory, env=environment | more, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=directory, env=environment | variables, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        named = " ".join(Path(part).name if part.startswith("/") else part for part in command[:4])
-        raise BuildFailed(f"release: `{named} …` left with {done.returncode}; its last lines:\n{last}")
+        name = " ".join(Path(part).name if part.startswith("/") else part for part in command[:4])
+        raise BuildFailed(f"release: `{name} …` left with {done.returncode}; its last lines:\n{last}")
     return done.stdout

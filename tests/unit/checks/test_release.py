@@ -24,8 +24,26 @@ def test_what_is_installed_has_to_be_what_is_pinned():
 
 def test_the_tools_of_the_runbook_stay_out():
     """pandas in the service is found."""
-    assert ingredients.lean({"orjson": "3"}).state == "PASS"
-    assert ingredients.lean({"orjson": "3", "Pandas": "3"}).state == "FAIL"
+    service = ["tailrace", "tailrace.service"]
+    assert ingredients.lean({"orjson"}, service, service).state == "PASS"
+    assert ingredients.lean({"orjson", "Pandas"}, service, service).state == "FAIL"
+
+
+def test_a_module_that_the_service_does_not_import_is_found():
+    """A room of the runbook in a release is named, and a release without a module of ours is none."""
+    check = ingredients.lean({"orjson"}, ["tailrace", "tailrace.report.page"], ["tailrace", "tailrace.service"])
+    assert check.state == "FAIL"
+    assert "not needed: tailrace.report.page" in check.fact
+    assert ingredients.lean({"orjson"}, [], ["tailrace"]).state == "FAIL"
+
+
+def test_the_modules_of_a_wheel_are_those_of_its_files(tmp_path):
+    """A package is named by its folder; metadata and files of others are no modules of ours."""
+    wheel = tmp_path / "a.whl"
+    with zipfile.ZipFile(wheel, "w") as file:
+        for name in ("tailrace/__init__.py", "tailrace/client/sdk/copies.py", "tailrace-1.dist-info/RECORD", "x.py"):
+            file.writestr(name, "")
+    assert release.modules(wheel) == ["tailrace", "tailrace.client.sdk.copies"]
 
 
 def test_a_credential_in_a_setting_or_a_file_is_found(tmp_path):

@@ -68,6 +68,10 @@ class Images(Protocol):
         """Return name, version and size in bytes of each Python package in the image."""
         ...
 
+    def files(self, release: Release) -> list[str]:
+        """Return the path of each file that tailrace's own wheel has installed in the image."""
+        ...
+
     def layers(self, release: Release) -> list[tuple[str, int]]:
         """Return the command that made each layer, and its size in bytes."""
         ...

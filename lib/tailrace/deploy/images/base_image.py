@@ -1,7 +1,7 @@
-"""What images are made from: the base that is named, an official one, or, without a registry, Debian's own packages.
+"""The base of every image: the one that is named, the official one, or, without a registry, Debian's own packages.
 
-In this order, so that a run whose base is here asks no network: `BASE_IMAGE`; the official image, when it is in the
-engine; the one that was made here before; the official one from its registry; one made now, by mmdebstrap.
+In this order, so that a run whose base is already here needs no network: `BASE_IMAGE`; the official image, when the
+engine has it; the one made here earlier; the official one from its registry; a new one, made by mmdebstrap.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ ARCHIVE = "base-bookworm.tar"
 PACKAGES = "python3,python3-venv,ca-certificates"
 UNWANTED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 
-Tell = Callable[[str], None]
 
-
-def ensure(client: Any, cache: Path, again: bool = False, tell: Tell | None = None) -> str:
-    """Return the name of a base image that is in the engine; raises PartMissing, BuildFailed.
+def ensure(
+    client: Any, cache: Path, on_progress: Callable[[str], None] | None = None, *, again: bool = False
+) -> str:  # fmt: skip
+    """Return the name of a base image that the engine has; raises PartMissing, BuildFailed.
 
     `again` makes one by mmdebstrap whatever there is. Its archive is kept in `cache`, so that another engine, or an
     emptied one, does not need the packages again.
@@ -40,8 +40,8 @@ def ensure(client: Any, cache: Path, again: bool = False, tell: Tell | None = No
         if not archive.is_file() and registry.pull(client, OFFICIAL):
             return OFFICIAL
     if again or not archive.is_file():
-        if tell:
-            tell(f"{NAME}: made of Debian's packages by mmdebstrap; this takes a minute")
+        if on_progress:
+            on_progress(f"{NAME}: mmdebstrap makes it from Debian's packages; this takes a minute")
         _make(archive)
     with archive.open("rb") as file, dockerd.translated(f"base image {NAME}"):
         client.api.import_image_from_data(file, *NAME.split(":"))
@@ -49,7 +49,7 @@ def ensure(client: Any, cache: Path, again: bool = False, tell: Tell | None = No
 
 
 def can_be_had(client: Any, cache: Path) -> str:
-    """Return where a base would come from, and fetch nothing; raises PartMissing with what to type."""
+    """Return where a base would come from, without fetching it; raises PartMissing with what to type."""
     if (name := os.environ.get(VARIABLE, "")) and (registry.has(client, name) or registry.offers(name)):
         return f"{VARIABLE} names {name}"
     if name:

@@ -1,4 +1,4 @@
-"""Making images: ours from the project's Dockerfile, yours from your own, or one that is there already."""
+"""Build images: ours from the project's Dockerfile, yours from your own; or take one that is there already."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,83 +24,115 @@ from tailrace.errors import BuildFailed, PartMissing
 from tailrace.profile import Service
 
 CONTENT = "io.tailrace.content"
-"""Label that names what an image was built from: equal content is not built again."""
+"""Label with the digest of what an image was built from: equal content is not built again."""
 BASE = "io.tailrace.base"
-"""Label that names the image below it: the layers of that one are not its doing."""
+"""Label with the base image, whose layers the image inherits."""
 
-Tell = Callable[[str], None]
+OnProgress = Callable[[str], None]
+"""Gets each line of a build's log."""
 
 
-def release(client: Any, service: Service, source: Path, home: Path, tell: Tell | None = None) -> Release:
+@dataclass(frozen=True)
+class Kind:
+    """An image of ours: the stage of the Dockerfile that makes it, and the programs in its wheel of tailrace."""
+
+    name: str
+    stage: str
+    programs: tuple[str, ...] = ()
+
+
+SERVICE = Kind("service", "service", (build.SERVICE,))
+SIMULATOR = Kind("simulator", "service", (build.SERVICE, build.SIMULATOR))
+EDGE = Kind("edge", "edge")
+
+
+def release(client: Any, service: Service, source: Path, home: Path, on_progress: OnProgress | None = None) -> Release:
     """Return the release of `service` as an image; raises BuildFailed or PartMissing."""
     started = time.perf_counter()
     if service.ours:
-        content = digest(build.content(source), _dockerfile(source))
-        image, reused = _ours(client, "service", content, source, home, tell)
+        image, reused = _ours(client, SERVICE, source, home, on_progress)
     elif service.dockerfile:
-        image, reused = _yours(client, service.dockerfile, source, home, tell), False
+        image, reused = _yours(client, service.dockerfile, source, home, on_progress), False
     else:
         image, reused = _present(client, service.image), True
-    facts = {
-        "image": image.id, "tags": image.tags, "size_bytes": image.attrs["Size"], "reused": reused,
-        "base": image.labels.get(BASE, ""), "port": service.container_port, "dockerfile": service.dockerfile,
+    facts = _facts(image) | {
+        "reused": reused, "port": service.container_port, "dockerfile": service.dockerfile,
         "seconds": round(time.perf_counter() - started, 3),
     }  # fmt: skip
     return Release("image", image.id, service.command, service.environment, service.ours, facts)
 
 
-def edge(client: Any, source: Path, home: Path, tell: Tell | None = None) -> Any:
+def simulator(client: Any, source: Path, home: Path, on_progress: OnProgress | None = None) -> Release:
+    """Return the image of the simulated provider: our service's, with the simulator installed in addition."""
+    image, reused = _ours(client, SIMULATOR, source, home, on_progress)
+    facts = _facts(image) | {"reused": reused, "port": Service().container_port}
+    return Release("image", image.id, (), ours=True, facts=facts)
+
+
+def edge(client: Any, source: Path, home: Path, on_progress: OnProgress | None = None) -> Any:
     """Return the image of the edge, built from the project's Dockerfile unless it is there."""
-    content = digest((source / "requirements.lock").read_text(encoding="utf-8"), _dockerfile(source), "edge")
-    return _ours(client, "edge", content, source, home, tell)[0]
+    return _ours(client, EDGE, source, home, on_progress)[0]
 
 
-def again(client: Any, source: Path, home: Path, tell: Tell | None = None) -> str:
+def again(client: Any, source: Path, home: Path, on_progress: OnProgress | None = None) -> str:
     """Build what our image holds once more, from nothing: no layer of an earlier build is used; return its id."""
     name = f"tailrace-again:{os.getpid()}"
-    base = base_image.ensure(client, home / "images", tell=tell)
-    _packed(client, name, "build", base, source, home, tell, nocache=True)
+    base = base_image.ensure(client, home / "images", on_progress)
+    _build_ours(client, name, replace(SERVICE, stage="build"), base, source, home, on_progress, nocache=True)
     return str(client.images.get(name).id)
 
 
-def _ours(client: Any, stage: str, content: str, source: Path, home: Path, tell: Tell | None) -> tuple[Any, bool]:
-    name = f"tailrace-{stage}:{content[:12]}"
+def _ours(client: Any, kind: Kind, source: Path, home: Path, on_progress: OnProgress | None) -> tuple[Any, bool]:
+    """Return the image of this kind and whether it was there already."""
+    content = digest(_content(kind, source), _dockerfile(source), kind.name)
+    name = f"tailrace-{kind.name}:{content[:12]}"
     try:
         return client.images.get(name), True
     except docker.errors.ImageNotFound:
         pass
-    base = base_image.ensure(client, home / "images", tell=tell)
-    _packed(client, name, stage, base, source, home, tell, labels={CONTENT: content, BASE: base})
+    base = base_image.ensure(client, home / "images", on_progress)
+    _build_ours(client, name, kind, base, source, home, on_progress, labels={CONTENT: content, BASE: base})
     return client.images.get(name), False
 
 
-def _packed(
-    client: Any, name: str, stage: str, base: str, source: Path, home: Path, tell: Tell | None, **options: Any
-) -> None:
-    """Build a stage of the project's Dockerfile. Without a network: all that goes in is in the context."""
+def _content(kind: Kind, source: Path) -> str:
+    """Return the digest of what an image of this kind holds beside its base."""
+    if kind.programs:
+        return build.content(source, *kind.programs)
+    return wheelhouse.pinned(source / "requirements.lock", wheelhouse.EDGE)
+
+
+def _build_ours(
+    client: Any, name: str, kind: Kind, base: str, source: Path, home: Path, on_progress: OnProgress | None,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Build a stage of the project's Dockerfile, without a network: the context holds all that goes in."""
     wheels = wheelhouse.make(source, home / "images" / "wheelhouse", _python(client, base))
-    told = {"BASE_IMAGE": base, "VERSION": _version(wheels), "REVISION": _revision(source),
-            "CREATED": datetime.now(UTC).isoformat(timespec="seconds")}  # fmt: skip
-    options |= {"target": stage, "buildargs": told, "network_mode": "none", "custom_context": True}
-    _build(client, name, tell, fileobj=_context(source, wheels), **options)
+    with tempfile.TemporaryDirectory() as scratch:
+        wheel = build.wheel(source, Path(scratch), *kind.programs)
+        context = _context(source, wheels, wheel)
+    arguments = {"BASE_IMAGE": base, "VERSION": wheel.name.split("-")[1], "REVISION": _revision(source),
+                 "CREATED": datetime.now(UTC).isoformat(timespec="seconds")}  # fmt: skip
+    options |= {"target": kind.stage, "buildargs": arguments, "network_mode": "none", "custom_context": True}
+    _build(client, name, on_progress, fileobj=context, **options)
 
 
-def _yours(client: Any, dockerfile: str, source: Path, home: Path, tell: Tell | None) -> Any:
-    """Build a Dockerfile that is not ours, in its own folder; it is told what it has an ARG for, and nothing else.
+def _yours(client: Any, dockerfile: str, source: Path, home: Path, on_progress: OnProgress | None) -> Any:
+    """Build a Dockerfile of the user's in its own folder, with a value for each known ARG that it declares.
 
-    Nothing that it is told depends on the hour: the builder's cache gives the same image for the same folder.
+    No value depends on the time: the builder's cache gives the same image for the same folder.
     """
     name = f"tailrace-built:{digest(str(source), dockerfile)[:12]}"
     path = source / dockerfile
     if not path.is_file():
         raise BuildFailed(f"service.dockerfile: {path} does not exist; correct it in the profile")
-    asked = re.findall(r"(?mi)^ARG\s+(\w+)", path.read_text(encoding="utf-8"))
+    declared = re.findall(r"(?mi)^ARG\s+(\w+)", path.read_text(encoding="utf-8"))
     revision, committed = _revision(source), _revision(source, "%cI")
-    told = {"REVISION": revision, "VERSION": revision[:12], "CREATED": committed}
-    base = base_image.ensure(client, home / "images", tell=tell) if "BASE_IMAGE" in asked else ""
+    base = base_image.ensure(client, home / "images", on_progress) if "BASE_IMAGE" in declared else ""
+    arguments = {"BASE_IMAGE": base, "REVISION": revision, "VERSION": revision[:12], "CREATED": committed}
     options: dict[str, Any] = {"labels": {BASE: base}} if base else {}
-    options["buildargs"] = {arg: value for arg, value in (told | {"BASE_IMAGE": base}).items() if arg in asked}
-    _build(client, name, tell, path=str(path.parent), dockerfile=path.name, **options)
+    options["buildargs"] = {name: value for name, value in arguments.items() if name in declared}
+    _build(client, name, on_progress, path=str(path.parent), dockerfile=path.name, **options)
     return client.images.get(name)
 
 
@@ -111,29 +145,30 @@ def _present(client: Any, name: str) -> Any:
     return client.images.get(name)
 
 
-def _build(client: Any, name: str, tell: Tell | None, **options: Any) -> None:
-    """Build `name`, telling each line; raises BuildFailed with the last ones."""
+def _build(client: Any, name: str, on_progress: OnProgress | None, **options: Any) -> None:
+    """Build `name` and report each line of the log; raises BuildFailed with the last lines."""
     lines: list[str] = []
-    if tell:
-        tell(f"building {name}")
+    if on_progress:
+        on_progress(f"building {name}")
     with dockerd.translated(f"image {name}"):
         for entry in client.api.build(tag=name, rm=True, forcerm=True, decode=True, **options):
-            said = str(entry.get("stream") or entry.get("error") or "")
-            lines += [line for line in said.splitlines() if line.strip()]
-            if tell and said.strip():
-                tell(said.strip())
+            text = str(entry.get("stream") or entry.get("error") or "")
+            lines += [line for line in text.splitlines() if line.strip()]
+            if on_progress and text.strip():
+                on_progress(text.strip())
             if "error" in entry:
                 last = "\n".join(lines[-15:])
                 raise BuildFailed(f"image {name}: {entry['error'].strip()}; the last lines of its build:\n{last}")
 
 
-def _context(source: Path, wheels: Path) -> io.BytesIO:
-    """Return what the build gets, with nothing in it that depends on when and by whom it was packed."""
+def _context(source: Path, wheels: Path, wheel: Path) -> io.BytesIO:
+    """Return the context of a build; equal files give equal bytes, whenever and by whomever they are packed."""
     packed = io.BytesIO()
-    named = {"Dockerfile": source / "Dockerfile", build.LOCK: source / build.LOCK}
-    named |= {f"wheelhouse/{path.name}": path for path in sorted(wheels.glob("*.whl"))}
+    files = {"Dockerfile": source / "Dockerfile", build.LOCK: source / build.LOCK}
+    files |= {f"wheelhouse/{path.name}": path for path in sorted(wheels.glob("*.whl"))}
+    files |= {f"wheelhouse/{wheelhouse.OURS}/{wheel.name}": wheel}
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for name, path in named.items():
+        for name, path in files.items():
             content = path.read_bytes()
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), 0o644
@@ -142,24 +177,26 @@ def _context(source: Path, wheels: Path) -> io.BytesIO:
     return packed
 
 
+def _facts(image: Any) -> dict[str, Any]:
+    base = image.labels.get(BASE, "")
+    return {"image": image.id, "tags": image.tags, "size_bytes": image.attrs["Size"], "base": base}
+
+
 def _python(client: Any, base: str) -> str:
-    asked = ["python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    """Return the version of Python in a base image, as "3.11"."""
+    command = ["python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     with dockerd.translated(f"base image {base}"):
-        said: bytes = client.containers.run(base, asked, remove=True, network_mode="none")
-    return said.decode().strip()
-
-
-def _version(wheels: Path) -> str:
-    return next(wheels.glob("tailrace-*.whl")).name.split("-")[1]
+        output: bytes = client.containers.run(base, command, remove=True, network_mode="none")
+    return output.decode().strip()
 
 
 def _dockerfile(source: Path) -> list[str]:
-    """Return what an image of ours is made by, beside its content."""
+    """Return what decides how an image of ours is built, beside its content."""
     return [(source / "Dockerfile").read_text(encoding="utf-8"), os.environ.get(base_image.VARIABLE, "")]
 
 
-def _revision(source: Path, what: str = "%H") -> str:
+def _revision(source: Path, form: str = "%H") -> str:
     """Return the commit of the source, or another fact about it, as `git log` formats it; "unknown" without git."""
-    asked = ["git", "-C", str(source), "log", "-1", f"--format={what}"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    command = ["git", "-C", str(source), "log", "-1", f"--format={form}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"

