@@ -11,7 +11,7 @@ import pytest
 LIB = Path(__file__).parents[2] / "lib" / "tailrace"
 
 # From the ground up. A room may import the layers below its own, and itself; never a neighbour in its layer.
-GROUND = {"credentials", "errors", "headers", "numbers", "percentiles", "protocol", "records", "verdict"}
+GROUND = {"credentials", "errors", "headers", "numbers", "percentiles", "protocol", "records", "validity", "verdict"}
 LAYERS = [
     GROUND,
     {"host", "profile"},
@@ -32,8 +32,8 @@ NARROWER = {
     "deploy": GROUND | {"host", "profile"},
     "service": GROUND | {"client"},
 }
-# Between neighbours of one layer, each for a reason.
-WIDER: dict[str, set[str]] = {}
+# Between neighbours of one layer, each for a reason: the modules of the ground may build on each other.
+WIDER: dict[str, set[str]] = dict.fromkeys(GROUND, GROUND)
 HEAVY = [
     "IPython",
     "docker",

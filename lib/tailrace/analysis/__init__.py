@@ -8,12 +8,12 @@ from tailrace.analysis.compare import Comparison, compare
 from tailrace.analysis.cost import bill, cost
 from tailrace.analysis.frames import between, empty, read
 from tailrace.analysis.histogram import Histogram
-from tailrace.analysis.judgement import Judgement, judge, overall
+from tailrace.analysis.judgement import Judgement, judge
 from tailrace.analysis.latency import latency
 from tailrace.analysis.levels import levels
-from tailrace.analysis.quantiles import PERCENTILES, needs
 from tailrace.analysis.variants import arms
 from tailrace.analysis.windows import windows
+from tailrace.percentiles import PERCENTILES, needs
 
 __all__ = [
     "PERCENTILES",
@@ -31,7 +31,6 @@ __all__ = [
     "latency",
     "levels",
     "needs",
-    "overall",
     "rates",
     "read",
     "windows",

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tailrace.analysis import quantiles
 from tailrace.analysis.latency import latency
+from tailrace.percentiles import column
 
 
 def rates(
@@ -39,12 +39,12 @@ def rates(
 
 def knee(table: pd.DataFrame, limit_ms: float, percentile: str = "p95", error_rate: float = 0.01) -> float:
     """Return the highest rate up to which every measured rate was within the limits; NaN when not even the first."""
-    column = quantiles.column(percentile)
+    latency_ms = column(percentile)
     highest = math.nan
     for row in table.to_dict("records"):
-        if math.isnan(row[column]):
+        if math.isnan(row[latency_ms]):
             continue
-        if row[column] > limit_ms or row["error_rate"] > error_rate:
+        if row[latency_ms] > limit_ms or row["error_rate"] > error_rate:
             break
         highest = row["rate_rps"]
     return highest

@@ -18,8 +18,11 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from tailrace.analysis import frames, quantiles, ranks
-from tailrace.analysis.judgement import FAIL, INCONCLUSIVE, PASS, Judgement, number, percent
+from tailrace import percentiles
+from tailrace.analysis import frames, ranks
+from tailrace.analysis.judgement import Judgement
+from tailrace.numbers import number, percent
+from tailrace.verdict import FAIL, INCONCLUSIVE, PASS
 
 METRICS: Final = ("p99", "p50", "p95", "errors")
 WINDOWS: Final = 30
@@ -150,7 +153,7 @@ def _windowed(
     for window, part in zip(present.tolist(), np.split(order, first[1:]), strict=True):
         bad = failed[part]
         if len(part) - bad.sum() >= LEAST_REQUESTS:
-            taken = quantiles.exact(values[part][~bad], [m for m in metrics if m != "errors"])
+            taken = percentiles.inverted_cdf(values[part][~bad], [m for m in metrics if m != "errors"])
             rows.append({"window": window, "errors": float(bad.mean()), **{m: v / 1_000 for m, v in taken.items()}})
     return pd.DataFrame(rows, columns=["window", *dict.fromkeys([*metrics, "errors"])])
 

@@ -18,9 +18,10 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from tailrace.analysis import frames, quantiles
+from tailrace.analysis import frames
 from tailrace.analysis.latency import Group, rows, tabulated
 from tailrace.errors import RecordsError
+from tailrace.percentiles import PERCENTILES, named
 from tailrace.records import ERROR
 
 ROW_BYTES: Final = 12
@@ -32,7 +33,7 @@ def latency(
     source: Path | Sequence[Path],
     by: Sequence[str] = ("phase",),
     start: frames.Start = "intended",
-    percentiles: Sequence[str | float] = quantiles.PERCENTILES,
+    percentiles: Sequence[str | float] = PERCENTILES,
     *,
     phases: Sequence[str] = (),
     memory_mb: int = 1_400,
@@ -47,7 +48,7 @@ def latency(
     unknown = set(by) - set(frames.empty().columns)
     if unknown:
         raise RecordsError(f"records: no column {', '.join(sorted(unknown))}")
-    names = [quantiles.named(p) for p in percentiles]
+    names = [named(p) for p in percentiles]
     with duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{max(200, memory_mb // 3)}MB'")
         connection.execute("SET preserve_insertion_order = false")

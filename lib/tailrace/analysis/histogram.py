@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from tailrace.analysis import quantiles
+from tailrace.percentiles import PERCENTILES, needs, rank
 
 DIGITS: Final = 10
 """Buckets per doubling, as a power of two: 1,024, so that half a bucket is 1/2,048 of its value."""
@@ -47,13 +47,13 @@ class Histogram:
     def n(self) -> int:
         return int(self.counts.sum())
 
-    def percentiles_ms(self, percentiles: Sequence[str] = quantiles.PERCENTILES) -> dict[str, float]:
+    def percentiles_ms(self, percentiles: Sequence[str] = PERCENTILES) -> dict[str, float]:
         """Return each percentile of the successes in ms, NaN where n is less than it needs."""
         n, cumulative = self.n, np.cumsum(self.counts)
         taken = {}
         for name in percentiles:
-            enough = n >= quantiles.needs(name)
-            at = int(np.searchsorted(cumulative, quantiles.rank(n, name))) if enough else 0
+            enough = n >= needs(name)
+            at = int(np.searchsorted(cumulative, rank(n, name))) if enough else 0
             taken[name] = middle(at) / 1_000 if enough else math.nan
         return taken
 

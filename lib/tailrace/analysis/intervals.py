@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tailrace.analysis import quantiles
+from tailrace import percentiles
 
 BATCHES: Final = 64
 """Batches of equal time; pairs of them are joined to 32 and 16, and the widest of the three decides."""
@@ -28,17 +28,17 @@ LEAST_EPISODES: Final = 8
 """With fewer slow episodes the interval is called unreliable: measured, see `coverage`."""
 
 
-def ranks(n: int, percentile: str, effect: float = 1.0, confidence: float = quantiles.CONFIDENCE) -> tuple[int, int]:
+def ranks(n: int, percentile: str, effect: float = 1.0, confidence: float = percentiles.CONFIDENCE) -> tuple[int, int]:
     """Return the ranks, from 1, of the two order statistics that enclose the quantile.
 
     They are those of n / effect independent values, scaled up to n: (1, n) at the widest, and the estimate
     itself always within.
     """
-    if effect == 1.0 and n < quantiles.needs(percentile, confidence):
+    if effect == 1.0 and n < percentiles.needs(percentile, confidence):
         return 1, n
     independent = max(1, int(n / effect))
-    low, high = binomial_bounds(independent, float(quantiles.share(percentile)), confidence)
-    estimate = quantiles.rank(n, percentile)
+    low, high = binomial_bounds(independent, float(percentiles.share(percentile)), confidence)
+    estimate = percentiles.rank(n, percentile)
     return min(estimate, max(1, low * n // independent)), max(estimate, min(n, -(-(high + 1) * n // independent)))
 
 
@@ -62,7 +62,7 @@ def batched(times: npt.NDArray[np.int64], batches: int = BATCHES) -> npt.NDArray
     return numbers
 
 
-def effects(table: npt.NDArray[Any], confidence: float = quantiles.CONFIDENCE) -> npt.NDArray[np.float64]:
+def effects(table: npt.NDArray[Any], confidence: float = percentiles.CONFIDENCE) -> npt.NDArray[np.float64]:
     """Return the design effect of each quantile, never below 1.
 
     `table` has a row per batch of time (in order) and a column per interval between the quantiles: how many

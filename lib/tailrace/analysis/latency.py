@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tailrace.analysis import frames, groups, intervals, quantiles
+from tailrace.analysis import frames, groups, intervals
+from tailrace.percentiles import PERCENTILES, column, named, needs, of_sorted, rank, share, with_failures
 
 Array = npt.NDArray[Any]
 
@@ -25,7 +26,7 @@ def latency(
     records: pd.DataFrame,
     by: Sequence[str] = ("phase",),
     start: frames.Start = "intended",
-    percentiles: Sequence[str | float] = quantiles.PERCENTILES,
+    percentiles: Sequence[str | float] = PERCENTILES,
 ) -> pd.DataFrame:
     """Return a row per group: `by`, n, errors, p50_ms, p50_lo_ms, p50_hi_ms, p50_adj_ms …, max_ms, episodes.
 
@@ -34,7 +35,7 @@ def latency(
     Below the least n of a percentile its columns are NaN, without successes all are. `episodes` is the number of
     separate spells at or beyond p99. Milliseconds.
     """
-    names = [quantiles.named(p) for p in percentiles]
+    names = [named(p) for p in percentiles]
     grouped = groups.group(records, by)
     values = narrowed(frames.elapsed_us(records, start))[grouped.order]
     times = records["intended_ns"].to_numpy(dtype=np.int64)[grouped.order]
@@ -78,7 +79,7 @@ def _cut(values: Array, times: Array, failures: Array, apart: bool) -> Group:
 def columns(names: Sequence[str]) -> list[str]:
     """Return the columns that follow those of the group, in order."""
     kinds = ("", "lo", "hi", "adj")
-    return ["n", "errors", *(quantiles.column(p, k) for p in names for k in kinds), "max_ms", "episodes"]
+    return ["n", "errors", *(column(p, k) for p in names for k in kinds), "max_ms", "episodes"]
 
 
 def narrowed(values: npt.NDArray[np.int64]) -> Array:
@@ -92,13 +93,13 @@ def _row(group: Group, names: Sequence[str]) -> dict[str, float]:
     n = len(values)
     row: dict[str, float] = {"n": n, "errors": errors, "episodes": 0, "max_ms": math.nan}
     ordered = np.sort(values)
-    for name, value in zip(names, quantiles.adjusted(ordered, beyond, names), strict=True):
-        enough = n + beyond >= quantiles.needs(name)
-        row[quantiles.column(name, "adj")] = value / 1_000 if enough else math.nan
-    enough_for = [name for name in names if n >= quantiles.needs(name)]
+    for name, value in zip(names, with_failures(ordered, beyond, names), strict=True):
+        enough = n + beyond >= needs(name)
+        row[column(name, "adj")] = value / 1_000 if enough else math.nan
+    enough_for = [name for name in names if n >= needs(name)]
     if n:
         row["max_ms"] = float(ordered[-1]) / 1_000
-        slow = values >= ordered[quantiles.rank(n, "p99") - 1]
+        slow = values >= ordered[rank(n, "p99") - 1]
         row["episodes"] = intervals.episodes(times, slow)
     if enough_for:
         row |= _intervals(values, times, ordered, enough_for)
@@ -106,13 +107,13 @@ def _row(group: Group, names: Sequence[str]) -> dict[str, float]:
 
 
 def _intervals(values: Array, times: Array, ordered: Array, names: Sequence[str]) -> dict[str, float]:
-    rising = sorted(names, key=quantiles.share)
-    points = quantiles.of_sorted(ordered, rising)
+    rising = sorted(names, key=share)
+    points = of_sorted(ordered, rising)
     table = intervals.cells(values, points.tolist(), intervals.batched(times))
     row = {}
     for name, point, effect in zip(rising, points.tolist(), intervals.effects(table).tolist(), strict=True):
         low, high = intervals.ranks(len(ordered), name, effect)
-        row[quantiles.column(name)] = point / 1_000
-        row[quantiles.column(name, "lo")] = float(ordered[low - 1]) / 1_000
-        row[quantiles.column(name, "hi")] = float(ordered[high - 1]) / 1_000
+        row[column(name)] = point / 1_000
+        row[column(name, "lo")] = float(ordered[low - 1]) / 1_000
+        row[column(name, "hi")] = float(ordered[high - 1]) / 1_000
     return row

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from typing import Final
-
 import numpy as np
 import pandas as pd
 
-from tailrace.analysis import quantiles
-
-AT_LEAST: Final = 0.99
-LAG_MS: Final = 10.0
-
-
-def achieved(records: pd.DataFrame) -> float:
-    """Return achieved over intended: the share of the schedule's rate at which requests were really sent."""
-    if len(records) < 2:
-        return math.nan
-    intended = records["intended_ns"].to_numpy(dtype=np.int64)
-    sent = intended + records["send_lag_us"].to_numpy(dtype=np.int64) * 1_000
-    return float((intended.max() - intended.min()) / max(1, sent.max() - sent.min()))
+from tailrace.analysis import frames
+from tailrace.analysis.levels import schedule_s
+from tailrace.percentiles import inverted_cdf
+from tailrace.validity import Generator
 
 
-def doubts(records: pd.DataFrame, at_least: float = AT_LEAST, lag_ms: float = LAG_MS) -> list[str]:
-    """Return, in words, what makes the measurement doubtful; nothing is wrong with fewer than two records."""
-    if len(records) < 2:
-        return []
-    share = achieved(records)
-    lag = quantiles.exact(records["send_lag_us"].to_numpy(), ["p99"])["p99"] / 1_000
-    found = []
-    if share < at_least:
-        found.append(f"{share:.1%} of the intended rate was sent (limit {at_least:.0%})")
-    if lag > lag_ms:
-        found.append(f"the load generator's send lag p99 was {lag:.1f} ms (limit {lag_ms:g} ms)")
-    return found
+def generator(records: pd.DataFrame) -> Generator | None:
+    """Return how the generator of `records` did; None with fewer than two, which say nothing about a schedule."""
+    n = len(records)
+    if n < 2:
+        return None
+    intended_ns = records["intended_ns"].to_numpy(dtype=np.int64)
+    lag_us = records["send_lag_us"].to_numpy(dtype=np.int64)
+    span_s = max(schedule_s(intended_ns), 1e-9)
+    last_s = float((intended_ns + lag_us * 1_000).max() - intended_ns.min()) / 1e9
+    service_us = records["service_us"].to_numpy(dtype=np.int64)[~frames.failed(records)]
+    return Generator(
+        intended_rps=n / span_s,
+        achieved_rps=n / max(span_s, last_s),
+        send_lag_p99_ms=inverted_cdf(lag_us, ["p99"])["p99"] / 1e3,
+        service_p50_ms=inverted_cdf(service_us, ["p50"])["p50"] / 1e3,
+    )
+
+
+def invalid_reasons(records: pd.DataFrame) -> list[str]:
+    """Return why `records` must not decide anything, in words; nothing with fewer than two of them."""
+    found = generator(records)
+    return found.invalid_reasons() if found else []

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tailrace.analysis import intervals, quantiles
+from tailrace import percentiles
+from tailrace.analysis import intervals
 from tailrace.analysis.compare import compare
 from tailrace.analysis.latency import Group, tabulated
 from tailrace.analysis.latency import rows as latency_rows
@@ -105,7 +106,7 @@ def _shares(called: list[str]) -> dict[str, float]:
 def _covered(
     world: World, n: int, percentile: str, truth: float, repeats: int, rng: np.random.Generator
 ) -> dict[str, float]:
-    low, high, point = (quantiles.column(percentile, kind) for kind in ("lo", "hi", ""))
+    low, high, point = (percentiles.column(percentile, kind) for kind in ("lo", "hi", ""))
     groups, plain = [], 0
     for _ in range(repeats):
         times, values = world.requests(n, rng)
@@ -128,7 +129,7 @@ def _covered(
 
 def _truth(world: World, percentile: str, seed: int, n: int = 1_000_000) -> float:
     _, values = world.requests(n, np.random.default_rng([seed, 99]))
-    return quantiles.exact(values, [percentile])[percentile]
+    return percentiles.inverted_cdf(values, [percentile])[percentile]
 
 
 def _records(times: Times, values: Times) -> pd.DataFrame:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tailrace.analysis import frames, groups, quantiles
+from tailrace.analysis import frames, groups
+from tailrace.percentiles import column, named, needs, of_sorted
 from tailrace.records import HIT
 
 
@@ -25,7 +26,7 @@ def windows(
     """
     if width_s <= 0:
         raise ValueError(f"width_s: found {width_s}, expected above 0")
-    names = [quantiles.named(p) for p in percentiles]
+    names = [named(p) for p in percentiles]
     began = records["intended_ns"].min() if len(records) else 0
     number = (records["intended_ns"].to_numpy(dtype=np.int64) - began) // round(width_s * 1e9)
     numbered = records.assign(window=number) if len(records) else records.assign(window=np.zeros(0, dtype="int64"))
@@ -39,10 +40,10 @@ def windows(
         ordered = np.sort(values[part][~failures[part]])
         row = {"n": len(ordered), "errors": int(failures[part].sum()), "hits": int(hits[part].sum())}
         row["retries"] = int(retries[part].sum())
-        enough = [name for name in names if len(ordered) >= quantiles.needs(name)]
-        taken = quantiles.of_sorted(ordered, enough).tolist() if enough else []
-        rows.append(row | {quantiles.column(name): v / 1_000 for name, v in zip(enough, taken, strict=True)})
-    columns = ["n", "errors", "hits", "retries", *(quantiles.column(name) for name in names)]
+        enough = [name for name in names if len(ordered) >= needs(name)]
+        taken = of_sorted(ordered, enough).tolist() if enough else []
+        rows.append(row | {column(name): v / 1_000 for name, v in zip(enough, taken, strict=True)})
+    columns = ["n", "errors", "hits", "retries", *(column(name) for name in names)]
     table = pd.concat([grouped.keys, pd.DataFrame(rows, columns=columns)], axis=1)
     table.insert(len(by), "t_s", table.pop("window").astype("float64") * width_s)
-    return table.astype({quantiles.column(name): "float64" for name in names})
+    return table.astype({column(name): "float64" for name in names})

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from tailrace.deploy.engines import Capability
 from tailrace.errors import ProfileError
 from tailrace.run.folder import RunDir
-from tailrace.verdict import Check
+from tailrace.verdict import FAIL, INCONCLUSIVE, PASS, Check, fold, ok_of
 
 
 class Line(BaseModel):
@@ -39,7 +39,7 @@ def results(run: Path) -> dict[str, list[Check]]:
     found = {}
     for path in RunDir(run).results():
         made = orjson.loads(path.read_bytes())["checks"]
-        found[path.stem] = [Check(c["name"], c["ok"], c["fact"], c["state"] == "SKIPPED") for c in made]
+        found[path.stem] = [Check.read(document) for document in made]
     return found
 
 
@@ -59,11 +59,10 @@ def ready(decided: Sequence[Check]) -> Check:
     """Return the sum of the lines: no when one says no, undecided when one is open or none is proved."""
     lines = [check for check in decided if not check.skipped]
     states = [check.state for check in lines]
-    ok = False if "FAIL" in states else None if "INCONCLUSIVE" in states or not states else True
-    short = "; ".join(check.name for check in lines if check.state != "PASS")
-    fact = f"{states.count('PASS')} of {len(states)} lines are proved" + (f"; not: {short}" if short else "")
+    short = "; ".join(check.name for check in lines if check.state != PASS)
+    fact = f"{states.count(PASS)} of {len(states)} lines are proved" + (f"; not: {short}" if short else "")
     left_out = f"; left out: {len(decided) - len(lines)}" if len(decided) > len(lines) else ""
-    return Check("ready for production", ok, fact + left_out)
+    return Check("ready for production", ok_of(fold(states)), fact + left_out)
 
 
 def _decided(line: Line, made: Mapping[str, Sequence[Check]]) -> Check:
@@ -73,12 +72,12 @@ def _decided(line: Line, made: Mapping[str, Sequence[Check]]) -> Check:
             found = [check for check in made.get(step, ()) if check.name.startswith(beginning)]
             checks += found
             missing += [] if found else [f"{step}: no check {beginning!r}"]
-    if failed := [f"{check.name}: {check.fact}" for check in checks if check.state == "FAIL"]:
+    if failed := [f"{check.name}: {check.fact}" for check in checks if check.state == FAIL]:
         return Check(line.line, False, "; ".join(failed))
-    undecided = missing + [f"{check.name}: {check.fact}" for check in checks if check.state == "INCONCLUSIVE"]
+    undecided = missing + [f"{check.name}: {check.fact}" for check in checks if check.state == INCONCLUSIVE]
     if undecided or not checks:
         return Check(line.line, None, "; ".join(undecided) or "no check is named")
     if all(check.skipped for check in checks):
         return Check.skip(line.line, checks[0].fact)
-    passed = [check.name for check in checks if check.state == "PASS"]
+    passed = [check.name for check in checks if check.state == PASS]
     return Check(line.line, True, f"{'; '.join(passed)}")

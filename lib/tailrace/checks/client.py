@@ -10,6 +10,7 @@ import openai
 import pandas as pd
 
 from tailrace.client import Cache, Memory, OpenAI, Policy, Retry
+from tailrace.headers import CACHE
 from tailrace.records import ERROR, HIT
 from tailrace.verdict import Check
 
@@ -116,4 +117,4 @@ def _asker(url: str, store: Memory | None, key: str = "simulated") -> OpenAI:
 def _answer(client: OpenAI, asked: Mapping[str, Any]) -> tuple[str, str]:
     """Return the text of the answer, and how it was come by."""
     raw = client.chat.completions.with_raw_response.create(**asked)
-    return raw.http_response.text, raw.headers.get("x-tailrace-cache", "")
+    return raw.http_response.text, raw.headers.get(CACHE, "")

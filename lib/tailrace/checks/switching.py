@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from tailrace.analysis import quantiles, schedule
+from tailrace.analysis import schedule
 from tailrace.deploy import Counters
 from tailrace.load import Summary
 from tailrace.load.calibration import Floor
 from tailrace.records import ERROR
 from tailrace.testbed.candidates import DeployOutcome
+from tailrace.validity import THRESHOLDS
 from tailrace.verdict import Check
 
 # The request never came to the edge, so the edge cannot have counted it.
@@ -102,15 +103,18 @@ def kept_schedule(flown: Sequence[Summary], floor: Floor | None = None) -> Check
     return Check(name, None if reasons else True, ("; ".join(reasons) or fact) + beside)
 
 
-def on_schedule(records: pd.DataFrame, at_least: float = 0.99, lag_ms: float = 10.0) -> Check:
+def on_schedule(records: pd.DataFrame) -> Check:
     """Decide the same from records alone."""
     name = "the load generator kept its schedule"
-    if len(records) < 2:
+    generator = schedule.generator(records)
+    if generator is None:
         return Check(name, None, f"{len(records)} records say nothing about a schedule")
-    share = schedule.achieved(records)
-    lag = quantiles.exact(records["send_lag_us"].to_numpy(), ["p99"])["p99"] / 1_000
-    fact = f"{share:.1%} of the intended rate (limit {at_least:.0%}), send lag p99 {lag:.1f} ms (limit {lag_ms:g} ms)"
-    return Check(name, True if share >= at_least and lag <= lag_ms else None, fact)
+    reasons, limit_ms = generator.invalid_reasons(), generator.send_lag_limit_ms()
+    fact = (
+        f"{generator.achieved:.1%} of the intended rate (limit {THRESHOLDS.achieved:.0%}), "
+        f"send lag p99 {generator.send_lag_p99_ms:.1f} ms (limit {limit_ms:g} ms)"
+    )
+    return Check(name, None if reasons else True, fact)
 
 
 def refused(records: pd.DataFrame, outcome: DeployOutcome) -> list[Check]:

@@ -69,7 +69,7 @@ def compare(run_a: Path, run_b: Path, tolerance: float, on: str, as_json: bool) 
     """
     from tailrace.report import baseline
     from tailrace.run.folder import RunDir
-    from tailrace.run.record import EXIT_CODES
+    from tailrace.verdict import EXIT_CODES
 
     before, after = RunDir.of(run_a), RunDir.of(run_b)
     compared = baseline.against(after.path, before.path, tolerance, on)

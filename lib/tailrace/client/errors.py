@@ -22,7 +22,8 @@ from contextlib import suppress
 import httpx2
 import openai
 
-from tailrace.client.wire import ATTEMPTS, Request, Unanswered
+from tailrace.client.wire import Request, Unanswered
+from tailrace.headers import ATTEMPTS
 
 __all__ = [
     "BudgetExceeded",

@@ -8,14 +8,11 @@ from typing import Any, Final, Generic, Literal, TypeAlias
 
 from typing_extensions import TypeVar
 
+from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COST
+
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 Stream = TypeVar("Stream", bound=AsyncIterator[bytes] | Iterator[bytes], default=AsyncIterator[bytes])
 
-CACHE: Final = "x-tailrace-cache"
-"""hit | miss | coalesced | stale | bypass"""
-ATTEMPTS: Final = "x-tailrace-attempts"
-BACKOFF: Final = "x-tailrace-backoff-us"
-COST: Final = "x-tailrace-cost-microusd"
 OF_THE_WAY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"})
 """Headers of an answer that are about its packing on the way, which is undone when a sender hands it on."""
 NOT_SENT: Final = frozenset(

@@ -57,7 +57,7 @@ def watch(t: Transition, seconds: float, beside: bool) -> str:
     all_of_it = gate.window(began.colours[t.to], ended.colours[t.to])
     if why := gate.silent(all_of_it, before, (ended.t_ns - began.t_ns) / 1e9, limits):
         raise _broken(t, why)
-    return f"{all_of_it.requests} requests, {all_of_it.errors} failed, p95 {all_of_it.quantile_ms(0.95):.0f} ms"
+    return f"{all_of_it.requests} requests, {all_of_it.errors} failed, p95 {all_of_it.percentile_ms('p95'):.0f} ms"
 
 
 def _broken(t: Transition, why: str) -> RolledBack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from tailrace import percentiles
 from tailrace.deploy.edge import ColourCounters
 from tailrace.profile import Gate
 
@@ -34,11 +35,12 @@ class Window:
         """Share of errors; NaN without requests."""
         return self.errors / self.requests if self.requests else math.nan
 
-    def quantile_ms(self, share: float) -> float:
-        """Return the upper bound of the bucket that holds the quantile; NaN when nothing was answered."""
+    def percentile_ms(self, name: str) -> float:
+        """Return the upper bound of the bucket that holds the percentile; NaN when nothing was answered."""
         if not self.answered:
             return math.nan
-        return next((bound for bound, count in self.latency if count >= math.ceil(share * self.answered)), math.inf)
+        rank = percentiles.rank(self.answered, name)
+        return next((bound for bound, count in self.latency if count >= rank), math.inf)
 
     def slower(self, limit_ms: float) -> int:
         """Return how many took longer than `limit_ms`, to the width of a bucket."""
@@ -65,7 +67,7 @@ def silent(seen: Window, before: Window | None, seconds: float, limits: Gate) ->
     """
     if before is None or before.answered < limits.min_requests or seen.sent < limits.min_requests:
         return ""
-    usual_ms = before.quantile_ms(0.5)
+    usual_ms = before.percentile_ms("p50")
     if _allowed_ms(usual_ms, limits) + LATE_MS > seconds * 500 or seen.requests >= seen.sent / 8:
         return ""
     told = f"{seen.requests} of {seen.sent} requests answered in {seconds:.1f} s"
@@ -83,22 +85,22 @@ def breach(seen: Window, before: Window | None, limits: Gate) -> str:
     allowed = limits.max_error_rate + (known.error_rate if known else 0.0)
     if seen.error_rate > allowed:
         return f"{seen.errors} of {seen.requests} requests failed ({seen.error_rate:.1%}); limit {allowed:.1%}"
-    return (_slower(seen, known, limits, 0.95) or _slower(seen, known, limits, 0.99)) if known else ""
+    return (_slower(seen, known, limits, "p95") or _slower(seen, known, limits, "p99")) if known else ""
 
 
-def _slower(seen: Window, before: Window, limits: Gate, share: float) -> str:
+def _slower(seen: Window, before: Window, limits: Gate, name: str) -> str:
     """Hold one quantile against the limit that the old colour's sets.
 
     Where a few long streams lie right at the quantile, it jumps between windows without anything having changed. So
     the share of requests beyond the limit has to be more than chance would give, too.
     """
-    now, then = seen.quantile_ms(share), before.quantile_ms(share)
+    now, then = seen.percentile_ms(name), before.percentile_ms(name)
     limit = _allowed_ms(then, limits)
-    usual = max(1 - share, before.slower(limit) / before.answered)
+    usual = max(1 - float(percentiles.share(name)), before.slower(limit) / before.answered)
     by_chance = seen.answered * usual + SIGMAS * math.sqrt(seen.answered * usual * (1 - usual))
     if not now > limit or seen.slower(limit) <= by_chance:
         return ""
-    return f"p{share * 100:g} {now:.0f} ms over {seen.answered} requests; limit {limit:.0f} ms (before: {then:.0f} ms)"
+    return f"{name} {now:.0f} ms over {seen.answered} requests; limit {limit:.0f} ms (before: {then:.0f} ms)"
 
 
 def _allowed_ms(then: float, limits: Gate) -> float:

@@ -16,6 +16,7 @@ from tailrace.deploy import bake, drain, proving
 from tailrace.deploy.gate import window
 from tailrace.deploy.transition import Switched, Transition
 from tailrace.errors import DeployError, EdgeRejected, PartMissing
+from tailrace.headers import COLOUR
 
 
 def run(t: Transition, done: Collection[str] = ()) -> Switched:
@@ -46,8 +47,8 @@ def commit(t: Transition) -> str:
         _cut_off(t)
     answer = t.edge.await_generation(generation, t.profile.rollout.ack_timeout_s)
     ack_ms = (time.perf_counter_ns() - t.committed_ns) / 1e6
-    if answer.status >= 300 or answer.headers.get("x-colour") != t.to:
-        colour, status = answer.headers.get("x-colour"), answer.status
+    if answer.status >= 300 or answer.headers.get(COLOUR) != t.to:
+        colour, status = answer.headers.get(COLOUR), answer.status
         raise EdgeRejected(f"generation {generation} is answered by {colour} with {status}; expected {t.to} with 2xx")
     return f"generation {generation}, acknowledged after {ack_ms:.1f} ms"
 

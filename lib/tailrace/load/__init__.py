@@ -8,7 +8,7 @@ from tailrace.load.arrivals import Schedule, Users
 from tailrace.load.driver import Flight, run, start
 from tailrace.load.live import Snapshot
 from tailrace.load.outcome import Outcome
-from tailrace.load.summary import Summary, Thresholds
+from tailrace.load.summary import Summary
 from tailrace.load.traces import Trace
 from tailrace.load.traffic import Traffic
 from tailrace.load.workload import Weighted, Workload
@@ -19,7 +19,6 @@ __all__ = [
     "Schedule",
     "Snapshot",
     "Summary",
-    "Thresholds",
     "Trace",
     "Traffic",
     "Users",

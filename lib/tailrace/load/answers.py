@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COLOUR, COST, GENERATION, RELEASE
 from tailrace.load.http1 import Reply
 from tailrace.load.outcome import BAD_BODY, CUT_STREAM, HITS, RESET, Outcome
 
+_CACHE, _ATTEMPTS, _BACKOFF, _COST = (name.encode() for name in (CACHE, ATTEMPTS, BACKOFF, COST))
+_COLOUR, _RELEASE, _GENERATION = (name.encode() for name in (COLOUR, RELEASE, GENERATION))
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 
 
@@ -35,23 +38,23 @@ def judge(reply: Reply, *, openai: bool) -> Outcome:
     elif openai:
         body = b"".join(reply.body)
         told = read_stream(body) if streamed else read_json(body)
-    cache = headers.get(b"x-tailrace-cache", b"").decode("latin-1")
+    cache = headers.get(_CACHE, b"").decode("latin-1")
     return Outcome(
         error_type=told.error_type,
         status=reply.status,
         first_ns=reply.first_ns,
         last_ns=reply.last_ns,
         cache=cache,
-        colour=headers.get(b"x-colour", b"").decode("latin-1"),
-        release=headers.get(b"x-release", b"").decode("latin-1"),
-        generation=_number(headers.get(b"x-generation"), 0),
-        attempts=_number(headers.get(b"x-tailrace-attempts"), 0 if cache in HITS else 1),
-        backoff_us=_number(headers.get(b"x-tailrace-backoff-us"), 0),
+        colour=headers.get(_COLOUR, b"").decode("latin-1"),
+        release=headers.get(_RELEASE, b"").decode("latin-1"),
+        generation=_number(headers.get(_GENERATION), 0),
+        attempts=_number(headers.get(_ATTEMPTS), 0 if cache in HITS else 1),
+        backoff_us=_number(headers.get(_BACKOFF), 0),
         chunks=told.chunks,
         in_tok=told.in_tok,
         out_tok=told.out_tok,
         cached_tok=told.cached_tok,
-        cost_microusd=_number(headers.get(b"x-tailrace-cost-microusd"), -1),
+        cost_microusd=_number(headers.get(_COST), -1),
     )
 
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from tailrace import percentiles
 from tailrace.errors import LoadError
 from tailrace.load import arrivals
 from tailrace.load.driver import start
@@ -45,8 +44,8 @@ def floor(rate_rps: float = 500, duration_s: float = 1.0, workload: Workload | N
         took_ms = count(flight.parts).from_intended_ms
     if not len(took_ms) or summary.errors:
         raise LoadError(f"calibration: {summary.recorded} records, {summary.errors} errors from the null server")
-    p50, p99 = np.quantile(took_ms, (0.5, 0.99), method="inverted_cdf")
-    return Floor(rate_rps, summary.recorded, float(p50), float(p99), summary.send_lag_p99_ms)
+    taken = percentiles.inverted_cdf(took_ms, ("p50", "p99"))
+    return Floor(rate_rps, summary.recorded, taken["p50"], taken["p99"], summary.send_lag_p99_ms)
 
 
 @contextlib.contextmanager

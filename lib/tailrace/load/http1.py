@@ -12,20 +12,15 @@ from typing import Any, cast
 
 import httptools
 
+from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COLOUR, COST, GENERATION, RELEASE
+
 KEPT = frozenset(
-    {
-        b"content-type",
-        b"content-length",
-        b"transfer-encoding",
-        b"x-release",
-        b"x-colour",
-        b"x-generation",
-        b"x-tailrace-cache",
-        b"x-tailrace-attempts",
-        b"x-tailrace-backoff-us",
-        b"x-tailrace-cost-microusd",
-    }
-)
+    name.encode()
+    for name in (
+        "content-type", "content-length", "transfer-encoding",
+        RELEASE, COLOUR, GENERATION, CACHE, ATTEMPTS, BACKOFF, COST,
+    )
+)  # fmt: skip
 """The headers of an answer that anyone looks at."""
 
 

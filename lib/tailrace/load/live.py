@@ -7,6 +7,8 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from tailrace import percentiles
+
 _PER_OCTAVE = 32  # bucket width 2.2 %: for a live line, never for a verdict
 
 
@@ -36,12 +38,12 @@ def buckets(latencies_us: Iterable[int]) -> dict[int, int]:
     return dict(Counter(int(math.log2(max(1, us)) * _PER_OCTAVE) for us in latencies_us))
 
 
-def quantile_ms(counts: Mapping[int, int], q: float) -> float:
-    """The upper end of the bucket that holds the quantile, in ms; NaN when empty."""
-    wanted, seen = math.ceil(q * sum(counts.values())), 0
+def percentile_ms(counts: Mapping[int, int], name: str) -> float:
+    """Return the upper end of the bucket that holds the percentile, in ms; NaN when there are no counts."""
+    rank, below = percentiles.rank(sum(counts.values()), name), 0
     for bucket in sorted(counts):
-        seen += counts[bucket]
-        if seen >= wanted:
+        below += counts[bucket]
+        if below >= rank:
             return float(2 ** ((bucket + 1) / _PER_OCTAVE) / 1e3)
     return math.nan
 
@@ -75,6 +77,6 @@ class Board:
             sum(report.done for report in last),
             sum(report.errors for report in last),
             done / span_s if span_s else math.nan,
-            quantile_ms(merged, 0.5),
-            quantile_ms(merged, 0.99),
+            percentile_ms(merged, "p50"),
+            percentile_ms(merged, "p99"),
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tailrace import percentiles
 from tailrace.load.alarm import Alarm
 
 _EVERY_NS = 20_000_000
@@ -42,7 +43,7 @@ class Pulse:
         lags_ms = np.array(self._lags_us or [0]) / 1e3
         return Vitals(
             round((time.process_time_ns() - self._cpu_ns) / wall_ns, 3),
-            round(float(np.quantile(lags_ms, 0.99, method="inverted_cdf")), 3),
+            round(percentiles.inverted_cdf(lags_ms, ["p99"])["p99"], 3),
             round(float(lags_ms.max()), 3),
         )
 

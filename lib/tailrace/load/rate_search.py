@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tailrace import percentiles
 from tailrace.load.driver import start
 from tailrace.load.summary import Summary
 from tailrace.load.tally import count
@@ -145,9 +146,9 @@ def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: 
     tally = count(files)
     failed = tally.failed
     took_ms = np.where(failed, np.inf, tally.from_intended_ms)
-    latencies = {name: _quantile(took_ms, name) for name in objectives.percentiles_ms}
+    latencies = percentiles.inverted_cdf(took_ms, list(objectives.percentiles_ms))
     error_rate = float(failed.mean()) if len(failed) else math.nan
-    needed = max((_needs(name) for name in objectives.percentiles_ms), default=1)
+    needed = max((percentiles.needs(name) for name in objectives.percentiles_ms), default=1)
     doubts = list(summary.reasons)
     if len(took_ms) < needed:
         doubts.append(f"{len(took_ms):,} requests are too few for these percentiles (needs {needed:,}): fly longer")
@@ -168,16 +169,6 @@ def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: 
         not reasons,
         "; ".join(doubts or reasons),
     )
-
-
-def _quantile(values: np.ndarray[tuple[int], np.dtype[np.float64]], name: str) -> float:
-    """`inverted_cdf`: the smallest value with at least that share at or below it. NaN of nothing."""
-    return float(np.quantile(values, float(name[1:]) / 100, method="inverted_cdf")) if len(values) else math.nan
-
-
-def _needs(name: str) -> int:
-    """The least n for which the upper end of a 95 % interval is among the values: 1 - p^n ≥ 0.975."""
-    return math.ceil(math.log(0.025) / math.log(float(name[1:]) / 100))
 
 
 def _limit(points: Sequence[Point], good: float, bad: float, reason: str) -> Limit:

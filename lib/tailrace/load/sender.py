@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tailrace.errors import LoadError
+from tailrace.headers import TENANT
 from tailrace.load.answers import judge
 from tailrace.load.outcome import Outcome
 from tailrace.load.pool import Address, Pool, parse
@@ -103,7 +104,7 @@ def _head(address: Address, workload: Workload, options: Mapping[str, Any], tena
     if workload.method != "GET":
         headers["content-type"] = "application/json"
     if tenant:
-        headers["x-tailrace-tenant"] = tenant
+        headers[TENANT] = tenant
     if key_env := key_env or options.get("api_key_env", ""):
         if not os.environ.get(key_env):
             raise LoadError(f"the environment variable {key_env} is not set; it has to hold the API key")

@@ -34,10 +34,9 @@ from tailrace.notebook import progress
 from tailrace.report import catalogue, evidence, tables
 from tailrace.run import events, folder
 from tailrace.run.folder import RunDir
-from tailrace.run.record import Verdict
 from tailrace.testbed import candidates, stack
 from tailrace.testbed.candidates import Candidate, DeployOutcome
-from tailrace.verdict import Check
+from tailrace.verdict import FAIL, Check, Verdict, fold
 
 WIDTH_PX = 860
 """Of a figure in a notebook."""
@@ -211,16 +210,13 @@ class Step:
         _display(tables.checks([check.document() for check in self.checks]))
         if self.alone:
             self._close()
-        if failed := [f"{check.name}: {check.fact}" for check in self.checks if check.state == "FAIL"]:
+        if failed := [f"{check.name}: {check.fact}" for check in self.checks if check.state == FAIL]:
             raise StepFailed(f"{self.name}: {len(failed)} of {len(self.checks)} checks failed: " + "; ".join(failed))
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL when a check failed; else INCONCLUSIVE when one is undecided or none was made; else PASS."""
-        states = {check.state for check in self.checks} - {"SKIPPED"}
-        if "FAIL" in states:
-            return "FAIL"
-        return "PASS" if states == {"PASS"} else "INCONCLUSIVE"
+        """FAIL when a check failed, else INCONCLUSIVE when one is or when none was made, else PASS."""
+        return fold(check.state for check in self.checks)
 
     def _decide(self, check: Check) -> None:
         if any(known.name == check.name for known in self.checks):

@@ -19,7 +19,6 @@ from tailrace.profile.models import (
     Simulator,
     Slo,
     Warmup,
-    percentile,
 )
 
 __all__ = [
@@ -36,5 +35,4 @@ __all__ = [
     "Slo",
     "Warmup",
     "load",
-    "percentile",
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tailrace import credentials
+from tailrace import credentials, percentiles
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -193,8 +193,8 @@ class Slo(Model):
     @classmethod
     def _percentiles(cls, limits: dict[str, float]) -> dict[str, float]:
         for name in limits:
-            percentile(name)
-        ordered = [limits[name] for name in sorted(limits, key=percentile)]
+            percentiles.share(name)
+        ordered = [limits[name] for name in sorted(limits, key=percentiles.share)]
         if ordered != sorted(ordered):
             raise ValueError("limits have to rise with the percentile")
         return limits
@@ -217,11 +217,3 @@ class Profile(Model):
     teardown: Literal["always", "never"] = "always"
     """Whether a run stops the deployment at its end."""
     step_timeout_s: PositiveSeconds = 900.0
-
-
-def percentile(name: str) -> float:
-    """Return the percentile that `name` ("p50", "p99.9") stands for, in percent; ValueError when it is none."""
-    match = re.fullmatch(r"p(\d{1,2}(?:\.\d{1,4})?)", name)
-    if match is None or not 0 < float(match[1]) < 100:
-        raise ValueError(f"{name!r} is not a percentile; expected p50, p95, p99.9 … above 0 and below 100")
-    return float(match[1])

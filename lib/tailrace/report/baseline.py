@@ -10,9 +10,9 @@ from typing import Any, Final
 import pandas as pd
 
 from tailrace.analysis import Comparison, compare, schedule
-from tailrace.analysis.judgement import INCONCLUSIVE
 from tailrace.report import evidence, tables
 from tailrace.run import documents
+from tailrace.verdict import INCONCLUSIVE
 
 TOLERANCE: Final = 0.2
 SAME_CLOCK_NS: Final = 5 * 10**9
@@ -33,7 +33,7 @@ def against(run_dir: Path, baseline_dir: Path, tolerance: float = TOLERANCE, on:
     compared = compare(before, after, tolerance=tolerance, concurrent=False if apart else None)
     doubts = [] if names[0] == names[1] else [f"the runs measured different things: {names[1]} against {names[0]}"]
     for said, path, name, records in zip(("baseline", "run"), runs, names, (before, after), strict=True):
-        reasons = evidence.invalid_reasons(path, evidence.EVERY, name) or schedule.doubts(records)
+        reasons = evidence.invalid_reasons(path, evidence.EVERY, name) or schedule.invalid_reasons(records)
         doubts += [f"{said}: {reason}" for reason in reasons]
     if not doubts:
         return compared

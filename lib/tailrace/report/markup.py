@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
 
-VERDICTS: Final = ("PASS", "FAIL", "INCONCLUSIVE", "SKIPPED")
-SIGNS: Final = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?", "SKIPPED": "–"}
+from tailrace.verdict import INCONCLUSIVE, SIGNS, STATES, State
+
 _NUMBER: Final = re.compile(r"(?P<value>n/a|∞|[-−+]?\d[\d,]*(?:\.\d+)?(?: ?%)?)(?: (?P<range>\[.*\]|\(needs .*\)))?")
 
 
 class Mark(str):
     """A verdict, which a table shows as its sign with the word beside it for who cannot see the sign."""
-
-
-def state(document: Mapping[str, Any]) -> str:
-    """Return the state of a check as results hold it: by its own word, or by `ok`."""
-    said = document.get("state")
-    if said in VERDICTS:
-        return str(said)
-    return {True: "PASS", False: "FAIL"}.get(document.get("ok"), "INCONCLUSIVE")  # type: ignore[arg-type]
 
 
 def mark(verdict: str) -> Mark:
@@ -32,13 +23,13 @@ def mark(verdict: str) -> Mark:
 
 def badge(verdict: str) -> str:
     """Return a verdict as a badge: sign and word."""
-    known = verdict if verdict in VERDICTS else "INCONCLUSIVE"
+    known: State = next((state for state in STATES if state == verdict), INCONCLUSIVE)
     return f'<span class="badge" data-verdict="{known}">{SIGNS[known]} {html.escape(verdict)}</span>'
 
 
 def sign(verdict: str) -> str:
     """Return a verdict as its sign alone, with the word for screen readers and copies."""
-    known = verdict if verdict in VERDICTS else "INCONCLUSIVE"
+    known: State = next((state for state in STATES if state == verdict), INCONCLUSIVE)
     named = f'role="img" aria-label="{known}" title="{known}"'
     return f'<span class="sign" data-verdict="{known}" {named}>{SIGNS[known]}</span>'
 
@@ -58,7 +49,7 @@ def table(frame: pd.DataFrame, caption: str = "") -> str:
 def _cell(value: Any, right: bool) -> str:
     if isinstance(value, Mark):
         return f"<td>{sign(value)}</td>"
-    if value in VERDICTS:
+    if value in STATES:
         return f"<td>{badge(value)}</td>"
     text = html.escape(str(value))
     if right and (parts := _NUMBER.fullmatch(text)) and parts["range"]:

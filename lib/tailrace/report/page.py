@@ -22,6 +22,7 @@ from tailrace.report.binding import Load
 from tailrace.report.summary import headline, verdict_of
 from tailrace.run import documents
 from tailrace.run.folder import RunDir
+from tailrace.verdict import INCONCLUSIVE, state_of
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def rendered(template: str, **values: Any) -> str:
     light, dark = style.variables()
     page = environment.get_template(template).render(
         **values, css=_trusted(sources["page.css"]), light=light, dark=dark, badge=_safe(markup.badge),
-        sign=_safe(markup.sign), state=markup.state,
+        sign=_safe(markup.sign), state=state_of,
     )  # fmt: skip
     return page.replace("://", ":&#47;&#47;")
 
@@ -114,7 +115,7 @@ def _section(run_dir: Path, number: int, step: str, listed: Mapping[str, Any]) -
         number=number,
         step=step,
         title=str(result.get("title") or notes.title or step),
-        verdict=str(listed.get("verdict") or result.get("verdict") or "INCONCLUSIVE"),
+        verdict=str(listed.get("verdict") or result.get("verdict") or INCONCLUSIVE),
         reason=str(listed.get("reason") or ("" if result else "This step left no result: it did not finish.")),
         duration_s=listed.get("duration_s"),
         notebook=notes,

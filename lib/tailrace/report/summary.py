@@ -6,16 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tailrace.analysis.judgement import number
-from tailrace.report import markup
+from tailrace.numbers import number
+from tailrace.verdict import FAIL, INCONCLUSIVE, PASS, SKIPPED, Verdict, parse, state_of
 
 PERCENTILE: Final = re.compile(r"p\d+(\.\d+)? within ")
 
 
-def verdict_of(run: Mapping[str, Any]) -> str:
+def verdict_of(run: Mapping[str, Any]) -> Verdict:
     """Return the verdict of a run; one that never finished is INCONCLUSIVE."""
-    verdict = run.get("verdict")
-    return str(verdict) if verdict in markup.VERDICTS else "INCONCLUSIVE"
+    return parse(run.get("verdict")) or INCONCLUSIVE
 
 
 def headline(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -64,13 +63,13 @@ def _tail(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _checks(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> str:
     documents = [c for r in results.values() for c in r.get("checks") or []] + list(run.get("checks") or [])
-    states = [markup.state(document) for document in documents]
+    states = [state_of(document) for document in documents]
     if not states:
         return "No check was made."
-    failed, passed, open_ = states.count("FAIL"), states.count("PASS"), states.count("INCONCLUSIVE")
-    parts = [f"{passed} of {len(states) - states.count('SKIPPED')} checks passed"]
+    failed, passed, open_ = states.count(FAIL), states.count(PASS), states.count(INCONCLUSIVE)
+    parts = [f"{passed} of {len(states) - states.count(SKIPPED)} checks passed"]
     if failed:
-        names = [str(d.get("name")) for d, s in zip(documents, states, strict=True) if s == "FAIL"]
+        names = [str(d.get("name")) for d, s in zip(documents, states, strict=True) if s == FAIL]
         parts.append(f"{failed} failed ({', '.join(names[:3])}{', …' if failed > 3 else ''})")
     if open_:
         parts.append(f"{open_} without enough data")

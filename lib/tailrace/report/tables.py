@@ -10,13 +10,15 @@ from typing import Any, Final
 import pandas as pd
 
 from tailrace import analysis
-from tailrace.analysis import capacity, disk, frames, quantiles
+from tailrace.analysis import capacity, disk, frames
 from tailrace.analysis.compare import METRICS, beside
-from tailrace.analysis.judgement import number, percent
 from tailrace.analysis.variants import arms
+from tailrace.numbers import number, percent
+from tailrace.percentiles import PERCENTILES, column, needs
 from tailrace.report import binding, markup
 from tailrace.report.binding import Load
 from tailrace.report.evidence import LargeRecords, Loader
+from tailrace.verdict import state_of
 
 
 def draw(name: str, load: Load, /, caption: str = "", **options: Any) -> str:
@@ -36,7 +38,7 @@ def build(name: str, load: Load, /, **options: Any) -> pd.DataFrame:
 
 def checks(documents: Sequence[Mapping[str, Any]]) -> str:
     """Return checks, as results hold them (name, ok, fact, and maybe state), as an HTML table."""
-    rows = [(markup.mark(markup.state(d)), str(d.get("name", "")), str(d.get("fact", ""))) for d in documents]
+    rows = [(markup.mark(state_of(d)), str(d.get("name", "")), str(d.get("fact", ""))) for d in documents]
     return markup.table(pd.DataFrame(rows, columns=["", "check", "fact"])) if rows else "<p>No check was made.</p>"
 
 
@@ -45,7 +47,7 @@ def percentiles(
     *,
     by: Sequence[str] = ("phase",),
     start: frames.Start = "intended",
-    percentiles: Sequence[str] = quantiles.PERCENTILES,
+    percentiles: Sequence[str] = PERCENTILES,
     adjusted: bool = False,
 ) -> pd.DataFrame:
     """Return a row per group: n, errors, each percentile "612 [588, 655]" in ms, max, slow episodes.
@@ -60,7 +62,7 @@ def percentiles(
     for name in percentiles:
         shown[f"{name}, ms"] = [cell(row, name) for row in table.to_dict("records")]
         if adjusted:
-            shown[f"{name} of all"] = [number(v) for v in table[quantiles.column(name, "adj")]]
+            shown[f"{name} of all"] = [number(v) for v in table[column(name, "adj")]]
     shown["max, ms"] = [number(v) for v in table["max_ms"]]
     shown["slow episodes"] = table["episodes"]
     return _written(shown)
@@ -68,9 +70,9 @@ def percentiles(
 
 def cell(row: Mapping[str, Any], name: str) -> str:
     """Write a percentile of a row of `latency`: "612 [588, 655]", or "n/a (needs 368)"."""
-    value, low, high = (row[quantiles.column(name, kind)] for kind in ("", "lo", "hi"))
+    value, low, high = (row[column(name, kind)] for kind in ("", "lo", "hi"))
     if math.isnan(value):
-        return f"n/a (needs {quantiles.needs(name):,})"
+        return f"n/a (needs {needs(name):,})"
     return f"{number(value)} [{number(low)}, {number(high)}]"
 
 

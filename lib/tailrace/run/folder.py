@@ -24,7 +24,8 @@ from pydantic import ValidationError
 
 from tailrace.errors import ProfileError, RecordsError
 from tailrace.host import files
-from tailrace.run.record import EXIT_CODES, RunRecord, StepOutcome, Verdict
+from tailrace.run.record import RunRecord, StepOutcome
+from tailrace.verdict import EXIT_CODES, Verdict
 
 if TYPE_CHECKING:
     from tailrace.profile import Profile

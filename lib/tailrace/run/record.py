@@ -12,9 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-
-EXIT_CODES: dict[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
+from tailrace.verdict import Verdict
 
 
 class Model(BaseModel):

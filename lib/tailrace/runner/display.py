@@ -13,10 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tailrace.run.record import RunRecord, StepOutcome
+from tailrace.verdict import FAIL, INCONCLUSIVE, PASS, SIGNS, SKIPPED, State, of_ok
 
-STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow", "SKIPPED": "dim"}
-STATES = {True: "PASS", False: "FAIL", None: "INCONCLUSIVE"}
-MARKS = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?", "SKIPPED": "–"}
+STYLES: Mapping[str, str] = {PASS: "green", FAIL: "bold red", INCONCLUSIVE: "yellow", SKIPPED: "dim"}
 
 
 class Display:
@@ -58,9 +57,9 @@ class Display:
         """Name what is done between and after the steps, for the line that lives."""
         self._step, self._step_started = what, self.clock()
 
-    def check(self, name: str, state: str, fact: str) -> None:
+    def check(self, name: str, state: State, fact: str) -> None:
         """Say how a check was decided, and by which fact."""
-        line = Text(f"  {MARKS.get(state, '?')} ", style=STYLES.get(state, ""))
+        line = Text(f"  {SIGNS[state]} ", style=STYLES[state])
         self.console.print(line.append(f"{name}: ", style="default").append(fact, style="dim"), soft_wrap=True)
 
     def outcome(self, step: StepOutcome) -> None:
@@ -78,7 +77,7 @@ class Display:
             verdict = Text(step.verdict, style=STYLES[step.verdict])
             table.add_row(step.name, verdict, f"{step.duration_s:.1f} s", checks.get(step.name, ""), Text(step.reason))
         for check in record.checks:
-            state = STATES[check.ok]
+            state = of_ok(check.ok)
             table.add_row(check.name, Text(state, style=STYLES[state]), "", "", Text("" if check.ok else check.fact))
         self.console.print()
         self.console.print(table, width=None if self.console.is_terminal else 160)

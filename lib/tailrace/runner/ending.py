@@ -10,11 +10,12 @@ from functools import partial
 from tailrace.errors import DeployError, LeakFound
 from tailrace.run import events, leaks
 from tailrace.run.folder import RunDir
-from tailrace.run.record import EXIT_CODES, RunCheck, RunRecord, StepOutcome
+from tailrace.run.record import RunCheck, RunRecord, StepOutcome
 from tailrace.runner import cleanup, outcome
-from tailrace.runner.display import STATES, Display
+from tailrace.runner.display import Display
 from tailrace.runner.interrupt import Interrupt
 from tailrace.runner.steps import INTERRUPTED, Work
+from tailrace.verdict import EXIT_CODES, of_ok
 
 NO_LEAK = "no credential in any artefact"
 
@@ -69,7 +70,7 @@ class Ending:
         self.checks[name] = decided
         events.append(self.work.run.path, "check", step="", **decided.model_dump())
         if not decided.ok:
-            self.display.check(decided.name, STATES[decided.ok], decided.fact)
+            self.display.check(decided.name, of_ok(decided.ok), decided.fact)
 
     def _torn_down(self) -> str:
         stopped = list(cleanup.torn_down(self.work.profile, self.work.root))

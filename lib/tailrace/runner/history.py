@@ -8,13 +8,14 @@ from pathlib import Path
 from tailrace.errors import RecordsError
 from tailrace.run.folder import RUNS, RunDir, all_runs
 from tailrace.run.record import RunRecord
+from tailrace.verdict import PASS
 
 
 def durations(root: Path, profile: str) -> dict[str, float]:
     """Return the seconds of each step in the last run of `profile` that passed with it; {} when none has yet."""
     known: dict[str, float] = {}
     for record in _newest_first(root):
-        if record.kind == "run" and record.profile == profile and record.verdict == "PASS":
+        if record.kind == "run" and record.profile == profile and record.verdict == PASS:
             known = {step.name: step.duration_s for step in record.steps} | known
     return known
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from tailrace.host import files
 from tailrace.run.folder import RunDir
-from tailrace.run.record import RunCheck, StepOutcome, Verdict
+from tailrace.run.record import RunCheck, StepOutcome
 from tailrace.runner.execution import Ended
+from tailrace.verdict import FAIL, INCONCLUSIVE, Verdict, fold, of_ok, parse
 
 
 def of(run: RunDir, step: str, ended: Ended, duration_s: float) -> StepOutcome:
@@ -23,23 +24,20 @@ def of(run: RunDir, step: str, ended: Ended, duration_s: float) -> StepOutcome:
 
 
 def overall(steps: Iterable[StepOutcome], checks: Iterable[RunCheck]) -> Verdict:
-    """FAIL when a step or a check of the run failed; else INCONCLUSIVE when one was, or when there was no step."""
-    verdicts, decided = {step.verdict for step in steps}, {check.ok for check in checks}
-    if "FAIL" in verdicts or False in decided:
-        return "FAIL"
-    return "PASS" if verdicts == {"PASS"} and None not in decided else "INCONCLUSIVE"
+    """Return FAIL when a step or a check of the run failed, else INCONCLUSIVE when one is or when no step was run."""
+    return fold([fold(step.verdict for step in steps), *(of_ok(check.ok) for check in checks)])
 
 
 def _judged(found: object, ended: Ended) -> tuple[Verdict, str]:
     if ended.how == "interrupted":
-        return "INCONCLUSIVE", ended.reason
-    if ended.error == "StepFailed" and found == "FAIL":
-        return "FAIL", ""  # the checks say why
+        return INCONCLUSIVE, ended.reason
+    if ended.error == "StepFailed" and found == FAIL:
+        return FAIL, ""  # the checks say why
     if ended.how != "done":
-        return "FAIL", ended.reason
-    if found == "PASS" or found == "FAIL" or found == "INCONCLUSIVE":  # spelt out, so that mypy follows
-        return found, ""
-    return "FAIL", "it ended without a verdict: its last cell has to call step.finish()"
+        return FAIL, ended.reason
+    if verdict := parse(found):
+        return verdict, ""
+    return FAIL, "it ended without a verdict: its last cell has to call step.finish()"
 
 
 def _result(run: RunDir, step: str) -> dict[str, Any]:

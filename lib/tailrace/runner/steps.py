@@ -18,6 +18,7 @@ from tailrace.runner.display import Display
 from tailrace.runner.interrupt import Interrupt
 from tailrace.runner.kernel import Kernel, Started
 from tailrace.runner.plan import Plan, PlannedStep
+from tailrace.verdict import FAIL, INCONCLUSIVE, state_of
 
 INTERRUPTED = "interrupted"
 
@@ -39,10 +40,10 @@ def execute(work: Work, display: Display, interrupt: Interrupt) -> tuple[StepOut
     """Execute the plan and return how each step ended; after a FAIL only the steps that are `always` run."""
     outcomes: list[StepOutcome] = []
     for place, step in enumerate(work.plan.steps):
-        failed = next((done.name for done in outcomes if done.verdict == "FAIL"), "")
+        failed = next((done.name for done in outcomes if done.verdict == FAIL), "")
         if interrupt or (failed and not step.always):
             why = f"{INTERRUPTED} before it" if interrupt else f"not reached: {failed} failed"
-            outcomes.append(StepOutcome(name=step.name, verdict="INCONCLUSIVE", duration_s=0.0, reason=why))
+            outcomes.append(StepOutcome(name=step.name, verdict=INCONCLUSIVE, duration_s=0.0, reason=why))
             continue
         display.step(step.name, step.title, tuple(later.name for later in work.plan.steps[place + 1 :]))
         done = _one(work, step, display, interrupt)
@@ -105,5 +106,4 @@ class Tail:
         for event in events.parse(lines):
             if event.event == "check":
                 fields = event.fields
-                decided = {True: "PASS", False: "FAIL"}.get(fields.get("ok"), "INCONCLUSIVE")  # type: ignore[arg-type]
-                self.display.check(fields["name"], fields.get("state", decided), fields.get("fact", ""))
+                self.display.check(fields["name"], state_of(fields), fields.get("fact", ""))

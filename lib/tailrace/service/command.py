@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from tailrace.errors import SettingsError
+from tailrace.headers import COLOUR, RELEASE
 from tailrace.service import server
 from tailrace.service.app import App
 from tailrace.service.health import reason
@@ -57,7 +58,7 @@ async def serving(settings: Settings, listener: socket.socket, log: Log) -> None
     asyncio.get_running_loop().set_exception_handler(_report(log))
     flights = Flights()
     async with assembled(settings, log, flights) as parts:
-        http = server.make(App(parts), [("x-release", settings.release), ("x-colour", settings.colour)])
+        http = server.make(App(parts), [(RELEASE, settings.release), (COLOUR, settings.colour)])
         server.watch_signals(lambda: server.drain(flights, http, listener, log, settings.drain_s), log)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

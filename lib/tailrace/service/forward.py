@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 import openai
 
 from tailrace.client import context, errors, wire
+from tailrace.headers import ATTEMPTS, CACHE, COLOUR, OURS, RELEASE
 from tailrace.service import answers
 from tailrace.service.answers import Answer, Headers, Refusal
 from tailrace.service.settings import Settings
@@ -32,6 +33,8 @@ HOP_BY_HOP = frozenset(
 NOT_SENT = HOP_BY_HOP | frozenset(b"host expect accept-encoding cookie forwarded via x-real-ip x-request-id".split())
 """Of a request: about its way to here, or of no concern to a provider. Answers are asked for unpacked, because one
 that is cached goes to callers who may unpack nothing."""
+INSTANCE = frozenset({COLOUR.encode(), RELEASE.encode()})
+"""Headers of an answer in which an instance names itself: this one's, never those of one behind it."""
 NOT_SENT_PREFIXES = (b"x-forwarded-", b"x-envoy-")
 NOT_RETURNED = HOP_BY_HOP | frozenset(b"date server set-cookie alt-svc strict-transport-security".split())
 """Of an answer: about its way, or for one caller's eyes only."""
@@ -100,20 +103,20 @@ def target(raw_path: bytes, query: bytes) -> str:
 
 def returned(response: wire.Response) -> Answer:
     """Return a response as it came, without what was about its way; an outage says when to come back."""
-    cache = wire.header(response.headers, wire.CACHE) or "bypass"
+    cache = wire.header(response.headers, CACHE) or "bypass"
     outcome = cache if response.status < 400 else "error"
     if response.status >= 500 and not _is_json(response.headers):
         told = answers.failure(
             response.status, f"The provider answered {response.status} and no JSON.", "provider_error"
         )
-        headers = told.headers + tuple(pair for pair in _passed(response.headers) if pair[0].startswith(b"x-tailrace-"))
+        headers = told.headers + tuple(pair for pair in _passed(response.headers) if pair[0].startswith(OURS.encode()))
         return _dated(told._replace(headers=headers))
     return _dated(Answer(response.status, _passed(response.headers), response.body, outcome))
 
 
 def failed(error: openai.APIError) -> Answer:
     """Return the answer for a call that got none: 400 rejected, 429 over budget, 503 outage, 504 too late."""
-    attempts = (wire.ATTEMPTS.encode(), b"%d" % getattr(error, "attempts", 0))
+    attempts = (ATTEMPTS.encode(), b"%d" % getattr(error, "attempts", 0))
     if isinstance(error, errors.InputRejected):
         return answers.failure(400, error.message, "input_rejected", attempts, param=error.where)
     if isinstance(error, errors.BudgetExceeded):
@@ -136,7 +139,7 @@ def _passed(headers: wire.Headers) -> Headers:
         name = text.lower().encode("latin-1")
         if name == b"x-request-id":
             name = b"x-upstream-request-id"  # the provider's own; ours is the caller's
-        elif name in NOT_RETURNED or name in (b"x-release", b"x-colour"):
+        elif name in NOT_RETURNED or name in INSTANCE:
             continue
         passed.append((name, value.encode("latin-1")))
     return tuple(passed)

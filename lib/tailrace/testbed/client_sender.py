@@ -17,7 +17,7 @@ import openai
 import orjson
 
 from tailrace.client import AsyncOpenAI, Cache, Limits, Policy, Retry
-from tailrace.client.wire import ATTEMPTS, BACKOFF, CACHE, COST
+from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COST
 from tailrace.load import Outcome
 
 CLIENT_FORMS: Final[Mapping[str, Mapping[str, bool]]] = {

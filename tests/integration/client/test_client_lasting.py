@@ -13,6 +13,7 @@ from tailrace import AsyncOpenAI, Cache, Memory, OpenAI, Policy, Sqlite, limits
 from tailrace.client import AsyncDriver, wire
 from tailrace.client.clock import Clock
 from tailrace.client.senders.aiohttp import AiohttpSender
+from tailrace.headers import CACHE
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -30,7 +31,7 @@ def test_stale_answers_are_given_as_the_policy_says(provider, make, key):
 
             async def label():
                 response = await driver(asked)
-                return response.status, wire.header(response.headers, wire.CACHE)
+                return response.status, wire.header(response.headers, CACHE)
 
             yield await label()
             now[0] += 11
@@ -72,7 +73,7 @@ def test_a_clock_that_jumps_makes_misses_and_nothing_worse(provider, jump_s):
             asked = wire.Request("POST", f"{provider.url}/chat/completions", (), orjson.dumps(ASK))
             found = []
             for _ in range(2):
-                found += [wire.header((await driver(asked)).headers, wire.CACHE) for _ in range(2)]
+                found += [wire.header((await driver(asked)).headers, CACHE) for _ in range(2)]
                 now[0] += jump_s
             return found
 

@@ -13,6 +13,7 @@ from tailrace.client import AsyncDriver, pipeline, wire
 from tailrace.client.request import envelope
 from tailrace.client.request.key import asker, cache_key
 from tailrace.client.senders.aiohttp import AiohttpSender
+from tailrace.headers import CACHE
 from tailrace.simulator.requests import Request
 
 AT_ONCE = 16
@@ -77,7 +78,7 @@ def mixed_up(simulator, examples):
             response = await driver(asked)
         assert response.status == 200, response.body
         found["asked"] += 1
-        found[wire.header(response.headers, wire.CACHE)] += 1
+        found[wire.header(response.headers, CACHE)] += 1
         found["wrong"] += orjson.loads(response.body)["id"] != right
         distinct.add((right, drawn[4]))
 

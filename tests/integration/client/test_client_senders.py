@@ -9,6 +9,7 @@ import pytest
 
 from tailrace import AsyncOpenAI, Cache, Limits, Memory, OpenAI, Policy, Retry
 from tailrace.client import ConnectionFailed, TimedOut
+from tailrace.headers import CACHE
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -27,7 +28,7 @@ def test_the_driver_needs_no_sdk(provider, key):
                 headers = (("authorization", f"Bearer {key}"), ("content-type", "application/json"))
                 got = await driver(wire.Request("POST", f"{provider.url}/chat/completions", headers, body))
                 whole = got.body if isinstance(got.body, bytes) else b"".join([chunk async for chunk in got.body])
-                found.append((wire.header(got.headers, wire.CACHE), whole))
+                found.append((wire.header(got.headers, CACHE), whole))
             return found
 
     found = asyncio.run(main())

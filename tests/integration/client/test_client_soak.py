@@ -13,6 +13,7 @@ from tailrace.client import AsyncDriver, wire
 from tailrace.client.clock import Clock
 from tailrace.client.effects import Join, Lease, Load, Release, Save, Send
 from tailrace.client.pipeline import Engine
+from tailrace.headers import CACHE
 
 ANSWER = orjson.dumps(
     {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini",
@@ -116,7 +117,7 @@ def functions_called():
             response = decided(engine.call(request(number)), doing)
         finally:
             sys.setprofile(before)
-        assert wire.header(response.headers, wire.CACHE) == expected
+        assert wire.header(response.headers, CACHE) == expected
         called[expected] = count
     return called
 

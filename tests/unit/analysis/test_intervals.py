@@ -5,7 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tailrace.analysis import intervals, quantiles
+from tailrace import percentiles
+from tailrace.analysis import intervals
 
 
 def test_ranks_by_the_binomial_law():
@@ -25,8 +26,8 @@ def test_wider_with_the_effect(n, percentile, effect):
     """The more requests depend on each other, the wider the interval; it always holds the estimate."""
     low, high = intervals.ranks(n, percentile, effect)
     plain_low, plain_high = intervals.ranks(n, percentile)
-    assert 1 <= low <= quantiles.rank(n, percentile) <= high <= n
-    if n >= 10 * quantiles.needs(percentile) * effect:
+    assert 1 <= low <= percentiles.rank(n, percentile) <= high <= n
+    if n >= 10 * percentiles.needs(percentile) * effect:
         assert low <= plain_low + n * effect // 10_000 + effect
         assert high >= plain_high - n * effect // 10_000 - effect
 

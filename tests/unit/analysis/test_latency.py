@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tailrace import analysis
-from tailrace.analysis import quantiles
+from tailrace.percentiles import PERCENTILES, column
 
 
 def test_closed_form(make):
@@ -31,10 +31,10 @@ def test_too_few_is_nan(make):
     """One request below the least n the percentile is NaN, with it it is a number."""
     for name, least in {"p95": 72, "p99": 368, "p99.9": 3_688, "p99.99": 36_887}.items():
         assert analysis.needs(name) == least
-        column = quantiles.column(name)
+        point = column(name)
         few, enough = (analysis.latency(make(np.ones(n, int)), percentiles=[name]) for n in (least - 1, least))
-        assert math.isnan(few.iloc[0][column])
-        assert enough.iloc[0][column] == 0.001
+        assert math.isnan(few.iloc[0][point])
+        assert enough.iloc[0][point] == 0.001
 
 
 def test_no_rows():
@@ -92,12 +92,12 @@ def test_percentiles_rise(make, values, failures):
     """Percentiles rise with p, lie within their interval, never pass the maximum, and adjusted ones are no lower."""
     errors = make(np.full(failures, 1), outcome="error")
     row = analysis.latency(pd.concat([make(values), errors], ignore_index=True)).iloc[0]
-    known = [n for n in quantiles.PERCENTILES if len(values) >= analysis.needs(n)]
-    points = [row[quantiles.column(n)] for n in known]
+    known = [n for n in PERCENTILES if len(values) >= analysis.needs(n)]
+    points = [row[column(n)] for n in known]
     assert points == sorted(points)
     for name, point in zip(known, points, strict=True):
-        assert row[quantiles.column(name, "lo")] <= point <= row[quantiles.column(name, "hi")] <= row["max_ms"]
-        assert row[quantiles.column(name, "adj")] >= point
+        assert row[column(name, "lo")] <= point <= row[column(name, "hi")] <= row["max_ms"]
+        assert row[column(name, "adj")] >= point
 
 
 def test_not_a_percentile(make):

@@ -10,6 +10,7 @@ import pytest
 from tailrace import Breaker, Limits, Policy, Retry, limits
 from tailrace.client import AsyncDriver, CircuitOpen, DeadlineExceeded, Driver, wire
 from tailrace.client.clock import Clock
+from tailrace.headers import ATTEMPTS
 
 ASKED = wire.Request("POST", "http://h/v1/chat/completions", (), orjson.dumps({"model": "m", "messages": []}))
 JSON = (("content-type", "application/json"),)
@@ -79,7 +80,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again(body):
     driver = Driver(Policy(cache=None, retry=Retry(base_s=0.001)), lambda _: answered(body=bodies.pop(0)))
     response = driver(ASKED)
     assert response.body == GOOD
-    assert wire.header(response.headers, wire.ATTEMPTS) == "2"
+    assert wire.header(response.headers, ATTEMPTS) == "2"
 
 
 EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": null}]}\n\n'

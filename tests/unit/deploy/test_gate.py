@@ -58,7 +58,7 @@ def test_differences_below_the_floor_are_noise():
 
 def test_streams_at_the_quantile_do_not_make_it_jump():
     """Six long streams of a hundred move p95 from 10 to 500 ms, and are what chance makes of five."""
-    assert seen(_10=94, _500=6).quantile_ms(0.95) == 500
+    assert seen(_10=94, _500=6).percentile_ms("p95") == 500
     assert breach(seen(_10=94, _500=6), seen(_10=95, _500=5), LIMITS) == ""
     assert breach(seen(_10=80, _500=20), seen(_10=95, _500=5), LIMITS).startswith("p95 500 ms")
 
@@ -101,4 +101,4 @@ def test_an_empty_window_has_no_figures():
     """No data is not zero."""
     empty = Window(0, 0)
     assert math.isnan(empty.error_rate)
-    assert math.isnan(empty.quantile_ms(0.95))
+    assert math.isnan(empty.percentile_ms("p95"))

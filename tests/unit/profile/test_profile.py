@@ -4,8 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tailrace import profile
 from tailrace.errors import ProfileError
@@ -151,16 +149,3 @@ def test_a_profile_can_be_a_path(project):
     path = project / "mine.yaml"
     path.write_text("engine: docker")
     assert profile.load(str(path), project, {}).engine == "docker"
-
-
-@given(st.decimals(min_value=0, max_value=100, places=2).filter(lambda p: 0 < p < 100))
-def test_a_percentile_is_read_back_as_written(value):
-    """Every pXX above 0 and below 100 stands for its own number."""
-    assert profile.percentile(f"p{value}") == float(value)
-
-
-@pytest.mark.parametrize("name", ["p0", "p00", "p100", "p-5", "99", "p", "pp99", "p99.", "p1e1", "P99"])
-def test_what_is_no_percentile_is_refused(name):
-    """Everything else is not a percentile."""
-    with pytest.raises(ValueError, match="not a percentile"):
-        profile.percentile(name)

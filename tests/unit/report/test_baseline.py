@@ -73,7 +73,7 @@ def test_a_late_generator_decides_nothing(pair):
     records.to_parquet(path)
     judged = baseline.against(slow, base).judgement
     assert judged.verdict == "INCONCLUSIVE"
-    assert judged.text.startswith("baseline: the load generator's send lag p99 was 30.")
+    assert judged.text.startswith("baseline: the generator's send lag has p99 30.")
 
 
 def test_different_things_are_not_compared(pair):

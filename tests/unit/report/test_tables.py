@@ -7,6 +7,7 @@ import pytest
 
 from tailrace import analysis
 from tailrace.report import evidence, markup, tables
+from tailrace.verdict import state_of
 
 
 def test_percentiles_with_intervals(run_dir):
@@ -93,7 +94,7 @@ def test_checks():
 def test_states():
     """A check's state is its own word when it has one, else what `ok` says."""
     said = [{"ok": True}, {"ok": False}, {"ok": None}, {"ok": None, "state": "SKIPPED"}, {}]
-    assert [markup.state(d) for d in said] == ["PASS", "FAIL", "INCONCLUSIVE", "SKIPPED", "INCONCLUSIVE"]
+    assert [state_of(d) for d in said] == ["PASS", "FAIL", "INCONCLUSIVE", "SKIPPED", "INCONCLUSIVE"]
 
 
 def test_numbers_are_set_right():

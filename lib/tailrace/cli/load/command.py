@@ -15,11 +15,12 @@ import click
 import orjson
 from click.core import ParameterSource
 
+from tailrace import percentiles
 from tailrace.cli.load import screen
 from tailrace.cli.load.options import LAWS, SHAPES, Order
 from tailrace.load import Flight, start
+from tailrace.verdict import EXIT_CODES, INCONCLUSIVE, PASS, fold
 
-_EXIT = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
 _INTERRUPTED = 130
 _INSTEAD = {
     "users": ("rate", "arrivals", "to_rate", "trace", "find"),
@@ -55,7 +56,7 @@ def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...
     """Read `p99=800`."""
     try:
         limits = {name: float(limit) for name, _, limit in (value.partition("=") for value in values)}
-        if all(name[:1] == "p" and 0 < float(name[1:]) < 100 for name in limits):
+        if all(percentiles.share(name) for name in limits):
             return limits
     except ValueError:
         pass
@@ -156,7 +157,9 @@ def _fly(order: Order, way: Way) -> int:
     _tell(way, folder / "summary.json", said, [screen.table(said), *(f"{j.verdict}: {j.text}" for j in judged)])
     if interrupted:
         return _INTERRUPTED
-    return _EXIT[analysis.overall(judged)] if judged else 0 if summary.valid else _EXIT["INCONCLUSIVE"]
+    if judged:
+        return EXIT_CODES[fold(judgement.verdict for judgement in judged)]
+    return EXIT_CODES[PASS if summary.valid else INCONCLUSIVE]
 
 
 def _watched(flight: Flight) -> bool:
@@ -194,7 +197,7 @@ def _find(order: Order, way: Way) -> int:
     points = [asdict(point) for point in found.points]
     said = {**asdict(found), "points": points, "objectives": asdict(objectives), "url": way.url}
     _tell(way, folder / "limit.json", said, [found.reason])
-    return 0 if found.highest_rps > 0 else _EXIT["INCONCLUSIVE"]
+    return EXIT_CODES[PASS if found.highest_rps > 0 else INCONCLUSIVE]
 
 
 def _aloud(measure: Callable[[float], Any]) -> Callable[[float], Any]:

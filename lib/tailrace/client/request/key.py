@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from tailrace.client.wire import Headers
+from tailrace.headers import OURS
 
 NEUTRAL: Final = frozenset(
     {"accept-encoding", "baggage", "cache-control", "connection", "content-length", "date", "expect", "forwarded",
@@ -21,7 +22,7 @@ NEUTRAL: Final = frozenset(
      "x-client-request-id", "x-cloud-trace-context", "x-real-ip", "x-request-id"}
 )  # fmt: skip
 """Headers about the way of a request, not about its answer."""
-NEUTRAL_PREFIXES: Final = ("x-stainless-", "x-envoy-", "x-forwarded-", "x-b3-", "x-tailrace-", "sec-")
+NEUTRAL_PREFIXES: Final = ("x-stainless-", "x-envoy-", "x-forwarded-", "x-b3-", OURS, "sec-")
 
 NEUTRAL_COOKIES: Final = frozenset({"__cf_bm", "_cfuvid", "__cflb", "cf_clearance"})
 """Set by a load balancer on the way; any other cookie may say who asks."""

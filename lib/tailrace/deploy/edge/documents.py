@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 
 from tailrace.errors import EdgeRejected
+from tailrace.headers import COLOUR, GENERATION
 
 COLOURS = ("blue", "green")
-GENERATION = "x-generation"
 TYPE = "type.googleapis.com/envoy"
 MANAGER = f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
@@ -94,7 +94,7 @@ def routes(wanted: Routes) -> str:
         retry |= {"num_retries": max(4, round(wanted.hold_s / 0.05)),
                   "retry_back_off": {"base_interval": "0.1s", "max_interval": "0.1s"}}  # fmt: skip
     shares = [
-        {"name": colour, "weight": weight, "response_headers_to_add": [_header("x-colour", colour, "ADD_IF_ABSENT")]}
+        {"name": colour, "weight": weight, "response_headers_to_add": [_header(COLOUR, colour, "ADD_IF_ABSENT")]}
         for colour, weight in sorted(wanted.weights.items()) if weight
     ]  # fmt: skip
     action = {"weighted_clusters": {"clusters": shares}, "timeout": "0s", "retry_policy": retry}

@@ -10,9 +10,10 @@ from typing import ClassVar, Protocol
 
 from tailrace import profile
 from tailrace.deploy.edge import counters, documents
-from tailrace.deploy.edge.documents import COLOURS, GENERATION, Address, Layout, Routes
+from tailrace.deploy.edge.documents import COLOURS, Address, Layout, Routes
 from tailrace.deploy.http import FAILURES, Answer, exchange
 from tailrace.errors import EdgeRejected, StartFailed
+from tailrace.headers import GENERATION
 from tailrace.host import files, ports, waiting
 
 START_TIMEOUT_S = 30.0  # on a machine that is busy with something else

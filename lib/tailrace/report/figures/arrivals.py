@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tailrace.analysis import quantiles
-from tailrace.analysis.judgement import number
+from tailrace import percentiles
+from tailrace.numbers import number
 from tailrace.report import style
 from tailrace.report.figures import time
 
@@ -38,7 +38,7 @@ def arrivals(records: pd.DataFrame, *, width_s: float = 1.0, lag_limit_ms: float
     lags.set_xlabel("time since the first request, s")
     lags.set_xlim(0, edges[-1])
     figure.legend(loc="outside lower left", ncols=5)
-    p99 = quantiles.exact(lag_us, ["p99"])["p99"] / 1_000
+    p99 = percentiles.inverted_cdf(lag_us, ["p99"])["p99"] / 1_000
     return style.described(
         figure,
         f"Intended and sent requests per second over {number(edges[-1])} s, n = {len(records):,}. Send lag p99 "
@@ -53,6 +53,8 @@ def lag_per_window(at_s: np.ndarray, lag_us: np.ndarray, width_s: float) -> pd.D
     order = np.lexsort((lag_us, window))
     ordered, (present, first, sizes) = lag_us[order], np.unique(window[order], return_index=True, return_counts=True)
     taken = {"t_s": present * width_s}
-    for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99), ("max_ms", 1.0)):
-        taken[name] = ordered[first + np.ceil(sizes * share).astype(np.int64) - 1] / 1_000
+    for name in ("p50", "p99"):
+        ranks = np.array([percentiles.rank(n, name) for n in sizes.tolist()], dtype=np.int64)
+        taken[percentiles.column(name)] = ordered[first + ranks - 1] / 1_000
+    taken["max_ms"] = ordered[first + sizes - 1] / 1_000
     return pd.DataFrame(taken)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tailrace.analysis import frames
-from tailrace.analysis.judgement import number, percent
+from tailrace.numbers import number, percent
 from tailrace.records import ERROR, HIT, MISS
 from tailrace.report import style
 

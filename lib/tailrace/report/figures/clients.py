@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tailrace.analysis.judgement import number, percent
 from tailrace.analysis.variants import arms
+from tailrace.numbers import number, percent
 from tailrace.report import style
 
 POINTS = {"p50": "o", "p95": "D", "p99": "s"}

@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 
 from tailrace.analysis import frames
-from tailrace.analysis.judgement import number
+from tailrace.numbers import number
 from tailrace.report import style
 from tailrace.report.figures import time
 

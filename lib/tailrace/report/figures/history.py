@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tailrace.analysis.judgement import number
+from tailrace.numbers import number
 from tailrace.report import style
 
 MARKERS = {"PASS": ("o", style.INK), "FAIL": ("X", style.FAILURE), "INCONCLUSIVE": ("o", style.ORANGE)}

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tailrace.analysis.judgement import number
+from tailrace.numbers import number
 from tailrace.report import style
 from tailrace.report.figures import time
 

@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tailrace.analysis import capacity, quantiles
-from tailrace.analysis.judgement import number, percent
+from tailrace import percentiles
+from tailrace.analysis import capacity
+from tailrace.numbers import number, percent
 from tailrace.report import style
 
 
@@ -35,7 +36,7 @@ def ramp(
     for name in ("p50", "p95", "p99"):
         _line(ax, table, name)
     failing = table[table["error_rate"] > error_rate]
-    column = quantiles.column(percentile)
+    column = percentiles.column(percentile)
     if len(failing):
         ax.plot(failing["rate_rps"], failing[column], "x", color=style.FAILURE, markersize=8, markeredgewidth=2,
                 label=f"more than {percent(error_rate)} failed", zorder=5)  # fmt: skip
@@ -65,14 +66,14 @@ def _mark(ax: Axes, knee: float, beyond: bool) -> None:
 def _line(ax: Axes, table: pd.DataFrame, name: str) -> None:
     colour = style.PERCENTILE[name]
     kinds = ("", "lo", "hi")
-    middle, low, high = (table[quantiles.column(name, kind)].to_numpy() for kind in kinds)
+    middle, low, high = (table[percentiles.column(name, kind)].to_numpy() for kind in kinds)
     ax.fill_between(table["rate_rps"], low, high, color=colour, alpha=0.14, linewidth=0)
-    known = "" if table[quantiles.column(name)].notna().any() else f" n/a (needs {quantiles.needs(name):,})"
+    known = "" if table[percentiles.column(name)].notna().any() else f" n/a (needs {percentiles.needs(name):,})"
     ax.plot(table["rate_rps"], middle, "-o", markersize=4, color=colour, label=name + known)
 
 
 def _facts(table: pd.DataFrame, knee: float, limit_ms: float | None, percentile: str) -> str:
-    column = quantiles.column(percentile)
+    column = percentiles.column(percentile)
     told = [
         f"{number(row['rate_rps'])}/s: {number(row[column])} ms, {percent(row['error_rate'])} failed"
         for row in table.to_dict("records")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tailrace.analysis.compare import Comparison, beside, compare
-from tailrace.analysis.judgement import number
+from tailrace.numbers import number
 from tailrace.report import style
 
 

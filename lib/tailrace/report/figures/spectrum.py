@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tailrace import analysis
-from tailrace.analysis import frames, quantiles
-from tailrace.analysis.judgement import number
+from tailrace import analysis, percentiles
+from tailrace.analysis import frames
+from tailrace.numbers import number
 from tailrace.report import style
 
 TICKS = ("p50", "p75", "p90", "p95", "p99", "p99.5", "p99.9", "p99.99", "p99.999")
@@ -32,7 +32,7 @@ def spectrum(
     counted = int((~frames.failed(records)).sum())
     names = reachable(counted, points)
     if not names:
-        return style.nothing(f"Percentile spectrum: n/a (needs {quantiles.needs('p50')} successes, found {counted}).")
+        return style.nothing(f"Percentile spectrum: n/a (needs {percentiles.needs('p50')} successes, found {counted}).")
     figure, axes = style.grid(height_in=3.6)
     ax = axes[0, 0]
     if by:
@@ -52,17 +52,17 @@ def spectrum(
 
 def reachable(n: int, points: int) -> list[str]:
     """Return about `points` percentiles from p50 to the highest that `n` values allow, even in log(1 - p)."""
-    if n < quantiles.needs("p50"):
+    if n < percentiles.needs("p50"):
         return []
     ceiling = 1 - 0.025 ** (1 / n)  # the least 1 - p whose interval n values hold
     steps = np.geomspace(0.5, max(ceiling * 1.001, 1e-7), points) if ceiling < 0.5 else np.array([0.5])
-    names = dict.fromkeys(quantiles.named(round(100 * (1 - float(s)), 6)) for s in steps)
-    return [name for name in names if quantiles.needs(name) <= n]
+    names = dict.fromkeys(percentiles.named(round(100 * (1 - float(s)), 6)) for s in steps)
+    return [name for name in names if percentiles.needs(name) <= n]
 
 
 def beyond(percentile: str) -> float:
     """Return where `percentile` is on the axis: 1 / (1 - p)."""
-    return float(1 / (1 - quantiles.share(percentile)))
+    return float(1 / (1 - percentiles.share(percentile)))
 
 
 def _colours(records: pd.DataFrame, by: str) -> list[str]:
@@ -77,7 +77,7 @@ def _line(
 ) -> None:
     row = analysis.latency(records, by=(), start=start, percentiles=names).iloc[0]
     x = [beyond(name) for name in names]
-    middle, low, high = ([float(row[quantiles.column(name, kind)]) for name in names] for kind in ("", "lo", "hi"))
+    middle, low, high = ([float(row[percentiles.column(name, kind)]) for name in names] for kind in ("", "lo", "hi"))
     if dash == "-":
         ax.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
     ax.plot(x, middle, dash, color=colour, label=f"{label}, n = {int(row['n']):,}", zorder=3)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tailrace.analysis.cost import cost
-from tailrace.analysis.judgement import number
+from tailrace.numbers import number
 from tailrace.report import style
 
 

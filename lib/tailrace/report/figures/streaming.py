@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tailrace.analysis import quantiles
-from tailrace.analysis.judgement import number
+from tailrace import percentiles
+from tailrace.numbers import number
 from tailrace.records import MISS
 from tailrace.report import style
 
@@ -68,9 +68,9 @@ def _line(ax: Axes, values: np.ndarray, colour: str, label: str | None) -> None:
     places = np.maximum(np.ceil(shares * len(ordered)).astype(int) - 1, 0)
     ax.plot(ordered[places], shares, color=colour, label=label)
     for name, marker in (("p50", "o"), ("p99", "s")):
-        if len(ordered) >= quantiles.needs(name):
-            value = quantiles.of_sorted(ordered, [name])[0]
-            ax.plot(value, float(quantiles.share(name)), marker, color=colour, markersize=5)
+        if len(ordered) >= percentiles.needs(name):
+            value = percentiles.of_sorted(ordered, [name])[0]
+            ax.plot(value, float(percentiles.share(name)), marker, color=colour, markersize=5)
 
 
 def _left(ax: Axes) -> float:
@@ -80,6 +80,6 @@ def _left(ax: Axes) -> float:
 
 
 def _words(values: np.ndarray) -> str:
-    known = quantiles.exact(values, ["p50", "p99"])
-    said = [f"{n} {number(v)} ms" if len(values) >= quantiles.needs(n) else f"{n} n/a" for n, v in known.items()]
+    known = percentiles.inverted_cdf(values, ["p50", "p99"])
+    said = [f"{n} {number(v)} ms" if len(values) >= percentiles.needs(n) else f"{n} n/a" for n, v in known.items()]
     return ", ".join(said)

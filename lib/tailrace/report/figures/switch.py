@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from tailrace import analysis
 from tailrace.analysis import frames
-from tailrace.analysis.judgement import number
+from tailrace.numbers import number
 from tailrace.report import style
 from tailrace.report.figures import time
 

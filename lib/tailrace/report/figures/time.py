@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from tailrace.analysis.judgement import number
+from tailrace.numbers import number
 from tailrace.report import style
 
 CHARACTER: Final = 0.0092

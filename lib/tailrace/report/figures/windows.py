@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tailrace import analysis
-from tailrace.analysis import frames, quantiles
-from tailrace.analysis.judgement import number
+from tailrace.analysis import frames
+from tailrace.numbers import number
+from tailrace.percentiles import column, needs
 from tailrace.report import style
 from tailrace.report.figures import time
 
@@ -33,7 +34,7 @@ def windows(
     figure, axes = style.grid(2, 1, height_in=4.1, sharex=True, height_ratios=(4, 1.1))
     ax, counts = axes[:, 0]
     for name in percentiles:
-        _line(ax, gapless, width_s, table[quantiles.column(name)].to_numpy(), name)
+        _line(ax, gapless, width_s, table[column(name)].to_numpy(), name)
     for name, limit in (limits_ms or {}).items():
         if name in percentiles:
             style.limit(ax, limit, f"{name} limit")
@@ -56,17 +57,17 @@ def windows(
 def _line(ax: Axes, at: np.ndarray, width_s: float, values: np.ndarray, name: str) -> None:
     colour = style.PERCENTILE.get(name, style.INK)
     known = int(np.isfinite(values).sum())
-    needs = "" if known else f" n/a (needs {quantiles.needs(name):,} per window)"
+    missing = "" if known else f" n/a (needs {needs(name):,} per window)"
     dots = "o" if known < 120 else ""
-    ax.plot(at + width_s / 2, values, marker=dots, markersize=3.2, color=colour, label=name + needs)
+    ax.plot(at + width_s / 2, values, marker=dots, markersize=3.2, color=colour, label=name + missing)
 
 
 def _facts(table: pd.DataFrame, percentiles: tuple[str, ...], width_s: float) -> str:
     told = []
     for name in percentiles:
-        values = table[quantiles.column(name)].dropna()
+        values = table[column(name)].dropna()
         if values.empty:
-            told.append(f"{name} n/a (needs {quantiles.needs(name):,} per window)")
+            told.append(f"{name} n/a (needs {needs(name):,} per window)")
         else:
             worst = number(float(values.idxmax()) * width_s)
             told.append(f"{name} from {number(values.min())} to {number(values.max())} ms, worst at {worst} s")

@@ -1,7 +1,8 @@
-"""Exact quantiles by one definition: `inverted_cdf`, the smallest value that at least the share p does not exceed.
+"""Percentiles: their names, their exact ranks, and the one definition by which all values are taken.
 
-The definition always returns a value that was measured, so p99 ≤ max holds, and ranks are computed in whole
-numbers, so that no rounding of 0.999 × n moves them. Percentiles are named as in profiles: "p50", "p99.9".
+A percentile is named as in profiles: "p50", "p99.9". The definition is `inverted_cdf`, the smallest value that at
+least the share p does not exceed. It always returns a value that was measured, so p99 ≤ max holds. Ranks are
+computed in whole numbers, so that no rounding of 0.999 × n moves them.
 
 Source: Hyndman & Fan, Sample Quantiles in Statistical Packages (1996), definition 1.
 """
@@ -13,15 +14,16 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # NumPy is not there where the service runs, and slow to load where only names are checked
+    import numpy.typing as npt
+
+    Values = npt.NDArray[Any]
 
 PERCENTILES: Final = ("p50", "p90", "p95", "p99", "p99.9")
+"""The percentiles of tables and summaries."""
 CONFIDENCE: Final = 0.95
-
-Values = npt.NDArray[Any]
 
 
 @lru_cache(maxsize=256)
@@ -63,20 +65,24 @@ def needs(percentile: str, confidence: float = CONFIDENCE) -> int:
     return math.ceil(math.log((1 - confidence) / 2) / math.log(max(p, 1 - p)))
 
 
+def inverted_cdf(values: Values, percentiles: Sequence[str] = PERCENTILES) -> dict[str, float]:
+    """Return each percentile of `values`, in their unit and order of no account; NaN for all when there are none."""
+    import numpy as np
+
+    n = len(values)
+    if not n:
+        return dict.fromkeys(percentiles, math.nan)
+    places = [rank(n, name) - 1 for name in percentiles]
+    return dict(zip(percentiles, np.partition(values, places)[places].tolist(), strict=True))
+
+
 def of_sorted(ordered: Values, percentiles: Sequence[str]) -> Values:
     """Return the values of `ordered` (ascending, n ≥ 1) at the ranks of `percentiles`."""
     return ordered[[rank(len(ordered), name) - 1 for name in percentiles]]
 
 
-def exact(values: Values, percentiles: Sequence[str] = PERCENTILES) -> dict[str, float]:
-    """Return each percentile of `values`, in their unit; NaN for all of them when there are none."""
-    if not len(values):
-        return dict.fromkeys(percentiles, math.nan)
-    return dict(zip(percentiles, of_sorted(np.sort(values), percentiles).tolist(), strict=True))
-
-
-def adjusted(ordered: Values, errors: int, percentiles: Sequence[str]) -> list[float]:
-    """Return the percentiles of `ordered` (ascending) and of `errors` more values, each +∞."""
+def with_failures(ordered: Values, failures: int, percentiles: Sequence[str]) -> list[float]:
+    """Return the percentiles of `ordered` (ascending) together with `failures` more values, each +∞."""
     n = len(ordered)
-    ranks = [rank(n + errors, name) if n + errors else 0 for name in percentiles]
+    ranks = [rank(n + failures, name) if n + failures else 0 for name in percentiles]
     return [math.nan if r == 0 else math.inf if r > n else float(ordered[r - 1]) for r in ranks]

@@ -1,0 +1,22 @@
+"""Names of the headers that more than one room writes or reads, in lower case."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OURS: Final = "x-tailrace-"
+"""How the names of the client's and the load generator's own headers begin."""
+
+CACHE: Final = "x-tailrace-cache"
+"""hit | miss | coalesced | stale | bypass"""
+ATTEMPTS: Final = "x-tailrace-attempts"
+BACKOFF: Final = "x-tailrace-backoff-us"
+COST: Final = "x-tailrace-cost-microusd"
+TENANT: Final = "x-tailrace-tenant"
+
+COLOUR: Final = "x-colour"
+"""The colour of the instance that answered."""
+RELEASE: Final = "x-release"
+"""The release of the instance that answered."""
+GENERATION: Final = "x-generation"
+"""The generation of the edge's routes by which the request was sent."""
