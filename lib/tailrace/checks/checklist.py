@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tailrace.deploy.engines import Capability
 from tailrace.errors import ProfileError
-from tailrace.run.folder import RunDir
 from tailrace.verdict import FAIL, INCONCLUSIVE, PASS, Check, fold, ok_of
 
 
@@ -32,15 +30,6 @@ def read(path: Path) -> list[Line]:
         return TypeAdapter(list[Line]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise ProfileError(f"{path}: is not a checklist: {error}") from None
-
-
-def results(run: Path) -> dict[str, list[Check]]:
-    """Return the checks of each step of the run at `run`."""
-    found = {}
-    for path in RunDir(run).results():
-        made = orjson.loads(path.read_bytes())["checks"]
-        found[path.stem] = [Check.read(document) for document in made]
-    return found
 
 
 def decide(

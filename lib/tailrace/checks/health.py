@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import pandas as pd
 
-from tailrace.deploy import Observation, Release, proof
-from tailrace.deploy.engines import Slot
-from tailrace.errors import NotReady
-from tailrace.testbed.stack import Stack
+from tailrace.deploy import Observation
 from tailrace.verdict import Check
 
 GREEN: Final = True
@@ -35,31 +30,14 @@ def frame(rows: Iterable[Observation]) -> pd.DataFrame:
     return pd.DataFrame(seen, columns=COLUMNS)
 
 
-def slow_start(stack: Stack, release: Release, delay_s: float) -> Check:
-    """Start an instance that is held before it can serve, beside the one that serves, and see that it is waited for.
-
-    It is stopped in its tracks right at its start, and let go after `delay_s`: any program starts slowly that way.
-    """
-    name = "a slow starter is waited for"
-    deployment, limit_s = stack.deployment, stack.profile.rollout.start_timeout_s
-    colour = "green" if deployment.status().serving == "blue" else "blue"
-    slot = Slot(stack.profile.name, colour, 0, stack.environment(), deployment.secrets)
-    began = time.monotonic()
-    instance = deployment.engine.start(release, slot)
-    deployment.engine.freeze(instance)
-    thaw = threading.Timer(delay_s, deployment.engine.thaw, [instance])
-    thaw.start()
-    try:
-        proof.answers(deployment.engine, instance, stack.profile.service.health.startup, limit_s, "started")
-    except NotReady as error:
-        return Check(name, False, str(error))
-    finally:
-        thaw.cancel()
-        thaw.join()
-        deployment.engine.stop(instance, grace_s=2.0)
-    waited_s = time.monotonic() - began
-    fact = f"it was held for {delay_s:g} s; its startup check turned green after {waited_s:.1f} s (limit {limit_s:g} s)"
-    return Check(name, waited_s >= delay_s, fact)
+def slow_start(startup: Observation, held_s: float, limit_s: float) -> Check:
+    """Decide whether an instance that was held for `held_s` before it could serve was waited for, and then used."""
+    name = "a slow start is waited for"
+    if not startup.ok:
+        return Check(name, False, startup.fact)
+    waited_s = startup.duration_s
+    fact = f"held for {held_s:g} s; its startup check turned green after {waited_s:.1f} s (limit {limit_s:g} s)"
+    return Check(name, waited_s >= held_s, fact)
 
 
 def probes(

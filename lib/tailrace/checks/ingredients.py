@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from tailrace import credentials
 from tailrace.verdict import Check
@@ -32,13 +32,13 @@ def lean(packages: Iterable[str], modules: Collection[str], imported: Collection
     return Check("holds only what the service needs", bool(modules) and not unneeded, fact)
 
 
-def module(path: str) -> str:
-    """Return the name of the module of tailrace in a file of a release, "tailrace.errors"; "" for any other file."""
-    found = re.search(r"(?:^|/)(tailrace(?:/\w+)*?)(?:/__init__)?\.py$", path)
-    return found[1].replace("/", ".") if found else ""
+def modules(files: Iterable[str]) -> list[str]:
+    """Return the names of the modules of tailrace ("tailrace.errors") among the paths of files in a release."""
+    matches = (re.search(r"(?:^|/)(tailrace(?:/\w+)*?)(?:/__init__)?\.py$", path) for path in files)
+    return [match[1].replace("/", ".") for match in matches if match]
 
 
-def no_credential(settings: Mapping[str, str], files: Iterator[tuple[str, str]] | tuple[()]) -> Check:
+def no_credential(settings: Mapping[str, str], files: Iterable[tuple[str, str]]) -> Check:
     """Decide whether a setting or a file of the release looks like a credential."""
     read, found = 0, []
     for where, text in [*((f"setting {name}", value) for name, value in settings.items()), *files]:

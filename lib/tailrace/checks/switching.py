@@ -1,4 +1,4 @@
-"""Was no request lost in the switch? Counted twice, by who asked and by the edge, and held against each other."""
+"""Was no request lost in the switch? The client's records and the edge's counters are held against each other."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import pandas as pd
 
 from tailrace.analysis import schedule
 from tailrace.deploy import Counters
+from tailrace.deploy.outcome import DeployOutcome
 from tailrace.load import Summary
 from tailrace.load.calibration import Floor
 from tailrace.records import ERROR
-from tailrace.testbed.candidates import DeployOutcome
 from tailrace.validity import THRESHOLDS
 from tailrace.verdict import Check
 
-# The request never came to the edge, so the edge cannot have counted it.
+# A request that failed like this never reached the edge, so the edge cannot have counted it.
 NEVER_ARRIVED = frozenset({"connect", "tls"})
 
 
 @dataclass(frozen=True)
 class Reconciled:
-    """Both counts. `unexplained` is what one side counted and the other cannot account for."""
+    """Both counts; `unexplained` is what one side counted and the other cannot account for."""
 
     requests: int
     failed: int
@@ -33,7 +33,7 @@ class Reconciled:
 
     @property
     def zero(self) -> bool | None:
-        """Whether nothing failed and nothing is unexplained; None when nothing was asked."""
+        """Whether nothing failed and nothing is unexplained; None when there was no request."""
         return None if not self.requests else self.failed == self.unexplained == 0
 
     def document(self) -> dict[str, Any]:
@@ -54,10 +54,10 @@ class Reconciled:
 
 
 def reconcile(records: pd.DataFrame, counted: Counters) -> Reconciled:
-    """Hold the client's records against what the edge counted in the same time.
+    """Compare the client's records with what the edge counted in the same time.
 
     Each request that arrived has to be in both counts, and each that the edge failed has to be a failure of the
-    client. A failure that only the client saw (a time-out, a cut connection) is a failure, and not unexplained.
+    client. A failure that only the client saw (a time-out, a cut connection) is a failure, but not unexplained.
     """
     errors = records[records["outcome"] == ERROR]
     arrived = len(records) - int(errors["error_type"].isin(NEVER_ARRIVED).sum())
@@ -71,9 +71,9 @@ def reconcile(records: pd.DataFrame, counted: Counters) -> Reconciled:
     )
 
 
-def none_on_old(records: pd.DataFrame, outcome: DeployOutcome) -> Check:
-    """Decide whether a request that was sent after the edge's acknowledgement still went to the old colour."""
-    old = "blue" if outcome.to_colour == "green" else "green"
+def no_request_on_old(records: pd.DataFrame, outcome: DeployOutcome) -> Check:
+    """Decide whether a request sent after the edge's acknowledgement still went to the old colour."""
+    old = _other(outcome.to_colour)
     name = f"no new request on {old} after the acknowledgement"
     ack_ns = outcome.at("switched")
     if ack_ns is None:
@@ -83,10 +83,10 @@ def none_on_old(records: pd.DataFrame, outcome: DeployOutcome) -> Check:
     return Check(name, None if after.empty else late == 0, f"{late:,} of the {len(after):,} requests sent after it")
 
 
-def cut(outcome: DeployOutcome) -> Check:
+def no_answer_cut(outcome: DeployOutcome) -> Check:
     """Decide whether the drain ended by itself, or at its deadline with answers half-way out."""
-    fact = f"{outcome.cut:,} requests were cut" + (f"; {outcome.why}" if outcome.why else "")
-    return Check("no answer was cut at the drain's deadline", outcome.cut == 0, fact)
+    fact = f"{outcome.cut:,} requests were cut off" + (f"; {outcome.why}" if outcome.why else "")
+    return Check("no answer was cut off at the drain deadline", outcome.cut == 0, fact)
 
 
 def kept_schedule(flown: Sequence[Summary], floor: Floor | None = None) -> Check:
@@ -118,36 +118,41 @@ def on_schedule(records: pd.DataFrame) -> Check:
 
 
 def refused(records: pd.DataFrame, outcome: DeployOutcome) -> list[Check]:
-    """Decide whether a candidate that is never ready was refused, and nobody noticed."""
-    new = "green" if outcome.to_colour == "blue" else "blue"
+    """Decide whether a release that never gets ready was refused, and no user noticed."""
+    new = _other(outcome.to_colour)
     on_new, failed = int((records["colour"] == new).sum()), int((records["outcome"] == ERROR).sum())
     some = None if records.empty else True
+    subject = "a release that never gets ready"
     return [
-        Check("never ready: refused", outcome.result == "refused", outcome.why or f"it was {outcome.result}"),
-        Check("never ready: it got no traffic", some and on_new == 0, f"{on_new:,} of {len(records):,} requests"),
-        Check("never ready: no request failed", some and failed == 0, f"{failed:,} of {len(records):,} failed"),
+        Check(f"{subject} is refused", outcome.result == "refused", outcome.why or f"it was {outcome.result}"),
+        Check(f"{subject} gets no traffic", some and on_new == 0, f"{on_new:,} of {len(records):,} requests"),
+        Check(f"{subject} fails no request", some and failed == 0, f"{failed:,} of {len(records):,} failed"),
     ]
 
 
 def rolled_back(records: pd.DataFrame, outcome: DeployOutcome, within_s: float) -> list[Check]:
-    """Decide whether a candidate that failed under traffic was taken back by itself, soon, and for good."""
+    """Decide whether a release that failed under traffic was rolled back automatically, in time, and for good."""
+    name = "a release that fails while it bakes is rolled back automatically"
     if outcome.result == "skipped":
-        return [Check.skip("failing while baking: rolled back by itself", outcome.why)]
+        return [Check.skip(name, outcome.why)]
     began, ended = outcome.at("switched"), outcome.at("rolling back")
     if outcome.result != "rolled back" or began is None or ended is None:
-        return [Check("failing while baking: rolled back by itself", False, outcome.why or f"it was {outcome.result}")]
+        return [Check(name, False, outcome.why or f"it was {outcome.result}")]
     took_s = (ended - began) / 1e9
     after = _sent_after(records, ended)
     late = int((after["outcome"] == ERROR).sum())
-    fact = f"{took_s:.2f} s after the switch (limit {within_s:g} s): {outcome.why}"
     return [
-        Check("failing while baking: rolled back by itself", took_s <= within_s, fact),
+        Check(name, took_s <= within_s, f"{took_s:.2f} s after the switch (limit {within_s:g} s): {outcome.why}"),
         Check(
-            "failing while baking: nothing fails after the rollback",
+            "no request fails after the rollback",
             None if after.empty else late == 0,
             f"{late:,} of the {len(after):,} requests sent after it",
         ),
     ]
+
+
+def _other(colour: str) -> str:
+    return "blue" if colour == "green" else "green"
 
 
 def _sent_after(records: pd.DataFrame, t_ns: int) -> pd.DataFrame:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from tailrace.deploy import Release
+from tailrace.deploy.outcome import DeployOutcome
 from tailrace.deploy.transition import State
 from tailrace.errors import NotReady, RolledBack, StartFailed
+from tailrace.testbed import faults
 from tailrace.testbed.stack import Stack
 
 NOWHERE = "http://127.0.0.1:9/v1"
@@ -24,22 +26,6 @@ class Candidate:
     on: Mapping[str, Callable[[], None]] = field(default_factory=dict)
     skip_reason: str = ""
     """Why it is not offered here at all."""
-
-
-@dataclass(frozen=True)
-class DeployOutcome:
-    """How an offer went: `states` as (state, t_ns, fact), `why` when the candidate was not taken."""
-
-    result: Literal["switched", "refused", "rolled back", "skipped"]
-    why: str
-    to_colour: str
-    states: tuple[State, ...]
-    cut: int = 0
-    """Requests that the drain's deadline cut."""
-
-    def at(self, state: str) -> int | None:
-        """Return when the candidate reached `state` (`perf_counter_ns`), None when it never did."""
-        return next((t_ns for reached, t_ns, _ in self.states if reached == state), None)
 
 
 def good(stack: Stack, release: Release) -> Candidate:
@@ -59,20 +45,19 @@ def failing(stack: Stack, release: Release) -> Candidate:
 
     Our service: on a provider of its own that turns slow and faulty, without retries. Any other: it is killed.
     """
-    name = "failing while baking"
-    if name in stack.skipped_faults:
-        return Candidate(release, skip_reason=stack.skipped_faults[name])
+    if reason := faults.skipped(stack.profile).get(faults.FAILS_WHILE_BAKING):
+        return Candidate(release, skip_reason=reason)
     if not stack.profile.service.ours:
         return Candidate(release, stack.environment(), on={"baking": lambda: _kill_serving(stack)})
     provider = stack.spare_provider("failing")
-    faults: list[dict[str, Any]] = [
+    errors_and_delays: list[dict[str, Any]] = [
         {"kind": "error500", "probability": 0.3},
         {"kind": "slow", "probability": 0.5, "delay_s": 0.3},
     ]
     return Candidate(
         release.configured(TAILRACE_RETRY_ATTEMPTS="1"),
         stack.environment(provider),
-        on={"switched": lambda: provider.inject(*faults)},
+        on={"switched": lambda: provider.inject(*errors_and_delays)},
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,45 +104,6 @@ class Stack:
             targets["cached"] = (self.deployment.probe_url, self._question(temperature=0))
             targets["fresh"] = (self.deployment.probe_url, self._question(temperature=1))
         return watch(targets, interval_s)
-
-    @property
-    def skipped_faults(self) -> dict[str, str]:
-        """What is not broken on purpose here, and why: fault → reason."""
-        left = {}
-        if not self.profile.service.ours:
-            left["provider outage"] = (
-                "the service is not tailrace's: what it does without a provider is its own business"
-            )
-        if not self.profile.provider.simulated:
-            left["provider outage"] = f"{self.profile.provider.base_url} is a real provider"
-        if self.profile.teardown == "never":
-            stays = "this deployment is there to stay: what serves users is not broken on purpose"
-            left |= {"process hangs": stays, "failing while baking": stays}
-        return left
-
-    @contextmanager
-    def provider_outage(self) -> Iterator[None]:
-        """Have the simulated provider answer nothing but 503 for the length of the block, unless it is left out."""
-        if "provider outage" in self.skipped_faults:
-            yield
-            return
-        with self.provider.broken({"kind": "outage"}):
-            yield
-
-    @contextmanager
-    def process_hang(self) -> Iterator[None]:
-        """Stop the serving instance in its tracks for the length of the block: it keeps its port, and is silent."""
-        serving = self.deployment.serving
-        if serving is None:
-            raise DeployError(f"{self.profile.name}: nothing serves, so nothing can hang")
-        if "process hangs" in self.skipped_faults:
-            yield
-            return
-        self.deployment.engine.freeze(serving)
-        try:
-            yield
-        finally:
-            self.deployment.engine.thaw(serving)
 
     def spare_provider(self, name: str) -> Provider:
         """Return another simulator, to be broken without hurting the one that serves."""

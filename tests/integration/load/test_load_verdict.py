@@ -50,7 +50,7 @@ def _generates(process: psutil.Process) -> bool:
 def test_an_invalid_measurement_is_inconclusive_to_the_last_page(judged):
     """A generator that was frozen decides nothing, though every percentile is within its limit, and says why."""
     step = judged(FREEZE_S)
-    (check,) = step.checks
+    (check,) = step.result.checks
     assert (step.verdict, check.ok) == ("INCONCLUSIVE", None)
     assert check.fact.startswith("the measurement is invalid: steady: the generator's send lag has p99 ")
     assert "is within 5,000 ms; n = 100; generator lag p99 " in check.fact
@@ -63,7 +63,7 @@ def test_a_valid_measurement_passes(judged):
         step = judged(0)
         if not step.invalid_reasons():
             break
-    (check,) = step.checks
+    (check,) = step.result.checks
     assert step.verdict == "PASS", check.fact
     assert check.fact.startswith("p50 1,")
     assert "invalid" not in page.html(step.run.path)

@@ -1,8 +1,9 @@
-"""The proofs of the health checks: red when it should be, green when it should be, and recovered."""
+"""The checks of the health probes: red when they should be, green when they should be, and recovered."""
 
 import pandas as pd
 
 from tailrace.checks import health
+from tailrace.deploy import Observation
 
 S = 1_000_000_000
 MARKS = pd.DataFrame([(10 * S, 20 * S, "provider outage", "fault")], columns=["t_ns", "until_ns", "label", "kind"])
@@ -54,3 +55,14 @@ def test_without_a_fault_or_without_probes_nothing_is_decided():
 def test_a_probe_that_the_profile_has_not_is_left_out():
     """A service that is not ours has no cached answers to look at: that counts neither way."""
     assert decide(rows(probe="live"), health.GREEN) == "SKIPPED"
+
+
+def started(ok: bool, after_s: float) -> Observation:
+    return Observation(0, "startup", ok, 0, "/startup 200", after_s)
+
+
+def test_a_slow_start_has_to_be_waited_for():
+    """An instance that was given up, or whose startup check was green while it could not serve, fails."""
+    assert health.slow_start(started(True, 3.4), held_s=3, limit_s=30).state == "PASS"
+    assert health.slow_start(started(False, 30.0), held_s=3, limit_s=30).state == "FAIL"
+    assert health.slow_start(started(True, 0.4), held_s=3, limit_s=30).state == "FAIL"

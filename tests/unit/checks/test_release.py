@@ -1,17 +1,28 @@
-"""The proofs of a release, each with what makes it fail."""
+"""The checks of a release, each with what makes it fail."""
 
-import hashlib
 import zipfile
 
 from tailrace.checks import ingredients, release
+from tailrace.deploy import Release
+from tailrace.deploy.inspection import Inspection
+from tailrace.testbed import inspection
 
 
-def test_equal_bytes_are_the_same_release(tmp_path):
-    """Another byte is another release."""
-    wheel = tmp_path / "a.whl"
-    wheel.write_bytes(b"content")
-    assert release.same(wheel, hashlib.sha256(b"content").hexdigest()).state == "PASS"
-    assert release.same(wheel, hashlib.sha256(b"Content").hexdigest()).state == "FAIL"
+def test_equal_bytes_are_the_same_release():
+    """Another digest is another release, and no digest decides nothing."""
+    same, other = Inspection(digest="aa", rebuilt_digest="aa"), Inspection(digest="aa", rebuilt_digest="ab")
+    assert release.reproducible(same, "bytes").state == "PASS"
+    assert release.reproducible(other, "bytes").state == "FAIL"
+    assert release.reproducible(Inspection(), "bytes").state == "INCONCLUSIVE"
+
+
+def test_a_command_is_taken_as_it_is():
+    """What tailrace did not build is skipped with the reason; a credential in its settings is still found."""
+    command = Release("command", "digest", ("serve",), {"KEY": "sk-" + "a" * 30})
+    states = {check.name: check.state for check in release.checks(command, Inspection(), 1)}
+    assert states.pop("no credential in the release") == "FAIL"
+    assert states.pop("named by its content") == "PASS"
+    assert set(states.values()) == {"SKIPPED"}
 
 
 def test_what_is_installed_has_to_be_what_is_pinned():
@@ -37,13 +48,10 @@ def test_a_module_that_the_service_does_not_import_is_found():
     assert ingredients.lean({"orjson"}, [], ["tailrace"]).state == "FAIL"
 
 
-def test_the_modules_of_a_wheel_are_those_of_its_files(tmp_path):
+def test_the_modules_of_a_release_are_those_of_its_files():
     """A package is named by its folder; metadata and files of others are no modules of ours."""
-    wheel = tmp_path / "a.whl"
-    with zipfile.ZipFile(wheel, "w") as file:
-        for name in ("tailrace/__init__.py", "tailrace/client/sdk/copies.py", "tailrace-1.dist-info/RECORD", "x.py"):
-            file.writestr(name, "")
-    assert release.modules(wheel) == ["tailrace", "tailrace.client.sdk.copies"]
+    files = ["lib/tailrace/__init__.py", "tailrace/client/sdk/copies.py", "tailrace-1.dist-info/RECORD", "x.py"]
+    assert ingredients.modules(files) == ["tailrace", "tailrace.client.sdk.copies"]
 
 
 def test_a_credential_in_a_setting_or_a_file_is_found(tmp_path):
@@ -53,12 +61,12 @@ def test_a_credential_in_a_setting_or_a_file_is_found(tmp_path):
     with zipfile.ZipFile(wheel, "w") as file:
         file.writestr("module.py", f"key = {key!r}")
     assert ingredients.no_credential({"MODEL": "m"}, ()).state == "PASS"
-    for found in (ingredients.no_credential({"X": key}, ()), ingredients.no_credential({}, release.texts(wheel))):
+    for found in (ingredients.no_credential({"X": key}, ()), ingredients.no_credential({}, inspection.texts(wheel))):
         assert found.state == "FAIL"
         assert key not in found.fact
 
 
 def test_a_release_over_its_budget_is_found():
     """The limit itself is allowed."""
-    assert release.within(150_000_000, 150).state == "PASS"
-    assert release.within(150_000_001, 150).state == "FAIL"
+    assert release.within_budget(150_000_000, 150).state == "PASS"
+    assert release.within_budget(150_000_001, 150).state == "FAIL"

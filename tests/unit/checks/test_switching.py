@@ -4,8 +4,8 @@ import pytest
 
 from tailrace.checks import switching
 from tailrace.deploy import Counters
+from tailrace.deploy.outcome import DeployOutcome
 from tailrace.load import Summary
-from tailrace.testbed.candidates import DeployOutcome
 
 S = 1_000_000_000
 FAILED = {"outcome": "error", "error_type": "http_503", "status": 503}
@@ -62,21 +62,21 @@ def outcome(result: str, *reached: tuple[str, float], to: str = "green", why: st
 def test_a_new_request_on_the_old_colour_after_the_acknowledgement_is_seen(records):
     """What was sent before the acknowledgement may be on blue; what was sent after it may not."""
     done = outcome("switched", ("switched", 1.5))
-    well = switching.none_on_old(records({}, {}, {"colour": "green"}), done)
-    badly = switching.none_on_old(records({}, {}, {"colour": "blue"}), done)
-    nothing = switching.none_on_old(records({}, {}), done)
+    well = switching.no_request_on_old(records({}, {}, {"colour": "green"}), done)
+    badly = switching.no_request_on_old(records({}, {}, {"colour": "blue"}), done)
+    nothing = switching.no_request_on_old(records({}, {}), done)
     assert (well.state, badly.state, nothing.state) == ("PASS", "FAIL", "INCONCLUSIVE")
 
 
 def test_an_offer_that_was_not_taken_was_acknowledged_by_nobody(records):
     """Without an acknowledgement there is nothing to decide."""
-    assert switching.none_on_old(records({}, {}), outcome("refused")).state == "INCONCLUSIVE"
+    assert switching.no_request_on_old(records({}, {}), outcome("refused")).state == "INCONCLUSIVE"
 
 
 def test_cut_answers_are_owned_up_to():
     """A drain that ended at its deadline is not a drain that ended by itself."""
-    assert switching.cut(outcome("switched")).state == "PASS"
-    assert switching.cut(outcome("switched", cut=2)).state == "FAIL"
+    assert switching.no_answer_cut(outcome("switched")).state == "PASS"
+    assert switching.no_answer_cut(outcome("switched", cut=2)).state == "FAIL"
 
 
 def test_a_candidate_that_was_never_ready_must_not_have_been_noticed(records):
@@ -84,11 +84,11 @@ def test_a_candidate_that_was_never_ready_must_not_have_been_noticed(records):
     blue = records({}, {})
     assert set(states(switching.refused(blue, outcome("refused", to="blue"))).values()) == {"PASS"}
     taken = states(switching.refused(blue, outcome("switched", to="blue")))
-    assert taken["never ready: refused"] == "FAIL"
+    assert taken["a release that never gets ready is refused"] == "FAIL"
     served = states(switching.refused(records({}, {"colour": "green"}), outcome("refused", to="blue")))
-    assert served["never ready: it got no traffic"] == "FAIL"
+    assert served["a release that never gets ready gets no traffic"] == "FAIL"
     failed = states(switching.refused(records({}, FAILED), outcome("refused", to="blue")))
-    assert failed["never ready: no request failed"] == "FAIL"
+    assert failed["a release that never gets ready fails no request"] == "FAIL"
 
 
 def test_a_rollback_has_to_be_soon_and_for_good(records):

@@ -1,0 +1,84 @@
+"""What is broken on purpose, for the length of a block: the provider, or the process that serves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tailrace.deploy import Observation, Release, proof
+from tailrace.deploy.engines import Slot
+from tailrace.errors import DeployError, NotReady
+from tailrace.profile import Profile
+from tailrace.testbed.stack import Stack
+
+PROVIDER_OUTAGE = "provider outage"
+PROCESS_HANG = "process hangs"
+FAILS_WHILE_BAKING = "failing while baking"
+
+
+def skipped(profile: Profile) -> dict[str, str]:
+    """Return the faults that are not injected into the deployment of `profile`, each with the reason."""
+    reasons = {}
+    if not profile.service.ours:
+        reasons[PROVIDER_OUTAGE] = "the service is not tailrace's: what it does without a provider is up to it"
+    if not profile.provider.simulated:
+        reasons[PROVIDER_OUTAGE] = f"{profile.provider.base_url} is a real provider"
+    if profile.teardown == "never":
+        stays = "this deployment is there to stay: what serves users is not broken on purpose"
+        reasons |= {PROCESS_HANG: stays, FAILS_WHILE_BAKING: stays}
+    return reasons
+
+
+@contextmanager
+def provider_outage(stack: Stack) -> Iterator[None]:
+    """Have the simulated provider answer nothing but 503 for the length of the block, unless that is skipped."""
+    if PROVIDER_OUTAGE in skipped(stack.profile):
+        yield
+        return
+    with stack.provider.broken({"kind": "outage"}):
+        yield
+
+
+@contextmanager
+def process_hang(stack: Stack) -> Iterator[None]:
+    """Stop the serving process for the length of the block: it keeps its port and answers nothing."""
+    serving = stack.deployment.serving
+    if serving is None:
+        raise DeployError(f"{stack.profile.name}: nothing serves, so nothing can hang; bring the deployment up first")
+    if PROCESS_HANG in skipped(stack.profile):
+        yield
+        return
+    stack.deployment.engine.freeze(serving)
+    try:
+        yield
+    finally:
+        stack.deployment.engine.thaw(serving)
+
+
+def slow_start(stack: Stack, release: Release, held_s: float) -> Observation:
+    """Start an instance beside the one that serves, hold it for `held_s` before it can serve, and stop it again.
+
+    Return how its startup check ended; `duration_s` counts from the start. Its process is stopped at once and let go
+    after `held_s`: this makes any program start slowly.
+    """
+    deployment, limit_s = stack.deployment, stack.profile.rollout.start_timeout_s
+    colour = "green" if deployment.status().serving == "blue" else "blue"
+    slot = Slot(stack.profile.name, colour, 0, stack.environment(), deployment.secrets)
+    started_ns = time.perf_counter_ns()
+    instance = deployment.engine.start(release, slot)
+    deployment.engine.freeze(instance)
+    thaw = threading.Timer(held_s, deployment.engine.thaw, [instance])
+    thaw.start()
+    ok = True
+    try:
+        fact = proof.answers(deployment.engine, instance, stack.profile.service.health.startup, limit_s, "started")
+    except NotReady as error:
+        ok, fact = False, str(error)
+    finally:
+        thaw.cancel()
+        thaw.join()
+        waited_s = (time.perf_counter_ns() - started_ns) / 1e9
+        deployment.engine.stop(instance, grace_s=2.0)
+    return Observation(started_ns, "startup", ok, 0, fact, waited_s)
