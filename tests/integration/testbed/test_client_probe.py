@@ -1,20 +1,7 @@
 """The client probed against a simulator: its cache answers variations of a question rightly, bad input is not sent."""
 
-import pytest
-
-from tailrace import profile
 from tailrace.checks import client
-from tailrace.host import processes
 from tailrace.testbed import client_probe
-from tailrace.testbed import provider as providers
-
-
-@pytest.fixture(scope="module")
-def provider(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("providers")
-    yield providers.process(profile.Simulator(ttft_s=0.001, token_s=0.0), folder, "probed")
-    for process in processes.recorded(folder):
-        processes.end(process, 2.0)
 
 
 def test_the_cache_of_our_client_is_correct_and_used(provider):

@@ -5,20 +5,9 @@ import asyncio
 import orjson
 import pytest
 
-from tailrace import profile
-from tailrace.deploy.engines import choice
 from tailrace.testbed import client_sender
-from tailrace.testbed import provider as providers
 
-FAST = profile.Simulator(ttft_s=0.001, token_s=0.0)
 PLAIN = {"retry": False, "cache": False, "attempt_timeout_s": 0.5, "deadline_s": 3.0}
-
-
-@pytest.fixture(scope="module")
-def provider(tmp_path_factory):
-    engine = choice.create(profile.Profile(name="test"), tmp_path_factory.mktemp("home"))
-    yield providers.simulated(FAST, engine, "test", "arms")
-    engine.clear("test")
 
 
 @pytest.fixture
