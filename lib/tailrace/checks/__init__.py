@@ -1,4 +1,4 @@
-"""The questions of the runbook that can fail: each looks at evidence and decides checks; none touches a notebook."""
+"""From evidence to checks: each function takes records, frames or facts, and decides; none acts."""
 
 from tailrace.checks import artefacts, checklist, client, health, release, switching
 

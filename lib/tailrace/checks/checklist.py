@@ -1,4 +1,4 @@
-"""The production-readiness checklist: each line decided by checks that this run has made."""
+"""The production-readiness checklist: each line is decided by checks of the run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tailrace.verdict import FAIL, INCONCLUSIVE, PASS, Check, fold, ok_of
 
 
 class Line(BaseModel):
-    """One line: what is claimed, and the checks that have to have passed, by step and beginning of their name."""
+    """One line: a claim, and the checks that prove it when they passed, by step and beginning of their name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     line: str
     needs: Capability | None = None
-    """The capability of an engine that this line is about; without it the line is left out."""
+    """The capability of an engine that this line is about; without it the line is skipped."""
     evidence: Mapping[str, Sequence[str]]
 
 
 def read(path: Path) -> list[Line]:
-    """Return the lines of the checklist at `path`; ProfileError when it is not one."""
+    """Return the lines of the checklist at `path`; raise ProfileError when it is not a checklist."""
     try:
         return TypeAdapter(list[Line]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, ValidationError) as error:
@@ -45,7 +45,7 @@ def decide(
 
 
 def ready(decided: Sequence[Check]) -> Check:
-    """Return the sum of the lines: no when one says no, undecided when one is open or none is proved."""
+    """Return the check that sums up the lines; lines that were skipped do not count."""
     lines = [check for check in decided if not check.skipped]
     states = [check.state for check in lines]
     short = "; ".join(check.name for check in lines if check.state != PASS)

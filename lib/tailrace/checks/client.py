@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def cache(answers: pd.DataFrame) -> list[Check]:
-    """Decide whether a cache answered each question rightly, and a repeated one by itself.
+    """Decide whether a cache gave the right answer to each question, and answered repeated ones itself.
 
     `answers` has a row per answer: question, time (1 or 2), cache, answer, uncached_answer.
     """

@@ -1,4 +1,4 @@
-"""Do the health checks tell the truth? Broken on purpose, each turns red for its own reason, and recovers."""
+"""Do the health checks tell the truth? Each turns red when the thing that it watches is broken, and recovers."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ COLUMNS: Final = ["t_ns", "probe", "ok", "status", "fact"]
 
 @dataclass(frozen=True)
 class Limits:
-    """How soon a probe has to notice, and to recover, in seconds."""
+    """How soon a probe has to notice a fault, and its end, in seconds."""
 
     notice_s: float = 3.0
     recover_s: float = 5.0
 
 
 def frame(rows: Iterable[Observation]) -> pd.DataFrame:
-    """Return a row per probe sent: t_ns (when its answer, or its time-out, was there), probe, ok, status, fact."""
-    seen = [(row.t_ns + int(row.duration_s * 1e9), row.kind, row.ok, row.status, row.fact) for row in rows]
-    return pd.DataFrame(seen, columns=COLUMNS)
+    """Return a row per probe sent: t_ns (when it was answered or timed out), probe, ok, status, fact."""
+    probes = [(row.t_ns + int(row.duration_s * 1e9), row.kind, row.ok, row.status, row.fact) for row in rows]
+    return pd.DataFrame(probes, columns=COLUMNS)
 
 
 def slow_start(startup: Observation, held_s: float, limit_s: float) -> Check:
-    """Decide whether an instance that was held for `held_s` before it could serve was waited for, and then used."""
+    """Decide whether a start that was held up for `held_s` was waited for: neither given up nor taken for ready."""
     name = "a slow start is waited for"
     if not startup.ok:
         return Check(name, False, startup.fact)
@@ -44,62 +44,62 @@ def probes(
     rows: pd.DataFrame,
     marks: pd.DataFrame,
     expected: Mapping[str, Mapping[str, bool]],
-    left_out: Mapping[str, str] | None = None,
+    skipped: Mapping[str, str] | None = None,
     limits: Limits | None = None,
 ) -> list[Check]:
-    """Return a check per fault and probe: did the probe do, while the fault lasted, what it is there for?
+    """Return a check per fault and probe: did the probe react to the fault as expected?
 
-    `rows` has a row per probe sent (t_ns, probe, ok, fact); `marks` the faults (t_ns, until_ns, label); `expected`
-    maps label → probe → GREEN or RED. Without a row in the time of the fault the check is undecided. `left_out` are
-    faults that were not injected, with the reason.
+    `rows` has a row per probe sent (t_ns, probe, ok, fact), `marks` one per fault (t_ns, until_ns, label). `expected`
+    maps fault → probe → GREEN or RED. `skipped` maps faults that were not injected to the reason. Without a probe
+    during the fault the check is undecided.
     """
-    skipped = left_out or {}
+    skipped = skipped or {}
     spans = {mark.label: (int(mark.t_ns), int(mark.until_ns)) for mark in marks.itertuples()}
     return [
         Check.skip(_named(fault, probe, green), skipped[fault])
         if fault in skipped
-        else _judged(fault, probe, rows[rows["probe"] == probe], spans.get(fault), green, limits or Limits())
+        else _decided(fault, probe, rows[rows["probe"] == probe], spans.get(fault), green, limits or Limits())
         for fault, probes in expected.items()
         for probe, green in probes.items()
     ]
 
 
-def _judged(
+def _decided(
     fault: str, probe: str, rows: pd.DataFrame, span: tuple[int, int] | None, green: bool, limits: Limits
 ) -> Check:
     name = _named(fault, probe, green)
     if rows.empty:
         return Check.skip(name, f"this profile has no probe {probe!r}")
     if span is None:
-        return Check(name, None, "this fault was never injected")
+        return Check(name, None, "this fault was not injected")
     begin, end = span
     during = rows[(rows["t_ns"] >= begin) & (rows["t_ns"] < end)]
     if during.empty:
         return Check(name, None, "the probe was not sent while the fault lasted")
     after = rows[rows["t_ns"] >= end]
-    return _stayed_green(name, during) if green else _turned(name, during, after, begin, end, limits)
+    return _stayed_green(name, during) if green else _turned_red(name, during, after, begin, end, limits)
 
 
 def _named(fault: str, probe: str, green: bool) -> str:
-    return f"{fault}: {probe} {'stays green' if green else 'turns red, and green again after'}"
+    return f"{fault}: {probe} {'stays green' if green else 'turns red, then green again'}"
 
 
 def _stayed_green(name: str, during: pd.DataFrame) -> Check:
     red = during[~during["ok"]]
     if red.empty:
-        return Check(name, True, f"{len(during)} of {len(during)} probes were answered well")
+        return Check(name, True, f"all {len(during)} probes were green during the fault")
     return Check(name, False, f"{len(red)} of {len(during)} probes were red; the first: {red.iloc[0]['fact']}")
 
 
-def _turned(name: str, during: pd.DataFrame, after: pd.DataFrame, begin: int, end: int, limits: Limits) -> Check:
+def _turned_red(name: str, during: pd.DataFrame, after: pd.DataFrame, begin: int, end: int, limits: Limits) -> Check:
     red = during[~during["ok"]]
     if red.empty:
-        return Check(name, False, f"all {len(during)} probes were green while it was broken")
+        return Check(name, False, f"all {len(during)} probes were green during the fault")
     noticed_s = (int(red.iloc[0]["t_ns"]) - begin) / 1e9
-    calm = after[after["ok"]]
-    if calm.empty:
+    green = after[after["ok"]]
+    if green.empty:
         return Check(name, False, f"red after {noticed_s:.2f} s, and never green again; last: {red.iloc[-1]['fact']}")
-    recovered_s = (int(calm.iloc[0]["t_ns"]) - end) / 1e9
+    recovered_s = (int(green.iloc[0]["t_ns"]) - end) / 1e9
     in_time = noticed_s <= limits.notice_s and recovered_s <= limits.recover_s
     return Check(
         name,

@@ -1,4 +1,4 @@
-"""What a release is made of, whatever its kind: only what is pinned and needed, and no credential."""
+"""Does a release contain only what is pinned and needed, and no credential?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tailrace import credentials
 from tailrace.verdict import Check
 
 NOT_NEEDED = ("ipykernel", "jupyterlab", "matplotlib", "numpy", "pandas", "papermill", "pyarrow")
-"""What the runbook needs and a service that answers requests does not."""
+"""Packages that the runbook needs, and a service that answers requests does not."""
 
 
 def locked(packages: Mapping[str, str], lock: str) -> Check:
@@ -18,7 +18,7 @@ def locked(packages: Mapping[str, str], lock: str) -> Check:
     installed = {_name(name): version for name, version in packages.items() if name != "tailrace"}
     other = [f"{name} {version}" for name, version in installed.items() if pins.get(name) != version]
     fact = f"{len(installed) - len(other)} of {len(installed)} packages are the pinned ones"
-    return Check("holds what is locked", not other, fact + (f"; not so: {', '.join(other)}" if other else ""))
+    return Check("holds the pinned packages", not other, fact + (f"; others: {', '.join(other)}" if other else ""))
 
 
 def lean(packages: Iterable[str], modules: Collection[str], imported: Collection[str]) -> Check:

@@ -1,4 +1,4 @@
-"""Was no request lost in the switch? The client's records and the edge's counters are held against each other."""
+"""Was no request lost in the switch? The client's records are compared with the edge's counters."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Reconciled:
         ]
 
 
-def reconcile(records: pd.DataFrame, counted: Counters) -> Reconciled:
+def reconcile(records: pd.DataFrame, counters: Counters) -> Reconciled:
     """Compare the client's records with what the edge counted in the same time.
 
     Each request that arrived has to be in both counts, and each that the edge failed has to be a failure of the
@@ -61,13 +61,13 @@ def reconcile(records: pd.DataFrame, counted: Counters) -> Reconciled:
     """
     errors = records[records["outcome"] == ERROR]
     arrived = len(records) - int(errors["error_type"].isin(NEVER_ARRIVED).sum())
-    unseen = max(0, counted.failed - len(errors))
+    only_at_edge = max(0, counters.failed - len(errors))
     return Reconciled(
         requests=len(records),
         failed=len(errors),
-        unexplained=abs(arrived - counted.requests) + unseen,
-        edge_requests=counted.requests,
-        edge_failed=counted.failed,
+        unexplained=abs(arrived - counters.requests) + only_at_edge,
+        edge_requests=counters.requests,
+        edge_failed=counters.failed,
     )
 
 
@@ -84,27 +84,27 @@ def no_request_on_old(records: pd.DataFrame, outcome: DeployOutcome) -> Check:
 
 
 def no_answer_cut(outcome: DeployOutcome) -> Check:
-    """Decide whether the drain ended by itself, or at its deadline with answers half-way out."""
+    """Decide whether the drain ended before its deadline, with no answer cut off half-way."""
     fact = f"{outcome.cut:,} requests were cut off" + (f"; {outcome.why}" if outcome.why else "")
     return Check("no answer was cut off at the drain deadline", outcome.cut == 0, fact)
 
 
-def kept_schedule(flown: Sequence[Summary], floor: Floor | None = None) -> Check:
-    """Decide whether the load generator itself can be believed; `floor` is said beside it."""
+def kept_schedule(summaries: Sequence[Summary], floor: Floor | None = None) -> Check:
+    """Decide whether the load generator sent its requests when they were due; `floor` is added to the fact."""
     name = "the load generator kept its schedule"
-    if not flown:
+    if not summaries:
         return Check(name, None, "no load was generated")
-    reasons = [reason for summary in flown for reason in summary.reasons]
-    worst = max(summary.send_lag_p99_ms for summary in flown)
-    asked = sum(summary.intended for summary in flown)
-    fact = f"{sum(summary.sent for summary in flown):,} of {asked:,} requests sent; worst send lag p99 {worst:.1f} ms"
-    beside = f"; {floor}" if floor else ""
-    # A generator that lagged makes the numbers doubtful, not the service bad.
-    return Check(name, None if reasons else True, ("; ".join(reasons) or fact) + beside)
+    reasons = [reason for summary in summaries for reason in summary.reasons]
+    worst = max(summary.send_lag_p99_ms for summary in summaries)
+    sent = sum(summary.sent for summary in summaries)
+    intended = sum(summary.intended for summary in summaries)
+    fact = f"{sent:,} of {intended:,} requests sent; worst send lag p99 {worst:.1f} ms"
+    # A late generator says nothing against the service: the numbers are in doubt.
+    return Check(name, None if reasons else True, ("; ".join(reasons) or fact) + (f"; {floor}" if floor else ""))
 
 
 def on_schedule(records: pd.DataFrame) -> Check:
-    """Decide the same from records alone."""
+    """Decide the same as `kept_schedule` from records alone."""
     name = "the load generator kept its schedule"
     generator = schedule.generator(records)
     if generator is None:

@@ -1,4 +1,4 @@
-"""What a notebook talks to: `begin` a step, then let it run, check, draw and finish."""
+"""What a notebook imports: `begin` a step, then let it run loads, add checks, draw and finish."""
 
 from tailrace.notebook.step import Step, begin
 

@@ -1,4 +1,4 @@
-"""How a build is watched from a notebook: one line per image, one for what is being done, replaced as it goes on."""
+"""The progress of a build in a notebook: a line per image and one for the current step, replaced as it goes on."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Show = Callable[[str], None]
 
 
 class Progress:
-    """Takes the lines of a build's log; what is shown stays a few lines long, and ends as one per image.
+    """Takes the lines of a build's log and shows a few at a time; in the end, one per image.
 
-    Nothing is shown when nothing is told: a release that is there already is not built.
+    Without any line nothing is shown: a release that exists already is not built.
     """
 
     def __init__(self, show: Show | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,20 +32,20 @@ class Progress:
 
     def __call__(self, line: str) -> None:
         """Take the next line of the log, or several."""
-        for said in line.splitlines():
-            if begun := _BEGUN.fullmatch(said):
+        for text in line.splitlines():
+            if begun := _BEGUN.fullmatch(text):
                 self._end()
                 self._name, self._step, self._of, self._begun_s = begun[1], 0, 0, self._clock()
-            elif step := _STEP.match(said):
+            elif step := _STEP.match(text):
                 self._step, self._of, self._act = int(step[1]), int(step[2]), step[3]
-            elif said.strip():
-                self._act = said.strip()
+            elif text.strip():
+                self._act = text.strip()
         if self._clock() - self._shown_s >= EVERY_S:
             self._shown_s = self._clock()
             self._show("\n".join([*self._done, *self._current()]))
 
     def close(self) -> None:
-        """Show how it ended."""
+        """Show the final state."""
         self._end()
         if self._done:
             self._show("\n".join(self._done))
@@ -64,7 +64,7 @@ class Progress:
 
 
 class _Cell:
-    """One output of the cell that runs, shown at its first text and then replaced."""
+    """One output of the running cell, created by the first text and replaced by the next ones."""
 
     def __init__(self) -> None:
         self._id: Any = None

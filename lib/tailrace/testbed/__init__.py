@@ -1,1 +1,1 @@
-"""What a profile describes, brought up: the provider, the deployment, and releases to offer to it."""
+"""What a profile describes, running: the provider, the deployment, candidates to deploy, and faults to inject."""

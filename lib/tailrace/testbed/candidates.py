@@ -1,4 +1,4 @@
-"""Releases on offer to a deployment: a good one, and two that must not get away with it."""
+"""Candidates to deploy: a good release, one that never gets ready, and one that fails under traffic."""
 
 from __future__ import annotations
 
@@ -19,31 +19,34 @@ NOWHERE = "http://127.0.0.1:9/v1"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A release, its wiring, and what happens once it has reached a state (for one that shall fail later)."""
+    """A release, the environment of its instance, and what to do when the switch reaches a state, by state."""
 
     release: Release
     environment: Mapping[str, str] = field(default_factory=dict)
     on: Mapping[str, Callable[[], None]] = field(default_factory=dict)
     skip_reason: str = ""
-    """Why it is not offered here at all."""
+    """Why it is not deployed here at all."""
 
 
 def good(stack: Stack, release: Release) -> Candidate:
-    """The release as it is."""
+    """Return a candidate of the release as it is."""
     return Candidate(release, stack.environment())
 
 
 def never_ready(stack: Stack, release: Release) -> Candidate:
-    """One that starts and never gets ready: our service without a provider, any other as a program that sleeps."""
+    """Return a candidate that starts and never gets ready.
+
+    Our service gets a provider that cannot be reached; any other service is replaced by a program that sleeps.
+    """
     if stack.profile.service.ours:
         return Candidate(release, stack.environment() | {"TAILRACE_PROVIDER_URL": NOWHERE})
     return Candidate(release.configured(command=("sleep", "3600")), stack.environment())
 
 
 def failing(stack: Stack, release: Release) -> Candidate:
-    """One that goes bad right after the switch.
+    """Return a candidate that fails right after the switch.
 
-    Our service: on a provider of its own that turns slow and faulty, without retries. Any other: it is killed.
+    Our service gets a provider of its own, which turns slow and faulty, and no retries; any other service is killed.
     """
     if reason := faults.skipped(stack.profile).get(faults.FAILS_WHILE_BAKING):
         return Candidate(release, skip_reason=reason)
@@ -66,15 +69,15 @@ def _kill_serving(stack: Stack) -> None:
         stack.deployment.engine.kill(serving)
 
 
-def deploy(stack: Stack, candidate: Candidate, **waits: Any) -> DeployOutcome:
-    """Switch to `candidate`, and say how it went; `waits` replaces fields of the profile's `rollout`.
+def deploy(stack: Stack, candidate: Candidate, **rollout: Any) -> DeployOutcome:
+    """Switch to `candidate` and return the outcome; `rollout` replaces fields of the profile's `rollout`.
 
-    A candidate that is not taken is an answer here, not an error; everything else that goes wrong is raised.
+    A candidate that is refused or rolled back is an outcome, not an error; whatever else goes wrong is raised.
     """
     if candidate.skip_reason:
         return DeployOutcome("skipped", candidate.skip_reason, "", ())
-    rollout = stack.profile.rollout.model_copy(update=waits)
-    deployment = replace(stack.deployment, profile=stack.profile.model_copy(update={"rollout": rollout}))
+    settings = stack.profile.rollout.model_copy(update=rollout)
+    deployment = replace(stack.deployment, profile=stack.profile.model_copy(update={"rollout": settings}))
     states: list[State] = []
 
     def observe(state: str, t_ns: int, fact: str) -> None:

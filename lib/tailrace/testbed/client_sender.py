@@ -1,8 +1,10 @@
-"""How a load generator drives the resilient client: `sender="tailrace.testbed.client_sender:client"` with options.
+"""The resilient client as a sender of the load generator: `sender="tailrace.testbed.client_sender:client"`.
 
-retry, cache          whether the client may; both off is the plain client
-attempt_timeout_s     of one attempt; the plain client has no other
-deadline_s            of the whole call
+Its options:
+
+retry, cache          turn retries and the cache on; with both off it is the plain client
+attempt_timeout_s     time limit of one attempt
+deadline_s            time limit of the whole call
 """
 
 from __future__ import annotations
@@ -27,11 +29,13 @@ CLIENT_FORMS: Final[Mapping[str, Mapping[str, bool]]] = {
     "both": {"retry": True, "cache": True},
 }
 """The client in its four forms."""
+SENDER: Final = f"{__name__}:client"
+"""What the load generator imports."""
 MODEL: Final = "gpt-4o-mini"
 _CHUNK = b'{"id":"","object":"chat.completion%b","created":0,"model":"%b","choices":[{"index":0,%b}],"usage":%b}'
 _USAGE = b'{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}'
 _WHOLE = b'"finish_reason":"stop","message":{"role":"assistant","content":"hello"}'
-_ANSWERS: Final = (
+_RESPONSES: Final = (
     (b"application/json", _CHUNK % (b"", MODEL.encode(), _WHOLE, _USAGE)),
     (
         b"text/event-stream",
@@ -42,7 +46,7 @@ RETRY: Final = Retry(attempts=4, base_s=0.05, cap_s=1.0, budget=0.2)
 
 
 def policy(*, retry: bool, cache: bool, attempt_timeout_s: float, deadline_s: float) -> Policy:
-    """Return the policy of one arm."""
+    """Return the policy of one form of the client."""
     return Policy(
         cache=Cache() if cache else None,
         retry=RETRY if retry else None,
@@ -51,16 +55,16 @@ def policy(*, retry: bool, cache: bool, attempt_timeout_s: float, deadline_s: fl
 
 
 async def client(options: Mapping[str, Any]) -> ClientSender:
-    """Return the sender: called by the generator process, in its own event loop, before the schedule begins."""
-    wanted = {name: options[name] for name in ("retry", "cache", "attempt_timeout_s", "deadline_s")}
-    await _rehearse(policy(**wanted))
-    # A simulator takes any key; one of a real provider comes from the environment, never from options.
+    """Return the sender. The generator process calls this in its own event loop, before the schedule begins."""
+    settings = {name: options[name] for name in ("retry", "cache", "attempt_timeout_s", "deadline_s")}
+    await _rehearse(policy(**settings))
+    # A simulator accepts any key; that of a real provider comes from the environment, never from options.
     key = None if options.get("real") else "simulated"
-    return ClientSender(AsyncOpenAI(policy=policy(**wanted), base_url=options["url"], api_key=key))
+    return ClientSender(AsyncOpenAI(policy=policy(**settings), base_url=options["url"], api_key=key))
 
 
 class ClientSender:
-    """Sends a body through the SDK with our transport, as an application would."""
+    """Send a body through the SDK with our transport, as an application would."""
 
     def __init__(self, sdk: AsyncOpenAI) -> None:
         self._sdk = sdk
@@ -69,7 +73,7 @@ class ClientSender:
         try:
             return await (self._streamed if stream else self._whole)(orjson.loads(body))
         except openai.APIStatusError as error:
-            return _read(error.response.headers, Outcome(f"http_{error.status_code}", error.status_code))
+            return _with_headers(Outcome(f"http_{error.status_code}", error.status_code), error.response.headers)
         except openai.APITimeoutError as error:
             return Outcome("timeout", attempts=getattr(error, "attempts", 1), cost_microusd=0)
         except openai.APIConnectionError as error:
@@ -84,8 +88,8 @@ class ClientSender:
         raw = await self._sdk.chat.completions.with_raw_response.create(**arguments)
         first_ns = time.perf_counter_ns()
         usage = raw.parse().usage
-        seen = Outcome(status=raw.http_response.status_code, first_ns=first_ns, last_ns=time.perf_counter_ns())
-        return _read(raw.headers, _counted(seen, usage))
+        outcome = Outcome(status=raw.http_response.status_code, first_ns=first_ns, last_ns=time.perf_counter_ns())
+        return _with_headers(_with_usage(outcome, usage), raw.headers)
 
     async def _streamed(self, arguments: dict[str, Any]) -> Outcome:
         first_ns, chunks, usage = 0, 0, None
@@ -94,16 +98,16 @@ class ClientSender:
             first_ns = first_ns or time.perf_counter_ns()
             chunks += bool(chunk.choices)
             usage = chunk.usage or usage
-        seen = Outcome(status=200, first_ns=first_ns, last_ns=time.perf_counter_ns(), chunks=chunks)
-        return _read(raw.headers, _counted(seen, usage))
+        outcome = Outcome(status=200, first_ns=first_ns, last_ns=time.perf_counter_ns(), chunks=chunks)
+        return _with_headers(_with_usage(outcome, usage), raw.headers)
 
 
 async def _rehearse(chosen: Policy) -> None:
-    """Ask once, plain and streamed, of a server that is made up here, through a client like the one to come.
+    """Make one call, plain and streamed, to a stub server, through a client like the one to come.
 
-    At its first call the SDK builds its models, and the price list is read: 0.3 s in which nothing would be sent.
+    At its first call the SDK builds its models and the price list is read: for 0.3 s nothing would be sent.
     """
-    server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(_respond, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     sender = ClientSender(AsyncOpenAI(policy=chosen, base_url=f"http://127.0.0.1:{port}/v1", api_key="none"))
     async with server:
@@ -116,10 +120,10 @@ async def _rehearse(chosen: Policy) -> None:
         await sender.aclose()
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     head = await reader.readuntil(b"\r\n\r\n")
     length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
-    kind, body = _ANSWERS[b'"stream"' in await reader.readexactly(length)]
+    kind, body = _RESPONSES[b'"stream"' in await reader.readexactly(length)]
     writer.write(
         b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
         % (kind, len(body), body)
@@ -128,19 +132,19 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
-def _counted(seen: Outcome, usage: Any) -> Outcome:
+def _with_usage(outcome: Outcome, usage: Any) -> Outcome:
     if usage is None:
-        return seen
+        return outcome
     cached = getattr(usage.prompt_tokens_details, "cached_tokens", 0) or 0
-    return seen._replace(in_tok=usage.prompt_tokens, out_tok=usage.completion_tokens, cached_tok=cached)
+    return outcome._replace(in_tok=usage.prompt_tokens, out_tok=usage.completion_tokens, cached_tok=cached)
 
 
-def _read(headers: Mapping[str, str], seen: Outcome) -> Outcome:
-    """Take over what the transport wrote into the headers of the answer."""
+def _with_headers(outcome: Outcome, headers: Mapping[str, str]) -> Outcome:
+    """Add what the transport wrote into the headers of the response."""
     cost = headers.get(COST)
-    return seen._replace(
+    return outcome._replace(
         cache=headers.get(CACHE, ""),
         attempts=int(headers.get(ATTEMPTS, 1)),
         backoff_us=int(headers.get(BACKOFF, 0)),
-        cost_microusd=int(cost) if cost is not None else (0 if seen.error_type else -1),
+        cost_microusd=int(cost) if cost is not None else (0 if outcome.error_type else -1),
     )

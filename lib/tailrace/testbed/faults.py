@@ -1,15 +1,16 @@
-"""What is broken on purpose, for the length of a block: the provider, or the process that serves."""
+"""Faults to inject for the length of a block, into the provider or the process that serves, and how to watch them."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from tailrace.deploy import Observation, Release, proof
+from tailrace.deploy import Observation, Release, Watch, proof
 from tailrace.deploy.engines import Slot
 from tailrace.errors import DeployError, NotReady
+from tailrace.host import waiting
 from tailrace.profile import Profile
 from tailrace.testbed.stack import Stack
 
@@ -29,6 +30,23 @@ def skipped(profile: Profile) -> dict[str, str]:
         stays = "this deployment is there to stay: what serves users is not broken on purpose"
         reasons |= {PROCESS_HANG: stays, FAILS_WHILE_BAKING: stays}
     return reasons
+
+
+def wait_until(
+    watch: Watch, expected: Mapping[str, bool], at_least_s: float, at_most_s: float = 5.0, every_s: float = 0.05
+) -> None:
+    """Wait at least `at_least_s` and at most `at_most_s` until the latest answer of each probe is as `expected`.
+
+    Only probes that were sent after the call count. Nothing is decided here: whether a probe reacted is a check.
+    """
+    began_ns, began_s = time.perf_counter_ns(), time.monotonic()
+
+    def reached() -> bool:
+        latest = {row.kind: row.ok for row in watch.rows if row.t_ns >= began_ns}
+        waited_s = time.monotonic() - began_s
+        return waited_s >= at_least_s and all(latest.get(p) == ok for p, ok in expected.items() if p in watch.targets)
+
+    waiting.until(reached, max(at_least_s, at_most_s), every_s=every_s)
 
 
 @contextmanager

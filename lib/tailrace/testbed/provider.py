@@ -22,17 +22,17 @@ from tailrace.host import waiting
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider that was brought up or that is simply there."""
+    """A provider: a simulator that we started, or a real API."""
 
     url: str
-    """Base of the OpenAI-compatible API, with its `/v1`, as this machine finds it."""
+    """Base URL of the OpenAI-compatible API, with its `/v1`, for this machine."""
     internal_url: str
-    """The same, as an instance finds it."""
+    """The same for an instance."""
     simulated: bool = False
 
     @contextmanager
     def broken(self, *faults: Mapping[str, Any]) -> Iterator[None]:
-        """Hold the provider in these faults (`{"kind": "outage"}` …) for the length of the block."""
+        """Inject these faults (`{"kind": "outage"}` …) for the length of the block."""
         self.inject(*faults)
         try:
             yield
@@ -40,11 +40,11 @@ class Provider:
             self.repair()
 
     def inject(self, *faults: Mapping[str, Any]) -> None:
-        """Replace the scripted faults by these; see `tailrace simulate --help` for the kinds."""
+        """Replace the scripted faults; `tailrace simulate --help` lists the kinds."""
         self._admin("PUT", "/admin/faults", list(faults))
 
     def repair(self) -> None:
-        """Take all faults back."""
+        """Remove all faults."""
         self._admin("DELETE", "/admin/faults")
 
     def slow_down(self, **latency: float) -> None:
@@ -52,38 +52,38 @@ class Provider:
         self._admin("PUT", "/admin/latency", latency)
 
     def stats(self) -> dict[str, Any]:
-        """Return what the provider itself counted: requests, by_path, by_status, faults, in_flight."""
-        answer: dict[str, Any] = self._admin("GET", "/admin/stats")
-        return answer
+        """Return the provider's own counts: requests, by_path, by_status, faults, in_flight."""
+        stats: dict[str, Any] = self._admin("GET", "/admin/stats")
+        return stats
 
     def _admin(self, method: str, path: str, body: object = None) -> Any:
         if not self.simulated:
-            raise TailraceError(f"provider {self.url} is a real one: only the simulator can be broken or asked")
+            raise TailraceError(f"provider {self.url} is a real one; only the simulator has faults and counts")
         url = self.url.removesuffix("/v1") + path
         data = None if body is None else orjson.dumps(body)
         request = Request(url, data=data, method=method, headers={"content-type": "application/json"})  # noqa: S310
         try:
-            with urlopen(request, timeout=5) as answer:  # noqa: S310 — an http URL on loopback that we made
-                return orjson.loads(answer.read() or b"null")
+            with urlopen(request, timeout=5) as response:  # noqa: S310 — an http URL on loopback that we made
+                return orjson.loads(response.read() or b"null")
         except HTTPError as error:
-            said = error.read().decode(errors="replace")
-            raise TailraceError(f"simulator {url}: {method} {path} answered {error.code}: {said}") from None
+            reason = error.read().decode(errors="replace")
+            raise TailraceError(f"simulator {url}: {method} {path} answered {error.code}: {reason}") from None
 
 
-def real(wanted: profile.Provider) -> Provider:
+def real(settings: profile.Provider) -> Provider:
     """Return the provider that the profile names by URL."""
-    return Provider(wanted.base_url, wanted.base_url)
+    return Provider(settings.base_url, settings.base_url)
 
 
 def simulated(
-    wanted: profile.Simulator, engine: Engine, deployment: str, name: str, timeout_s: float = 15.0
+    settings: profile.Simulator, engine: Engine, deployment: str, name: str, timeout_s: float = 15.0
 ) -> Provider:
     """Return the running simulator `name` beside the instances of `deployment`, started if it does not run.
 
     Its admin path answers to this machine only. Raises StartFailed when it ends, or does not answer within
     `timeout_s`.
     """
-    beside = engine.run_beside(deployment, name, _command(wanted))
+    beside = engine.run_beside(deployment, name, _command(settings))
     provider = Provider(f"{beside.url}/v1", f"{beside.address.url}/v1", simulated=True)
     if not waiting.until(lambda: _answers(provider) or not engine.alive(beside), timeout_s, every_s=0.02):
         raise StartFailed(f"simulator {name} does not answer at {provider.url} after {timeout_s:g} s")
@@ -92,11 +92,12 @@ def simulated(
     return provider
 
 
-def _command(wanted: profile.Simulator) -> list[str]:
-    options = wanted.model_dump()
-    flags = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", str(value))]
-    place = ["--host", "{host}", "--port", "{port}", "--admin-from", "{gateway}"]
-    return ["{python}", "-m", "tailrace.simulator", *place, *flags]
+def _command(settings: profile.Simulator) -> list[str]:
+    flags = [
+        part for key, value in settings.model_dump().items() for part in (f"--{key.replace('_', '-')}", str(value))
+    ]
+    address = ["--host", "{host}", "--port", "{port}", "--admin-from", "{gateway}"]
+    return ["{python}", "-m", "tailrace.simulator", *address, *flags]
 
 
 def _answers(provider: Provider) -> bool:

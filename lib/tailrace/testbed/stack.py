@@ -1,4 +1,4 @@
-"""What a profile describes, brought up and taken down: the provider, the edge and the two slots."""
+"""Bring up and take down what a profile describes: the provider, the edge and the two slots."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tailrace.testbed import provider as providers
 from tailrace.testbed.provider import Provider
 
 TIMEOUT_S = 10.0
-"""What a user waits for an answer, at most."""
+"""The longest that a user waits for an answer."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Stack:
 
     @cached_property
     def provider(self) -> Provider:
-        """The provider of the profile; the simulator is brought up when it is first asked for."""
-        wanted = self.profile.provider
-        return self.spare_provider("provider") if wanted.simulated else providers.real(wanted)
+        """The provider of the profile; a simulator is started at the first use."""
+        settings = self.profile.provider
+        return self.spare_provider("provider") if settings.simulated else providers.real(settings)
 
     @property
     def url(self) -> str:
-        """Base URL of the edge's ingress: what users of the service call."""
+        """Base URL of the edge: what users of the service call."""
         return self.deployment.url
 
     def build(self, on_progress: Callable[[str], None] | None = None) -> Release:
@@ -59,7 +59,7 @@ class Stack:
         return Release.read(orjson.loads(path.read_bytes()))
 
     def up(self, release: Release) -> None:
-        """Have `release` serving behind the edge; a deployment that serves already is left as it is."""
+        """Serve `release` behind the edge; a deployment that already serves is left as it is."""
         self.deployment.up(release, environment=self.environment())
 
     def environment(self, provider: Provider | None = None) -> dict[str, str]:
@@ -81,16 +81,19 @@ class Stack:
             return self.chat_traffic(arrivals, phase, **workload)
         first = next(iter(self.profile.service.smoke), Probe())
         body = "" if first.json_body is None else orjson.dumps(first.json_body).decode()
-        asked = load.Workload(kind="plain", method=first.method, path=first.path, body=body)
-        return load.Traffic(arrivals, asked, phase=phase, timeout_s=TIMEOUT_S)
+        requests = load.Workload(kind="plain", method=first.method, path=first.path, body=body)
+        return load.Traffic(arrivals, requests, phase=phase, timeout_s=TIMEOUT_S)
 
     def chat_traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
-        """Return traffic of questions to a model; `workload` holds fields of `load.Workload` (repeat_share, seed …)."""
-        asked = load.Workload(model=self.profile.provider.model, **workload)
-        return load.Traffic(arrivals, asked, phase=phase, timeout_s=TIMEOUT_S)
+        """Return traffic of chat completions; `workload` holds fields of `load.Workload` (repeat_share, seed …)."""
+        requests = load.Workload(model=self.profile.provider.model, **workload)
+        return load.Traffic(arrivals, requests, phase=phase, timeout_s=TIMEOUT_S)
 
     def watch(self, interval_s: float = 0.1) -> Watch:
-        """Return a sampler of the serving instance's own health, and of what users see through the edge."""
+        """Return a sampler of the serving instance's own health, and of what users see through the edge.
+
+        Raises DeployError when nothing serves.
+        """
         serving = self.deployment.serving
         if serving is None:
             raise DeployError(f"{self.profile.name}: nothing serves, so there is nothing to watch; bring it up first")
@@ -101,16 +104,16 @@ class Stack:
             "edge": (self.deployment.probe_url, health.live),
         }
         if self.profile.service.ours:
-            targets["cached"] = (self.deployment.probe_url, self._question(temperature=0))
-            targets["fresh"] = (self.deployment.probe_url, self._question(temperature=1))
+            targets["cached"] = (self.deployment.probe_url, self._chat_probe(temperature=0))
+            targets["fresh"] = (self.deployment.probe_url, self._chat_probe(temperature=1))
         return watch(targets, interval_s)
 
     def spare_provider(self, name: str) -> Provider:
-        """Return another simulator, to be broken without hurting the one that serves."""
-        wanted = self.profile.provider.simulator
-        return providers.simulated(wanted, self.deployment.engine, self.profile.name, name)
+        """Return another simulator, which can be broken without harm to the one behind the service."""
+        settings = self.profile.provider.simulator
+        return providers.simulated(settings, self.deployment.engine, self.profile.name, name)
 
-    def _question(self, temperature: float) -> Probe:
+    def _chat_probe(self, temperature: float) -> Probe:
         body = {
             "model": self.profile.provider.model,
             "temperature": temperature,
@@ -120,12 +123,12 @@ class Stack:
 
 
 def preflight(profile: Profile, root: Path) -> None:
-    """Raise PartMissing, with what to type, when this machine lacks what `profile` asks for."""
+    """Raise PartMissing, with the command to type, when this machine lacks something that `profile` needs."""
     Deployment.open(profile, home(root)).engine.preflight()
 
 
 def down(profile: Profile, root: Path) -> list[str]:
-    """Stop whatever a run of `profile` has left, and return its names; nothing left is an empty list."""
+    """Stop everything that runs for `profile`, and return the names."""
     return Deployment.open(profile, home(root)).down()
 
 

@@ -7,17 +7,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tailrace import percentiles
+from tailrace.analysis import schedule
 from tailrace.numbers import number
 from tailrace.report import style
 from tailrace.report.figures import time
 
 
 def arrivals(records: pd.DataFrame, *, width_s: float = 1.0, lag_limit_ms: float | None = None) -> Figure:
-    """Draw requests per second as scheduled and as sent; below it how late they were sent, p50, p99 and largest."""
+    """Draw requests per second as scheduled and as sent; below it how late they were sent, p50, p99 and largest.
+
+    The limit of the lag that is drawn is that of a valid measurement, unless `lag_limit_ms` replaces it.
+    """
     if records.empty:
         return style.nothing("Arrivals: no requests were recorded.")
     intended = records["intended_ns"].to_numpy(dtype=np.int64)
     lag_us = records["send_lag_us"].to_numpy(dtype=np.int64)
+    if lag_limit_ms is None and (generator := schedule.generator(records)):
+        lag_limit_ms = generator.send_lag_limit_ms()
     origin = int(intended.min())
     at, sent = time.seconds(intended, origin), time.seconds(intended + lag_us * 1_000, origin)
     edges = np.arange(0, max(at.max(), sent.max()) + width_s, width_s)
