@@ -1,4 +1,4 @@
-"""The notebooks keep their house style (DESIGN §5): a story that a colleague can read, with no logic in it."""
+"""The notebooks keep their house style: a story that a colleague can read, with no logic in it."""
 
 import ast
 import importlib
@@ -20,7 +20,7 @@ FORBIDDEN = {ast.FunctionDef: "def", ast.AsyncFunctionDef: "async def", ast.Clas
 
 
 def violations(notebook) -> list[str]:
-    """Return a sentence for everything in `notebook` that is against the house style."""
+    """Return a sentence for each violation of the house style in `notebook`."""
     return [*_shape(notebook), *_opening(notebook), *_closing(notebook), *_code(notebook), *_clean(notebook)]
 
 
@@ -28,11 +28,11 @@ def _shape(notebook) -> Iterator[str]:
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     lengths = [len(cell.source.splitlines()) for cell in code]
     if not 10 <= len(notebook.cells) <= 25:
-        yield f"{len(notebook.cells)} cells; 10 to 25 are wanted"
+        yield f"{len(notebook.cells)} cells; the style allows 10 to 25"
     if lengths and max(lengths) > 12:
-        yield f"a code cell of {max(lengths)} lines; at most 12 are wanted"
+        yield f"a code cell of {max(lengths)} lines; the style allows 12"
     if lengths and median(lengths) > 5:
-        yield f"the median code cell has {median(lengths):g} lines; at most 5 are wanted"
+        yield f"the median code cell has {median(lengths):g} lines; the style allows 5"
     for before, cell in zip([None, *notebook.cells], notebook.cells, strict=False):
         if cell.cell_type == "code" and (before is None or before.cell_type != "markdown"):
             yield f"no prose before the code cell {cell.source[:40]!r}"
@@ -41,7 +41,7 @@ def _shape(notebook) -> Iterator[str]:
 def _opening(notebook) -> Iterator[str]:
     first = notebook.cells[0].source if notebook.cells else ""
     if not re.match(r"# [A-Z][a-z]+ \S+", first) or notebook.cells[0].cell_type != "markdown":
-        yield "it does not open with an H1 that is a verb phrase"
+        yield "the H1 at the top is not a verb phrase"
     opening = "\n".join(cell.source for cell in notebook.cells[:3] if cell.cell_type == "markdown").lower()
     for word in ("proves", "needs", "leaves behind"):
         if word not in opening:
@@ -49,11 +49,11 @@ def _opening(notebook) -> Iterator[str]:
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
     if tagged != code[:1]:
-        yield "the first code cell, and only that, has to be the parameters"
+        yield "the first code cell, and no other, has to be the parameters"
     if len(code) > 1 and not _only_imports(code[1].source):
         yield "the code cell after the parameters has to be the imports"
     if any(_imports(cell.source) for cell in code[2:]):
-        yield "imports stand outside of their cell"
+        yield "there are imports outside of their cell"
 
 
 def _closing(notebook) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _code(notebook) -> Iterator[str]:
             continue
         for node in ast.walk(ast.parse(cell.source)):
             if type(node) in FORBIDDEN:
-                yield f"{FORBIDDEN[type(node)]} in a cell: logic belongs into lib/"
+                yield f"{FORBIDDEN[type(node)]} in a cell: logic belongs in lib/"
             if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
                 yield f"{node.attr} is private"
         yield from (problem for name in _imports(cell.source) if (problem := _not_public(name)))
@@ -79,7 +79,7 @@ def _code(notebook) -> Iterator[str]:
 def _clean(notebook) -> Iterator[str]:
     for cell in notebook.cells:
         if cell.cell_type == "code" and (cell.outputs or cell.execution_count is not None):
-            yield f"outputs are committed in {cell.source[:40]!r}; nbstripout takes them out"
+            yield f"outputs are committed in {cell.source[:40]!r}; nbstripout removes them"
 
 
 def _imports(source: str) -> list[str]:
@@ -97,9 +97,9 @@ def _only_imports(source: str) -> bool:
 
 
 def _not_public(name: str) -> str:
-    """Say why a name must not be imported; "" when it may."""
+    """Return why a name must not be imported, or "" when it may."""
     if name.split(".")[0] in {"subprocess", "os", "sys", "shutil"}:
-        return f"{name}: what a notebook needs of the machine, it asks tailrace for"
+        return f"{name}: a notebook uses the machine through tailrace only"
     if name.split(".")[0] != "tailrace" or name == "tailrace":
         return ""
     module, _, last = name.rpartition(".")
@@ -119,31 +119,31 @@ def _is_module(name: str) -> bool:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_keeps_the_house_style(path):
-    """Every committed notebook is within the style."""
+    """No committed notebook violates it."""
     assert violations(nbformat.read(path, as_version=4)) == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_parameter_is_described(path):
-    """A parameters cell is a schema: each line has a type, a default, and says what it is."""
+    """A parameters cell is a schema: each line has a type, a default and a description."""
     schema = parameters.read(path)
     assert [name for name, text in schema.descriptions.items() if len(text) < 5] == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_begins_the_step_of_its_own_name(path):
-    """The step that a notebook begins is called like its file: results and records land under that name."""
+    """The step has the name of the file: results and records are kept under it."""
     code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
     assert f'begin("{path.stem}", profile=profile, run_dir=run_dir)' in " ".join(code.split())
 
 
 def test_the_plan_holds_every_notebook_in_order():
-    """What lies in notebooks/ is what the plan runs."""
+    """The plan runs every notebook in notebooks/."""
     planned = yaml.safe_load((ROOT / "runbook" / "plan.yaml").read_text())["steps"]
     assert [ROOT / step["notebook"] for step in planned] == NOTEBOOKS
 
 
-def test_the_readme_of_the_notebooks_tells_of_each():
+def test_the_readme_of_the_notebooks_lists_each():
     """The table in notebooks/README.md links to every notebook."""
     text = (ROOT / "notebooks" / "README.md").read_text()
     assert [path.name for path in NOTEBOOKS if f"({path.name})" not in text] == []
@@ -170,18 +170,18 @@ def model(*, replaced: dict[int, object] | None = None):
 
 
 def test_a_notebook_in_the_style_has_no_violations():
-    """The model notebook is within the style."""
+    """The model notebook keeps the style."""
     assert violations(model()) == []
 
 
 @pytest.mark.parametrize(
-    ("place", "cell", "said"),
+    ("place", "cell", "violation"),
     [
         (0, new_markdown_cell("# the style\n\nproves, needs, leaves behind"), "verb phrase"),
         (0, new_markdown_cell("# Show the style\n\nproves, leaves behind"), "what it needs"),
         (2, new_code_cell('profile: str = "local"'), "has to be the parameters"),
         (4, new_code_cell("x = 1"), "has to be the imports"),
-        (4, new_code_cell("import subprocess"), "asks tailrace for"),
+        (4, new_code_cell("import subprocess"), "through tailrace only"),
         (4, new_code_cell("from tailrace.profile import Model"), "not a public name"),
         (6, new_code_cell("import pandas"), "outside of their cell"),
         (6, new_code_cell("\n".join(["load"] * 13)), "code cell of 13 lines"),
@@ -195,17 +195,17 @@ def test_a_notebook_in_the_style_has_no_violations():
         (10, new_code_cell("print('ignore this cell')"), "step.finish()"),
     ],
 )
-def test_each_rule_can_be_broken(place, cell, said):
-    """For each rule there is a notebook that breaks it, and it is seen."""
-    assert any(said in violation for violation in violations(model(replaced={place: cell})))
+def test_each_rule_can_be_broken(place, cell, violation):
+    """For each rule a notebook that breaks it is found."""
+    assert any(violation in found for found in violations(model(replaced={place: cell})))
 
 
-def test_too_few_cells_are_seen():
-    """A notebook of two cells is none."""
+def test_too_few_cells_are_found():
+    """Two cells are not a notebook."""
     assert any("2 cells" in violation for violation in violations(new_notebook(cells=model().cells[:2])))
 
 
-def test_long_cells_are_seen():
+def test_long_cells_are_found():
     """A median above five lines is too much code."""
     long = {place: new_code_cell("\n".join(["load"] * 6)) for place in (4, 6, 8)}
     assert any("median" in violation for violation in violations(model(replaced=long)))

@@ -12,7 +12,7 @@ PLAIN = {"retry": False, "cache": False, "attempt_timeout_s": 0.5, "deadline_s":
 
 @pytest.fixture
 def ask(provider):
-    """Ask the same question as often as said, through one client, and return the outcomes."""
+    """Return a function that asks one question several times through one client, and returns the outcomes."""
 
     def asking(times: int = 1, *, stream: bool = False, question: str = "hello", **allowed):
         async def all_of_them():
@@ -32,18 +32,18 @@ def ask(provider):
 
 def test_a_plain_call_is_recorded_with_its_tokens_and_cost(ask):
     """One attempt, answered by the provider."""
-    (seen,) = ask()
-    assert (seen.error_type, seen.status, seen.attempts, seen.cache) == ("", 200, 1, "bypass")
-    assert seen.in_tok > 0
-    assert seen.out_tok > 0
-    assert seen.cost_microusd > 0
-    assert seen.first_ns <= seen.last_ns
+    (outcome,) = ask()
+    assert (outcome.error_type, outcome.status, outcome.attempts, outcome.cache) == ("", 200, 1, "bypass")
+    assert outcome.in_tok > 0
+    assert outcome.out_tok > 0
+    assert outcome.cost_microusd > 0
+    assert outcome.first_ns <= outcome.last_ns
 
 
-def test_a_hit_costs_nothing_and_asks_nobody(ask, provider):
-    """The second time, the provider is not asked."""
+def test_a_hit_costs_nothing_and_sends_nothing(ask, provider):
+    """The provider gets the first request only."""
     before = provider.stats()["requests"]
-    first, second = ask(2, question="what is asked twice", cache=True)
+    first, second = ask(2, question="a question put twice", cache=True)
     assert (first.cache, second.cache) == ("miss", "hit")
     assert (second.attempts, second.cost_microusd) == (0, 0)
     assert provider.stats()["requests"] == before + 1
@@ -52,39 +52,39 @@ def test_a_hit_costs_nothing_and_asks_nobody(ask, provider):
 def test_a_retry_is_recorded_with_its_attempts_and_its_waiting(ask, provider):
     """A failure that is retried is a late success; without retries it is a failure."""
     provider.inject({"kind": "error500", "count": 1})
-    (seen,) = ask(retry=True)
-    assert (seen.error_type, seen.attempts) == ("", 2)
-    assert seen.backoff_us > 0
+    (outcome,) = ask(retry=True)
+    assert (outcome.error_type, outcome.attempts) == ("", 2)
+    assert outcome.backoff_us > 0
     provider.inject({"kind": "error500", "count": 1})
-    (seen,) = ask()
-    assert (seen.error_type, seen.status, seen.attempts) == ("http_500", 500, 1)
+    (outcome,) = ask()
+    assert (outcome.error_type, outcome.status, outcome.attempts) == ("http_500", 500, 1)
 
 
 def test_a_hang_is_a_timeout(ask, provider):
     """The attempt's own limit ends it."""
     with provider.broken({"kind": "hang", "count": 1}):
-        (seen,) = ask()
-    assert seen.error_type == "timeout"
+        (outcome,) = ask()
+    assert outcome.error_type == "timeout"
 
 
 def test_a_stream_is_recorded_chunk_by_chunk(ask):
     """With the time of its first chunk, and the usage of its last."""
-    (seen,) = ask(stream=True)
-    assert seen.chunks > 1
-    assert 0 < seen.first_ns <= seen.last_ns
-    assert seen.out_tok > 0
+    (outcome,) = ask(stream=True)
+    assert outcome.chunks > 1
+    assert 0 < outcome.first_ns <= outcome.last_ns
+    assert outcome.out_tok > 0
 
 
-def test_the_rehearsal_asks_nobody(ask, provider):
-    """What warms the client up is not seen by the provider."""
+def test_the_rehearsal_sends_the_provider_nothing(ask, provider):
+    """The provider does not see the calls that warm the client up."""
     before = provider.stats()["requests"]
     assert ask(0) == []
     assert provider.stats()["requests"] == before
 
 
-@pytest.mark.parametrize("arm", client_sender.CLIENT_FORMS)
-def test_each_arm_is_what_its_name_says(arm):
-    """Retries and cache are on or off; both arms have the same time limits."""
-    chosen = client_sender.policy(**client_sender.CLIENT_FORMS[arm], attempt_timeout_s=1.0, deadline_s=5.0)
-    assert (chosen.retry is not None) == (arm in ("retrying", "both"))
-    assert (chosen.cache is not None) == (arm in ("cached", "both"))
+@pytest.mark.parametrize("form", client_sender.CLIENT_FORMS)
+def test_each_form_is_what_its_name_says(form):
+    """Retries and cache are on or off; all forms have the same time limits."""
+    chosen = client_sender.policy(**client_sender.CLIENT_FORMS[form], attempt_timeout_s=1.0, deadline_s=5.0)
+    assert (chosen.retry is not None) == (form in ("retrying", "both"))
+    assert (chosen.cache is not None) == (form in ("cached", "both"))

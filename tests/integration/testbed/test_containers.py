@@ -1,4 +1,4 @@
-"""What stands beside the instances on a Docker Engine: the provider, found from both sides, and nobody else's."""
+"""Programs that run beside the instances on a Docker Engine: reachable from both sides, and separate per checkout."""
 
 import ast
 import urllib.error
@@ -58,7 +58,7 @@ def plain(engine, root, tmp_path):
 
 
 def test_two_checkouts_with_a_deployment_of_one_name_leave_each_other_alone(engine, plain, tmp_path):
-    """What one takes down still runs for the other; from the same home it is found, and ended."""
+    """One takes its own down, and the other's still runs; from the same home it is found and ended."""
     one, two = engine(tmp_path / "one"), engine(tmp_path / "two")
     slot = Slot(engine.deployment, "", 0)
     mine, theirs = (e.beside("provider", plain, slot, SERVE) for e in (one, two))
@@ -101,11 +101,11 @@ def test_the_provider_is_found_from_both_sides_and_obeys_this_machine_only(engin
             urllib.request.urlopen(provider.url + "/models", timeout=5)
         assert urllib.request.urlopen(spare.url + "/models", timeout=5).status == 200
     image = one.build(profile.Service(), root).build
-    said = one.client.containers.run(
+    output = one.client.containers.run(
         image, ["-c", ASK, provider.internal_url.removesuffix("/v1")], entrypoint="python", remove=True,
         network=network.name(one.scope(name)),
     )  # fmt: skip
-    assert ast.literal_eval(said.decode()) == {"/v1/models": 200, "/admin/stats": 403}
+    assert ast.literal_eval(output.decode()) == {"/v1/models": 200, "/admin/stats": 403}
     assert one.sweep(name) == []
     assert provider.stats()["in_flight"] == 0
     assert len(one.clear(name)) == 2

@@ -31,7 +31,7 @@ def models(provider) -> int:
 
 
 def test_a_simulator_that_runs_is_found_again(simulator):
-    """By its record, under the same address; another name is another simulator."""
+    """It keeps its address; another name is another simulator."""
     first, again = (simulator() for _ in range(2))
     other = simulator("spare")
     assert again.url == first.url != other.url
@@ -59,14 +59,14 @@ def test_what_is_broken_is_repaired_at_the_end_of_the_block(simulator):
 
 
 def test_a_fault_that_does_not_exist_is_refused(simulator):
-    """With what the simulator says to it."""
+    """The error holds the simulator's answer."""
     provider = simulator()
     with pytest.raises(TailraceError, match="400"):
         provider.inject({"kind": "earthquake"})
 
 
 def test_a_real_provider_is_never_broken():
-    """It is not ours to break."""
+    """Faults can be injected into a simulator only."""
     provider = providers.real(profile.Provider(base_url="http://127.0.0.1:9/v1"))
     assert not provider.simulated
     with pytest.raises(TailraceError, match="a real one"), provider.broken({"kind": "outage"}):

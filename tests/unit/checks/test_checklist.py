@@ -34,13 +34,13 @@ def test_a_line_without_all_of_its_evidence_is_open(made):
     assert verdict(made) == "INCONCLUSIVE"
 
 
-def test_a_line_whose_checks_were_all_left_out_is_open():
-    """What a profile leaves out is not proved by it."""
+def test_a_line_whose_checks_were_all_skipped_is_open():
+    """A profile that skips a check does not prove it."""
     assert verdict({"02": [Check.skip("ready turns red", "-"), Check.skip("live stays", "-")]}) == "INCONCLUSIVE"
 
 
-def test_a_line_that_needs_what_the_engine_lacks_is_left_out_with_the_reason():
-    """A hardened container is no matter of processes. Where the engine can, the line is open without evidence."""
+def test_a_line_that_needs_what_the_engine_lacks_is_skipped_with_the_reason():
+    """Processes have no container to harden. Where the engine has images, the line is open without evidence."""
     lines = [LINE, Line(line="Hardened", needs="images", evidence={"01": ["non-root"]})]
     decided = checklist.decide(lines, {"02": GOOD}, {"images": "instances are processes"})
     assert [(line.state, line.fact) for line in decided][1] == ("SKIPPED", "instances are processes")
@@ -49,7 +49,7 @@ def test_a_line_that_needs_what_the_engine_lacks_is_left_out_with_the_reason():
 
 
 def test_an_empty_checklist_proves_nothing():
-    """Nothing asked, nothing shown."""
+    """Without a line there is no PASS."""
     assert checklist.ready([]).state == "INCONCLUSIVE"
 
 
@@ -58,8 +58,8 @@ def test_the_checklist_of_the_runbook_can_be_read(root):
     assert all(line.line and line.evidence for line in checklist.read(root / "runbook" / "checklist.yaml"))
 
 
-def test_a_file_that_is_no_checklist_is_refused(tmp_path):
-    """With its name."""
+def test_a_file_that_is_not_a_checklist_is_refused(tmp_path):
+    """The error names the file."""
     (tmp_path / "c.yaml").write_text("- lines: 1")
     with pytest.raises(ProfileError, match=r"c\.yaml"):
         checklist.read(tmp_path / "c.yaml")

@@ -1,4 +1,4 @@
-"""The checks of the client say yes, no or nothing, and each can say no."""
+"""The checks of the client pass, fail or stay undecided, and each can fail."""
 
 import pandas as pd
 import pytest
@@ -24,7 +24,7 @@ def test_a_cache_that_answers_only_its_own_question_is_correct():
 
 @pytest.mark.parametrize("wrong", [("another", 1, "miss", "A", "B"), ("another", 1, "hit", "B", "B")])
 def test_an_answer_to_another_question_is_found(wrong):
-    """A wrong answer, or a hit for what was never asked before, is named."""
+    """A wrong answer, or a hit for a question that was never put before, is named."""
     correct, _ = client.cache(answers(*RIGHT, wrong))
     assert (correct.state, correct.fact) == (
         "FAIL",
@@ -44,12 +44,12 @@ def test_no_question_decides_nothing_about_the_cache():
 
 def test_retries_have_two_bounds(records):
     """Attempts per call, and a share of all calls; a budget that is not set is no bound."""
-    asked = records(*[{"phase": "retrying", "attempts": n} for n in (1, 1, 3)])
-    assert client.retries(asked, ["retrying"], Retry(attempts=3, budget=0.2, budget_burst=2)).state == "PASS"
-    assert client.retries(asked, ["retrying"], Retry(attempts=2, budget=0.2, budget_burst=2)).state == "FAIL"
-    assert client.retries(asked, ["retrying"], Retry(attempts=3, budget=0.2, budget_burst=1)).state == "FAIL"
-    assert client.retries(asked, ["retrying"], Retry(attempts=3, budget=None)).state == "PASS"
-    assert client.retries(asked, ["plain"], Retry()).state == "INCONCLUSIVE"
+    calls = records(*[{"phase": "retrying", "attempts": n} for n in (1, 1, 3)])
+    assert client.retries(calls, ["retrying"], Retry(attempts=3, budget=0.2, budget_burst=2)).state == "PASS"
+    assert client.retries(calls, ["retrying"], Retry(attempts=2, budget=0.2, budget_burst=2)).state == "FAIL"
+    assert client.retries(calls, ["retrying"], Retry(attempts=3, budget=0.2, budget_burst=1)).state == "FAIL"
+    assert client.retries(calls, ["retrying"], Retry(attempts=3, budget=None)).state == "PASS"
+    assert client.retries(calls, ["plain"], Retry()).state == "INCONCLUSIVE"
 
 
 def test_a_form_has_to_fail_less_than_another(records):
@@ -63,8 +63,8 @@ def test_a_form_has_to_fail_less_than_another(records):
 
 def test_every_attempt_has_to_be_at_the_provider(records):
     """One more, or one less, is found."""
-    asked = records({"attempts": 2}, {"attempts": 0})
-    assert [client.attempts_counted(asked, n).state for n in (1, 2, 3)] == ["FAIL", "PASS", "FAIL"]
+    calls = records({"attempts": 2}, {"attempts": 0})
+    assert [client.attempts_counted(calls, n).state for n in (1, 2, 3)] == ["FAIL", "PASS", "FAIL"]
 
 
 def test_bad_input_that_is_sent_is_named():

@@ -20,13 +20,13 @@ def decide(seen: pd.DataFrame, expected: bool, fault: str = "provider outage") -
     return check.state
 
 
-def test_a_probe_that_turns_red_and_recovers_is_well():
+def test_a_probe_that_turns_red_and_recovers_passes():
     """Red one second into the fault, green one second after it: within the limits."""
     assert decide(rows(*range(11, 21)), health.RED) == "PASS"
 
 
 def test_a_probe_that_stays_green_while_it_should_not_fails():
-    """A page that says ok whatever happens is found out."""
+    """A page that says ok whatever happens is detected."""
     assert decide(rows(), health.RED) == "FAIL"
 
 
@@ -36,7 +36,7 @@ def test_a_probe_that_notices_too_late_fails():
 
 
 def test_a_probe_that_never_recovers_fails():
-    """Red for good is not health checking either."""
+    """A probe that stays red is of no use either."""
     assert decide(rows(*range(11, 30)), health.RED) == "FAIL"
 
 
@@ -52,7 +52,7 @@ def test_without_a_fault_or_without_probes_nothing_is_decided():
     assert decide(rows(until=5), health.GREEN) == "INCONCLUSIVE"
 
 
-def test_a_probe_that_the_profile_has_not_is_left_out():
+def test_a_probe_that_the_profile_lacks_is_skipped():
     """A service that is not ours has no cached answers to look at: that counts neither way."""
     assert decide(rows(probe="live"), health.GREEN) == "SKIPPED"
 

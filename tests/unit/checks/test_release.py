@@ -34,7 +34,7 @@ def test_what_is_installed_has_to_be_what_is_pinned():
 
 
 def test_the_tools_of_the_runbook_stay_out():
-    """pandas in the service is found."""
+    """A service that contains pandas fails."""
     service = ["tailrace", "tailrace.service"]
     assert ingredients.lean({"orjson"}, service, service).state == "PASS"
     assert ingredients.lean({"orjson", "Pandas"}, service, service).state == "FAIL"

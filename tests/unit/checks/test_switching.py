@@ -1,4 +1,4 @@
-"""The proofs of the switch say yes, no or nothing, and each can say no."""
+"""The checks of the switch pass, fail or stay undecided, and each can fail."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def states(checks) -> dict[str, str]:
     return {check.name: check.state for check in checks}
 
 
-def test_zero_is_said_when_both_sides_counted_the_same(records):
+def test_zero_failed_holds_when_both_sides_counted_the_same(records):
     """Requests that all succeeded, and that the edge counted as well, are zero failed and zero unexplained."""
     reconciled = switching.reconcile(records({}, {}, {}), counted(3))
     assert (reconciled.requests, reconciled.failed, reconciled.unexplained, reconciled.zero) == (3, 0, 0, True)
@@ -49,7 +49,7 @@ def test_a_request_that_never_arrived_is_not_expected_at_the_edge(records):
 
 
 def test_no_records_decide_nothing(records):
-    """Nothing asked is not zero failed."""
+    """Without a request, zero failures prove nothing."""
     reconciled = switching.reconcile(records(), counted(0))
     assert reconciled.zero is None
     assert set(states(reconciled.checks()).values()) == {"INCONCLUSIVE"}
@@ -68,18 +68,18 @@ def test_a_new_request_on_the_old_colour_after_the_acknowledgement_is_seen(recor
     assert (well.state, badly.state, nothing.state) == ("PASS", "FAIL", "INCONCLUSIVE")
 
 
-def test_an_offer_that_was_not_taken_was_acknowledged_by_nobody(records):
-    """Without an acknowledgement there is nothing to decide."""
+def test_a_refused_release_decides_nothing_about_the_old_colour(records):
+    """The edge acknowledged nothing, so there is no moment after it."""
     assert switching.no_request_on_old(records({}, {}), outcome("refused")).state == "INCONCLUSIVE"
 
 
-def test_cut_answers_are_owned_up_to():
-    """A drain that ended at its deadline is not a drain that ended by itself."""
+def test_cut_answers_are_reported():
+    """A drain that ended at its deadline fails the check."""
     assert switching.no_answer_cut(outcome("switched")).state == "PASS"
     assert switching.no_answer_cut(outcome("switched", cut=2)).state == "FAIL"
 
 
-def test_a_candidate_that_was_never_ready_must_not_have_been_noticed(records):
+def test_users_must_not_notice_a_release_that_never_gets_ready(records):
     """Refused, no traffic, no failure: each of the three can fail on its own."""
     blue = records({}, {})
     assert set(states(switching.refused(blue, outcome("refused", to="blue"))).values()) == {"PASS"}
@@ -92,12 +92,12 @@ def test_a_candidate_that_was_never_ready_must_not_have_been_noticed(records):
 
 
 def test_a_rollback_has_to_be_soon_and_for_good(records):
-    """Too late, not at all, or with failures after it: not proved."""
+    """Too late, not at all, or with failures after it: the check fails."""
     back = outcome("rolled back", ("switched", 1.0), ("rolling back", 2.5))
-    asked = records({}, {}, FAILED, {}, {})
-    assert set(states(switching.rolled_back(asked, back, 2.0)).values()) == {"PASS"}
-    assert switching.rolled_back(asked, back, 1.0)[0].state == "FAIL"
-    assert switching.rolled_back(asked, outcome("switched", ("switched", 1.0)), 2.0)[0].state == "FAIL"
+    sent = records({}, {}, FAILED, {}, {})
+    assert set(states(switching.rolled_back(sent, back, 2.0)).values()) == {"PASS"}
+    assert switching.rolled_back(sent, back, 1.0)[0].state == "FAIL"
+    assert switching.rolled_back(sent, outcome("switched", ("switched", 1.0)), 2.0)[0].state == "FAIL"
     assert switching.rolled_back(records({}, {}, {}, {}, FAILED), back, 2.0)[1].state == "FAIL"
 
 
@@ -106,7 +106,7 @@ def summary(*reasons: str) -> Summary:
 
 
 def test_a_late_generator_decides_nothing():
-    """A generator that lagged makes numbers doubtful, it does not make the service bad."""
+    """A late generator puts the numbers in doubt; it says nothing against the service."""
     assert switching.kept_schedule([summary()]).state == "PASS"
     assert switching.kept_schedule([summary(), summary("it lagged")]).state == "INCONCLUSIVE"
     assert switching.kept_schedule([]).state == "INCONCLUSIVE"

@@ -1,4 +1,4 @@
-"""A step keeps what it is told, decides its verdict, and raises when a check said no."""
+"""A step writes its checks and evidence at once, decides its verdict, and raises when a check failed."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tailrace.errors import ProfileError, RecordsError, StepFailed
-from tailrace.notebook.step import begin
+from tailrace.notebook import begin
 from tailrace.profile import load
 from tailrace.run import events, folder
 from tailrace.verdict import Check
@@ -33,7 +33,7 @@ def result(step) -> dict:
 
 
 def test_a_check_is_on_disk_and_in_the_events_at_once(step):
-    """A step that is killed right after a check has made it."""
+    """A step that is killed right after a check has still made it."""
     step.check("it works", True, "1 of 1")
     assert result(step)["checks"] == [{"name": "it works", "ok": True, "fact": "1 of 1", "state": "PASS"}]
     assert [e.fields["name"] for e in events.read(step.run.path) if e.event == "check"] == ["it works"]
@@ -41,7 +41,7 @@ def test_a_check_is_on_disk_and_in_the_events_at_once(step):
 
 
 def test_a_check_is_decided_once(step):
-    """The same name twice would let one of the two be overlooked."""
+    """Of two checks with one name, one would be overlooked."""
     step.check("it works", True, "1 of 1")
     with pytest.raises(ValueError, match="was decided before"):
         step.check("it works", False, "0 of 1")
@@ -57,35 +57,35 @@ def test_a_check_is_decided_once(step):
     ],
 )
 def test_the_verdict_is_made_of_the_checks(step, decided, verdict):
-    """One no is FAIL, one open is INCONCLUSIVE, none at all is no PASS either."""
+    """A failed check makes FAIL, an undecided one INCONCLUSIVE; without any check it is not PASS either."""
     for number, ok in enumerate(decided):
         step.check(f"check {number}", ok, "-")
     assert step.verdict == verdict
 
 
-def test_skipped_checks_alone_are_no_pass(step):
-    """What was left out proves nothing."""
+def test_skipped_checks_alone_do_not_pass(step):
+    """A check that was skipped proves nothing."""
     step.add_checks(Check.skip("it works", "nothing to check"))
     assert step.verdict == "INCONCLUSIVE"
 
 
 def test_finish_raises_when_a_check_failed(step):
-    """So that papermill stops there; the verdict is written before."""
+    """Papermill stops there; the verdict is on disk by then."""
     step.check("it works", False, "0 of 1")
     with pytest.raises(StepFailed, match="it works: 0 of 1"):
         step.finish()
     assert result(step)["verdict"] == "FAIL"
 
 
-def test_finish_does_not_raise_for_what_is_open(step):
-    """INCONCLUSIVE is for the runner to report, not a reason to stop."""
+def test_finish_does_not_raise_for_an_undecided_check(step):
+    """The runner reports INCONCLUSIVE; it is no reason to stop."""
     step.check("it works", None, "no data")
     step.finish()
     assert result(step)["verdict"] == "INCONCLUSIVE"
 
 
 def test_a_saved_frame_comes_back(step):
-    """And what was never saved is said so."""
+    """A frame that was never saved raises, with its name."""
     step.save("numbers", pd.DataFrame({"n": [1, 2]}))
     assert step.frame("numbers")["n"].tolist() == [1, 2]
     with pytest.raises(RecordsError, match="others"):
@@ -93,7 +93,7 @@ def test_a_saved_frame_comes_back(step):
 
 
 def test_a_stretch_is_marked_even_when_its_block_fails(step):
-    """The figure shows how long a fault lasted, whatever came of it."""
+    """The figure shows how long a fault lasted, also when something failed meanwhile."""
     with pytest.raises(RuntimeError), step.during("outage"):
         raise RuntimeError
     mark = step.frame("marks").iloc[0]
@@ -111,7 +111,7 @@ def test_a_step_alone_begins_a_run_and_ends_it(project):
 
 
 def test_a_step_alone_reports_on_the_latest_run(project, step):
-    """It takes over the evidence, and leaves the other run as it was."""
+    """It links the evidence into its own run, and leaves the other run as it was."""
     step.check("it works", True, "1 of 1")
     step.run.records("03_blue_green_switch").mkdir(parents=True)
     folder.point_latest(step.run)
@@ -123,7 +123,7 @@ def test_a_step_alone_reports_on_the_latest_run(project, step):
 
 
 def test_a_step_outside_of_a_project_is_refused(tmp_path, monkeypatch):
-    """With what was looked for."""
+    """The error names the file that was looked for."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ProfileError, match=r"runbook/plan\.yaml"):
         begin("01_build_image")
