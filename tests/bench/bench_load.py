@@ -65,18 +65,18 @@ def cores() -> list[int]:
 def ours(bench: Bench) -> dict[str, float]:
     """tailrace, one worker, records kept."""
     when = arrivals.constant(bench.rate, bench.seconds) if bench.rate else arrivals.users(32, bench.seconds)
-    flight = load.start(Traffic(when), bench.url, bench.folder)
+    load_run = load.start(Traffic(when), bench.url, bench.folder)
     for child in psutil.Process().children():
         if "tailrace.load.worker" in child.cmdline():
             child.cpu_affinity([cores()[-1]])
-    summary = flight.wait()
-    took_ms = tally.count(flight.parts).from_intended_ms
+    summary = load_run.wait()
+    took_ms = tally.count(load_run.parts).from_intended_ms
     return {
         "rate": summary.recorded / summary.duration_s,
         "per_core": summary.recorded / (summary.cpu_share * summary.duration_s),
         "p50": float(np.quantile(took_ms, 0.5, method="inverted_cdf")),
         "p99": float(np.quantile(took_ms, 0.99, method="inverted_cdf")),
-        "bytes": sum(part.stat().st_size for part in flight.parts) / summary.recorded,
+        "bytes": sum(part.stat().st_size for part in load_run.parts) / summary.recorded,
         "lag": summary.send_lag_p99_ms,
     }
 

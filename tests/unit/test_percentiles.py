@@ -18,7 +18,7 @@ from tailrace import analysis, percentiles
 from tailrace.cli.load.document import document
 from tailrace.load.rate_search import Objectives, judge
 from tailrace.load.recorder import Recorder
-from tailrace.load.summary import Flown, Landed, summarise
+from tailrace.load.summary import LoadFacts, ShardResult, summarise
 from tailrace.numbers import number
 from tailrace.records import Record
 from tailrace.report import tables
@@ -106,8 +106,8 @@ def recorded(folder: Path, n: int, failures: int, seed: int):
         )  # fmt: skip
     recorder.close()
     files, sent = sorted(folder.glob("*.parquet")), n + failures
-    landed = Landed(0, sent, sent, 10**9, 0.1, 0.1, 0.1)
-    return files, summarise(files, Flown("open", 1, 0, sent / 1_000, (landed,)))
+    result = ShardResult(0, sent, sent, 10**9, 0.1, 0.1, 0.1)
+    return files, summarise(files, LoadFacts("open", 1, 0, sent / 1_000, (result,)))
 
 
 QUANTILES = re.compile(r"\b(?:quantile|percentile|nanquantile|nanpercentile|quantiles)$")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tailrace.analysis import schedule
 from tailrace.checks import switching
-from tailrace.load.summary import Flown, Landed, summarise
+from tailrace.load.summary import LoadFacts, ShardResult, summarise
 from tailrace.validity import Generator
 
 GOOD = Generator(100.0, 100.0, 0.5, 50.0, 1.0, 0.3)
@@ -66,7 +66,7 @@ def test_summary_records_and_checks_say_the_same(tmp_path_factory, lag_us, late,
         "outcome": ["error" if bad else "miss" for bad in failed],
         "error_type": ["timeout" if bad else "" for bad in failed],
     })  # fmt: skip
-    flown = Flown("open", 1, 0, n / 100, (Landed(0, n, n, 10**9, 0.1, 0.1, 0.1),))
-    summary = summarise(write(tmp_path_factory.mktemp("records"), frame), flown)
+    facts = LoadFacts("open", 1, 0, n / 100, (ShardResult(0, n, n, 10**9, 0.1, 0.1, 0.1),))
+    summary = summarise(write(tmp_path_factory.mktemp("records"), frame), facts)
     assert schedule.invalid_reasons(frame) == list(summary.reasons)
     assert switching.on_schedule(frame).ok == switching.kept_schedule([summary]).ok == (True if summary.valid else None)

@@ -5,17 +5,17 @@ Say when (`arrivals`), what (`Workload`), put both into a `Traffic`, and `run` o
 
 from tailrace.load import arrivals, calibration, corpus, rate_search, traces
 from tailrace.load.arrivals import Schedule, Users
-from tailrace.load.driver import Flight, run, start
+from tailrace.load.driver import LoadRun, run, start
 from tailrace.load.live import Snapshot
-from tailrace.load.outcome import Outcome
+from tailrace.load.outcome import RequestOutcome
 from tailrace.load.summary import Summary
 from tailrace.load.traces import Trace
 from tailrace.load.traffic import Traffic
 from tailrace.load.workload import Weighted, Workload
 
 __all__ = [
-    "Flight",
-    "Outcome",
+    "LoadRun",
+    "RequestOutcome",
     "Schedule",
     "Snapshot",
     "Summary",

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COLOUR, COST, GENERATION, RELEASE
-from tailrace.load.http1 import Reply
-from tailrace.load.outcome import BAD_BODY, CUT_STREAM, HITS, RESET, Outcome
+from tailrace.load.http1 import HttpAnswer
+from tailrace.load.outcome import BAD_BODY, CUT_STREAM, HITS, RESET, RequestOutcome
 
 _CACHE, _ATTEMPTS, _BACKOFF, _COST = (name.encode() for name in (CACHE, ATTEMPTS, BACKOFF, COST))
 _COLOUR, _RELEASE, _GENERATION = (name.encode() for name in (COLOUR, RELEASE, GENERATION))
@@ -26,7 +26,7 @@ class Told(NamedTuple):
     cached_tok: int = 0
 
 
-def judge(reply: Reply, *, openai: bool) -> Outcome:
+def judge(reply: HttpAnswer, *, openai: bool) -> RequestOutcome:
     """The outcome of `reply`; with `openai`, its body has to be what an OpenAI-compatible API sends."""
     headers = reply.headers
     streamed = headers.get(b"content-type", b"").startswith(b"text/event-stream")
@@ -39,7 +39,7 @@ def judge(reply: Reply, *, openai: bool) -> Outcome:
         body = b"".join(reply.body)
         told = read_stream(body) if streamed else read_json(body)
     cache = headers.get(_CACHE, b"").decode("latin-1")
-    return Outcome(
+    return RequestOutcome(
         error_type=told.error_type,
         status=reply.status,
         first_ns=reply.first_ns,
@@ -90,7 +90,7 @@ def read_stream(body: bytes) -> Told:
     return Told("" if ended else CUT_STREAM, chunks, *usage)
 
 
-def _broken(reply: Reply, streamed: bool) -> str:
+def _broken(reply: HttpAnswer, streamed: bool) -> str:
     if reply.broken == "garbage":
         return BAD_BODY
     return CUT_STREAM if streamed and 200 <= reply.status < 300 else RESET

@@ -39,9 +39,9 @@ class Floor:
 def floor(rate_rps: float = 500, duration_s: float = 1.0, workload: Workload | None = None) -> Floor:
     """Measure it on this machine, now: with the sender `http`, from the intended start."""
     with null_server() as url, tempfile.TemporaryDirectory(prefix="tailrace-floor-") as folder:
-        flight = start(Traffic(arrivals.constant(rate_rps, duration_s), workload or Workload()), url, Path(folder))
-        summary = flight.wait()
-        took_ms = count(flight.parts).from_intended_ms
+        load_run = start(Traffic(arrivals.constant(rate_rps, duration_s), workload or Workload()), url, Path(folder))
+        summary = load_run.wait()
+        took_ms = count(load_run.parts).from_intended_ms
     if not len(took_ms) or summary.errors:
         raise LoadError(f"calibration: {summary.recorded} records, {summary.errors} errors from the null server")
     taken = percentiles.inverted_cdf(took_ms, ("p50", "p99"))

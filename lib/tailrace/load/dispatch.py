@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from tailrace.load.alarm import Alarm
 from tailrace.load.arrivals import Offsets, Users
-from tailrace.load.outcome import CANCELLED, HITS, TIMEOUT, Outcome, of_exception
+from tailrace.load.outcome import CANCELLED, HITS, TIMEOUT, RequestOutcome, of_exception
 from tailrace.load.sender import Sender
 from tailrace.load.traces import Arrival
 from tailrace.load.traffic import Traffic
-from tailrace.load.workload import Request
+from tailrace.load.workload import PlannedRequest
 from tailrace.records import ERROR, HIT, MISS, Record
 
 _AT_ONCE = 64  # sent in one turn of the loop before answers are read again
@@ -40,7 +40,7 @@ class Shard(NamedTuple):
         """The place in the whole traffic."""
         return seq * self.traffic.shards + self.number
 
-    def request(self, seq: int) -> Request:
+    def request(self, seq: int) -> PlannedRequest:
         place = self.place(seq)
         return self.traffic.workload.request(place, self.arrivals[place] if self.arrivals else None)
 
@@ -59,7 +59,7 @@ class Dispatcher:
         self._alarm = Alarm(self._loop, self._due)
         self._start_ns = 0
 
-    async def fly(self, start_ns: int) -> None:
+    async def send_all(self, start_ns: int) -> None:
         """Until everything is sent (or `stop`); what is still in flight goes on."""
         self._start_ns = start_ns
         arrivals = self._shard.traffic.arrivals
@@ -70,7 +70,7 @@ class Dispatcher:
             await self._all_sent.wait()
         self._alarm.close()
 
-    async def land(self, within_s: float) -> None:
+    async def await_answers(self, within_s: float) -> None:
         """Wait for what is in flight; after `within_s` it is cancelled, and recorded so."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=within_s)
@@ -109,7 +109,7 @@ class Dispatcher:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.failure = self.failure or error  # a request without a record: the flight is not to be believed
+            self.failure = self.failure or error  # a request without a record: the load run is not to be believed
             self.stop()
 
     async def _users(self, users: Users) -> None:
@@ -143,11 +143,11 @@ class Dispatcher:
             async with asyncio.timeout(self._shard.traffic.timeout_s):
                 outcome = await self._sender.send(self._shard.place(seq), request)
         except TimeoutError:
-            outcome = Outcome(TIMEOUT)
+            outcome = RequestOutcome(TIMEOUT)
         except asyncio.CancelledError:
-            outcome = Outcome(CANCELLED)
+            outcome = RequestOutcome(CANCELLED)
         except Exception as error:
-            outcome = Outcome(of_exception(error))
+            outcome = RequestOutcome(of_exception(error))
         self.done += 1
         self.errors += bool(outcome.error_type)
         end_ns = outcome.last_ns or time.perf_counter_ns()

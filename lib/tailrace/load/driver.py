@@ -1,8 +1,8 @@
-"""A flight: generator processes that are started together, watched, stopped, and never left behind.
+"""A load run: generator processes that are started together, watched, stopped, and never left behind.
 
-    with start(traffic, url, out) as flight:      # returns once the first request is due
+    with start(traffic, url, out) as load_run:    # returns once the first request is due
         …switch, break, wait…
-    flight.summary                                # leaving the block waits for the schedule's end
+    load_run.summary                              # leaving the block waits for the schedule's end
 
 `run` is start and wait. The processes read their orders from pipes: when this process dies, however it dies, they
 write what they have and end.
@@ -27,7 +27,7 @@ import orjson
 
 from tailrace.errors import LoadError
 from tailrace.load.live import Board, Report, Snapshot
-from tailrace.load.summary import Flown, Landed, Summary, parts, summarise
+from tailrace.load.summary import LoadFacts, ShardResult, Summary, parts, summarise
 from tailrace.load.traffic import Traffic
 
 _READY_WITHIN_S = 30.0
@@ -40,7 +40,7 @@ class _Process:
 
     def __init__(self, shard: int, order: dict[str, Any], board: Board) -> None:
         self.shard = shard
-        self.landed: Landed | None = None
+        self.result: ShardResult | None = None
         self.failure = ""
         self.ready = threading.Event()
         self._board = board
@@ -74,7 +74,7 @@ class _Process:
             thread.join(5)
         for pipe in (self.child.stdin, self.child.stdout, self.child.stderr):
             _close(pipe)
-        if self.landed is None and not self.failure:
+        if self.result is None and not self.failure:
             tail = b"".join(self._errors[-5:]).decode(errors="replace").strip()
             self.failure = (
                 f"generator process {self.shard} ended with status {self.child.returncode}: {tail or 'no word'}"
@@ -93,8 +93,8 @@ class _Process:
                 t_ns, sent, done, errors, seen = message["progress"]
                 report = Report(t_ns, sent, done, errors, {int(bucket): n for bucket, n in seen.items()})
                 self._board.add(self.shard, report)
-            elif "landed" in message:
-                self.landed = Landed(self.shard, **message["landed"])
+            elif "finished" in message:
+                self.result = ShardResult(self.shard, **message["finished"])
             elif "failed" in message:
                 self.failure = f"generator process {self.shard}: {message['failed']}"
             self.ready.set()
@@ -106,7 +106,7 @@ class _Process:
             self._errors = [*self._errors[-19:], line]
 
 
-class Flight:
+class LoadRun:
     """Traffic under way. As a context manager it waits at the end of the block, or stops when the block raised."""
 
     def __init__(self, traffic: Traffic, out: Path, processes: list[_Process], prefix: str, board: Board) -> None:
@@ -128,12 +128,12 @@ class Flight:
         return self._board.snapshot()
 
     @property
-    def flying(self) -> bool:
+    def running(self) -> bool:
         return any(process.child.poll() is None for process in self._processes)
 
     @property
     def summary(self) -> Summary:
-        """Of the finished flight; waits for its end."""
+        """Of the finished load run; waits for its end."""
         return self.wait()
 
     def wait(self) -> Summary:
@@ -187,22 +187,22 @@ class Flight:
         span_s = self.traffic.arrivals.duration_s
         if self._stopped_ns:
             span_s = min(span_s, (self._stopped_ns - self.start_ns) / 1e9)
-        flown = Flown(
+        facts = LoadFacts(
             self.traffic.loop,
             self.traffic.shards,
             self.start_ns,
             max(span_s, 1e-9),
-            tuple(process.landed for process in self._processes if process.landed),
+            tuple(process.result for process in self._processes if process.result),
             tuple(process.failure for process in self._processes if process.failure),
         )
-        self._summary = summarise(self.parts, flown)
-        note = {"traffic": self.traffic.describe(), "flown": asdict(flown), "summary": asdict(self._summary)}
+        self._summary = summarise(self.parts, facts)
+        note = {"traffic": self.traffic.describe(), "facts": asdict(facts), "summary": asdict(self._summary)}
         (self.out / f"_{self._prefix}.json").write_bytes(orjson.dumps(note, option=orjson.OPT_INDENT_2))
 
 
 def start(
     traffic: Traffic, url: str, out: Path, sender: str = "http", options: Mapping[str, Any] | None = None
-) -> Flight:
+) -> LoadRun:
     """Start the traffic on `url` (base of the API, with its `/v1`); records go to `out/part-*.parquet`.
 
     Raises LoadError when a generator process cannot get ready; nothing was sent then.
@@ -212,16 +212,16 @@ def start(
     order = {"traffic": traffic.describe(), "url": url, "out": os.fspath(out), "sender": sender}
     order["options"] = dict(options or {})
     processes: list[_Process] = []
-    flight = Flight(traffic, out, processes, prefix, board)
+    load_run = LoadRun(traffic, out, processes, prefix, board)
     try:
         for shard in range(traffic.shards):
             processes.append(_Process(shard, {**order, "shard": shard, "prefix": f"{prefix}-{shard}"}, board))
-        flight._launch()
+        load_run._launch()
     except BaseException:  # Ctrl-C, too: nobody else knows these processes
         for process in processes:
             process.end()
         raise
-    return flight
+    return load_run
 
 
 def run(

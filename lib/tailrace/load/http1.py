@@ -24,7 +24,7 @@ KEPT = frozenset(
 """The headers of an answer that anyone looks at."""
 
 
-class Reply:
+class HttpAnswer:
     """One answer, as far as it came."""
 
     __slots__ = ("body", "broken", "first_ns", "headers", "last_ns", "status", "whole")
@@ -40,21 +40,21 @@ class Reply:
         """Why it is not whole: "reset" or "garbage"."""
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One connection; `ask` once the answer before is there."""
 
     def __init__(self) -> None:
         self.usable = False
         self._transport: asyncio.Transport
         self._parser: Any = None
-        self._reply: Reply | None = None
-        self._waiter: asyncio.Future[Reply] | None = None
+        self._reply: HttpAnswer | None = None
+        self._waiter: asyncio.Future[HttpAnswer] | None = None
         self._fresh_parser()
 
-    def ask(self, request: bytes) -> asyncio.Future[Reply]:
+    def ask(self, request: bytes) -> asyncio.Future[HttpAnswer]:
         """Send; the future holds the reply, broken or whole, and never an exception."""
-        waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiter, self._reply = waiter, Reply()
+        waiter: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
+        self._waiter, self._reply = waiter, HttpAnswer()
         if self.usable:
             self._transport.write(request)
         else:
@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
 
     @staticmethod
-    def _until_eof(reply: Reply) -> bool:
+    def _until_eof(reply: HttpAnswer) -> bool:
         """Whether the answer's body has no other end than that of the connection."""
         framed = b"content-length" in reply.headers or b"transfer-encoding" in reply.headers
         return reply.status >= 200 and not framed

@@ -1,4 +1,4 @@
-"""What a flight looks like from outside while it is under way: counters, and latencies in mergeable buckets."""
+"""What a load run looks like from outside while it is under way: counters, and latencies in mergeable buckets."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ HITS: Final = frozenset({"hit", "coalesced", "stale"})
 """Values of `x-tailrace-cache` that mean: answered without asking the provider for it."""
 
 
-class Outcome(NamedTuple):
+class RequestOutcome(NamedTuple):
     """The facts of one answer, or of its absence; times are `perf_counter_ns`, 0 when unknown."""
 
     error_type: str = ""

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tailrace.errors import LoadError
-from tailrace.load.http1 import Connection
+from tailrace.load.http1 import HttpConnection
 
 
-class Address(NamedTuple):
+class ApiAddress(NamedTuple):
     """Where a URL points."""
 
     host: str
@@ -28,27 +28,27 @@ class Address(NamedTuple):
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
 
-def parse(url: str) -> Address:
+def parse(url: str) -> ApiAddress:
     """The address in an http(s) URL; its path without a trailing slash."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
         raise LoadError(f"{url!r} is not the URL of an API; expected http(s)://host[:port][/path]")
     secure = parts.scheme == "https"
-    return Address(parts.hostname, parts.port or (443 if secure else 80), parts.path.rstrip("/"), secure)
+    return ApiAddress(parts.hostname, parts.port or (443 if secure else 80), parts.path.rstrip("/"), secure)
 
 
 class Pool:
     """At most `most` connections; who comes when all are busy waits for its turn."""
 
-    def __init__(self, address: Address, tls: ssl.SSLContext | None, most: int) -> None:
+    def __init__(self, address: ApiAddress, tls: ssl.SSLContext | None, most: int) -> None:
         self._address = address
         self._tls = tls
         self._free_slots = most
-        self._idle: list[Connection] = []
+        self._idle: list[HttpConnection] = []
         self._queue: deque[asyncio.Future[None]] = deque()
         self._hosts: list[str] = []
 
-    async def acquire(self) -> Connection:
+    async def acquire(self) -> HttpConnection:
         """A usable connection; OSError when none could be opened."""
         while True:
             while self._idle:
@@ -67,7 +67,7 @@ class Pool:
                     self._next()  # the turn was given to one who left
                 raise
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: HttpConnection) -> None:
         """Give it back; one that cannot be used again makes room for another."""
         if connection.usable:
             self._idle.append(connection)
@@ -87,7 +87,7 @@ class Pool:
                 turn.set_result(None)
                 return
 
-    async def _open(self) -> Connection:
+    async def _open(self) -> HttpConnection:
         self._free_slots -= 1
         try:
             return await self._connect()
@@ -96,7 +96,7 @@ class Pool:
             self._next()
             raise
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> HttpConnection:
         """Try the host's addresses in turn; the one that answered is tried first from then on."""
         loop = asyncio.get_running_loop()
         if not self._hosts:
@@ -106,7 +106,7 @@ class Pool:
         for host in tuple(self._hosts):
             try:
                 _, connection = await loop.create_connection(
-                    Connection, host, self._address.port, ssl=self._tls, server_hostname=name
+                    HttpConnection, host, self._address.port, ssl=self._tls, server_hostname=name
                 )
             except ConnectionRefusedError as error:
                 refused = error

@@ -1,4 +1,4 @@
-"""Text of a wanted length: plain words, about one token each."""
+"""Text of a given length: plain words, about one token each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CORPUS_WORDS = 4096
 _SYLLABLES = ("ra", "ne", "to", "li", "mu", "sa", "ke", "do", "vi", "po", "ha", "gu", "be", "fo", "ti", "wa")
 
 
-class Text:
+class Vocabulary:
     """Words drawn from a seed; the same seed gives the same text."""
 
     def __init__(self, seed: int) -> None:

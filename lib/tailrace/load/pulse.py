@@ -15,7 +15,7 @@ _EVERY_NS = 20_000_000
 
 
 class Vitals(NamedTuple):
-    """Of one worker, over its flight."""
+    """Of one worker, over its load run."""
 
     cpu_share: float
     """Of one core."""

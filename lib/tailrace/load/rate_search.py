@@ -46,7 +46,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Limit:
+class Capacity:
     """The result of a search: the points in the order of their rates, and the knee between two of them."""
 
     points: tuple[Point, ...]
@@ -76,7 +76,7 @@ class Search:
             raise ValueError(f"expected 0 < from_rps <= to_rps, factor > 1 and within > 0; found {self}")
 
 
-def find(measure: Callable[[float], Point], search: Search) -> Limit:
+def find(measure: Callable[[float], Point], search: Search) -> Capacity:
     """Measure rates, at most `most_points`, until the highest that meets the objectives is known to `within`."""
     points: list[Point] = []
     rate, good, bad = search.from_rps, math.nan, math.inf
@@ -84,21 +84,21 @@ def find(measure: Callable[[float], Point], search: Search) -> Limit:
         point = _believed(measure, rate, search.attempts)
         points.append(point)
         if not point.valid:
-            return _limit(points, good, bad, f"at {rate:.4g}/s the measurement is not valid: {point.reason}")
+            return _capacity(points, good, bad, f"at {rate:.4g}/s the measurement is not valid: {point.reason}")
         if point.meets:
             good = rate
         else:
             bad = rate
         if math.isnan(good):
-            return _limit(
+            return _capacity(
                 points, good, bad, f"the lowest rate, {rate:.4g}/s, does not meet the objectives: {point.reason}"
             )
         if math.isinf(bad) and good >= search.to_rps:
-            return _limit(points, good, bad, f"every rate up to {good:.4g}/s meets the objectives")
+            return _capacity(points, good, bad, f"every rate up to {good:.4g}/s meets the objectives")
         if bad <= good * (1 + search.within):
-            return _limit(points, good, bad, f"{good:.4g}/s meets the objectives, {bad:.4g}/s does not")
+            return _capacity(points, good, bad, f"{good:.4g}/s meets the objectives, {bad:.4g}/s does not")
         rate = min(good * search.factor, search.to_rps) if math.isinf(bad) else math.sqrt(good * bad)
-    return _limit(points, good, bad, f"{search.most_points} rates were measured, and no more were allowed")
+    return _capacity(points, good, bad, f"{search.most_points} rates were measured, and no more were allowed")
 
 
 def _believed(measure: Callable[[float], Point], rate_rps: float, attempts: int) -> Point:
@@ -118,7 +118,7 @@ def probe(
     objectives: Objectives,
     options: Mapping[str, Any] | None = None,
 ) -> Callable[[float], Point]:
-    """A `measure` that flies `traffic_at(rate)`; all records go to `out`, each rate as a phase ("rate 200").
+    """A `measure` that runs `traffic_at(rate)`; all records go to `out`, each rate as a phase ("rate 200").
 
     Records of a measurement that is not valid are kept apart, in `out/invalid`.
     """
@@ -126,10 +126,10 @@ def probe(
     def measure(rate_rps: float) -> Point:
         traffic = traffic_at(rate_rps)
         named = replace(traffic, phase=f"{traffic.phase or 'rate'} {rate_rps:g}")
-        flight = start(named, url, out, options=options)
-        point = judge(rate_rps, flight.wait(), flight.parts, objectives)
+        load_run = start(named, url, out, options=options)
+        point = judge(rate_rps, load_run.wait(), load_run.parts, objectives)
         if not point.valid:
-            _set_aside(flight.parts, out / "invalid")
+            _set_aside(load_run.parts, out / "invalid")
         return point
 
     return measure
@@ -151,7 +151,9 @@ def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: 
     needed = max((percentiles.needs(name) for name in objectives.percentiles_ms), default=1)
     doubts = list(summary.reasons)
     if len(took_ms) < needed:
-        doubts.append(f"{len(took_ms):,} requests are too few for these percentiles (needs {needed:,}): fly longer")
+        doubts.append(
+            f"{len(took_ms):,} requests are too few for these percentiles (needs {needed:,}): use a longer duration"
+        )
     reasons = [
         f"{name} {latencies[name]:.1f} ms is beyond {limit:g} ms"
         for name, limit in objectives.percentiles_ms.items()
@@ -171,5 +173,5 @@ def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: 
     )
 
 
-def _limit(points: Sequence[Point], good: float, bad: float, reason: str) -> Limit:
-    return Limit(tuple(sorted(points, key=lambda point: point.rate_rps)), good, bad, reason)
+def _capacity(points: Sequence[Point], good: float, bad: float, reason: str) -> Capacity:
+    return Capacity(tuple(sorted(points, key=lambda point: point.rate_rps)), good, bad, reason)

@@ -140,7 +140,7 @@ def write(rows: bytes, strings: list[str], path: Path) -> None:
 
 
 def _column(kind: str, values: Any, dictionary: pa.Array) -> pa.Array:
-    """One column. From buffers: `pa.array` of a NumPy array imports pandas, a second of CPU in mid-flight."""
+    """Return one column, from buffers: `pa.array` of a NumPy array imports pandas, a second of CPU during the load."""
     if kind == "?":
         return pa.Array.from_buffers(
             pa.bool_(), len(values), [None, pa.py_buffer(np.packbits(values, bitorder="little"))]

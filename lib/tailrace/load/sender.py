@@ -1,7 +1,7 @@
 """Senders: async callables that send the n-th request and say what became of it.
 
 `http` is built in. Anything else is named `module:factory` and called as `factory(options)` in the worker; what
-it returns is called as `await sender(seq, body, stream)` and answers with an `Outcome`. So the load generator
+it returns is called as `await sender(seq, body, stream)` and answers with a `RequestOutcome`. So the load generator
 drives any client without knowing it. The options hold `url`, `timeout_s` and what the caller gave, all JSON.
 """
 
@@ -18,17 +18,17 @@ from typing import Any, Protocol
 from tailrace.errors import LoadError
 from tailrace.headers import TENANT
 from tailrace.load.answers import judge
-from tailrace.load.outcome import Outcome
-from tailrace.load.pool import Address, Pool, parse
-from tailrace.load.workload import Request, Workload
+from tailrace.load.outcome import RequestOutcome
+from tailrace.load.pool import ApiAddress, Pool, parse
+from tailrace.load.workload import PlannedRequest, Workload
 
-Plugin = Callable[[int, bytes, bool], Awaitable[Outcome]]
+Plugin = Callable[[int, bytes, bool], Awaitable[RequestOutcome]]
 
 
 class Sender(Protocol):
     """What the dispatcher drives."""
 
-    async def send(self, seq: int, request: Request) -> Outcome: ...
+    async def send(self, seq: int, request: PlannedRequest) -> RequestOutcome: ...
 
     async def close(self) -> None: ...
 
@@ -54,7 +54,7 @@ class HttpSender:
         names = {"": options.get("api_key_env", ""), **{one.name: keys.get(one.name, "") for one in workload.tenants}}
         self._heads = {tenant: _head(address, workload, options, tenant, key_env) for tenant, key_env in names.items()}
 
-    async def send(self, seq: int, request: Request) -> Outcome:
+    async def send(self, seq: int, request: PlannedRequest) -> RequestOutcome:
         head = f"{self._heads[request.tenant]}content-length: {len(request.body)}\r\n\r\n"
         message = head.encode("latin-1") + request.body
         connection = await self._pool.acquire()
@@ -77,7 +77,7 @@ class PluginSender:
     def __init__(self, call: Plugin) -> None:
         self._call = call
 
-    async def send(self, seq: int, request: Request) -> Outcome:
+    async def send(self, seq: int, request: PlannedRequest) -> RequestOutcome:
         return await self._call(seq, request.body, request.stream)
 
     async def close(self) -> None:
@@ -98,7 +98,7 @@ async def build(name: str, url: str, workload: Workload, options: Mapping[str, A
     return PluginSender(await made if inspect.isawaitable(made) else made)
 
 
-def _head(address: Address, workload: Workload, options: Mapping[str, Any], tenant: str, key_env: str) -> str:
+def _head(address: ApiAddress, workload: Workload, options: Mapping[str, Any], tenant: str, key_env: str) -> str:
     """Everything of a tenant's requests before their length."""
     headers = {"host": address.authority, "accept": "*/*", "user-agent": "tailrace-load"}
     if workload.method != "GET":
@@ -116,7 +116,7 @@ def _head(address: Address, workload: Workload, options: Mapping[str, Any], tena
     return f"{workload.method} {address.path}{workload.path} HTTP/1.1\r\n{lines}"
 
 
-def _tls(address: Address, verify: bool | str) -> ssl.SSLContext | None:
+def _tls(address: ApiAddress, verify: bool | str) -> ssl.SSLContext | None:
     if not address.secure:
         return None
     if isinstance(verify, str) and not Path(verify).is_file():

@@ -17,29 +17,35 @@ from tailrace.validity import THRESHOLDS, Generator, Thresholds
 
 
 @dataclass(frozen=True)
-class Landed:
-    """What one worker said at its end."""
+class ShardResult:
+    """What one worker reported at its end."""
 
     shard: int
     sent: int
     due: int | None
-    """Of its schedule, what was wanted before it ended; None in a closed loop."""
+    """How many requests of its schedule were due before it ended; None in a closed loop."""
     ended_ns: int
     cpu_share: float
     loop_lag_p99_ms: float
     loop_lag_max_ms: float
 
+    @property
+    def intended(self) -> int:
+        """How many requests it ought to have sent: in a closed loop, those that it did send."""
+        return self.sent if self.due is None else self.due
+
 
 @dataclass(frozen=True)
-class Flown:
-    """The facts of a flight that its records cannot tell."""
+class LoadFacts:
+    """The facts of a load run that its records cannot tell."""
 
     loop: str
     shards: int
     start_ns: int
     span_s: float
     """How long the schedule was, or until it was stopped."""
-    landed: tuple[Landed, ...]
+    results: tuple[ShardResult, ...]
+    """Of the shards that reported back."""
     failures: tuple[str, ...] = ()
 
 
@@ -67,41 +73,39 @@ class Summary:
 
 
 def parts(folder: Path, prefix: str) -> list[Path]:
-    """The record files of one flight, in order."""
+    """The record files of one load run, in order."""
     return sorted(folder.glob(f"{prefix}-*.parquet"))
 
 
-def summarise(files: Sequence[Path], flown: Flown, thresholds: Thresholds = THRESHOLDS) -> Summary:
+def summarise(files: Sequence[Path], facts: LoadFacts, thresholds: Thresholds = THRESHOLDS) -> Summary:
     """Return one load's records counted; NaN for what no record can tell."""
     tally = count(files)
     lags_us, recorded = tally.send_lag_us, tally.recorded
-    sent = sum(landed.sent for landed in flown.landed) if flown.landed else recorded
-    due = (
-        sum(landed.sent if landed.due is None else landed.due for landed in flown.landed) if flown.landed else recorded
-    )
-    last_s = (tally.last_sent_ns - flown.start_ns) / 1e9 if recorded else 0.0
+    sent = sum(result.sent for result in facts.results) if facts.results else recorded
+    due = sum(result.intended for result in facts.results) if facts.results else recorded
+    last_s = (tally.last_sent_ns - facts.start_ns) / 1e9 if recorded else 0.0
     figures: dict[str, Any] = {
         "intended": due,
         "sent": sent,
         "recorded": recorded,
         "errors": sum(tally.errors_by_type.values()),
-        "intended_rps": due / flown.span_s if flown.span_s else float("nan"),
-        "achieved_rps": sent / max(flown.span_s, last_s) if flown.span_s else float("nan"),
-        "duration_s": round(max(flown.span_s, last_s), 6),
+        "intended_rps": due / facts.span_s if facts.span_s else float("nan"),
+        "achieved_rps": sent / max(facts.span_s, last_s) if facts.span_s else float("nan"),
+        "duration_s": round(max(facts.span_s, last_s), 6),
         "send_lag_p99_ms": inverted_cdf(lags_us, ["p99"])["p99"] / 1e3,
         "send_lag_max_ms": float(lags_us.max()) / 1e3 if recorded else float("nan"),
-        "cpu_share": max((landed.cpu_share for landed in flown.landed), default=float("nan")),
-        "loop_lag_p99_ms": max((landed.loop_lag_p99_ms for landed in flown.landed), default=float("nan")),
+        "cpu_share": max((result.cpu_share for result in facts.results), default=float("nan")),
+        "loop_lag_p99_ms": max((result.loop_lag_p99_ms for result in facts.results), default=float("nan")),
     }
-    reasons = tuple(_invalid_reasons(figures, flown, tally, thresholds))
-    return Summary(loop=flown.loop, valid=not reasons, reasons=reasons, errors_by_type=tally.errors_by_type, **figures)
+    reasons = tuple(_invalid_reasons(figures, facts, tally, thresholds))
+    return Summary(loop=facts.loop, valid=not reasons, reasons=reasons, errors_by_type=tally.errors_by_type, **figures)
 
 
-def _invalid_reasons(figures: dict[str, Any], flown: Flown, tally: Tally, thresholds: Thresholds) -> list[str]:
+def _invalid_reasons(figures: dict[str, Any], facts: LoadFacts, tally: Tally, thresholds: Thresholds) -> list[str]:
     """Return why the load's numbers must not decide anything, each with the fact and the limit."""
-    reasons = list(flown.failures)
-    if len(flown.landed) < flown.shards:
-        reasons.append(f"{flown.shards - len(flown.landed)} of {flown.shards} generator processes did not report back")
+    reasons = list(facts.failures)
+    if len(facts.results) < facts.shards:
+        reasons.append(f"{facts.shards - len(facts.results)} of {facts.shards} generator processes did not report back")
     if not figures["recorded"]:
         return [*reasons, "no records"]
     if figures["recorded"] < figures["sent"]:
@@ -112,6 +116,6 @@ def _invalid_reasons(figures: dict[str, Any], flown: Flown, tally: Tally, thresh
         send_lag_p99_ms=figures["send_lag_p99_ms"],
         service_p50_ms=inverted_cdf(tally.service_us[~tally.failed], ["p50"])["p50"] / 1e3,
         loop_lag_p99_ms=figures["loop_lag_p99_ms"],
-        cpu_share=figures["cpu_share"] if flown.loop == "open" else None,
+        cpu_share=figures["cpu_share"] if facts.loop == "open" else None,
     )
     return reasons + generator.invalid_reasons(thresholds)

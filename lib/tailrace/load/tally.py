@@ -1,4 +1,4 @@
-"""The few columns of a flight's records that the generator itself looks at, part by part."""
+"""The few columns of a load run's records that the generator itself looks at, part by part."""
 
 from __future__ import annotations
 

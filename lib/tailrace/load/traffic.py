@@ -1,4 +1,4 @@
-"""The whole order for a flight: when, what, from how many processes, and under which name it is recorded."""
+"""The whole order for a load run: when, what, from how many processes, and under which name it is recorded."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""One generator process: `python -m tailrace.load.worker`, started and spoken to by a `Flight`.
+"""One generator process: `python -m tailrace.load.worker`, started and spoken to by a `LoadRun`.
 
 It reads lines of JSON on stdin, and answers with lines of JSON on stdout:
 
     →  {"traffic": …, "shard": 0, "url": …, "out": …, "prefix": …, "sender": …, "options": …}
     ←  {"ready": true}                                 →  {"go": <perf_counter_ns>}
     ←  {"progress": [t_ns, sent, done, errors, buckets]} …   →  {"stop": <grace in seconds>}
-    ←  {"landed": {…}}      or at any time     ←  {"failed": "what went wrong"}
+    ←  {"finished": {…}}    or at any time     ←  {"failed": "what went wrong"}
 
 It never outlives its parent: the end of stdin is a stop, and if the loop does not obey, the process is ended.
 """
@@ -53,7 +53,7 @@ class Worker:
         self._dispatcher: Dispatcher | None = None
 
     async def live(self) -> None:
-        """Prepare, wait for the start, fly, land, say how it was."""
+        """Prepare, wait for the start, send everything, await the answers and report."""
         shard, recorder, pulse = self._prepare(), self._recorder(), Pulse(self._loop)
         traffic = shard.traffic
         options = {**self._order["options"], "timeout_s": traffic.timeout_s}
@@ -69,8 +69,8 @@ class Worker:
         start_ns = await self._go
         pulse.restart()
         reporting = self._loop.create_task(self._report(dispatcher, recorder))
-        await dispatcher.fly(start_ns)
-        await dispatcher.land(traffic.timeout_s if self._grace_s is None else self._grace_s)
+        await dispatcher.send_all(start_ns)
+        await dispatcher.await_answers(traffic.timeout_s if self._grace_s is None else self._grace_s)
         ended_ns = self._stopped_ns or time.perf_counter_ns()
         reporting.cancel()
         self._say_progress(dispatcher)
@@ -81,7 +81,7 @@ class Worker:
         if dispatcher.failure is not None:
             raise dispatcher.failure
         intended = None if shard.offsets_ns is None else int((shard.offsets_ns + start_ns <= ended_ns).sum())
-        say({"landed": {"sent": dispatcher.sent, "due": intended, "ended_ns": ended_ns, **vitals._asdict()}})
+        say({"finished": {"sent": dispatcher.sent, "due": intended, "ended_ns": ended_ns, **vitals._asdict()}})
 
     def _prepare(self) -> Shard:
         traffic, number = restore(self._order["traffic"]), int(self._order["shard"])

@@ -17,14 +17,14 @@ from pydantic.dataclasses import dataclass
 
 from tailrace.errors import LoadError
 from tailrace.load.lengths import Lengths, fixed, uniform
-from tailrace.load.prompts import Text
+from tailrace.load.prompts import Vocabulary
 from tailrace.load.traces import Arrival
 
 Share = Annotated[float, Field(ge=0, le=1)]
 _STRICT = ConfigDict(extra="forbid")
 
 
-class Request(NamedTuple):
+class PlannedRequest(NamedTuple):
     """One request, ready to be sent."""
 
     body: bytes
@@ -79,10 +79,10 @@ class Workload:
         if self.prompts and self.repeat_share:
             raise ValueError("repeat_share makes generated prompts repeat; own prompts repeat by `zipf` or in turn")
 
-    def request(self, n: int, arrival: Arrival | None = None) -> Request:
+    def request(self, n: int, arrival: Arrival | None = None) -> PlannedRequest:
         """The n-th request of the whole traffic; `arrival` brings its lengths from a trace."""
         if self.kind == "plain":
-            return Request(self.body.encode(), "", False)
+            return PlannedRequest(self.body.encode(), "", False)
         model = self._weighted(self.models, n, 1) or self.model
         tenant = self._weighted(self.tenants, n, 2)
         stream = uniform(self.seed, n, 3) < self.stream_share
@@ -97,23 +97,25 @@ class Workload:
             fields |= {"stream": True, "stream_options": {"include_usage": True}}
         if tenant:
             fields["user"] = tenant
-        return Request(orjson.dumps(fields | self.extra), model, stream, tenant)
+        return PlannedRequest(orjson.dumps(fields | self.extra), model, stream, tenant)
 
     def prompt(self, n: int, arrival: Arrival | None = None) -> str:
         """The text of the n-th request."""
         if arrival is not None:
             return (
-                self._text.blocks(arrival.blocks, arrival.in_tok) if arrival.blocks else self._fresh(n, arrival.in_tok)
+                self._vocabulary.blocks(arrival.blocks, arrival.in_tok)
+                if arrival.blocks
+                else self._fresh(n, arrival.in_tok)
             )
         if self.prompts:
             return self.prompts[self._popular(n) if self.zipf else n % len(self.prompts)]
         if uniform(self.seed, n, 5) < self.repeat_share:
             rank = self._popular(n)
-            return self._text.words(f"popular {rank}", self.prompt_tokens.draw(uniform(self.seed, rank, 6)), rank)
+            return self._vocabulary.words(f"popular {rank}", self.prompt_tokens.draw(uniform(self.seed, rank, 6)), rank)
         return self._fresh(n, self.prompt_tokens.draw(uniform(self.seed, n, 7)))
 
     def _fresh(self, n: int, tokens: int) -> str:
-        return self._text.words(f"request {n}", tokens, n)
+        return self._vocabulary.words(f"request {n}", tokens, n)
 
     def _popular(self, n: int) -> int:
         at = uniform(self.seed, n, 8)
@@ -131,8 +133,8 @@ class Workload:
         return choices[-1].name
 
     @cached_property
-    def _text(self) -> Text:
-        return Text(self.seed)
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.seed)
 
     @cached_property
     def _zipf_bounds(self) -> list[float]:

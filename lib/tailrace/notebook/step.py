@@ -89,14 +89,14 @@ class Step(Evidence):
 
     def run_load(
         self, traffic: load.Traffic, url: str = "", sender: str = "http", options: Mapping[str, Any] | None = None
-    ) -> load.Flight:
+    ) -> load.LoadRun:
         """Start `traffic` on `url` (the edge, when empty); the records are this step's."""
         out = self.run.records(self.name)
         return load.start(self._labelled(traffic), url or self._url(traffic), out, sender, options)
 
     def find_capacity(
         self, search: load.rate_search.Search, percentiles_ms: Mapping[str, float], duration_s: float, **workload: Any
-    ) -> load.rate_search.Limit:
+    ) -> load.rate_search.Capacity:
         """Search for the highest rate at which the service behind the edge is within these percentiles.
 
         Each rate is held for `duration_s`, with prompts of its own, and its records are the phase "rate N".

@@ -20,7 +20,7 @@ import orjson
 
 from tailrace.client import AsyncOpenAI, Cache, Limits, Policy, Retry
 from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COST
-from tailrace.load import Outcome
+from tailrace.load import RequestOutcome
 
 CLIENT_FORMS: Final[Mapping[str, Mapping[str, bool]]] = {
     "plain": {"retry": False, "cache": False},
@@ -69,36 +69,38 @@ class ClientSender:
     def __init__(self, sdk: AsyncOpenAI) -> None:
         self._sdk = sdk
 
-    async def __call__(self, seq: int, body: bytes, stream: bool) -> Outcome:
+    async def __call__(self, seq: int, body: bytes, stream: bool) -> RequestOutcome:
         try:
             return await (self._streamed if stream else self._whole)(orjson.loads(body))
         except openai.APIStatusError as error:
-            return _with_headers(Outcome(f"http_{error.status_code}", error.status_code), error.response.headers)
+            return _with_headers(RequestOutcome(f"http_{error.status_code}", error.status_code), error.response.headers)
         except openai.APITimeoutError as error:
-            return Outcome("timeout", attempts=getattr(error, "attempts", 1), cost_microusd=0)
+            return RequestOutcome("timeout", attempts=getattr(error, "attempts", 1), cost_microusd=0)
         except openai.APIConnectionError as error:
-            return Outcome("connect", attempts=getattr(error, "attempts", 1), cost_microusd=0)
+            return RequestOutcome("connect", attempts=getattr(error, "attempts", 1), cost_microusd=0)
         except ValueError:
-            return Outcome("bad_body", cost_microusd=0)
+            return RequestOutcome("bad_body", cost_microusd=0)
 
     async def aclose(self) -> None:
         await self._sdk.close()
 
-    async def _whole(self, arguments: dict[str, Any]) -> Outcome:
+    async def _whole(self, arguments: dict[str, Any]) -> RequestOutcome:
         raw = await self._sdk.chat.completions.with_raw_response.create(**arguments)
         first_ns = time.perf_counter_ns()
         usage = raw.parse().usage
-        outcome = Outcome(status=raw.http_response.status_code, first_ns=first_ns, last_ns=time.perf_counter_ns())
+        outcome = RequestOutcome(
+            status=raw.http_response.status_code, first_ns=first_ns, last_ns=time.perf_counter_ns()
+        )
         return _with_headers(_with_usage(outcome, usage), raw.headers)
 
-    async def _streamed(self, arguments: dict[str, Any]) -> Outcome:
+    async def _streamed(self, arguments: dict[str, Any]) -> RequestOutcome:
         first_ns, chunks, usage = 0, 0, None
         raw = await self._sdk.chat.completions.with_raw_response.create(**arguments)
         async for chunk in raw.parse():
             first_ns = first_ns or time.perf_counter_ns()
             chunks += bool(chunk.choices)
             usage = chunk.usage or usage
-        outcome = Outcome(status=200, first_ns=first_ns, last_ns=time.perf_counter_ns(), chunks=chunks)
+        outcome = RequestOutcome(status=200, first_ns=first_ns, last_ns=time.perf_counter_ns(), chunks=chunks)
         return _with_headers(_with_usage(outcome, usage), raw.headers)
 
 
@@ -132,14 +134,14 @@ async def _respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
-def _with_usage(outcome: Outcome, usage: Any) -> Outcome:
+def _with_usage(outcome: RequestOutcome, usage: Any) -> RequestOutcome:
     if usage is None:
         return outcome
     cached = getattr(usage.prompt_tokens_details, "cached_tokens", 0) or 0
     return outcome._replace(in_tok=usage.prompt_tokens, out_tok=usage.completion_tokens, cached_tok=cached)
 
 
-def _with_headers(outcome: Outcome, headers: Mapping[str, str]) -> Outcome:
+def _with_headers(outcome: RequestOutcome, headers: Mapping[str, str]) -> RequestOutcome:
     """Add what the transport wrote into the headers of the response."""
     cost = headers.get(COST)
     return outcome._replace(

@@ -16,17 +16,17 @@ from pathlib import Path
 import pytest
 
 from tailrace.errors import LoadError
-from tailrace.load import Outcome, Weighted, Workload
+from tailrace.load import RequestOutcome, Weighted, Workload
 from tailrace.load.outcome import of_exception
 from tailrace.load.sender import HttpSender
 from tailrace.load.workload import plain
 
 
-def ask(url: str, workload: Workload | None = None, count: int = 1, **options: object) -> list[Outcome]:
+def ask(url: str, workload: Workload | None = None, count: int = 1, **options: object) -> list[RequestOutcome]:
     """The outcomes of `count` requests, one after the other."""
     order = workload or Workload()
 
-    async def go() -> list[Outcome]:
+    async def go() -> list[RequestOutcome]:
         sender = HttpSender(url, order, options)
         try:
             return [await sender.send(n, order.request(n)) for n in range(count)]
@@ -107,7 +107,7 @@ def test_plain_requests_have_no_opinion_on_the_body(target):
 def test_few_connections_are_shared_in_turn(target):
     """With one connection, simultaneous requests wait for each other and all are answered."""
 
-    async def go() -> list[Outcome]:
+    async def go() -> list[RequestOutcome]:
         workload = Workload()
         sender = HttpSender(target.url, workload, {"connections": 1})
         outcomes = await asyncio.gather(*(sender.send(n, workload.request(n)) for n in range(50)))
@@ -120,7 +120,7 @@ def test_few_connections_are_shared_in_turn(target):
 def test_who_leaves_the_queue_does_not_take_the_turn_along(target):
     """Cancelled requests, waiting or in flight, leave the connections to the others."""
 
-    async def go() -> Outcome:
+    async def go() -> RequestOutcome:
         workload = Workload()
         sender = HttpSender(target.origin + "/hang", workload, {"connections": 1})
         waiting = [asyncio.ensure_future(sender.send(n, workload.request(n))) for n in range(3)]
@@ -132,7 +132,7 @@ def test_who_leaves_the_queue_does_not_take_the_turn_along(target):
         waiting[2].cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         assert sender._pool._free_slots == 1
-        return Outcome()
+        return RequestOutcome()
 
     asyncio.run(go())
 

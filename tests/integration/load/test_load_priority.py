@@ -15,12 +15,12 @@ BUSY = [sys.executable, "-c", "while True: pass"]
 
 def policies(schedule, target, out: Path) -> tuple[int, set[int]]:
     """Return the scheduling policy of the generator's main thread, and those of all its others, in mid-flight."""
-    with start(Traffic(schedule), target.url, out) as flight:
+    with start(Traffic(schedule), target.url, out) as load_run:
         children = psutil.Process().children()
         (worker,) = [child.pid for child in children if _generates(child)]
         others = [int(task.name) for task in Path(f"/proc/{worker}/task").iterdir() if int(task.name) != worker]
         found = _policy(worker), {_policy(other) for other in others}
-        flight.stop()
+        load_run.stop()
     return found
 
 

@@ -16,15 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tailrace.load import Flight, Schedule, Traffic, arrivals, start
+from tailrace.load import LoadRun, Schedule, Traffic, arrivals, start
 
 KS_LIMIT = 1.95  # refused at 0.1 %
 BUSY_CORES = 0.5
 
 
-def records(flight: Flight) -> pa.Table:
-    """The records of a flight of one shard, in the order of the schedule."""
-    return pa.concat_tables(pq.read_table(part) for part in flight.parts).sort_by("seq")
+def records(load_run: LoadRun) -> pa.Table:
+    """The records of a load run of one shard, in the order of the schedule."""
+    return pa.concat_tables(pq.read_table(part) for part in load_run.parts).sort_by("seq")
 
 
 def quantile(values: np.ndarray, q: float) -> float:
@@ -76,13 +76,13 @@ def prefer(*processes: int) -> None:
 def test_a_stalled_server_is_seen_in_full(serve, tmp_path: Path):
     """Server frozen 1.5 s of 15 s at 100/s: p95 and p99 from intended are within 3 % of the server's own log."""
     target = serve(0.01)
-    flight = start(Traffic(arrivals.constant(100, 15)), target.url, tmp_path)
+    load_run = start(Traffic(arrivals.constant(100, 15)), target.url, tmp_path)
     time.sleep(5)
     target.process.send_signal(signal.SIGSTOP)
     time.sleep(1.5)
     target.process.send_signal(signal.SIGCONT)
-    summary = flight.wait()
-    table = records(flight)
+    summary = load_run.wait()
+    table = records(load_run)
     truth, measured = truth_ms(table, target.seen()), from_intended_ms(table)
     assert (summary.sent, summary.errors) == (1500, 0)
     assert quantile(truth, 0.99) > 1000
@@ -93,15 +93,15 @@ def test_a_stalled_server_is_seen_in_full(serve, tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_frozen_generator_says_so(serve, tmp_path: Path):
-    """Generator frozen 1.5 s: nothing is left out, the figures from intended hold, and the flight is invalid."""
+    """Generator frozen 1.5 s: nothing is left out, the figures from intended hold, and the load run is invalid."""
     target = serve(0.01)
-    flight = start(Traffic(arrivals.constant(100, 15)), target.url, tmp_path)
+    load_run = start(Traffic(arrivals.constant(100, 15)), target.url, tmp_path)
     time.sleep(5)
     worker().send_signal(signal.SIGSTOP)
     time.sleep(1.5)
     worker().send_signal(signal.SIGCONT)
-    summary = flight.wait()
-    table = records(flight)
+    summary = load_run.wait()
+    table = records(load_run)
     truth, measured = truth_ms(table, target.seen()), from_intended_ms(table)
     assert (summary.sent, summary.errors) == (1500, 0)
     for q in (0.95, 0.99):
@@ -147,11 +147,11 @@ def test_accuracy_at_500_a_second(serve, tmp_path: Path):
 
     def measure(folder: Path) -> str:
         target = serve(0.05)
-        flight = start(Traffic(arrivals.constant(500, 3)), target.url, folder)
+        load_run = start(Traffic(arrivals.constant(500, 3)), target.url, folder)
         os.sched_setaffinity(worker().pid, {max(os.sched_getaffinity(0))})
         prefer(worker().pid, target.process.pid)
-        flight.wait()
-        measured = from_intended_ms(records(flight))
+        load_run.wait()
+        measured = from_intended_ms(records(load_run))
         truth = np.array([(end - at) / 1e6 for _, at, end in target.seen()])
         p50, p99 = (quantile(measured, q) - quantile(truth, q) for q in (0.5, 0.99))
         return "" if abs(p50) <= 0.5 and abs(p99) <= 1.5 else f"p50 {p50:+.2f} ms and p99 {p99:+.2f} ms off the truth"
@@ -176,8 +176,8 @@ def test_equal_gaps_are_not_taken_for_exponential(serve, tmp_path: Path):
 
 def _distance_from_exponential(schedule: Schedule, target, folder: Path) -> float:
     """How far the gaps between arrivals that the server saw are from exponential ones at 300/s."""
-    flight = start(Traffic(schedule, shards=2), target.url, folder)
+    load_run = start(Traffic(schedule, shards=2), target.url, folder)
     prefer(target.process.pid, *(process.pid for process in workers()))
-    flight.wait()
+    load_run.wait()
     gaps = np.diff(np.sort([at_ns for _, at_ns, _ in target.seen()])) / 1e9
     return ks(gaps, 1 - np.exp(-300 * gaps))

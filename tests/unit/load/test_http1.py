@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.load.http1 import Connection, Reply
+from tailrace.load.http1 import HttpAnswer, HttpConnection
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nX-Colour: blue\r\nx-other: 1\r\n"
 LENGTH = HEAD + b"content-length: 11\r\n\r\nhello world"
@@ -34,11 +34,11 @@ class Wire(asyncio.Transport):
         self.aborted = True
 
 
-def exchange(answers: Sequence[Sequence[bytes]], *, eof: bool = False) -> tuple[list[Reply], Connection]:
+def exchange(answers: Sequence[Sequence[bytes]], *, eof: bool = False) -> tuple[list[HttpAnswer], HttpConnection]:
     """One request after the other on one connection, each answered in the given pieces."""
 
-    async def go() -> tuple[list[Reply], Connection]:
-        connection, replies = Connection(), []
+    async def go() -> tuple[list[HttpAnswer], HttpConnection]:
+        connection, replies = HttpConnection(), []
         connection.connection_made(Wire())
         for pieces in answers:
             waiter = connection.ask(b"POST")
@@ -100,8 +100,8 @@ def test_noise_is_never_an_answer(noise: bytes):
 def test_asking_on_a_dead_connection_is_a_reset():
     """A connection that was lost answers at once, broken."""
 
-    async def go() -> Reply:
-        connection = Connection()
+    async def go() -> HttpAnswer:
+        connection = HttpConnection()
         connection.connection_made(Wire())
         connection.connection_lost(None)
         return await connection.ask(b"POST")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.load.rate_search import Limit, Point, Search, find
+from tailrace.load.rate_search import Capacity, Point, Search, find
 
 
 def service(limit_rps: float, generator_rps: float = math.inf):
@@ -76,7 +76,7 @@ def test_a_disturbed_measurement_is_taken_again():
 def test_stops_at_the_most_points():
     """No more than the allowed measurements are made."""
     measure = service(777)
-    assert isinstance(find(measure, Search(1, 10_000, within=1e-6, most_points=5)), Limit)
+    assert isinstance(find(measure, Search(1, 10_000, within=1e-6, most_points=5)), Capacity)
     assert len(measure.asked) == 5
 
 

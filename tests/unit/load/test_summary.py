@@ -1,4 +1,4 @@
-"""Whether a flight may be believed: each way to doubt it, and that without one there is no doubt."""
+"""Whether a load run may be believed: each way to doubt it, and that without one there is no doubt."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tailrace.load.recorder import Recorder
-from tailrace.load.summary import Flown, Landed, parts, summarise
+from tailrace.load.summary import LoadFacts, ShardResult, parts, summarise
 from tailrace.records import Record
 
-GOOD = Flown("open", 1, 0, 10.0, (Landed(0, 1000, 1000, 10**10, 0.2, 0.5, 3.0),))
+GOOD = LoadFacts("open", 1, 0, 10.0, (ShardResult(0, 1000, 1000, 10**10, 0.2, 0.5, 3.0),))
 
 
 def record(n: int, **facts) -> Record:
@@ -35,7 +35,7 @@ def write(tmp_path: Path):
     return go
 
 
-def test_a_good_flight_is_valid(write):
+def test_a_good_load_run_is_valid(write):
     """Everything sent on time and recorded: valid, without reasons."""
     summary = summarise(write([record(n) for n in range(1000)]), GOOD)
     assert summary.valid, summary.reasons
@@ -54,9 +54,9 @@ def test_a_good_flight_is_valid(write):
     ],
 )
 def test_each_doubt_has_its_reason(write, facts, reason):
-    """What the workers say of themselves can make a flight invalid, in words."""
-    flown = replace(GOOD, landed=(replace(GOOD.landed[0], **facts),))
-    summary = summarise(write([record(n) for n in range(1000)]), flown)
+    """What the workers say of themselves can make a load run invalid, in words."""
+    load_facts = replace(GOOD, results=(replace(GOOD.results[0], **facts),))
+    summary = summarise(write([record(n) for n in range(1000)]), load_facts)
     assert not summary.valid
     assert any(reason in said for said in summary.reasons), summary.reasons
 
@@ -71,19 +71,19 @@ def test_lag_beyond_the_limit(write):
 
 def test_a_saturated_closed_loop_is_no_doubt(write):
     """Users that ask as fast as they can may use a whole core."""
-    landed = replace(GOOD.landed[0], cpu_share=1.0, due=None)
-    assert summarise(write([record(n) for n in range(1000)]), replace(GOOD, loop="closed", landed=(landed,))).valid
+    result = replace(GOOD.results[0], cpu_share=1.0, due=None)
+    assert summarise(write([record(n) for n in range(1000)]), replace(GOOD, loop="closed", results=(result,))).valid
 
 
 def test_a_missing_shard(write):
-    """A worker that did not report back makes the flight invalid."""
+    """A worker that did not report back makes the load run invalid."""
     summary = summarise(write([record(n) for n in range(1000)]), replace(GOOD, shards=2))
     assert "1 of 2 generator processes did not report back" in summary.reasons
 
 
 def test_no_records(write):
     """Nothing recorded is not valid, and its figures are NaN, not 0."""
-    summary = summarise(write([]), replace(GOOD, landed=()))
+    summary = summarise(write([]), replace(GOOD, results=()))
     assert not summary.valid
     assert summary.send_lag_p99_ms != summary.send_lag_p99_ms
 
@@ -91,5 +91,5 @@ def test_no_records(write):
 def test_errors_by_class(write):
     """Failures are counted by class, the most frequent first."""
     failed = [record(n, outcome="error", error_type="timeout" if n % 3 else "http_503") for n in range(30)]
-    summary = summarise(write(failed), replace(GOOD, landed=(replace(GOOD.landed[0], sent=30, due=30),)))
+    summary = summarise(write(failed), replace(GOOD, results=(replace(GOOD.results[0], sent=30, due=30),)))
     assert list(summary.errors_by_type.items()) == [("timeout", 20), ("http_503", 10)]

@@ -13,21 +13,21 @@ PART = "part-0a1b2c3d-0-00000.parquet"
 
 @pytest.fixture
 def folder(run_dir):
-    """The records of one step, as one flight left them."""
+    """The records of one step, as one load run left them."""
     records = run_dir / "records" / STEP
     (records / "part-0.parquet").rename(records / PART)
     return records
 
 
 def note(folder, *reasons: str, phase: str = "switch") -> None:
-    """Leave the summary of the flight beside its records."""
+    """Leave the summary of the load run beside its records."""
     summary = {"valid": not reasons, "reasons": reasons}
-    said = {"traffic": {"phase": phase}, "flown": {}, "summary": summary}
+    said = {"traffic": {"phase": phase}, "facts": {}, "summary": summary}
     (folder / "_part-0a1b2c3d.json").write_text(json.dumps(said))
 
 
 def test_a_valid_flight_leaves_no_doubt(folder, run_dir):
-    """Records whose flight called itself valid may decide; so may records that no flight made."""
+    """Records whose load run called itself valid may decide; so may records that no load run made."""
     note(folder)
     assert evidence.invalid_reasons(run_dir, STEP) == evidence.invalid_reasons(run_dir, "all") == []
     assert evidence.invalid_reasons(run_dir, "05_latency_report", "04_load_test/records") == []
@@ -35,7 +35,7 @@ def test_a_valid_flight_leaves_no_doubt(folder, run_dir):
 
 @pytest.mark.parametrize("name", ["records", f"{STEP}/records", f"{STEP}/records:switch", "all/records"])
 def test_an_invalid_flight_says_why(folder, run_dir, name):
-    """The reasons of an invalid flight are those of its records, however these are named."""
+    """The reasons of an invalid load run are those of its records, however these are named."""
     reason = "the generator's send lag has p99 22.2 ms (limit 10 ms)"
     note(folder, reason)
     step = STEP if name == "records" else "05_latency_report"
@@ -43,7 +43,7 @@ def test_an_invalid_flight_says_why(folder, run_dir, name):
 
 
 def test_another_phase_is_not_in_doubt(folder, run_dir):
-    """A flight that was invalid says nothing about the phase of another one."""
+    """A load run that was invalid says nothing about the phase of another one."""
     note(folder, "no records", phase="failing")
     assert evidence.invalid_reasons(run_dir, STEP, "records:switch") == []
     assert evidence.invalid_reasons(run_dir, STEP, "records:failing") == ["failing: no records"]
@@ -60,7 +60,7 @@ def test_a_flight_without_a_summary_is_a_doubt(folder, run_dir):
 
 
 def test_an_invalid_flight_passes_no_gate(folder, run_dir):
-    """Held against a baseline, and be it itself, a run with an invalid flight is INCONCLUSIVE."""
+    """Held against a baseline, and be it itself, a run with an invalid load run is INCONCLUSIVE."""
     note(folder)
     assert baseline.against(run_dir, run_dir).judgement.verdict != "INCONCLUSIVE"
     note(folder, "no records")

@@ -1,4 +1,4 @@
-"""`tailrace load`: fly, say how it was, leave with 0 (valid, limits met), 1 (limits not met) or 2 (inconclusive)."""
+"""`tailrace load`: run a load, print its summary, exit with 0 (valid, limits met), 1 (not met) or 2 (inconclusive)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from click.core import ParameterSource
 from tailrace import percentiles
 from tailrace.cli.load import screen
 from tailrace.cli.load.options import LAWS, SHAPES, Order
-from tailrace.load import Flight, start
+from tailrace.load import LoadRun, start
 from tailrace.verdict import EXIT_CODES, INCONCLUSIVE, PASS, fold
 
 _INTERRUPTED = 130
@@ -35,7 +35,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @dataclass(frozen=True)
 class Way:
-    """How to fly and what to make of it."""
+    """What to send the traffic to, and what to make of it."""
 
     url: str
     out: Path | None
@@ -121,7 +121,7 @@ def load(context: click.Context, /, **given: Any) -> None:
     told = {name: given[name] for name in ("url", "out", "as_json", "slo", "error_rate", "find", "floor")}
     way = Way(**told, options=key)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: in order
-    sys.exit(_find(order, way) if way.find else _fly(order, way))
+    sys.exit(_find(order, way) if way.find else _run_load(order, way))
 
 
 def _refuse_contradictions(context: click.Context) -> None:
@@ -136,22 +136,22 @@ def _refuse_contradictions(context: click.Context) -> None:
         raise click.UsageError(f"--find searches upwards: --to-rate {to_rate:g} is below --rate {rate:g}")
 
 
-def _fly(order: Order, way: Way) -> int:
+def _run_load(order: Order, way: Way) -> int:
     folder = way.folder
-    flight = start(order.traffic(), way.url, folder, options=way.options)
-    interrupted = not _watched(flight)
-    summary = flight.summary
+    load_run = start(order.traffic(), way.url, folder, options=way.options)
+    interrupted = not _watched(load_run)
+    summary = load_run.summary
     # pandas is loaded when the traffic is over: it would be in the way before.
     from tailrace import analysis
     from tailrace.cli.load.document import COLUMNS, document
 
-    said = document(summary, flight.parts)
-    said |= {"url": way.url, "arrivals": flight.traffic.arrivals.name, "seed": order.seed}
+    said = document(summary, load_run.parts)
+    said |= {"url": way.url, "arrivals": load_run.traffic.arrivals.name, "seed": order.seed}
     if way.floor and not interrupted:
         said["floor"] = _floor(order.rate)
     judged = []
     if way.slo or way.error_rate is not None:
-        records = analysis.read(flight.parts, COLUMNS)
+        records = analysis.read(load_run.parts, COLUMNS)
         judged = analysis.judge(records, way.slo, way.error_rate, invalid=summary.reasons)
         said["judgements"] = [asdict(judgement) for judgement in judged]
     _tell(way, folder / "summary.json", said, [screen.table(said), *(f"{j.verdict}: {j.text}" for j in judged)])
@@ -162,13 +162,13 @@ def _fly(order: Order, way: Way) -> int:
     return EXIT_CODES[PASS if summary.valid else INCONCLUSIVE]
 
 
-def _watched(flight: Flight) -> bool:
+def _watched(load_run: LoadRun) -> bool:
     """Watch to the end; False when Ctrl-C ended it."""
     try:
-        screen.watch(flight)
-        flight.wait()
+        screen.watch(load_run)
+        load_run.wait()
     except KeyboardInterrupt:
-        flight.stop(grace_s=1.0)
+        load_run.stop(grace_s=1.0)
         click.echo(_KEPT, err=True)
         return False
     return True

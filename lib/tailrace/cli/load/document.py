@@ -1,4 +1,4 @@
-"""`summary.json`: whether a flight may be believed, and its percentiles both ways, counted from its records."""
+"""`summary.json`: whether a load run may be believed, and its percentiles both ways, counted from its records."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FIGURES: Final = (
 
 
 def document(summary: Summary, parts: Sequence[Path]) -> dict[str, Any]:
-    """Return what `summary.json` holds: the flight's facts, and a group for all, each outcome, model and kind.
+    """Return what `summary.json` holds: the load run's facts, and a group for all, each outcome, model and kind.
 
     `n` counts successes; percentiles are of them. A figure that n is too small for is null.
     """

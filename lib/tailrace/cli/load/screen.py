@@ -1,4 +1,4 @@
-"""What is seen on a terminal: a live line while it flies, a table when it has landed."""
+"""What is seen on a terminal: a live line while the load runs, a table when it has finished."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import sys
 import time
 from typing import Any, TextIO
 
-from tailrace.load import Flight, Snapshot
+from tailrace.load import LoadRun, Snapshot
 
 _REFRESH_S = 0.25
 _PLAIN_EVERY_S = 5.0
 
 
-def watch(flight: Flight, out: TextIO = sys.stderr) -> None:
-    """Show the live line until the flight has ended; in a log, one plain line every five seconds."""
+def watch(load_run: LoadRun, out: TextIO = sys.stderr) -> None:
+    """Show the live line until the load run has ended; in a log, one plain line every five seconds."""
     live, said = out.isatty(), time.monotonic()
-    while flight.flying:
+    while load_run.running:
         time.sleep(_REFRESH_S)
-        text = line(flight.snapshot, (time.perf_counter_ns() - flight.start_ns) / 1e9, flight.traffic.loop)
+        text = line(load_run.snapshot, (time.perf_counter_ns() - load_run.start_ns) / 1e9, load_run.traffic.loop)
         if live:
             out.write(f"\r\x1b[K{text}")
             out.flush()

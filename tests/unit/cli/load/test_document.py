@@ -10,11 +10,11 @@ import pytest
 from tailrace.cli.load.document import document
 from tailrace.cli.load.screen import table
 from tailrace.load.recorder import Recorder
-from tailrace.load.summary import Flown, Landed, parts, summarise
+from tailrace.load.summary import LoadFacts, ShardResult, parts, summarise
 from tailrace.records import Record
 
 PLAIN = Record("", 0, 0, "", "", "", "", 0, "m", False, "miss", "", 200, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0, -1)
-FLOWN = Flown("open", 1, 0, 100.0, (Landed(0, 10_000, 10_000, 10**11, 0.2, 0.5, 3.0),))
+FACTS = LoadFacts("open", 1, 0, 100.0, (ShardResult(0, 10_000, 10_000, 10**11, 0.2, 0.5, 3.0),))
 
 
 def said(folder: Path, records: list[Record]) -> dict:
@@ -23,7 +23,7 @@ def said(folder: Path, records: list[Record]) -> dict:
         keeper.add(record)
     keeper.close()
     files = parts(folder, "part-a")
-    return document(summarise(files, FLOWN), files)
+    return document(summarise(files, FACTS), files)
 
 
 def test_closed_form(tmp_path: Path):
@@ -59,7 +59,7 @@ def test_groups_where_there_is_more_than_one(tmp_path: Path):
 
 
 def test_nothing_is_null_and_json_all_the_way(tmp_path: Path):
-    """Without records every figure is null, never 0 or NaN, and the flight is not valid."""
+    """Without records every figure is null, never 0 or NaN, and the load run is not valid."""
     found = said(tmp_path, [])
     assert json.loads(json.dumps(found, allow_nan=False)) == found | {"reasons": list(found["reasons"])}
     assert found["groups"][0]["p50_ms"] is None

@@ -1,4 +1,4 @@
-"""Flights on a real server: their records, their end, and that nothing outlives them."""
+"""Load runs on a real server: their records, their end, and that nothing outlives them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tailrace.errors import LoadError
-from tailrace.load import Flight, Traffic, Workload, arrivals, run, start
+from tailrace.load import LoadRun, Traffic, Workload, arrivals, run, start
 from tailrace.records import Record
 
 
@@ -63,7 +63,7 @@ def test_nobody_there_is_recorded_not_raised(tmp_path):
 
 
 def test_hanging_requests_time_out(target, tmp_path):
-    """The flight ends at the end of the schedule plus the timeout, whatever the server does."""
+    """The load run ends at the end of the schedule plus the timeout, whatever the server does."""
     began = time.monotonic()
     summary = run(Traffic(arrivals.constant(20, 0.5), timeout_s=0.5), target.origin + "/hang", tmp_path)
     assert summary.errors_by_type == {"timeout": 10}
@@ -72,10 +72,10 @@ def test_hanging_requests_time_out(target, tmp_path):
 
 
 def test_stop_keeps_what_was_recorded(serve, tmp_path):
-    """A stopped flight is shorter, not broken: all that was sent is recorded, and the span is the flown one."""
-    flight = start(Traffic(arrivals.constant(100, 60)), serve(0.02).url, tmp_path)
+    """A stopped load run is shorter, not broken: all that was sent is recorded, and the span is what really ran."""
+    load_run = start(Traffic(arrivals.constant(100, 60)), serve(0.02).url, tmp_path)
     time.sleep(1.0)
-    summary = flight.stop()
+    summary = load_run.stop()
     assert summary.sent == summary.recorded
     assert 60 < summary.recorded < 140
     assert summary.errors == 0
@@ -85,39 +85,39 @@ def test_stop_keeps_what_was_recorded(serve, tmp_path):
 
 def test_stop_without_grace_cancels(target, tmp_path):
     """What is in flight when the grace is over is recorded as cancelled."""
-    flight = start(Traffic(arrivals.constant(20, 60)), target.origin + "/hang", tmp_path)
+    load_run = start(Traffic(arrivals.constant(20, 60)), target.origin + "/hang", tmp_path)
     time.sleep(0.6)
-    summary = flight.stop(grace_s=0.1)
+    summary = load_run.stop(grace_s=0.1)
     assert set(summary.errors_by_type) == {"cancelled"}
     assert summary.recorded == summary.sent
 
 
 def test_live_counters(target, tmp_path):
     """While it flies, counters, rate and percentiles can be asked for."""
-    with start(Traffic(arrivals.constant(200, 2)), target.url, tmp_path) as flight:
+    with start(Traffic(arrivals.constant(200, 2)), target.url, tmp_path) as load_run:
         time.sleep(1.8)
-        seen = flight.snapshot
+        seen = load_run.snapshot
     assert 100 < seen.done <= seen.sent <= 400
     assert seen.errors == 0
     assert seen.rate_rps == pytest.approx(200, rel=0.4)
     assert 0 < seen.p50_ms <= seen.p99_ms
-    assert not flight.flying
-    flight.wait()
-    assert (flight.snapshot.sent, flight.snapshot.done) == (400, 400)
+    assert not load_run.running
+    load_run.wait()
+    assert (load_run.snapshot.sent, load_run.snapshot.done) == (400, 400)
 
 
 def test_a_block_that_raises_stops_the_flight(target, tmp_path):
     """An exception in the block ends the traffic and keeps its records."""
-    flight = start(Traffic(arrivals.constant(50, 60)), target.url, tmp_path)
+    load_run = start(Traffic(arrivals.constant(50, 60)), target.url, tmp_path)
 
     def interrupted() -> None:
-        with flight:
+        with load_run:
             time.sleep(0.3)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         interrupted()
-    assert not flight.flying
+    assert not load_run.running
     assert rows(tmp_path)
 
 
@@ -146,7 +146,7 @@ def test_a_sender_of_yours(tmp_path, monkeypatch):
     (tmp_path / "mysender.py").write_text(
         textwrap.dedent("""
         import asyncio, json
-        from tailrace.load import Outcome
+        from tailrace.load import RequestOutcome
 
         def factory(options):
             async def send(seq, body, stream):
@@ -155,7 +155,7 @@ def test_a_sender_of_yours(tmp_path, monkeypatch):
                     raise KeyError("a bug")
                 if seq == 4:
                     raise ConnectionResetError
-                return Outcome(status=200, cache="hit", colour=options["colour"], in_tok=len(json.loads(body)))
+                return RequestOutcome(status=200, cache="hit", colour=options["colour"], in_tok=len(json.loads(body)))
             return send
         """)
     )
@@ -179,10 +179,10 @@ def test_a_sender_that_is_not_there(tmp_path):
 def test_an_interrupted_start_leaves_no_process(target, tmp_path, monkeypatch):
     """Ctrl-C while the generators get ready ends them: in a notebook nobody else would."""
 
-    def interrupted(self: Flight) -> None:
+    def interrupted(self: LoadRun) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Flight, "_launch", interrupted)
+    monkeypatch.setattr(LoadRun, "_launch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         start(Traffic(arrivals.constant(1, 60), shards=2), target.url, tmp_path)
     assert not _workers(os.getpid())
@@ -196,20 +196,20 @@ def _workers(of: int) -> list[psutil.Process]:
 
 @contextlib.contextmanager
 def _fly_elsewhere(url: str, out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with a flight of two shards, well under way; it is gone afterwards, however that went."""
+    """A process with a load run of two shards, well under way; it is gone afterwards, however that went."""
     program = f"""
         from pathlib import Path
         from tailrace.load import Traffic, arrivals, start
-        flight = start(Traffic(arrivals.constant(100, 60), shards=2), {url!r}, Path({str(out)!r}))
-        print("flying", flush=True)
-        flight.wait()
+        load_run = start(Traffic(arrivals.constant(100, 60), shards=2), {url!r}, Path({str(out)!r}))
+        print("running", flush=True)
+        load_run.wait()
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, **quiet, start_new_session=True) as process:
         try:
             assert process.stdout
-            assert process.stdout.readline() == b"flying\n"
+            assert process.stdout.readline() == b"running\n"
             time.sleep(0.7)
             yield process
         finally:
@@ -233,10 +233,10 @@ def test_workers_die_with_their_parent_and_keep_their_records(target, tmp_path, 
 
 def test_killed_workers_leave_readable_parts_and_an_invalid_summary(target, tmp_path):
     """A generator that is killed is a missing shard, said so, and never a hang."""
-    flight = start(Traffic(arrivals.constant(100, 30), shards=2), target.url, tmp_path)
+    load_run = start(Traffic(arrivals.constant(100, 30), shards=2), target.url, tmp_path)
     time.sleep(0.5)
     _workers(os.getpid())[0].kill()
-    summary = flight.stop()
+    summary = load_run.stop()
     assert not summary.valid
     assert any("did not report back" in reason for reason in summary.reasons)
     assert summary.recorded > 10
@@ -252,4 +252,4 @@ def test_no_records_is_not_valid(target, tmp_path):
 
 def test_flight_is_exported():
     """What `start` returns has a public name."""
-    assert Flight.__name__ == "Flight"
+    assert LoadRun.__name__ == "LoadRun"
