@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tailrace import percentiles
 from tailrace.deploy.edge import ColourCounters
-from tailrace.profile import Gate
+from tailrace.profile import GateLimits
 
 SIGMAS = 3.0
 """How far above chance the share of slow requests has to lie."""
@@ -58,7 +58,7 @@ def window(earlier: ColourCounters, later: ColourCounters) -> Window:
     return Window(requests, min(requests, seen.failed + seen.broken), seen.latency, seen.total)
 
 
-def silent(seen: Window, before: Window | None, seconds: float, limits: Gate) -> str:
+def silent(seen: Window, before: Window | None, seconds: float, limits: GateLimits) -> str:
     """Return how `seen`, over `seconds`, has left its requests without an answer; empty when it has not.
 
     Only where the old colour has shown that there was time enough: half of its answers took less than half of the
@@ -74,7 +74,7 @@ def silent(seen: Window, before: Window | None, seconds: float, limits: Gate) ->
     return f"{told} (before: half within {usual_ms:.0f} ms)"
 
 
-def breach(seen: Window, before: Window | None, limits: Gate) -> str:
+def breach(seen: Window, before: Window | None, limits: GateLimits) -> str:
     """Return how `seen` breaks the limits, with the numbers that say so; empty when it holds them.
 
     `before` is the old colour: what was slow or failing there is not the new colour's fault.
@@ -88,7 +88,7 @@ def breach(seen: Window, before: Window | None, limits: Gate) -> str:
     return (_slower(seen, known, limits, "p95") or _slower(seen, known, limits, "p99")) if known else ""
 
 
-def _slower(seen: Window, before: Window, limits: Gate, name: str) -> str:
+def _slower(seen: Window, before: Window, limits: GateLimits, name: str) -> str:
     """Hold one quantile against the limit that the old colour's sets.
 
     Where a few long streams lie right at the quantile, it jumps between windows without anything having changed. So
@@ -103,6 +103,6 @@ def _slower(seen: Window, before: Window, limits: Gate, name: str) -> str:
     return f"{name} {now:.0f} ms over {seen.answered} requests; limit {limit:.0f} ms (before: {then:.0f} ms)"
 
 
-def _allowed_ms(then: float, limits: Gate) -> float:
+def _allowed_ms(then: float, limits: GateLimits) -> float:
     """Return what the new colour may take where the old one took `then`, both in ms."""
     return max(then * limits.max_latency_ratio, then + limits.latency_floor_ms)

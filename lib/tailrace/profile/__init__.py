@@ -5,30 +5,30 @@ Whatever is wrong is raised as one `ProfileError` that names the file, the key, 
 expected, before anything starts.
 """
 
-from tailrace.profile.loading import load
 from tailrace.profile.models import (
-    Edge,
-    Gate,
+    EdgeSettings,
+    GateLimits,
     Health,
-    Limits,
     Probe,
     Profile,
-    Provider,
+    ProviderSettings,
+    ResourceLimits,
     Rollout,
     Service,
     Simulator,
     Slo,
     Warmup,
 )
+from tailrace.profile.reader import load
 
 __all__ = [
-    "Edge",
-    "Gate",
+    "EdgeSettings",
+    "GateLimits",
     "Health",
-    "Limits",
     "Probe",
     "Profile",
-    "Provider",
+    "ProviderSettings",
+    "ResourceLimits",
     "Rollout",
     "Service",
     "Simulator",

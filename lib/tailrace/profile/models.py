@@ -17,11 +17,11 @@ UrlPath = Annotated[str, Field(pattern=r"^/[^\s]*$")]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
-class Model(BaseModel):
+class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, use_attribute_docstrings=True)
 
 
-class Health(Model):
+class Health(Section):
     """Where the service answers for itself."""
 
     live: UrlPath = "/healthz"
@@ -29,7 +29,7 @@ class Health(Model):
     startup: UrlPath = "/readyz"
 
 
-class Probe(Model):
+class Probe(Section):
     """A request that proves that an instance works: used to warm it up and as a smoke test."""
 
     method: Literal["GET", "POST"] = "GET"
@@ -42,7 +42,7 @@ class Probe(Model):
     """The answer is a stream of server-sent events, and has to end with its terminator."""
 
 
-class Service(Model):
+class Service(Section):
     """What to deploy. With neither `command` nor `image` it is tailrace's own service."""
 
     command: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class Service(Model):
         return not (self.command or self.image or self.dockerfile)
 
 
-class Simulator(Model):
+class Simulator(Section):
     """The built-in provider: latencies are lognormal, in seconds."""
 
     seed: int = 1
@@ -87,7 +87,7 @@ class Simulator(Model):
     token_sigma: Annotated[float, Field(ge=0, le=3)] = 0.2
 
 
-class Provider(Model):
+class ProviderSettings(Section):
     """The model API behind the service."""
 
     base_url: str = ""
@@ -109,7 +109,7 @@ class Provider(Model):
         return not self.base_url
 
 
-class Edge(Model):
+class EdgeSettings(Section):
     """The proxy in front of the two slots."""
 
     host: str = "127.0.0.1"
@@ -118,7 +118,7 @@ class Edge(Model):
     """A stream may last for ever, but is ended when it has been silent for so long."""
 
 
-class Warmup(Model):
+class Warmup(Section):
     """Warm-up ends when latency has settled, or at the limit."""
 
     min_requests: int = Field(default=20, ge=0, le=10_000)
@@ -133,7 +133,7 @@ class Warmup(Model):
         return self
 
 
-class Gate(Model):
+class GateLimits(Section):
     """What the new colour has to hold while it bakes, in every window."""
 
     window_s: PositiveSeconds = 1.0
@@ -146,7 +146,7 @@ class Gate(Model):
     """Differences below this are noise."""
 
 
-class Rollout(Model):
+class Rollout(Section):
     """How a switch goes: its waits, gates and deadlines."""
 
     start_timeout_s: PositiveSeconds = 30.0
@@ -157,7 +157,7 @@ class Rollout(Model):
     """Optional shares (percent) of the new colour before the commit, with a gate at each."""
     weight_s: PositiveSeconds = 5.0
     bake_s: Seconds = 5.0
-    gate: Gate = Gate()
+    gate: GateLimits = GateLimits()
     drain: bool = True
     """Turn it off only to see what draining is worth."""
     drain_timeout_s: PositiveSeconds = 30.0
@@ -171,7 +171,7 @@ class Rollout(Model):
         return weights
 
 
-class Limits(Model):
+class ResourceLimits(Section):
     """What an instance may use, where the engine limits it."""
 
     memory_mb: int = Field(default=512, ge=32)
@@ -179,7 +179,7 @@ class Limits(Model):
     pids: int = Field(default=256, ge=16)
 
 
-class Slo(Model):
+class Slo(Section):
     """The limits that the verdict is about."""
 
     percentiles_ms: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {
@@ -200,17 +200,17 @@ class Slo(Model):
         return limits
 
 
-class Profile(Model):
+class Profile(Section):
     """One validated profile."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
     engine: str = "process"
     """Name of a folder in deploy/engines; what it cannot do is refused when the deployment is opened."""
     service: Service = Service()
-    provider: Provider = Provider()
-    edge: Edge = Edge()
+    provider: ProviderSettings = ProviderSettings()
+    edge: EdgeSettings = EdgeSettings()
     rollout: Rollout = Rollout()
-    limits: Limits = Limits()
+    limits: ResourceLimits = ResourceLimits()
     slo: Slo = Slo()
     steps: dict[str, dict[str, Any]] = {}
     """Notebook parameters by step; the runner checks them against each notebook's parameters cell."""

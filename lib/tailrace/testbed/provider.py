@@ -70,7 +70,7 @@ class Provider:
             raise TailraceError(f"simulator {url}: {method} {path} answered {error.code}: {reason}") from None
 
 
-def real(settings: profile.Provider) -> Provider:
+def real(settings: profile.ProviderSettings) -> Provider:
     """Return the provider that the profile names by URL."""
     return Provider(settings.base_url, settings.base_url)
 

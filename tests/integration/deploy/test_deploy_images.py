@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tailrace.profile import Limits, Service
+from tailrace.profile import ResourceLimits, Service
 
 pytestmark = pytest.mark.docker
 
@@ -63,7 +63,7 @@ def test_our_own_image_passes_every_proof_and_is_built_once(client, base, source
     git = ["git", "-C", str(source), "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for step in (["init", "-q"], ["add", "pyproject.toml"], ["commit", "-q", "-m", "a revision to be labelled with"]):
         subprocess.run([*git, *step], check=True)
-    engine, told = DockerEngine(tmp_path, Limits(), source), []
+    engine, told = DockerEngine(tmp_path, ResourceLimits(), source), []
     first = engine.build(Service(), source, told.append)
     again = engine.build(Service(), source)
     assert first.id == again.id

@@ -67,7 +67,7 @@ def test_a_fault_that_does_not_exist_is_refused(simulator):
 
 def test_a_real_provider_is_never_broken():
     """Faults can be injected into a simulator only."""
-    provider = providers.real(profile.Provider(base_url="http://127.0.0.1:9/v1"))
+    provider = providers.real(profile.ProviderSettings(base_url="http://127.0.0.1:9/v1"))
     assert not provider.simulated
     with pytest.raises(TailraceError, match="a real one"), provider.broken({"kind": "outage"}):
         pass

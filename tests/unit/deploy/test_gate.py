@@ -6,9 +6,9 @@ import pytest
 
 from tailrace.deploy.edge import ColourCounters
 from tailrace.deploy.gate import Window, breach, silent, window
-from tailrace.profile import Gate
+from tailrace.profile import GateLimits
 
-LIMITS = Gate(min_requests=20, max_error_rate=0.02, max_latency_ratio=3, latency_floor_ms=20)
+LIMITS = GateLimits(min_requests=20, max_error_rate=0.02, max_latency_ratio=3, latency_floor_ms=20)
 BOUNDS = (5.0, 10.0, 50.0, 100.0, 500.0)
 
 

@@ -163,7 +163,7 @@ def layout(wanted: profile.Profile, folder: Path, path: Path) -> Layout:
     return Layout(ingress, probe, preview_blue, preview_green, admin, str(folder), live_path, stream_idle_s)
 
 
-def _chosen(wanted: profile.Edge) -> dict[str, Address]:
+def _chosen(wanted: profile.EdgeSettings) -> dict[str, Address]:
     addresses: dict[str, Address] = {}
     for name in ("probe", "preview_blue", "preview_green", "admin"):
         taken = frozenset(address.port for address in addresses.values())

@@ -21,7 +21,7 @@ from tailrace.deploy.images import base_image, dockerd, image
 from tailrace.deploy.images.hardening import HARDENED
 from tailrace.deploy.release import Release, filled
 from tailrace.errors import StartFailed
-from tailrace.profile import Limits, Profile, Service
+from tailrace.profile import Profile, ResourceLimits, Service
 
 PREFIX = "io.tailrace."
 LOOPBACK = "127.0.0.1"
@@ -39,7 +39,7 @@ class DockerEngine:
     """
 
     home: Path
-    limits: Limits = field(default_factory=Limits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     source: Path | None = None
     """The project whose Dockerfile makes the edge; None: the folder above `home`."""
     lacks: ClassVar[Mapping[Capability, str]] = LACKS

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from tailrace import credentials
 from tailrace.errors import ProfileError
-from tailrace.profile.models import Model, Profile
+from tailrace.profile.models import Profile, Section
 
 
 def load(name: str, root: Path, environment: Mapping[str, str] | None = os.environ) -> Profile:
@@ -81,7 +81,7 @@ def _explained(path: Path, error: ValidationError) -> str:
     for detail in error.errors(include_url=False):
         key = ".".join(str(part) for part in detail["loc"]) or "(top level)"
         found = detail["input"]
-        shown = type(found).__name__ if isinstance(found, dict | list | Model) else repr(found)
+        shown = type(found).__name__ if isinstance(found, dict | list | Section) else repr(found)
         what = f"unknown key; expected {_keys(detail['loc'])}" if detail["type"] == "extra_forbidden" else detail["msg"]
         lines.append(f"{path}: {key}: found {shown}; {what}")
     return "\n".join(lines)
