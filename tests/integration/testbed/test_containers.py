@@ -89,7 +89,9 @@ def test_the_provider_is_found_from_both_sides_and_obeys_this_machine_only(engin
     """Instances ask it in their network; only we may break it. It outlives a recovery, and not the end."""
     from tailrace.deploy.engines.docker import network
 
-    (tmp_path / "images").symlink_to(root / ".tailrace" / "images")
+    images = root / ".tailrace" / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "images").symlink_to(images)
     one, name = engine(tmp_path), engine.deployment
     provider = providers.simulated(FAST, one, name, "provider")
     spare = providers.simulated(FAST, one, name, "failing")
