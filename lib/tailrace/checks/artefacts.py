@@ -1,4 +1,4 @@
-"""Is a credential left in what a run leaves behind?"""
+"""Does any artefact of a run contain a credential?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from tailrace.verdict import Check
 
 
 def no_credential(leaks: Sequence[Leak], files: int) -> Check:
-    """Decide whether a scan of so many files found no credential; without a file, nothing is decided."""
+    """Decide whether a scan of `files` files found no credential; without a file, nothing is decided."""
     fact = f"{files} files read" + (": " + "; ".join(f"{leak.kind} in {leak.file}" for leak in leaks) if leaks else "")
     return Check("no credential in the artefacts", not leaks if files else None, fact)

@@ -33,13 +33,16 @@ def read(path: Path) -> list[Line]:
 
 
 def decide(
-    lines: Sequence[Line], made: Mapping[str, Sequence[Check]], lacks: Mapping[Capability, str] | None = None
+    lines: Sequence[Line], checks: Mapping[str, Sequence[Check]], lacks: Mapping[Capability, str] | None = None
 ) -> list[Check]:
-    """Return a check per line. A line that needs a capability in `lacks` is skipped, with the reason given there."""
+    """Return a check per line, decided by the `checks` of each step.
+
+    A line that needs a capability in `lacks` is skipped, with the reason that stands there.
+    """
     return [
         Check.skip(line.line, lacks[line.needs])
         if lacks and line.needs and line.needs in lacks
-        else _decided(line, made)
+        else _decide(line, checks)
         for line in lines
     ]
 
@@ -50,17 +53,17 @@ def ready(decided: Sequence[Check]) -> Check:
     states = [check.state for check in lines]
     short = "; ".join(check.name for check in lines if check.state != PASS)
     fact = f"{states.count(PASS)} of {len(states)} lines are proved" + (f"; not: {short}" if short else "")
-    left_out = f"; left out: {len(decided) - len(lines)}" if len(decided) > len(lines) else ""
-    return Check("ready for production", ok_of(fold(states)), fact + left_out)
+    skipped = f"; skipped: {len(decided) - len(lines)}" if len(decided) > len(lines) else ""
+    return Check("ready for production", ok_of(fold(states)), fact + skipped)
 
 
-def _decided(line: Line, made: Mapping[str, Sequence[Check]]) -> Check:
+def _decide(line: Line, by_step: Mapping[str, Sequence[Check]]) -> Check:
     checks, missing = [], []
     for step, beginnings in line.evidence.items():
         for beginning in beginnings:
-            found = [check for check in made.get(step, ()) if check.name.startswith(beginning)]
-            checks += found
-            missing += [] if found else [f"{step}: no check {beginning!r}"]
+            matching = [check for check in by_step.get(step, ()) if check.name.startswith(beginning)]
+            checks += matching
+            missing += [] if matching else [f"{step}: no check {beginning!r}"]
     if failed := [f"{check.name}: {check.fact}" for check in checks if check.state == FAIL]:
         return Check(line.line, False, "; ".join(failed))
     undecided = missing + [f"{check.name}: {check.fact}" for check in checks if check.state == INCONCLUSIVE]

@@ -25,8 +25,8 @@ def cache(answers: pd.DataFrame) -> list[Check]:
     first = answers["time"] == 1
     wrong = (answers["answer"] != answers["uncached_answer"]) | (first & (answers["cache"] == HIT))
     names = list(dict.fromkeys(answers.loc[wrong, "question"]))
-    asked = answers["question"].nunique()
-    fact = f"{asked} questions that differ in one thing each, {len(names)} answered wrongly"
+    questions = answers["question"].nunique()
+    fact = f"{questions} questions that differ in one thing each, {len(names)} answered wrongly"
     repeated = answers[~first]
     hits = int((repeated["cache"] == HIT).sum())
     return [

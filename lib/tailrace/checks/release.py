@@ -32,7 +32,7 @@ def summary(release: Release) -> dict[str, Any]:
 def checks(release: Release, inspection: Inspection, max_size_mb: float) -> list[Check]:
     """Return the checks of an image, or of a built environment; a command of the user's is taken as it is.
 
-    `max_size_mb` bounds an environment; an image was held against its own budget when it was inspected.
+    `max_size_mb` bounds an environment; the size of an image was judged by its inspection.
     """
     if release.kind == "command":
         return _command(release)

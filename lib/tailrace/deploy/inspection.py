@@ -1,4 +1,4 @@
-"""What a release was found to contain, as evidence; whether that is good enough is decided elsewhere."""
+"""Evidence about the content of a release; whether it is good enough is decided elsewhere."""
 
 from __future__ import annotations
 
@@ -26,4 +26,4 @@ class Inspection:
     texts: Sequence[tuple[str, str]] = ()
     """Name and text of each file that tailrace itself ships in it."""
     hardening: Sequence[Check] = ()
-    """How an image held when it was run, made to hang and searched."""
+    """Checks of an image that was run, made to hang and searched."""

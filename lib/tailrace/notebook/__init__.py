@@ -1,4 +1,4 @@
-"""What a notebook imports: `begin` a step, then let it run loads, add checks, draw and finish."""
+"""The steps that notebooks are made of: `begin` one, then let it run loads, add checks, draw and finish."""
 
 from tailrace.notebook.step import Step, begin
 

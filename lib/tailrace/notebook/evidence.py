@@ -15,7 +15,7 @@ from tailrace.run.folder import RunDir
 
 @dataclass
 class Evidence:
-    """What the step `name` keeps in `run`; everything is on disk when a call returns."""
+    """The frames and marks of the step `name` in `run`; everything is on disk when a call returns."""
 
     name: str
     run: RunDir

@@ -1,4 +1,4 @@
-"""What a cell of a notebook shows: HTML, an image with its caption. IPython is imported when something is shown."""
+"""The outputs of a notebook's cell: HTML, or an image with its caption. IPython is imported when one is shown."""
 
 from __future__ import annotations
 

@@ -67,8 +67,8 @@ class Result:
 
 def checks_of(run: RunDir) -> dict[str, list[Check]]:
     """Return the checks that each step of `run` has made so far."""
-    found = {}
+    checks = {}
     for path in run.results():
         documents = orjson.loads(path.read_bytes())["checks"]
-        found[path.stem] = [Check.read(document) for document in documents]
-    return found
+        checks[path.stem] = [Check.read(document) for document in documents]
+    return checks

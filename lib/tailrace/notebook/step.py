@@ -1,4 +1,4 @@
-"""What a notebook talks to: it begins a step, runs loads and deployments, adds checks, draws, and finishes.
+"""A step, as a notebook uses it: begin it, run loads and deployments, add checks, draw, and finish.
 
     step = begin("03_blue_green_switch", profile=profile, run_dir=run_dir)
     step.check("no request failed", failed == 0, f"{failed} of {n:,} failed")
@@ -150,8 +150,8 @@ class Step(Evidence):
     def decide_checklist(self) -> Check:
         """Decide the production-readiness checklist by the checks of this run, and show it."""
         lines = checklist.read(self.root / "runbook" / "checklist.yaml")
-        made = {**checks_of(self.run), self.name: self.result.checks}
-        decided = checklist.decide(lines, made, choice.lacks(self.profile))
+        checks = {**checks_of(self.run), self.name: self.result.checks}
+        decided = checklist.decide(lines, checks, choice.lacks(self.profile))
         documents = [check.document() for check in decided]
         self.record_facts(checklist=documents)
         output.show_html(tables.checks(documents))

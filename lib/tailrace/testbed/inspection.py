@@ -27,13 +27,14 @@ def contents(stack: Stack, release: Release) -> pd.DataFrame:
     if release.kind == "image":
         return _image_contents(stack.deployment.engine.images(), release)
     places = [str(path) for path in Path(release.facts.get("folder", ".")).glob("env/lib/python*/site-packages")]
-    rows = [(found.name, found.version, _size_bytes(found) / 1e6) for found in metadata.distributions(path=places)]
+    packages = metadata.distributions(path=places)
+    rows = [(package.name, package.version, _size_bytes(package) / 1e6) for package in packages]
     table = pd.DataFrame(rows, columns=["package", "version", "megabytes"])
     return table.sort_values("megabytes", ascending=False, ignore_index=True)
 
 
 def inspect(stack: Stack, release: Release, max_size_mb: float) -> Inspection:
-    """Return the evidence about `release`; an image is run, too, and held against `max_size_mb` above its base."""
+    """Return the evidence about `release`; an image is run, too, with a budget of `max_size_mb` above its base."""
     if release.kind == "image":
         return _image(stack, release, max_size_mb)
     if release.kind == "command":
@@ -63,8 +64,8 @@ def _image_contents(images: Images, release: Release) -> pd.DataFrame:
         rows = [(name, version, size / 1e6) for name, version, size in images.packages(release)]
         table = pd.DataFrame(rows, columns=["package", "version", "megabytes"])
     else:
-        made = [(command[:100], size / 1e6) for command, size in images.layers(release)]
-        table = pd.DataFrame(made, columns=["layer", "megabytes"])
+        layers = [(command[:100], size / 1e6) for command, size in images.layers(release)]
+        table = pd.DataFrame(layers, columns=["layer", "megabytes"])
     return table.sort_values("megabytes", ascending=False, ignore_index=True)
 
 
@@ -89,5 +90,5 @@ def _imported(stack: Stack) -> list[str]:
     return list(modules.needed(stack.root / "lib", SERVICE))
 
 
-def _size_bytes(found: metadata.Distribution) -> int:
-    return sum(file.size or 0 for file in found.files or ())
+def _size_bytes(package: metadata.Distribution) -> int:
+    return sum(file.size or 0 for file in package.files or ())
