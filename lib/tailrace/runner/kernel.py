@@ -21,6 +21,7 @@ import psutil
 from jupyter_client.manager import AsyncKernelManager
 
 from tailrace.host import processes
+from tailrace.runner.provisioner import ForkingProvisioner, ForkServer
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,25 @@ class Started:
         return len(members)
 
 
+def state(root: Path) -> Path:
+    """Return the folder for what living kernels need, which is made."""
+    folder = root / ".tailrace" / "kernels"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def environment(state: Path, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a kernel: ours, but with no start-up files and no history of the user's."""
+    return {**inherited, "IPYTHONDIR": str(state / "ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+
+
 class Kernel:
     """The kernel of one step; `manager` is the class that papermill is given to start it with."""
 
-    def __init__(self, state: Path, log: Path, on_start: Callable[[Started], None]) -> None:
+    def __init__(
+        self, state: Path, log: Path, on_start: Callable[[Started], None], server: ForkServer | None = None
+    ) -> None:
+        self.server = server
         self.state = state
         self.log = log
         self.on_start = on_start
@@ -72,14 +88,13 @@ class Kernel:
         if self.started is not None:
             self.started.end()
 
-    def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """Return the kernel's environment: ours, but with no start-up files and no history of the user's."""
-        own = {"IPYTHONDIR": str(self.state / "ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        return {**inherited, **own}
-
     @property
     def manager(self) -> type[AsyncKernelManager]:
         kernel = self
+
+        class Provisioner(ForkingProvisioner):
+            server = kernel.server
+            log = kernel.log
 
         class Manager(AsyncKernelManager):
             """Starts our own interpreter, whatever a kernel spec of that name says elsewhere."""
@@ -89,12 +104,13 @@ class Kernel:
                 return [*launcher, "--HistoryManager.enabled=False", *(extra_arguments or [])]
 
             async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-                environment = kernel.environment(options.pop("env", os.environ))
+                own = environment(kernel.state, options.pop("env", os.environ))
                 self.connection_file = str(kernel.state / f"kernel-{os.getpid()}-{kernel.log.stem}.json")
                 if hasattr(self, "transport_encryption"):  # since jupyter_client 8.9
                     options.setdefault("transport_encryption", "auto")
+                self.provisioner = Provisioner(parent=self, kernel_spec=self.kernel_spec)
                 with kernel.log.open("ab") as log:
-                    await super().start_kernel(env=environment, stdout=log, stderr=log, **options)
+                    await super().start_kernel(env=own, stdout=log, stderr=log, **options)
                 kernel.has_started(_pid(self))
 
             async def is_alive(self) -> bool:  # type: ignore[override]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from tailrace import profile
-from tailrace.host import lock
+from tailrace.host import lock, processes
 from tailrace.profile import Profile
 from tailrace.run import events
 from tailrace.run.folder import RunDir, create_run, point_latest
 from tailrace.run.record import RunRecord, StepOutcome
-from tailrace.runner import cleanup, history, interrupt, parameters, plan, steps
+from tailrace.runner import cleanup, history, interrupt, kernel, parameters, plan, steps
 from tailrace.runner.display import Display
 from tailrace.runner.ending import Ending, Gate
 from tailrace.runner.parameters import Override
 from tailrace.runner.plan import Plan
+from tailrace.runner.provisioner import ForkServer
 from tailrace.runner.steps import Work
 from tailrace.testbed import stack
 
@@ -72,7 +75,10 @@ def run(request: Request, display: Display) -> RunRecord:
                 display.say(line, "yellow")
             new = create_run(request.root, prepared.profile)
             point_latest(new)
-            work = Work(request.root, new, prepared.plan, prepared.profile, request.profile, prepared.parameters)
+            server = fork_server(request.root, new)
+            work = Work(
+                request.root, new, prepared.plan, prepared.profile, request.profile, prepared.parameters, server
+            )
             events.append(new.path, "run_started", profile=request.profile, steps=[s.name for s in prepared.plan.steps])
             display.say(f"run {new.id}  profile {prepared.profile.name}  engine {prepared.profile.engine}")
             display.etas = history.durations(request.root, prepared.profile.name)
@@ -81,10 +87,22 @@ def run(request: Request, display: Display) -> RunRecord:
                 try:
                     done = steps.execute(work, display, interrupted)
                 finally:
+                    if server:
+                        server.close()
                     gate = Gate(prepared.baseline, request.tolerance) if prepared.baseline else None
                     record = Ending(work, display, interrupted, done, gate).bring()
             display.verdict(record, _held(new, record))
             return record
+
+
+def fork_server(root: Path, run: RunDir) -> ForkServer | None:
+    """Start what kernels are forked from. Only on Linux: macOS has libraries that do not survive a fork."""
+    if sys.platform != "linux":
+        return None
+    environment = kernel.environment(kernel.state(root), os.environ)
+    server = ForkServer(run.kernel_log("fork_server"), environment)
+    events.append(run.path, "fork_server_started", pid=server.pid, started=processes.started(server.pid) or "")
+    return server
 
 
 def down(root: Path, profile_name: str) -> list[str]:

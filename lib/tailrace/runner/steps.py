@@ -13,11 +13,12 @@ from tailrace.profile import Profile
 from tailrace.run import events
 from tailrace.run.folder import RunDir
 from tailrace.run.record import StepOutcome
-from tailrace.runner import execution, outcome
+from tailrace.runner import execution, kernel, outcome
 from tailrace.runner.display import Display
 from tailrace.runner.interrupt import Interrupt
 from tailrace.runner.kernel import Kernel, Started
 from tailrace.runner.plan import Plan, PlannedStep
+from tailrace.runner.provisioner import ForkServer
 from tailrace.verdict import FAIL, INCONCLUSIVE, state_of
 
 INTERRUPTED = "interrupted"
@@ -34,6 +35,8 @@ class Work:
     profile_name: str
     """As the user gave it: a name, or the path of a YAML file."""
     parameters: Mapping[str, Mapping[str, Any]]
+    server: ForkServer | None = None
+    """What kernels are forked from; without it each is a fresh interpreter."""
 
 
 def execute(work: Work, display: Display, interrupt: Interrupt) -> tuple[StepOutcome, ...]:
@@ -77,9 +80,7 @@ def _kernel(work: Work, name: str) -> Kernel:
     def note(started: Started) -> None:
         events.append(work.run.path, "kernel_started", step=name, pid=started.pid, started=started.started)
 
-    state = work.root / ".tailrace" / "kernels"
-    state.mkdir(parents=True, exist_ok=True)
-    return Kernel(state, work.run.kernel_log(name), note)
+    return Kernel(kernel.state(work.root), work.run.kernel_log(name), note, work.server)
 
 
 def _parameters(work: Work, step: PlannedStep) -> dict[str, Any]:

@@ -19,7 +19,7 @@ PARAMETERS = 'profile: str = "local"  # name\nrun_dir: str = ""  # of the run\n'
 DECIDE = """
 import json
 from pathlib import Path
-from tailrace import events
+from tailrace.run import events
 
 def finish(verdict, name={step!r}):
     ok = verdict == "PASS"
