@@ -41,11 +41,12 @@ def torn_down(profile: Profile, root: Path) -> Iterator[str]:
 
 def _kernels(run: RunDir) -> Iterator[str]:
     for event in events.read(run.path):
-        if event.event != "kernel_started":
+        if event.event not in ("kernel_started", "fork_server_started"):
             continue
-        kernel = Started(event.fields["pid"], event.fields["started"])
-        if count := kernel.end():
-            yield f"ended the kernel of {event.fields['step']} ({_processes(count)})"
+        process = Started(event.fields["pid"], event.fields["started"])
+        if count := process.end():
+            name = f"the kernel of {event.fields['step']}" if "step" in event.fields else "the fork server"
+            yield f"ended {name} ({_processes(count)})"
 
 
 def _processes(count: int) -> str:

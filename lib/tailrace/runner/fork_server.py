@@ -15,6 +15,7 @@ parent is gone, and end as well.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -23,36 +24,30 @@ import os
 import selectors
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-PRELOADED = (
-    "ipykernel.kernelapp",
-    "ipykernel.ipkernel",
-    "pandas",
-    "pyarrow.parquet",
-    "matplotlib.figure",
-    "openai",
-    "tailrace.notebook.step",
-)
-"""What takes long to import. A module that is not installed is left out."""
-
 
 def main() -> None:
-    """Import, then fork a kernel for each request until standard input is closed."""
+    """Import the modules that the arguments name, then fork a kernel for each request until standard input is closed.
+
+    A module that is not installed is left out.
+    """
     if sys.path[0] in ("", str(Path.cwd())):
         del sys.path[0]  # the kernel puts its own folder there
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as a kernel does, at its start
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever an import prints is no answer
-    for module in PRELOADED:
+    for module in sys.argv[1:]:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     gc.collect()
     gc.freeze()  # the kernels share these pages: a collection in one of them must not touch them all
     _serve(answers)
+    os._exit(0)  # nothing of this process is worth taking apart
 
 
 def _serve(answers: int) -> None:
@@ -124,9 +119,8 @@ def _become_kernel(request: Mapping[str, Any], server: int) -> NoReturn:
 
 
 def _exit(status: int) -> NoReturn:
-    """Leave after the exit handlers, without taking the interpreter apart: no one needs its memory back."""
-    import atexit
-
+    """Leave as an interpreter does, threads and exit handlers first, but without taking its modules apart."""
+    threading._shutdown()  # type: ignore[attr-defined] # waits for threads that are not daemons
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):

@@ -10,7 +10,7 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,42 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from tailrace.host import processes
 
-POLL_S = 0.02
+CLOSE_S = 0.2
+KERNEL = (
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "ipykernel.debugger",
+    "IPython.core.completerlib",
+    "IPython.extensions.storemagic",
+    "tornado.platform.asyncio",
+)
+"""What every kernel imports at its start."""
+RUNBOOK = (
+    "pandas",
+    "pyarrow.parquet",
+    "matplotlib.figure",
+    "openai",
+    "tailrace.analysis",
+    "tailrace.checks",
+    "tailrace.load",
+    "tailrace.notebook.step",
+    "tailrace.report.catalogue",
+    "tailrace.report.tables",
+    "tailrace.testbed.stack",
+)
+"""What takes long to import in a notebook that uses `tailrace.notebook`."""
+
+
+def preloaded(notebooks: Iterable[Path]) -> tuple[str, ...]:
+    """Return the modules that a fork server imports ahead of these notebooks."""
+    is_runbook = any(b"tailrace.notebook" in notebook.read_bytes() for notebook in notebooks)
+    return (*KERNEL, *RUNBOOK) if is_runbook else KERNEL
 
 
 class ForkServer:
     """A running fork server. It imports from the moment it is started; the first fork waits for that."""
 
-    def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, log: Path, environment: Mapping[str, str], modules: Sequence[str]) -> None:
         self.log = log
         self._lock = threading.Lock()
         self._pending = b""
@@ -33,8 +62,8 @@ class ForkServer:
         self._statuses: dict[int, int] = {}
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tailrace.runner.fork_server"], env=dict(environment), start_new_session=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0,
+                [sys.executable, "-m", "tailrace.runner.fork_server", *modules], env=dict(environment),
+                start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0,
             )  # fmt: skip
 
     @property
@@ -70,7 +99,7 @@ class ForkServer:
             assert stream is not None
             stream.close()
         try:
-            self._process.wait(POLL_S)
+            self._process.wait(CLOSE_S)
         except subprocess.TimeoutExpired:  # it is still importing
             self._process.kill()
             self._process.wait()

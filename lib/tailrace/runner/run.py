@@ -22,7 +22,7 @@ from tailrace.runner.display import Display
 from tailrace.runner.ending import Ending, Gate
 from tailrace.runner.parameters import Override
 from tailrace.runner.plan import Plan
-from tailrace.runner.provisioner import ForkServer
+from tailrace.runner.provisioner import ForkServer, preloaded
 from tailrace.runner.steps import Work
 from tailrace.testbed import stack
 
@@ -75,11 +75,11 @@ def run(request: Request, display: Display) -> RunRecord:
                 display.say(line, "yellow")
             new = create_run(request.root, prepared.profile)
             point_latest(new)
-            server = fork_server(request.root, new)
+            events.append(new.path, "run_started", profile=request.profile, steps=[s.name for s in prepared.plan.steps])
+            server = fork_server(request.root, new, prepared.plan)
             work = Work(
                 request.root, new, prepared.plan, prepared.profile, request.profile, prepared.parameters, server
             )
-            events.append(new.path, "run_started", profile=request.profile, steps=[s.name for s in prepared.plan.steps])
             display.say(f"run {new.id}  profile {prepared.profile.name}  engine {prepared.profile.engine}")
             display.etas = history.durations(request.root, prepared.profile.name)
             done: tuple[StepOutcome, ...] = ()
@@ -95,12 +95,13 @@ def run(request: Request, display: Display) -> RunRecord:
             return record
 
 
-def fork_server(root: Path, run: RunDir) -> ForkServer | None:
+def fork_server(root: Path, run: RunDir, plan: Plan) -> ForkServer | None:
     """Start what kernels are forked from. Only on Linux: macOS has libraries that do not survive a fork."""
     if sys.platform != "linux":
         return None
     environment = kernel.environment(kernel.state(root), os.environ)
-    server = ForkServer(run.kernel_log("fork_server"), environment)
+    modules = preloaded(root / step.notebook for step in plan.steps)
+    server = ForkServer(run.kernel_log("fork_server"), environment, modules)
     events.append(run.path, "fork_server_started", pid=server.pid, started=processes.started(server.pid) or "")
     return server
 
