@@ -30,7 +30,7 @@ def html(runs_dir: Path, baseline: str = "") -> str:
     load = {"runs": table}.__getitem__
     trend = catalogue.draw("history", load, baseline=baseline).svg("trend") if len(table) else ""
     rows = [_row(runs_dir, values) for values in table.iloc[::-1].to_dict("records")]
-    return page.rendered("index.html.j2", rows=rows, trend=Markup(trend))  # noqa: S704  our own SVG
+    return page.render("index.html.j2", rows=rows, trend=Markup(trend))  # noqa: S704  our own SVG
 
 
 def _row(runs_dir: Path, values: dict[str, Any]) -> dict[str, Any]:

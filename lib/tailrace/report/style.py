@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK: Final = "#1c2127"
@@ -137,7 +138,8 @@ def svg(figure: Figure, key: str) -> str:
     """
     target = io.StringIO()
     with mpl.rc_context({**RC, "svg.hashsalt": key}):
-        figure.savefig(target, format="svg", metadata={"Date": None})
+        # `savefig` would draw the figure twice.
+        FigureCanvasSVG(figure).print_svg(target, metadata={"Date": None})  # type: ignore[no-untyped-call]
     text = target.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -150,6 +152,11 @@ def svg(figure: Figure, key: str) -> str:
     head = f'<svg class="tr-figure" role="img" aria-label="{html.escape(str(figure.get_label()))}"'
     text = re.sub(r'^<svg width="[^"]*" height="[^"]*"', head, text)
     return re.sub(r"\n\s*", "\n", text).strip()
+
+
+def rekeyed(svg: str, key: str, other: str) -> str:
+    """Return an SVG that was made with `key` as if it had been made with `other`."""
+    return re.sub(rf'(\sid="|url\(#|href="#){re.escape(key)}-', rf"\g<1>{other}-", svg)
 
 
 def png(figure: Figure, dpi: int) -> bytes:

@@ -43,7 +43,7 @@ class Environment(Model):
 
     python: str = Field(default_factory=platform.python_version)
     platform: str = Field(default_factory=platform.platform)
-    cores: int = Field(default_factory=lambda: _cores())
+    cores: int = Field(default_factory=lambda: cores())
     packages: dict[str, str] = Field(default_factory=lambda: _packages())
 
 
@@ -85,7 +85,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many cores this process may use: in a container, often fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
