@@ -5,6 +5,7 @@
 
 PROFILE ?= local
 ARGS ?=
+WORKERS ?= 2
 BENCH ?=
 BENCHES := $(patsubst tests/bench/bench_%.py,%,$(filter-out %/bench_peers.py,$(sort $(wildcard tests/bench/bench_*.py))))
 VENV := .venv
@@ -32,10 +33,10 @@ down: $(READY)  ## stop what a run left running (PROFILE=local)
 	@$(BIN)/tailrace down --profile $(PROFILE)
 
 test: $(READY)  ## the tests at quick depth, ten minutes (ARGS="-k switch" to choose)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-all: $(READY)  ## the tests at full depth, as CI runs them
-	@TAILRACE_DEPTH=full $(BIN)/python -m pytest $(ARGS)
+	@TAILRACE_DEPTH=full $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 lint: $(READY)  ## ruff and mypy
 	@$(BIN)/ruff check .

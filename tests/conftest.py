@@ -5,9 +5,11 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -19,6 +21,8 @@ from tailrace.host import processes
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MARK = "TAILRACE_TEST_SESSION"
+ALONE = "@alone"
+DESELECTED = pytest.StashKey[int]()
 
 
 @cache
@@ -56,7 +60,51 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=deep)
         items[:] = [item for item in items if not item.get_closest_marker("deep")]
     quick = [ROOT / "tests" / "unit", ROOT / "tests" / "notebooks"]
-    items.sort(key=lambda item: [not item.path.is_relative_to(folder) for folder in quick])
+    items.sort(key=lambda item: [_alone(item), *(not item.path.is_relative_to(folder) for folder in quick)])
+
+
+def _alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_finish(session: pytest.Session) -> Iterator[None]:
+    """Mark the ids of `alone` tests in what xdist sends to its scheduler: the ids are all that it gets to know."""
+    items = session.items
+    if hasattr(session.config, "workerinput"):
+        session.items = [SimpleNamespace(nodeid=item.nodeid + ALONE * _alone(item)) for item in items]
+    result = yield
+    session.items = items
+    return result
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Let xdist run file by file, in the order of collection, and what is marked `alone` last."""
+    from scheduling import QuietScheduling  # here: pytest runs without xdist, too
+
+    config.option.loadscopereorder = False
+    return QuietScheduling(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Count in the summary what the workers deselected: all of them deselect the same tests."""
+    reporter = node.config.pluginmanager.get_plugin("terminalreporter")
+    reporter.stats["deselected"] = [SimpleNamespace()] * getattr(node, "workeroutput", {}).get("deselected", 0)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the controller of xdist how many tests this worker deselected."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["deselected"] = session.config.stash.get(DESELECTED, 0)
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Count the tests that are left out: by depth, by -k or by -m."""
+    if items:
+        stash = items[0].config.stash
+        stash[DESELECTED] = stash.get(DESELECTED, 0) + len(items)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
