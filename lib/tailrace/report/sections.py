@@ -53,7 +53,7 @@ def hero(steps: Sequence[Section], results: Mapping[str, Mapping[str, Any]]) -> 
         result = results[section.step]
         for number, figure in enumerate(result.get("figures") or []):
             if result.get("switch") and figure.get("name") == "switch":
-                again = style.rekeyed(section.figures[number], _key(section.number, number), "hero")
+                again = style.rekeyed(str(section.figures[number]), _key(section.number, number), "hero")
                 return Markup(again)  # noqa: S704  our own SVG
     return None
 

@@ -76,6 +76,9 @@ def test_every_figure_has_words(whole):
     assert text.count("<svg ") == len(re.findall(r'<svg [^>]*aria-label="[^"]{40,}"', text)) == 7
     ids = re.findall(r'\sid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
+    references = {name for pair in re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text) for name in pair if name}
+    assert any(name.startswith("hero-") for name in references)
+    assert references <= set(ids)
 
 
 def test_both_schemes(whole):
