@@ -1,7 +1,6 @@
-"""How fast the numbers and figures are, and what they are worth: `python tests/bench/bench_analysis.py`.
+"""How fast the numbers are, and what they are worth: `python tests/bench/bench_analysis.py`.
 
     --records 10 50     millions of records whose percentiles are taken, in 400 groups (default 2)
-    --figures 1         millions of records that each figure is drawn from (default 0.5)
     --study 200         repeats of the coverage study and of the comparison's alarms (default 0: left out)
 
 Percentiles are taken with their intervals, in a process of their own: from parquet by DuckDB, and in memory by
@@ -28,12 +27,11 @@ import pyarrow.parquet as pq
 from tailrace import analysis
 from tailrace.analysis import disk, study
 from tailrace.records import Record
-from tailrace.report import catalogue, tables
+from tailrace.report import tables
 
 GROUPS = 400
 PART = 500_000
 NEEDED = ["phase", "outcome", "intended_ns", "service_us", "send_lag_us"]
-OWN_FRAMES = ("history", "probes")
 
 
 def part(number: int, rng: np.random.Generator) -> dict[str, pa.Array]:
@@ -90,21 +88,6 @@ def percentiles(millions: float) -> None:
             print(f"{millions:>6g} M percentiles with intervals, {said:<26}{row}", flush=True)
 
 
-def figures(millions: float) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        write(Path(name), millions)
-        records = analysis.read(name)
-    phases = records["phase"].str.slice(0, 2)
-    records = records.assign(phase=phases)
-    for figure in sorted(set(catalogue.FIGURES) - set(OWN_FRAMES)):
-        began = time.perf_counter()
-        drawn = catalogue.draw(figure, {"records": records}.__getitem__)
-        middle = time.perf_counter()
-        size = len(drawn.svg())
-        took = f"{middle - began:>8.2f} s + {time.perf_counter() - middle:.2f} s to SVG"
-        print(f"{len(records) / 1e6:>6g} M figure {figure:<12}{took}{size / 1_000:>10,.0f} kB", flush=True)
-
-
 def worth(repeats: int) -> None:
     print(tables.coverage(study.coverage(repeats=repeats)).to_string(index=False), flush=True)
     effects = {"none": 0.0, "+0.2 s on 1 %": 0.2, "+1 s on 1 %": 1.0}
@@ -116,7 +99,6 @@ def worth(repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=float, nargs="*", default=[2])
-    parser.add_argument("--figures", type=float, default=0.5)
     parser.add_argument("--study", type=int, default=0)
     parser.add_argument("--measure", choices=["parquet", "memory"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -126,8 +108,6 @@ def main() -> None:
         return
     for millions in given.records:
         percentiles(millions)
-    if given.figures:
-        figures(given.figures)
     if given.study:
         worth(given.study)
 
