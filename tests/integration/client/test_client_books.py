@@ -74,7 +74,7 @@ def test_malformed_answers_open_the_breaker(provider, make, key):
 def test_a_cancelled_caller_is_booked_and_gives_all_back(provider, make, key, stream):
     """Cancelled while the provider works: one row "cancelled", nothing held any more, the worst case spent."""
     calls = []
-    provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=1)
+    provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=60)
     policy = Policy(cache=None, limits=Limits(concurrency=2), spend=Spend(1.0), hooks=(calls.append,))
 
     async def main():
@@ -194,7 +194,7 @@ def test_a_lease_is_given_back_on_every_way(provider, make, key, way):
 
 def test_whoever_waits_when_the_client_closes_gets_the_sdks_error(provider, make):
     """A driver that is closed in the middle raises a connection error to those who wait, never an inner one."""
-    provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=1)
+    provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=60)
 
     async def main():
         async with AiohttpSender() as send:
@@ -207,4 +207,4 @@ def test_whoever_waits_when_the_client_closes_gets_the_sdks_error(provider, make
 
     began = time.perf_counter()
     assert [type(error) for error in asyncio.run(main())] == [ConnectionFailed] * 3
-    assert time.perf_counter() - began < 0.9
+    assert time.perf_counter() - began < 30

@@ -71,39 +71,38 @@ def test_no_more_than_so_many_are_in_flight(provider, make, key, stream):
 
 def test_a_permit_is_free_while_its_call_backs_off(provider, make, key):
     """With one permit, a call that waits to retry lets the next one through."""
-    provider.answers = [make.answer(500, b"{}", {"retry-after": "0.5"})]
+    provider.answers = [make.answer(500, b"{}", {"retry-after": "1"})]
 
     async def main():
         policy = Policy(cache=None, limits=Limits(concurrency=1))
         async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
             waiting = asyncio.create_task(client.chat.completions.create(**ASK, seed=1))
-            await asyncio.sleep(0.2)
-            began = time.perf_counter()
+            while not provider.seen:  # noqa: ASYNC110 - the server is a thread, and knows no asyncio.Event
+                await asyncio.sleep(0.01)
             await client.chat.completions.create(**ASK, seed=2)
-            took = time.perf_counter() - began
             await waiting
-            return took
 
-    assert asyncio.run(main()) < 0.25
+    asyncio.run(main())
+    assert [seen.json["seed"] for seen in provider.seen] == [1, 2, 1]
 
 
 def test_requests_per_minute_are_spread(provider, key):
-    """At 600 a minute with 100 at once, the 101st call waits its tenth of a second; one without the time fails."""
+    """At 600 a minute with 100 at once, a call beyond them waits its turn; one without the time fails."""
     policy = Policy(cache=None, limits=Limits(requests_per_min=600))
     with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
         rate = client._client._transport.driver.engine.fetcher._attempts._requests
-        rate.reserve(100)
+        rate.reserve(110)
         began = time.perf_counter()
         client.chat.completions.create(**ASK)
-        assert 0.05 < time.perf_counter() - began < 0.4
+        assert 0.2 < time.perf_counter() - began < 20
         rate.reserve(100)
         with limits(deadline_s=0.5), pytest.raises(DeadlineExceeded, match="rate limit"):
             client.chat.completions.create(**ASK)
 
 
 def test_a_deadline_counts_the_wait_for_a_permit(provider, make, key):
-    """With the only permit taken for a second, a call of 0.3 s ends by then, and says that it was never sent."""
-    provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=1.0)
+    """With the only permit taken for a minute, a call of 0.3 s ends by then, and says that it was never sent."""
+    provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=60)
 
     async def main():
         async with AsyncOpenAI(
@@ -113,12 +112,12 @@ def test_a_deadline_counts_the_wait_for_a_permit(provider, make, key):
             await asyncio.sleep(0.1)
             with limits(deadline_s=0.3), pytest.raises(DeadlineExceeded, match="permit") as caught:
                 await client.chat.completions.create(**ASK)
-            await first
+            first.cancel()
             return caught.value
 
     error = asyncio.run(main())
     assert error.attempts == 0
-    assert 0.2 < error.elapsed_s < 0.6
+    assert 0.2 < error.elapsed_s < 30
 
 
 def test_tokens_per_minute_are_spread_and_corrected(provider, key):
@@ -184,7 +183,7 @@ def test_an_exhausted_quota_goes_to_the_fallback(simulator, provider, key, monke
 
 def test_a_slow_answer_is_hedged(provider, make, key):
     """After 0.1 s a second request goes out and its answer is taken; a client of threads refuses to try."""
-    provider.answers = [make.answer(body=make.completion("slow"), delay_s=1.5)]
+    provider.answers = [make.answer(body=make.completion("slow"), delay_s=60)]
     provider.usual = lambda seen: make.answer(body=make.completion("quick"))
     calls = []
     policy = Policy(cache=None, limits=Limits(hedge_after_s=0.1), hooks=(calls.append,))
@@ -195,7 +194,7 @@ def test_a_slow_answer_is_hedged(provider, make, key):
 
     began = time.perf_counter()
     assert asyncio.run(main()) == "quick"
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 30
     assert calls[0].attempts == 2
     with pytest.raises(ValueError, match="asynchronous"):
         OpenAI(api_key=key, base_url=provider.url, policy=policy)

@@ -1,7 +1,6 @@
 """Ten thousand random requests over real HTTP, and none gets the answer to another."""
 
 import asyncio
-import time
 
 import orjson
 import pytest
@@ -108,13 +107,11 @@ def test_10_000_random_requests_over_http_never_get_anothers_answer(simulator):
 
     The simulator puts a digest of the whole request into its answer, made without any code of the client.
     """
-    began = time.perf_counter()
     found, distinct = mixed_up(simulator, 210)
     assert found["asked"] >= 10_000
     assert found["wrong"] == 0
     assert found["hit"] > 1_000, "negative control: there have to be hits among them"
     assert simulator.requests == found["miss"] == len(distinct), "each question of each tenant was asked once"
-    assert time.perf_counter() - began < 120
 
 
 FORGOTTEN = ["seed", "metadata", "the credential", "the query"]

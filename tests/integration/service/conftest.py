@@ -103,7 +103,7 @@ class Service:
         rows = [json.loads(line) for line in self.stderr.read_text().splitlines()[self.skip :]]
         return [row for row in rows if not event or row["event"] == event]
 
-    def until(self, event: str, timeout_s: float = 5.0) -> dict[str, Any]:
+    def until(self, event: str, timeout_s: float = 60.0) -> dict[str, Any]:
         """Wait for an event in the log."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

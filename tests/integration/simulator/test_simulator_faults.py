@@ -153,9 +153,9 @@ def elapsed_s(call):
 
 def test_slow_waits_before_the_answer_and_slow_stream_before_every_chunk(ask, simulator):
     """The delays are at least what was asked for; without a fault they are not there."""
-    assert elapsed_s(lambda: post(simulator, stream=True)) < 0.4
-    simulator.faults({"kind": "slow", "delay_s": 0.4})
-    assert elapsed_s(lambda: ask(chat)) >= 0.4
+    assert elapsed_s(lambda: post(simulator, stream=True)) < 1.0
+    simulator.faults({"kind": "slow", "delay_s": 1.0})
+    assert elapsed_s(lambda: ask(chat)) >= 1.0
     simulator.faults({"kind": "slow_stream", "delay_s": 0.05})
     waits = []
     assert elapsed_s(lambda: waits.append(ask(stream))) >= 0.05 * (len(waits[0]) - 2)
@@ -216,9 +216,9 @@ def test_faults_are_switched_under_load_and_no_request_is_lost(simulator):
 
 def test_latency_is_switched_while_running(simulator):
     """A new latency holds for the next request; fields that are not given stay."""
-    assert elapsed_s(lambda: post(simulator)) < 0.2
-    changed = simulator.admin("PUT", "latency", {"ttft_s": 0.3, "ttft_sigma": 0})
-    assert (changed["ttft_s"], changed["token_s"]) == (0.3, 0)
-    assert elapsed_s(lambda: post(simulator)) >= 0.299
+    assert elapsed_s(lambda: post(simulator)) < 1.0
+    changed = simulator.admin("PUT", "latency", {"ttft_s": 1.0, "ttft_sigma": 0})
+    assert (changed["ttft_s"], changed["token_s"]) == (1.0, 0)
+    assert elapsed_s(lambda: post(simulator)) >= 0.999
     simulator.admin("POST", "reset")
-    assert elapsed_s(lambda: post(simulator)) < 0.2
+    assert elapsed_s(lambda: post(simulator)) < 1.0

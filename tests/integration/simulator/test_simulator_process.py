@@ -111,7 +111,7 @@ def test_a_signal_lets_what_is_in_flight_end(start, tmp_path, number):
         with pytest.raises(httpx2.ConnectError):
             httpx2.get(url)
         thread.join()
-        assert simulator.process.wait(5) == 0
+        assert simulator.process.wait(60) == 0
     assert answers[0].status_code == 200
 
 
@@ -121,7 +121,7 @@ def test_a_signal_does_not_wait_for_a_hang(start, tmp_path):
 
     def hang(url):
         with pytest.raises(httpx2.RemoteProtocolError):
-            httpx2.post(f"{url}/chat/completions", json=CHAT, timeout=30)
+            httpx2.post(f"{url}/chat/completions", json=CHAT, timeout=300)
         failed.append(True)
 
     with start(tmp_path, *FAST, "--fault", "kind=hang") as simulator:
@@ -130,8 +130,8 @@ def test_a_signal_does_not_wait_for_a_hang(start, tmp_path):
         simulator.until_in_flight(1)
         begin = time.monotonic()
         simulator.process.terminate()
-        assert simulator.process.wait(10) == 0
-        assert 1.5 < time.monotonic() - begin < 8
+        assert simulator.process.wait(60) == 0
+        assert 1.5 < time.monotonic() - begin < 60
         thread.join()
         (line,) = simulator.accesses()
     assert failed
