@@ -1,8 +1,9 @@
-# The ways in. `make` alone lists them. Nothing has to be installed before but Python 3.11+ and make.
+# The entry points; `make` alone lists them. They need Python 3.11+ and make, nothing else.
 #
-# make itself leaves with 2 whatever a recipe left with ("Error 1" is in its last line): where the status
+# make exits with 2 whenever a recipe fails, whatever its status ("Error 1" is in the last line). Where the status
 # matters, call `.venv/bin/tailrace run` (0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 could not run).
 
+# WORKERS: how many processes run the tests; 0 runs them in one, as a debugger needs (WORKERS=0 ARGS=--pdb).
 PROFILE ?= local
 ARGS ?=
 WORKERS ?= 2
@@ -23,19 +24,19 @@ setup: $(READY)  ## make .venv from the hashed lock
 $(READY): requirements.lock pyproject.toml .ci/setup
 	@.ci/setup
 
-run: $(READY)  ## run the whole runbook (PROFILE=local)
+run: $(READY)  ## run the whole runbook (PROFILE=local chooses the profile)
 	@$(BIN)/tailrace run --profile $(PROFILE) $(ARGS)
 
-report: $(READY)  ## draw the report of the latest run again from its records
+report: $(READY)  ## redraw the report of the latest run from its records
 	@$(BIN)/tailrace report runs/latest
 
-down: $(READY)  ## stop what a run left running (PROFILE=local)
+down: $(READY)  ## stop the deployment that a run left running (PROFILE=local)
 	@$(BIN)/tailrace down --profile $(PROFILE)
 
-test: $(READY)  ## the tests at quick depth, ten minutes (ARGS="-k switch" to choose)
+test: $(READY)  ## the tests at quick depth, at most ten minutes (ARGS="-k switch" chooses, ARGS=tests/unit takes 90 s)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
-test-all: $(READY)  ## the tests at full depth, as CI runs them
+test-all: $(READY)  ## the tests at full depth, with Docker and a browser where there are any; CI runs these
 	@TAILRACE_DEPTH=full $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 lint: $(READY)  ## ruff and mypy
@@ -46,9 +47,9 @@ lint: $(READY)  ## ruff and mypy
 lab: $(READY)  ## open JupyterLab on the notebooks, in the same environment
 	@$(BIN)/jupyter lab --notebook-dir=. notebooks/README.md
 
-bench: $(READY)  ## a benchmark (BENCH=load; without it, which there are)
+bench: $(READY)  ## run one benchmark (BENCH=load; without it, list them)
 ifeq ($(filter $(BENCH),$(BENCHES)),)
-	@echo "which one? make bench BENCH=$(firstword $(BENCHES)); there are: $(BENCHES)"; exit 2
+	@echo "choose one, as in make bench BENCH=$(firstword $(BENCHES)): $(BENCHES)"; exit 2
 else
 	@$(BIN)/python tests/bench/bench_$(BENCH).py $(ARGS)
 endif
@@ -56,7 +57,7 @@ endif
 engine:  ## install a Docker Engine where apt can, and start it
 	@.ci/engine
 
-lock:  ## pin all dependencies of pyproject.toml again, with hashes and without addresses
+lock:  ## pin the dependencies of pyproject.toml again, with hashes and without index addresses
 	@.ci/lock
 
 clean: ## remove the environment, caches and builds; runs/ and .tailrace/ stay
