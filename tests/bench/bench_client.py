@@ -137,9 +137,9 @@ def decided(calls: int) -> dict[str, float]:
 
     import orjson
 
+    from tailrace.client.call.effects import Join, Send, Work
+    from tailrace.client.call.pipeline import Pipeline
     from tailrace.client.clock import Clock
-    from tailrace.client.effects import Join, Send, Work
-    from tailrace.client.pipeline import Engine
     from tailrace.client.wire import Request, Response
 
     usage = {"prompt_tokens": 500, "completion_tokens": 20, "total_tokens": 520}
@@ -167,14 +167,14 @@ def decided(calls: int) -> dict[str, float]:
     )
     bodies = [orjson.dumps(asked(f"{number:07d} {PROMPT}")) for number in range(WARM + calls)]
     requests = [Request("POST", "http://127.0.0.1:9/v1/chat/completions", headers, body) for body in bodies]
-    engine = Engine(everything_on(), Clock(), threading.Event)
+    pipeline = Pipeline(everything_on(), Clock(), threading.Event)
     for request in requests[:WARM]:
-        carried_out(engine.call(request))
+        carried_out(pipeline.run(request))
     gc.collect()
     gc.freeze()  # what was imported is not collected at the policy's expense
     began_s = time.process_time()
     for request in requests[WARM:]:
-        carried_out(engine.call(request))
+        carried_out(pipeline.run(request))
     return {"decisions_us": (time.process_time() - began_s) / calls * 1e6}
 
 

@@ -3,7 +3,7 @@
 from tailrace.client.accounting import Call
 from tailrace.client.ask import AIConfig, aask, ask
 from tailrace.client.context import limits
-from tailrace.client.driver import AsyncDriver, Driver
+from tailrace.client.drivers import AsyncDriver, Driver
 from tailrace.client.errors import (
     BudgetExceeded,
     CircuitOpen,

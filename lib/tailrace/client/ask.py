@@ -1,4 +1,4 @@
-"""One line for one question, on top of everything else."""
+"""One line for one question: `ask(prompt)`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tailrace.client.openai import AsyncOpenAI, OpenAI
 
 
 class AIConfig(BaseModel):
-    """How to ask: validated and frozen. With `temperature` 0, the same question is asked once."""
+    """Validated, frozen settings of a question. With `temperature` 0, the cache answers a repeated question."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: Annotated[str, Field(min_length=1, max_length=200)] = "gpt-4o-mini"
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 0.0
     max_tokens: Annotated[int, Field(gt=0)] | None = None
-    """Of the answer; None leaves it to the provider."""
+    """Limit of the answer; None leaves it to the provider."""
     system_prompt: str = ""
 
     def messages(self, prompt: str) -> list[ChatCompletionMessageParam]:
-        """Return the conversation that asks `prompt`."""
+        """Return the messages that ask `prompt`."""
         question: ChatCompletionMessageParam = {"role": "user", "content": prompt}
         return [{"role": "system", "content": self.system_prompt}, question] if self.system_prompt else [question]
 
@@ -31,8 +31,8 @@ class AIConfig(BaseModel):
 def ask(prompt: str, config: AIConfig | None = None, *, client: openai.OpenAI | None = None) -> str:
     """Return the answer to `prompt`.
 
-    Without a `client` one is made for this question and closed after it, from the SDK's environment variables;
-    give one to share its cache and limits between questions.
+    Without a `client` one is made for this question, from the SDK's environment variables, and closed after it;
+    pass one to share its cache and limits between questions.
     """
     config = config or AIConfig()
     if client is None:

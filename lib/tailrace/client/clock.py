@@ -1,4 +1,4 @@
-"""Time and chance, injected wherever a decision depends on them."""
+"""Time and randomness, injected wherever a decision depends on them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """`monotonic` measures, `wall` dates what outlives the process, both in seconds. `chance` is uniform in [0, 1).
+    """`monotonic` measures durations and `wall` dates stored answers, in seconds. `chance` is uniform in [0, 1).
 
-    `unique` gives so many bytes that nobody else was given: not by `random`, which many programs seed.
+    `unique` returns so many unique bytes; not from `random`, which many programs seed.
     """
 
     monotonic: Callable[[], float] = time.perf_counter

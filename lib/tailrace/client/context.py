@@ -1,4 +1,4 @@
-"""Limits for a block of code: a deadline and a tenant that every call within it keeps."""
+"""Limits for a block of code: a deadline and a tenant for every call within it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _scope: ContextVar[Scope] = ContextVar("tailrace_scope", default=NOWHERE)
 
 
 def current() -> Scope:
-    """Return the limits of the block that the caller runs in."""
+    """Return the limits of the enclosing block."""
     return _scope.get()
 
 
 @contextmanager
 def limits(*, deadline_s: float | None = None, tenant: str | None = None) -> Iterator[None]:
-    """Hold every call within the block to a deadline, waiting included, and keep its tenant's answers apart.
+    """Limit every call within the block to a deadline, waiting included, and separate its answers by tenant.
 
-    The deadline counts from the entry of the block, in seconds; of nested ones the earlier wins.
+    `deadline_s` counts from the entry of the block; of nested blocks the earliest deadline counts.
     """
     outer = _scope.get()
     if deadline_s is not None and not deadline_s > 0:
         raise ValueError(f"limits(deadline_s={deadline_s}): expected more than 0 seconds")
     if tenant is not None and not isinstance(tenant, str):
         raise ValueError(f"limits(tenant=…): expected text, found {type(tenant).__name__}")
-    wanted = None if deadline_s is None else time.perf_counter() + deadline_s
-    token = _scope.set(Scope(earlier(outer.deadline_at, wanted), outer.tenant if tenant is None else tenant))
+    deadline_at = None if deadline_s is None else time.perf_counter() + deadline_s
+    token = _scope.set(Scope(earlier(outer.deadline_at, deadline_at), outer.tenant if tenant is None else tenant))
     try:
         yield
     finally:
@@ -43,7 +43,7 @@ def limits(*, deadline_s: float | None = None, tenant: str | None = None) -> Ite
 
 
 def earlier(one: float | None, other: float | None) -> float | None:
-    """Return the earlier of two moments, of which either may not be set."""
+    """Return the earlier of two moments; None means not set."""
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)

@@ -1,6 +1,6 @@
-"""Drop-ins for the official SDK: the same classes, with a transport that follows a policy.
+"""Drop-in replacements for the official SDK's clients, with a transport that follows a policy.
 
-They add no method. Everything that the SDK can do keeps working, and its type checking holds.
+They add no method. Everything that the SDK can do keeps working, and its types hold.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing_extensions import Unpack
 
 from tailrace.client import errors
 from tailrace.client.policy import Policy
-from tailrace.client.sdk.recall import Recall
-from tailrace.client.sdk.resources import arecalled, recalled, shortened
+from tailrace.client.sdk.fast_path import FastPath
+from tailrace.client.sdk.resources import awith_fast_path, put_fast_path, with_fast_path
 from tailrace.client.transports import AsyncSend, AsyncTransport, Send, Transport
 
 OWN: Final = "_tailrace_own"
-"""Marks an HTTP client that was made here, so that nobody else has set headers, hooks or cookies on it."""
+"""Marks an HTTP client that was made here: nobody else has set headers, hooks or cookies on it."""
 
 
 class Arguments(TypedDict, total=False):
@@ -46,8 +46,8 @@ class Arguments(TypedDict, total=False):
 class AsyncOpenAI(openai.AsyncOpenAI):
     """`openai.AsyncOpenAI` under `policy`; all other arguments are the SDK's.
 
-    An `http_client` of yours keeps its settings and connections, and is not changed itself. The SDK's own retries
-    are off; asked for by `max_retries`, they come with a warning, because attempts multiply.
+    Your own `http_client` keeps its settings and connections, and is not changed. The SDK's retries are off;
+    `max_retries` turns them on with a warning, because attempts multiply.
     """
 
     def __init__(
@@ -58,35 +58,39 @@ class AsyncOpenAI(openai.AsyncOpenAI):
         http_client: httpx2.AsyncClient | None = None,
         **arguments: Unpack[Arguments],
     ) -> None:
-        given = http_client or DefaultAsyncHttpxClient()
+        http = http_client or DefaultAsyncHttpxClient()
         own = http_client is None or getattr(http_client, OWN, False)
-        if not isinstance(given._transport, AsyncTransport):
-            below, given = given, copy.copy(given)
-            lean = _lean_async_sender() if own and not below._mounts else None  # proxies are httpx2's own business
-            given._transport = AsyncTransport(policy or Policy(), _AsyncBelow(below), lean)
-            given._mounts = {}
-            setattr(given, OWN, own)
-        self.policy: Policy = given._transport.policy
-        arguments["max_retries"] = _retries(arguments.get("max_retries", 0), self.policy)
-        super().__init__(api_key=api_key, http_client=given, **arguments)
-        self._recall = Recall(self, given._transport.driver.engine) if own else None
+        if not isinstance(http._transport, AsyncTransport):
+            below, http = http, copy.copy(http)
+            lean = _lean_async_sender() if own and not below._mounts else None  # httpx2 knows how to use proxies
+            http._transport = AsyncTransport(policy or Policy(), _AsyncBelow(below), lean)
+            http._mounts = {}
+            setattr(http, OWN, own)
+        self.policy: Policy = http._transport.policy
+        arguments["max_retries"] = _checked_retries(arguments.get("max_retries", 0), self.policy)
+        super().__init__(api_key=api_key, http_client=http, **arguments)
+        self._fast_path = FastPath(self, http._transport.driver.pipeline) if own else None
 
     @cached_property
     def chat(self) -> AsyncChat:
         chat = super().chat
         if not self.policy.empty:
-            shortened(chat.completions, "chat", self._recall, arecalled)
+            put_fast_path(chat.completions, "chat", self._fast_path, awith_fast_path)
         return chat
 
     @cached_property
     def responses(self) -> AsyncResponses:
-        found = super().responses
-        return found if self.policy.empty else shortened(found, "responses", self._recall, arecalled)
+        responses = super().responses
+        if not self.policy.empty:
+            put_fast_path(responses, "responses", self._fast_path, awith_fast_path)
+        return responses
 
     @cached_property
     def embeddings(self) -> AsyncEmbeddings:
-        found = super().embeddings
-        return found if self.policy.empty else shortened(found, "embeddings", self._recall, arecalled)
+        embeddings = super().embeddings
+        if not self.policy.empty:
+            put_fast_path(embeddings, "embeddings", self._fast_path, awith_fast_path)
+        return embeddings
 
     def _make_status_error(self, err_msg: str, *, body: object, response: httpx2.Response) -> openai.APIStatusError:
         return errors.traced(super()._make_status_error(err_msg, body=body, response=response))
@@ -103,34 +107,38 @@ class OpenAI(openai.OpenAI):
         http_client: httpx2.Client | None = None,
         **arguments: Unpack[Arguments],
     ) -> None:
-        given = http_client or DefaultHttpxClient()
+        http = http_client or DefaultHttpxClient()
         own = http_client is None or getattr(http_client, OWN, False)
-        if not isinstance(given._transport, Transport):
-            below, given = given, copy.copy(given)
+        if not isinstance(http._transport, Transport):
+            below, http = http, copy.copy(http)
             lean = _lean_sender() if own and not below._mounts else None
-            given._transport, given._mounts = Transport(policy or Policy(), _Below(below), lean), {}
-            setattr(given, OWN, own)
-        self.policy: Policy = given._transport.policy
-        arguments["max_retries"] = _retries(arguments.get("max_retries", 0), self.policy)
-        super().__init__(api_key=api_key, http_client=given, **arguments)
-        self._recall = Recall(self, given._transport.driver.engine) if own else None
+            http._transport, http._mounts = Transport(policy or Policy(), _Below(below), lean), {}
+            setattr(http, OWN, own)
+        self.policy: Policy = http._transport.policy
+        arguments["max_retries"] = _checked_retries(arguments.get("max_retries", 0), self.policy)
+        super().__init__(api_key=api_key, http_client=http, **arguments)
+        self._fast_path = FastPath(self, http._transport.driver.pipeline) if own else None
 
     @cached_property
     def chat(self) -> Chat:
         chat = super().chat
         if not self.policy.empty:
-            shortened(chat.completions, "chat", self._recall, recalled)
+            put_fast_path(chat.completions, "chat", self._fast_path, with_fast_path)
         return chat
 
     @cached_property
     def responses(self) -> Responses:
-        found = super().responses
-        return found if self.policy.empty else shortened(found, "responses", self._recall, recalled)
+        responses = super().responses
+        if not self.policy.empty:
+            put_fast_path(responses, "responses", self._fast_path, with_fast_path)
+        return responses
 
     @cached_property
     def embeddings(self) -> Embeddings:
-        found = super().embeddings
-        return found if self.policy.empty else shortened(found, "embeddings", self._recall, recalled)
+        embeddings = super().embeddings
+        if not self.policy.empty:
+            put_fast_path(embeddings, "embeddings", self._fast_path, with_fast_path)
+        return embeddings
 
     def _make_status_error(self, err_msg: str, *, body: object, response: httpx2.Response) -> openai.APIStatusError:
         return errors.traced(super()._make_status_error(err_msg, body=body, response=response))
@@ -161,7 +169,7 @@ class _Below(httpx2.BaseTransport):
 
 
 def _lean_sender() -> Send | None:
-    """Return attempts by sockets where httptools is installed, with the TLS settings of httpx2."""
+    """Return a sender over sockets, with the TLS settings of httpx2; None where httptools is not installed."""
     try:
         from tailrace.client.senders.sockets import SocketSender
     except ImportError:
@@ -170,7 +178,7 @@ def _lean_sender() -> Send | None:
 
 
 def _lean_async_sender() -> AsyncSend | None:
-    """Return attempts by aiohttp where it is installed, with the TLS settings of httpx2."""
+    """Return a sender with aiohttp, with the TLS settings of httpx2; None where aiohttp is not installed."""
     try:
         from tailrace.client.senders.aiohttp import AiohttpSender
     except ImportError:
@@ -178,12 +186,14 @@ def _lean_async_sender() -> AsyncSend | None:
     return AiohttpSender(connections=1000, tls=httpx2.create_ssl_context)
 
 
-def _retries(asked: int, policy: Policy) -> int:
-    if asked and policy.retry is not None:
+def _checked_retries(max_retries: int, policy: Policy) -> int:
+    """Return `max_retries`; warn when the policy retries as well."""
+    if max_retries and policy.retry is not None:
         warnings.warn(
-            f"max_retries={asked} and Policy(retry=…) multiply: up to {(asked + 1) * policy.retry.attempts} attempts "
-            "for one call; leave max_retries out, or give Policy(retry=None)",
+            f"max_retries={max_retries} and Policy(retry=…) multiply: up to "
+            f"{(max_retries + 1) * policy.retry.attempts} attempts for one call; leave max_retries out, or give "
+            "Policy(retry=None)",
             RuntimeWarning,
             stacklevel=3,
         )
-    return asked
+    return max_retries

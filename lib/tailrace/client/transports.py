@@ -15,27 +15,27 @@ from typing import Any, Final, TypeAlias
 import httpx2
 from openai import DEFAULT_CONNECTION_LIMITS
 
-from tailrace.client.driver import AsyncDriver, Driver
+from tailrace.client.drivers import AsyncDriver, Driver
 from tailrace.client.policy import Policy
-from tailrace.client.sdk.recall import ANSWERED
+from tailrace.client.response.streams import aclose, close
+from tailrace.client.sdk.fast_path import ANSWER_KEYS
 from tailrace.client.senders.httpx2 import AsyncSender, Sender
-from tailrace.client.streams import aclose, close
 from tailrace.client.wire import Headers, Request, Response
 
 AsyncSend: TypeAlias = Callable[[Request], Awaitable[Response]]
 Send: TypeAlias = Callable[[Request], Response[Iterator[bytes]]]
 RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
 _remembering: Final = lru_cache(maxsize=64)
-"""A client sends the same headers again and again; what is remembered of them goes when the client goes."""
+"""A client sends the same headers again and again; they are remembered as long as the client lives."""
 
 
 def async_transport(policy: Policy | None = None, inner: httpx2.AsyncBaseTransport | None = None) -> AsyncTransport:
-    """Return a transport that carries requests through `policy`, and makes its attempts by `inner`."""
+    """Return a transport that carries requests through `policy`, and makes its attempts with `inner`."""
     return AsyncTransport(policy or Policy(), inner or httpx2.AsyncHTTPTransport(limits=DEFAULT_CONNECTION_LIMITS))
 
 
 def transport(policy: Policy | None = None, inner: httpx2.BaseTransport | None = None) -> Transport:
-    """Return a transport that carries requests through `policy`, and makes its attempts by `inner`; for threads."""
+    """Return a blocking transport that carries requests through `policy`, and makes its attempts with `inner`."""
     return Transport(policy or Policy(), inner or httpx2.HTTPTransport(limits=DEFAULT_CONNECTION_LIMITS))
 
 
@@ -51,7 +51,7 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
         if self.policy.empty or not _json(request):
             return await self.inner.handle_async_request(request)
         began = time.perf_counter()
-        _see_retries(request, self.policy)
+        _warn_of_sdk_retries(request, self.policy)
         body = await request.aread()
         response = await self.driver(_wire(request, body, self._decoded))
         return _answer(response, request, _AsyncStream, began)
@@ -75,7 +75,7 @@ class Transport(httpx2.BaseTransport):
         if self.policy.empty or not _json(request):
             return self.inner.handle_request(request)
         began = time.perf_counter()
-        _see_retries(request, self.policy)
+        _warn_of_sdk_retries(request, self.policy)
         body = request.read()
         response = self.driver(_wire(request, body, self._decoded))
         return _answer(response, request, _Stream, began)
@@ -109,11 +109,11 @@ class _Stream(httpx2.SyncByteStream):
         close(self._body)
 
 
-def _see_retries(request: httpx2.Request, policy: Policy) -> None:
-    """Warn when an SDK above retries as well: what it sends again went through all of our attempts already."""
+def _warn_of_sdk_retries(request: httpx2.Request, policy: Policy) -> None:
+    """Warn when an SDK above retries as well: each of its retries repeats all of our attempts."""
     if policy.retry is not None and request.headers.get("x-stainless-retry-count", "0") != "0":
         warnings.warn(
-            "an SDK's own retries and Policy(retry=…) multiply: each of its tries is up to "
+            "an SDK's own retries and Policy(retry=…) multiply: each of its tries makes up to "
             f"{policy.retry.attempts} attempts; give the SDK's client max_retries=0",
             RuntimeWarning,
             stacklevel=2,
@@ -121,7 +121,7 @@ def _see_retries(request: httpx2.Request, policy: Policy) -> None:
 
 
 def _json(request: httpx2.Request) -> bool:
-    """Whether the body can be sent twice: files and generators pass by the policy."""
+    """Whether the body can be sent twice: files and generators bypass the policy."""
     return request.method in ("GET", "HEAD", "DELETE", "OPTIONS") or request.headers.get("content-type", "").startswith(
         "application/json"
     )
@@ -138,13 +138,13 @@ def _decoded(raw: RawHeaders) -> Headers:
 
 def _answer(response: Response[Any], request: httpx2.Request, stream: Any, began: float) -> httpx2.Response:
     body: Any = {"content": response.body} if isinstance(response.body, bytes) else {"stream": stream(response.body)}
-    answered = ANSWERED.get()
-    if answered is not None:
-        answered.append(response.key)
+    keys = ANSWER_KEYS.get()
+    if keys is not None:
+        keys.append(response.key)
     extensions = {"http_version": b"HTTP/1.1"}
     answer = httpx2.Response(
         response.status, headers=list(response.headers), request=request, extensions=extensions, **body
     )
-    if isinstance(response.body, bytes):  # httpx2 itself measures streams only
+    if isinstance(response.body, bytes):  # httpx2 measures only streams
         answer.elapsed = timedelta(seconds=time.perf_counter() - began)
     return answer

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from tailrace.client import policy, wire
 from tailrace.client.accounting import Call
-from tailrace.client.driver import AsyncDriver
+from tailrace.client.drivers import AsyncDriver
 from tailrace.client.request.guard import Guard
 from tailrace.client.senders.aiohttp import AiohttpSender
 from tailrace.client.stores import Entry, Memory, Sqlite, Store

@@ -16,8 +16,8 @@ ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "
 QUICK = Retry(attempts=3, base_s=0.01, cap_s=0.02)
 
 
-def engine(client):
-    return client._client._transport.driver.engine
+def pipeline(client):
+    return client._client._transport.driver.pipeline
 
 
 def test_an_answer_that_is_no_json_is_asked_for_again(provider, make, key):
@@ -39,7 +39,7 @@ def test_an_answer_that_stays_malformed_is_an_error_in_the_books(provider, make,
         for _ in range(2):
             with pytest.raises(ValueError, match=r"delimiter|Unterminated|Expecting"):
                 client.chat.completions.create(**ASK)
-        spent = engine(client).ledger.purse.spent_usd()
+        spent = pipeline(client).ledger.spend_limiter.spent_usd()
     assert [(call.outcome, call.error_type, call.attempts, call.cost_usd) for call in calls] == [
         ("error", "malformed_answer", 3, None)] * 2  # fmt: skip
     assert len(provider.seen) == 6
@@ -84,8 +84,8 @@ def test_a_cancelled_caller_is_booked_and_gives_all_back(provider, make, key, st
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            purse = engine(client).ledger.purse
-            return engine(client).fetcher._attempts.permits.in_flight, purse.reserved_usd(), purse.spent_usd()
+            purse = pipeline(client).ledger.spend_limiter
+            return pipeline(client).fetcher.attempts.permits.in_flight, purse.reserved_usd(), purse.spent_usd()
 
     in_flight, reserved, spent = asyncio.run(main())
     assert (in_flight, reserved) == (0, pytest.approx(0))
@@ -126,8 +126,8 @@ def test_a_forgotten_stream_gives_back_what_it_held(provider, key, collected):
             stream.itself = stream
         del stream
         gc.collect()
-        assert engine(client).fetcher._attempts.permits.in_flight == 0
-        assert engine(client).ledger.purse.reserved_usd() == pytest.approx(0)
+        assert pipeline(client).fetcher.attempts.permits.in_flight == 0
+        assert pipeline(client).ledger.spend_limiter.reserved_usd() == pytest.approx(0)
         client.chat.completions.create(**ASK)
     assert [call.outcome for call in calls] == ["cancelled", "ok"]
 
@@ -147,7 +147,7 @@ def test_a_probe_that_is_cancelled_does_not_close_the_circuit(provider, make, ke
             await asyncio.sleep(0.1)
             probe.cancel()
             await asyncio.gather(probe, return_exceptions=True)
-            (circuit,) = engine(client).fetcher._attempts._circuits.values()
+            (circuit,) = pipeline(client).fetcher.attempts._breakers.values()
             return circuit._open_until is not None, circuit.admit()
 
     assert asyncio.run(main()) == (True, 0.0)

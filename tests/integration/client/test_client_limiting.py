@@ -62,7 +62,7 @@ def test_no_more_than_so_many_are_in_flight(provider, make, key, stream):
         policy = Policy(cache=None, limits=Limits(concurrency=3))
         async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
             await asyncio.gather(*(asked(client, number) for number in range(12)))
-            return client._client._transport.driver.engine.fetcher._attempts.permits.in_flight
+            return client._client._transport.driver.pipeline.fetcher.attempts.permits.in_flight
 
     assert asyncio.run(main()) == 0
     times.sort()
@@ -90,7 +90,7 @@ def test_requests_per_minute_are_spread(provider, key):
     """At 600 a minute with 100 at once, a call beyond them waits its turn; one without the time fails."""
     policy = Policy(cache=None, limits=Limits(requests_per_min=600))
     with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
-        rate = client._client._transport.driver.engine.fetcher._attempts._requests
+        rate = client._client._transport.driver.pipeline.fetcher.attempts._requests
         rate.reserve(110)
         began = time.perf_counter()
         client.chat.completions.create(**ASK)
@@ -139,7 +139,7 @@ def test_the_adaptive_limit_follows_the_provider(provider, make, key):
 
     async def main():
         async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
-            permits = client._client._transport.driver.engine.fetcher._attempts.permits
+            permits = client._client._transport.driver.pipeline.fetcher.attempts.permits
             found = [permits.limit]
             for status in (429, 200):
                 provider.usual = lambda seen, status=status: make.answer(status, make.completion())
@@ -163,7 +163,7 @@ def test_hedges_are_retries_and_give_their_permits_back(provider, make, key):
             before = len(provider.seen)
             for _ in range(calls):
                 await client.chat.completions.create(**ASK)
-            assert client._client._transport.driver.engine.fetcher._attempts.permits.in_flight == 0
+            assert client._client._transport.driver.pipeline.fetcher.attempts.permits.in_flight == 0
             return len(provider.seen) - before
 
     assert asyncio.run(sent(3)) == 6
@@ -264,7 +264,7 @@ def test_a_spend_limit_reserves_before_and_settles_after(provider, make, key):
             after = await client.chat.completions.create(**ASK)
             with pytest.raises(BudgetExceeded, match="not known"):
                 await client.chat.completions.create(**{**ASK, "model": "my-own-7b"})
-            return at_once, after, client._client._transport.driver.engine.ledger.purse.spent_usd()
+            return at_once, after, client._client._transport.driver.pipeline.ledger.spend_limiter.spent_usd()
 
     at_once, after, spent = asyncio.run(main())
     assert sum(isinstance(answer, BudgetExceeded) for answer in at_once) == 2

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tailrace import Cache, Memory, Policy, limits
-from tailrace.client import AsyncDriver, pipeline, wire
+from tailrace.client import AsyncDriver, wire
+from tailrace.client.call import pipeline
 from tailrace.client.request import envelope
 from tailrace.client.request.key import asker, cache_key
 from tailrace.client.senders.aiohttp import AiohttpSender

@@ -120,7 +120,7 @@ def test_a_shared_stream_that_stands_still_is_given_up(provider, make, key):
                 with pytest.raises(DeadlineExceeded):
                     [chunk async for chunk in answer]
             await asyncio.sleep(0.5)
-            return client._client._transport.driver.engine.fetcher._attempts.permits.in_flight
+            return client._client._transport.driver.pipeline.fetcher.attempts.permits.in_flight
 
     assert asyncio.run(main()) == 0
 

@@ -10,9 +10,9 @@ import pytest
 
 from tailrace import Cache, Limits, Memory, OpenAI, Policy, Spend
 from tailrace.client import AsyncDriver, wire
+from tailrace.client.call.effects import Join, Lease, Load, Release, Save, Send
+from tailrace.client.call.pipeline import Pipeline
 from tailrace.client.clock import Clock
-from tailrace.client.effects import Join, Lease, Load, Release, Save, Send
-from tailrace.client.pipeline import Engine
 from tailrace.headers import CACHE
 
 ANSWER = orjson.dumps(
@@ -56,7 +56,7 @@ def test_200_000_distinct_requests_leave_memory_bounded():
             if number in (50_000, 199_999):
                 sizes.append(rss_mb())
         assert store.size_bytes <= store.max_bytes
-        assert not driver._flights._under_way
+        assert not driver._single_flight._under_way
         return sizes
 
     early, late = asyncio.run(main())
@@ -68,14 +68,14 @@ def test_the_short_way_remembers_no_more_than_it_may(provider, make, key):
     """Thousands of distinct calls through the SDK keep the memory of the short way within its bytes."""
     provider.usual = lambda seen: make.answer(body=ANSWER)
     with OpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=Cache(store=Memory(4 << 20)))) as client:
-        client._recall._max_bytes = 1 << 20
+        client._fast_path._max_bytes = 1 << 20
         for number in range(500):
             client.chat.completions.create(
                 model="gpt-4o-mini", temperature=0, messages=[{"role": "user", "content": f"{number}"}]
             )
-        recall = client._recall
-        assert 0 < recall._size_bytes <= 1 << 20
-        assert recall._size_bytes == sum(learnt.size_bytes for learnt in recall._learnt.values())
+        fast_path = client._fast_path
+        assert 0 < fast_path._size_bytes <= 1 << 20
+        assert fast_path._size_bytes == sum(call.size_bytes for call in fast_path._calls.values())
 
 
 def decided(work, doing):
@@ -96,7 +96,7 @@ def functions_called():
     store = Memory()
     limits = Limits(deadline_s=30, attempt_timeout_s=20, concurrency="adaptive")
     policy = Policy(cache=Cache(store=store), limits=limits, spend=Spend(1e6), hooks=((lambda call: None),))
-    engine = Engine(policy, Clock(), asyncio.Event)
+    pipeline = Pipeline(policy, Clock(), asyncio.Event)
     answer = wire.Response(200, (("content-type", "application/json"),), ANSWER)
     doing = {
         Load: lambda effect: store.get(effect.key, 0.0), Save: lambda effect: store.put(effect.key, effect.entry),
@@ -114,7 +114,7 @@ def functions_called():
         before = sys.getprofile()
         sys.setprofile(seen)
         try:
-            response = decided(engine.call(request(number)), doing)
+            response = decided(pipeline.run(request(number)), doing)
         finally:
             sys.setprofile(before)
         assert wire.header(response.headers, CACHE) == expected

@@ -10,8 +10,8 @@ import orjson
 
 from tailrace import Memory, Policy
 from tailrace.client import AsyncDriver, wire
+from tailrace.client.call.effects import Background
 from tailrace.client.clock import Clock
-from tailrace.client.effects import Background
 
 EPOCH = 1e9
 MODEL = "gpt-4o-mini"
@@ -216,7 +216,7 @@ def run(plan, policy, all_of_it, driver):
         processes = 2 if made.cache is not None and made.cache.store.shared else 1
         world = World(made, provider, [driver(made, provider, clock, loop) for _ in range(processes)], rows)
         for one in world.drivers:
-            one._doing[Background] = counted(world, one)
+            one._handlers[Background] = counted(world, one)
 
         async def whole():
             await all_of_it(world, loop.time)
@@ -233,7 +233,7 @@ def run(plan, policy, all_of_it, driver):
 
 def counted(world, driver):
     """Return the driver's way to begin a fetch behind a call, which counts those that it begins."""
-    flights, begin = driver._flights, driver._doing[Background]
+    flights, begin = driver._single_flight, driver._handlers[Background]
 
     async def begun(effect):
         before = flights._under_way.get(effect.key)

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 from tests.unit.client.lives import run
 
-from tailrace.client import Driver, streams, wire
-from tailrace.client.effects import Wait
+from tailrace.client import Driver, wire
+from tailrace.client.call.effects import Wait
+from tailrace.client.response import streams
 
 
 def lived_blocking(plan, policy, people):
@@ -30,9 +31,9 @@ class Blocking:
         self._loop, self._provider = loop, provider
         provider.pause = self._paused
         self.driver = Driver(policy, self._sent, clock=clock, sleep=self._moved)
-        self.engine, self._doing = self.driver.engine, self.driver._doing
-        self._flights = SimpleNamespace(_under_way=self.driver._flights, _pumps=())
-        self._doing[Wait] = self._waited
+        self.pipeline, self._handlers = self.driver.pipeline, self.driver._handlers
+        self._single_flight = SimpleNamespace(_under_way=self.driver._under_way, _pumps=())
+        self._handlers[Wait] = self._waited
 
     async def __call__(self, request):
         response = self.driver(request)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.client.prices import Prices
-from tailrace.client.sse import Watch
-from tailrace.client.usage import Reading, Usage, reading, usage
+from tailrace.client.call.prices import Prices
+from tailrace.client.response.sse import StreamWatch
+from tailrace.client.response.usage import Reading, Usage, reading, usage
 
 OPENAI = "https://api.openai.com/v1/chat/completions"
 
@@ -57,7 +57,7 @@ def events(*documents, done=True):
 
 
 def watched(chunks, operation="chat", max_bytes=1 << 20):
-    watch = Watch(operation, max_bytes)
+    watch = StreamWatch(operation, max_bytes)
     for chunk in chunks:
         watch.feed(chunk)
     return watch

@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailrace.client.prices import Prices
-from tailrace.client.request import envelope, guard, operation
-from tailrace.client.retry import classify, error_code, parsed
-from tailrace.client.sse import Watch
+from tailrace.client.call.prices import Prices
+from tailrace.client.call.retry import classify, error_code, parsed
+from tailrace.client.request import envelope, guard
+from tailrace.client.request.parsed import parse
+from tailrace.client.response.sse import StreamWatch
+from tailrace.client.response.usage import reading
 from tailrace.client.stores import Entry
-from tailrace.client.usage import reading
 from tailrace.client.wire import Request, Response
 
 NAMES = (
@@ -34,7 +35,7 @@ URL = "http://h/v1"
 @given(st.lists(ANY, max_size=4), st.sampled_from(OPERATIONS))
 def test_any_stream_is_read(events, name):
     """Events of any shape: the stream is complete or not, its tokens are numbers or not known."""
-    watch = Watch(name, 1 << 20)
+    watch = StreamWatch(name, 1 << 20)
     for event in events:
         watch.feed(b"data: " + orjson.dumps(event) + b"\n\n")
     watch.feed(b"data: [DONE]\n\n")
@@ -66,13 +67,14 @@ def _holds(read, name):
 def test_any_request_is_read(document, path):
     """A request of any shape is passed on or refused; what it may cost is never less than nothing."""
     body = orjson.dumps(document)
-    asked = operation.read(envelope.read(Request("POST", URL + path, (), body)), body)
-    assert isinstance(asked.deterministic, bool)
-    assert asked.max_output_tok is None or asked.max_output_tok >= 0
+    request = Request("POST", URL + path, (), body)
+    request = parse(request, envelope.read(request))
+    assert isinstance(request.deterministic, bool)
+    assert request.max_output_tok is None or request.max_output_tok >= 0
     rules = guard.Guard()
-    found = guard.objection(rules, body, asked.document, asked.doubt)
+    found = guard.objection(rules, body, request.document, request.doubt)
     assert found is None or (found.where and found.message)
-    assert set(guard.detections(rules, body, asked.document)) <= set(guard.INJECTIONS)
+    assert set(guard.detections(rules, body, request.document)) <= set(guard.INJECTIONS)
 
 
 ENTRY = Entry(200, (("a", "b"),), (b"x", b"yz"), True, 1.0, 2.0, "m", 1, 2, 3, 4, 0.5)

@@ -161,9 +161,9 @@ def test_a_field_with_another_name_is_found_wherever_it_is():
 
 def test_a_type_that_renames_is_left_to_the_sdk():
     """The step is left out only where it would change nothing."""
-    assert arguments._given({"kind": "a", "other": openai.omit}, Renamed) == {"type": "a"}
-    assert asyncio.run(arguments._agiven({"kind": "a"}, Renamed)) == {"type": "a"}
-    assert arguments._given({"at": "2026-01-01", "other": openai.omit}, Formatted) == {"at": "2026-01-01"}
+    assert arguments._transform({"kind": "a", "other": openai.omit}, Renamed) == {"type": "a"}
+    assert asyncio.run(arguments._atransform({"kind": "a"}, Renamed)) == {"type": "a"}
+    assert arguments._transform({"at": "2026-01-01", "other": openai.omit}, Formatted) == {"at": "2026-01-01"}
 
 
 def test_the_sdk_renames_nothing_in_what_we_shorten():

@@ -68,7 +68,7 @@ def test_a_hedge_for_which_there_is_no_permit_costs_no_retry(concurrency, status
         driver = AsyncDriver(Policy(cache=None, limits=rules, retry=retry), send)
         assert (await driver(ASKED)).status == 200
         statuses[:] = [500]
-        return (await driver(ASKED)).status, driver.engine.fetcher._attempts.permits.in_flight
+        return (await driver(ASKED)).status, driver.pipeline.fetcher.attempts.permits.in_flight
 
     assert asyncio.run(main()) == (status, 0)
 

@@ -11,9 +11,12 @@ from tests.unit.client.lives import Asker, Shared, lived
 from tests.unit.client.lives_blocking import AtOnce, lived_blocking
 
 from tailrace import Breaker, Cache, Fallback, Limits, Memory, Retry, Spend
-from tailrace.client import AsyncDriver, fallback, fetch, ledger, pipeline, streams, sync_driver
-from tailrace.client.attempts import Attempts
+from tailrace.client import AsyncDriver
+from tailrace.client.call.attempts import Attempts
+from tailrace.client.call.pending import PendingCall, fallback, fetch, ledger, pipeline
+from tailrace.client.drivers import threads
 from tailrace.client.limiters import concurrency, spend
+from tailrace.client.response import streams
 
 
 def often(value, other):
@@ -64,10 +67,12 @@ policies = st.fixed_dictionaries({
 def unbalanced(world, people):
     """Return the laws that do not hold."""
     rows, policy, provider = world.rows, world.policy, world.provider
-    fetchers = [driver.engine.fetcher for driver in world.drivers]
-    permits = [fetcher._attempts.permits for fetcher in fetchers if fetcher._attempts.permits is not None]
-    purses = [driver.engine.ledger.purse for driver in world.drivers if policy.spend is not None]
-    under_way = [task for driver in world.drivers for task in (*driver._flights._under_way, *driver._flights._pumps)]
+    fetchers = [driver.pipeline.fetcher for driver in world.drivers]
+    permits = [fetcher.attempts.permits for fetcher in fetchers if fetcher.attempts.permits is not None]
+    purses = [driver.pipeline.ledger.spend_limiter for driver in world.drivers if policy.spend is not None]
+    under_way = [
+        task for driver in world.drivers for task in (*driver._single_flight._under_way, *driver._single_flight._pumps)
+    ]
     limits = policy.limits or Limits(breaker=None)
     told, hedged = sum(row.attempts for row in rows), limits.hedge_after_s is not None
     forgotten = any(one.stream and not one.closes for one in people)  # a turn of the loop is between permit and stream
@@ -88,7 +93,7 @@ def unbalanced(world, people):
         "every lease is back": not leased,
         "every stream is closed": world.unclosed == 0,
         "no fetch goes on": not under_way,
-        "nobody is left to book": not any(fetcher._left for fetcher in fetchers),
+        "nobody is left to book": not any(fetcher._abandoned for fetcher in fetchers),
     }
     return [law for law, holds in laws.items() if not holds]
 
@@ -113,7 +118,7 @@ def law(examples, life=lived, **more):
 @pytest.mark.parametrize("life", [lived, lived_blocking])
 def test_the_books_balance(life, monkeypatch):
     """All laws hold, whatever happens, with asyncio and with threads."""
-    monkeypatch.setattr(sync_driver.threading, "Thread", AtOnce)
+    monkeypatch.setattr(threads.threading, "Thread", AtOnce)
     law(200, life)()
 
 
@@ -157,15 +162,15 @@ async def held_open(body):
 BROKEN = {
     "each call is one row": (ledger.Ledger, "failed", twice(ledger.Ledger.failed)),
     "each attempt is told": (AsyncDriver, "_attempt", sent_twice),
-    "attempts are bounded": (fallback, "choices", lambda asked, _: [asked] * 9),
-    "every permit is back|everybody waits for somebody": (Attempts, "release", nothing),
+    "attempts are bounded": (fallback, "choices", lambda call, _: [call.original] * 9),
+    "every permit is back|everybody waits for somebody": (PendingCall, "release_permit", nothing),
     "every reservation is back": (ledger.Ledger, "settle", nothing),
-    "no more spent than allowed": (spend.Purse, "reserve", never_refused),
+    "no more spent than allowed": (spend.SpendLimiter, "reserve", never_refused),
     "no more permits than allowed": (concurrency.Permits, "try_acquire", always_one_more),
-    "every lease is back": (fetch.Fetcher, "_let_go", of_nobody),
+    "every lease is back": (fetch.Fetcher, "_release_lease", of_nobody),
     "every stream is closed": (streams, "aclose", held_open),
-    "nobody is left to book": (fetch.Fetcher, "_after_those_who_left", of_nobody),
-    "too old": (fetch.Fetcher, "age_s", lambda *_: 0.0),
+    "nobody is left to book": (fetch.Fetcher, "_account_for_abandoned", of_nobody),
+    "too old": (PendingCall, "age_s", lambda *_: 0.0),
     "another's answer": (pipeline, "cache_key", lambda *_: "key"),
     "too late": (Attempts, "_timeout_s", nothing),
 }

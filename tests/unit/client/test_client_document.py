@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.client.request import envelope, operation
+from tailrace.client.request import envelope
 from tailrace.client.request.document import NONE, parsed
 from tailrace.client.request.guard import Guard, objection
 from tailrace.client.request.key import cache_key
+from tailrace.client.request.parsed import parse
 from tailrace.client.wire import Request
 
 URL = "https://api.example/v1/chat/completions"
@@ -18,12 +19,13 @@ URL = "https://api.example/v1/chat/completions"
 
 def key(body):
     """Return the key that the policy makes of `body`."""
-    wanted = read(body)
-    return cache_key(b"", body, wanted.document if wanted.exact else None)
+    request = read(body)
+    return cache_key(b"", body, request.document if request.exact else None)
 
 
 def read(body):
-    return operation.read(envelope.read(Request("POST", URL, (), body)), body)
+    request = Request("POST", URL, (), body)
+    return parse(request, envelope.read(request))
 
 
 SAME = [
@@ -99,9 +101,9 @@ def test_a_body_is_exact_when_it_can_be_written_again(fields, ascii, spaced):
 def test_a_body_in_doubt_is_refused_and_never_deterministic():
     """A name that stands twice, or an abyss of brackets, is refused by the guard; without it, it is not cached."""
     for body in (b'{"temperature":1,"temperature":0}', b'{"temperature":0,"a":' + b"[" * 900 + b"]" * 900 + b"}"):
-        wanted = read(body)
-        assert not wanted.deterministic
-        assert objection(Guard(), body, wanted.document, wanted.doubt).where == "body"
+        request = read(body)
+        assert not request.deterministic
+        assert objection(Guard(), body, request.document, request.doubt).where == "body"
         assert len(key(body)) == 64
     assert read(b'{"temperature":0}').deterministic
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from tailrace.client.effects import Hedge
-from tailrace.client.single_flight import hedged
+from tailrace.client.call.effects import Hedge
+from tailrace.client.drivers.single_flight import hedged
 from tailrace.client.wire import Response, Unanswered
 
 

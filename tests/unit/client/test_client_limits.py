@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.client.limiters.breaker import Circuit
+from tailrace.client.limiters.breaker import CircuitBreaker
 from tailrace.client.limiters.concurrency import LEAST, MOST, Permits
-from tailrace.client.limiters.rate import Rate
-from tailrace.client.limiters.spend import Purse
+from tailrace.client.limiters.rate import RateLimiter
+from tailrace.client.limiters.spend import SpendLimiter
 from tailrace.client.policy import Breaker, Cache, Fallback, Limits, Policy, Retry, Spend
 from tailrace.client.request.guard import Guard
 
@@ -30,57 +30,57 @@ def time():
 
 
 @pytest.fixture
-def circuit(time):
+def breaker(time):
     """A breaker that opens for 5 s when half of ten calls failed."""
-    return Circuit(Breaker(min_calls=10, open_s=5), time)
+    return CircuitBreaker(Breaker(min_calls=10, open_s=5), time)
 
 
-def test_it_opens_when_half_of_enough_calls_failed(circuit):
+def test_it_opens_when_half_of_enough_calls_failed(breaker):
     """Nine calls say too little; the tenth opens it."""
     for _ in range(9):
-        circuit.tell(True)
-    assert circuit.admit() == 0
-    circuit.tell(True)
-    assert circuit.admit() == 5
+        breaker.report(True)
+    assert breaker.admit() == 0
+    breaker.report(True)
+    assert breaker.admit() == 5
 
 
-def test_429_never_opens_it(circuit):
+def test_429_never_opens_it(breaker):
     """A thousand answers that say nothing about health leave it closed, and do not dilute failures either."""
     for _ in range(1000):
-        circuit.tell(None)
-    assert circuit.admit() == 0
+        breaker.report(None)
+    assert breaker.admit() == 0
     for _ in range(10):
-        circuit.tell(True)
-    assert circuit.admit() > 0
+        breaker.report(True)
+    assert breaker.admit() > 0
 
 
-def test_old_failures_are_forgotten(circuit, time):
+def test_old_failures_are_forgotten(breaker, time):
     """Failures from before the window do not count."""
     for _ in range(9):
-        circuit.tell(True)
+        breaker.report(True)
     time.now += 11
-    circuit.tell(True)
-    assert circuit.admit() == 0
+    breaker.report(True)
+    assert breaker.admit() == 0
 
 
 @pytest.mark.parametrize(("well", "then"), [(False, 0.0), (None, 0.0), (True, 5.0)])
-def test_one_probe_decides(circuit, time, well, then):
+def test_one_probe_decides(breaker, time, well, then):
     """After its time one call is let through; an answer, even a 429, closes it, a failure opens it again."""
     for _ in range(10):
-        circuit.tell(True)
+        breaker.report(True)
     time.now += 5
-    assert circuit.admit() == 0
-    assert circuit.admit() > 0, "one probe at a time"
-    circuit.tell(well)
-    assert circuit.admit() == then
+    assert breaker.admit() == 0
+    assert breaker.admit() > 0, "one probe at a time"
+    breaker.report(well)
+    assert breaker.admit() == then
 
 
-def test_late_news_from_before_does_not_close_it(circuit):
+def test_late_news_from_before_does_not_close_it(breaker):
     """An attempt that was sent before it opened says nothing about now."""
     for _ in range(10):
-        circuit.tell(True)
-    circuit.tell(False)
-    assert circuit.admit() > 0
+        breaker.report(True)
+    breaker.report(False)
+    assert breaker.admit() > 0
 
 
 def test_permits_go_round_in_order():
@@ -112,7 +112,7 @@ def test_the_adaptive_limit_stays_within_its_bounds(outcomes):
     permits = Permits(None)
     for overloaded in outcomes:
         if permits.try_acquire():
-            permits.tell(overloaded)
+            permits.report(overloaded)
             permits.release()
         assert LEAST <= permits.limit <= MOST
 
@@ -125,7 +125,7 @@ def test_the_adaptive_limit_finds_the_capacity():
         for _ in range(at_once):
             permits.try_acquire()
         for place in range(at_once):
-            permits.tell(place >= 40)
+            permits.report(place >= 40)
             permits.release()
         if turn > 500:
             seen.append(permits.limit)
@@ -138,7 +138,7 @@ def test_the_adaptive_limit_doubles_until_the_first_overload():
     while len(limits) < 5:
         while permits.try_acquire():
             pass
-        permits.tell(limits[-1] == 64)
+        permits.report(limits[-1] == 64)
         permits.release()
         if int(permits.limit) != limits[-1]:
             limits.append(int(permits.limit))
@@ -150,7 +150,7 @@ def test_the_adaptive_limit_stays_where_it_is_not_used():
     permits = Permits(None)
     for _ in range(100):
         permits.try_acquire()
-        permits.tell(False)
+        permits.report(False)
         permits.release()
     assert permits.limit == 16
 
@@ -158,13 +158,13 @@ def test_the_adaptive_limit_stays_where_it_is_not_used():
 def test_a_fixed_limit_does_not_move():
     """Negative control: only the adaptive one adapts."""
     permits = Permits(7)
-    permits.tell(True)
+    permits.report(True)
     assert permits.limit == 7
 
 
 def test_a_rate_spreads_what_is_beyond_its_burst(time):
     """60 a minute: ten at once, then one a second."""
-    rate = Rate(60, time)
+    rate = RateLimiter(60, time)
     waits = [rate.reserve(1) for _ in range(13)]
     assert waits == pytest.approx([0.0] * 10 + [1.0, 2.0, 3.0])
     time.now += 3
@@ -175,7 +175,7 @@ def test_a_rate_spreads_what_is_beyond_its_burst(time):
 
 def test_a_clock_that_goes_back_gives_nothing_away(time):
     """Time that runs backwards fills no bucket and raises nothing."""
-    rate = Rate(60, time)
+    rate = RateLimiter(60, time)
     rate.reserve(10)
     time.now -= 1000
     assert rate.reserve(1) == pytest.approx(1.0)
@@ -183,22 +183,22 @@ def test_a_clock_that_goes_back_gives_nothing_away(time):
 
 def test_the_purse_never_promises_more_than_there_is():
     """Reservations count at once; settling gives back what was not used."""
-    purse = Purse(Spend(max_usd=1.0))
-    assert purse.reserve("", 0.6) is None
-    assert purse.reserve("", 0.6) == pytest.approx(0.4)
-    purse.settle("", 0.6, 0.1)
-    assert purse.reserve("", 0.9) is None
-    purse.settle("", 0.9, None)  # not known: counted as all of it
-    assert purse.spent_usd() == pytest.approx(1.0)
-    assert purse.reserve("", 0.01) == pytest.approx(0.0)
+    limiter = SpendLimiter(Spend(max_usd=1.0))
+    assert limiter.reserve("", 0.6) is None
+    assert limiter.reserve("", 0.6) == pytest.approx(0.4)
+    limiter.settle("", 0.6, 0.1)
+    assert limiter.reserve("", 0.9) is None
+    limiter.settle("", 0.9, None)  # not known: counted as all of it
+    assert limiter.spent_usd() == pytest.approx(1.0)
+    assert limiter.reserve("", 0.01) == pytest.approx(0.0)
 
 
 def test_purses_of_tenants_are_apart():
     """One tenant's spending leaves another's untouched, where the policy says so."""
-    purse = Purse(Spend(max_usd=1.0, per_tenant=True))
-    assert purse.reserve("a", 1.0) is None
-    assert purse.reserve("b", 1.0) is None
-    assert purse.reserve("a", 0.1) == pytest.approx(0.0)
+    limiter = SpendLimiter(Spend(max_usd=1.0, per_tenant=True))
+    assert limiter.reserve("a", 1.0) is None
+    assert limiter.reserve("b", 1.0) is None
+    assert limiter.reserve("a", 0.1) == pytest.approx(0.0)
 
 
 WRONG = [

@@ -4,8 +4,9 @@ import orjson
 import pytest
 
 from tailrace.client.context import NOWHERE, current, limits
-from tailrace.client.request import envelope, operation
+from tailrace.client.request import envelope
 from tailrace.client.request.envelope import Wishes, wishes
+from tailrace.client.request.parsed import parse
 from tailrace.client.wire import Request
 
 
@@ -13,8 +14,8 @@ def request(document, path="/chat/completions", headers=(), method="POST"):
     return Request(method, f"https://h:1/v1{path}", headers, orjson.dumps(document))
 
 
-def read(asked):
-    return operation.read(envelope.read(asked), asked.body)
+def read(request):
+    return parse(request, envelope.read(request))
 
 
 DETERMINISTIC = [
@@ -43,8 +44,8 @@ def test_only_what_is_explicitly_deterministic_is(document, path, deterministic)
 
 def test_an_operation_is_read_from_the_path():
     """The end of the path names it, wherever the base URL leads; what is not known has no document."""
-    assert read(request({"model": "m"}, "/x/openai/deployments/d/chat/completions?v=1")).name == "chat"
-    assert read(request({}, "/completions")).name == "text_completion"
+    assert read(request({"model": "m"}, "/x/openai/deployments/d/chat/completions?v=1")).envelope.operation == "chat"
+    assert read(request({}, "/completions")).envelope.operation == "text_completion"
     assert not read(request({}, "/files")).known
     assert not read(request([], "/embeddings")).known
     assert envelope.read(request({})).origin == "https://h:1"

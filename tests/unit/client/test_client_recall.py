@@ -8,7 +8,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from tailrace import OpenAI
-from tailrace.client.sdk.recall import Learnt, Read
+from tailrace.client.sdk.fast_path import ParsedAnswer, Remembered
 
 
 def answer(**choice):
@@ -59,7 +59,7 @@ def taken(body):
 def test_a_remembered_answer_takes_no_more_than_it_says(shape):
     """Many small objects take far more than their text: the bound is for the worst of them."""
     body = SHAPES[shape]
-    assert taken(body) <= Learnt("k", ChatCompletion, Read(body, None, None)).size_bytes
+    assert taken(body) <= Remembered("k", ChatCompletion, ParsedAnswer(body, None, None)).size_bytes
 
 
 def test_a_smaller_estimate_would_be_too_small():

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.client.limiters.budget import Budget
+from tailrace.client.call.retry import Verdict, backoff_s, classify, retry_after_s
+from tailrace.client.limiters.budget import RetryBudget
 from tailrace.client.policy import Retry
-from tailrace.client.retry import Verdict, backoff_s, classify, retry_after_s
 from tailrace.client.wire import Response, Unanswered
 
 
@@ -86,7 +86,7 @@ def test_retry_after_is_read_in_all_its_forms(headers, expected):
 
 def test_the_budget_bounds_retries_to_a_share_of_calls():
     """In an outage of 1000 calls that would each retry three times, retries are the burst and a fifth of the calls."""
-    budget, retries = Budget(0.2, 10), 0
+    budget, retries = RetryBudget(0.2, 10), 0
     for _ in range(1000):
         budget.earn()
         retries += sum(budget.take() for _ in range(3))
@@ -95,5 +95,5 @@ def test_the_budget_bounds_retries_to_a_share_of_calls():
 
 def test_without_a_share_the_burst_is_all():
     """Negative control: a budget that earns nothing ends."""
-    budget = Budget(0.0, 3)
+    budget = RetryBudget(0.0, 3)
     assert [budget.take() for _ in range(5)] == [True, True, True, False, False]

@@ -1,4 +1,4 @@
-"""Hooks that tell others what the client did. Each writes the fields of a `Call`, and nothing else."""
+"""Hooks that report calls to logs, metrics and traces. Each writes the fields of a `Call`, and nothing else."""
 
 from tailrace.client.hooks.logs import json_log, structured
 

@@ -1,4 +1,4 @@
-"""Calls as log lines: JSON for the standard library, key and value for structlog and its like."""
+"""Calls as log lines: JSON for the standard library, events with fields for structlog."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVENT = "llm_call"
 
 
 class Structured(Protocol):
-    """What structlog's loggers can do."""
+    """A logger of structlog, or one like it."""
 
     def info(self, event: str, **fields: Any) -> Any: ...
 
@@ -36,8 +36,8 @@ def structured(logger: Structured) -> Callable[[Call], None]:
     """Return a hook that logs each call as an event with fields, as structlog takes them."""
 
     def hook(call: Call) -> None:
-        tell = logger.warning if call.outcome == "error" else logger.info
-        tell(EVENT, **fields(call))
+        log = logger.warning if call.outcome == "error" else logger.info
+        log(EVENT, **fields(call))
 
     return hook
 

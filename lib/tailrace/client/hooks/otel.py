@@ -1,4 +1,4 @@
-"""Calls by the GenAI conventions of OpenTelemetry. Needs `opentelemetry-api`; what is not set up costs nothing.
+"""Calls by the GenAI conventions of OpenTelemetry. Needs `opentelemetry-api`; without a provider it costs nothing.
 
 https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
 """

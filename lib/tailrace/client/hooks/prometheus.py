@@ -15,11 +15,11 @@ from tailrace.client.accounting import Call
 BUCKETS_S: Final = tuple(0.0001 * 2**n for n in range(20))
 """×2 from 100 µs to 52 s: a hit and a long answer in one histogram."""
 MODELS: Final = 100
-"""So many models have series of their own; callers choose the names, and what comes after them is "other"."""
+"""This many models have series of their own, because callers choose the names; further ones count as "other"."""
 
 
 def prometheus(registry: CollectorRegistry = REGISTRY, prefix: str = "llm") -> Callable[[Call], None]:
-    """Return a hook that counts calls in `registry`, for all clients of a process. Labels are bounded, see `MODELS`.
+    """Return a hook that counts calls in `registry`, for all clients of a process. The number of labels is bounded.
 
     Raises ValueError when `registry` has these metrics already.
     """
@@ -42,7 +42,7 @@ def _counting(registry: CollectorRegistry, prefix: str) -> Callable[[Call], None
     saved = Counter(f"{prefix}_saved_usd_total", "What hits would have cost.", ("model",), registry=registry)
     unknown = Counter(f"{prefix}_cost_unknown_total", "Calls of unknown cost.", ("model",), registry=registry)
 
-    seen = Counter(f"{prefix}_detections_total", "Injection patterns seen in inputs.", ("pattern",), registry=registry)
+    detections = Counter(f"{prefix}_detections_total", "Injection patterns.", ("pattern",), registry=registry)
     models: set[str] = set()
 
     def hook(call: Call) -> None:
@@ -50,7 +50,7 @@ def _counting(registry: CollectorRegistry, prefix: str) -> Callable[[Call], None
             models.add(call.model)
         model = call.model if call.model in models else "other"
         for pattern in call.detections:
-            seen.labels(pattern).inc()
+            detections.labels(pattern).inc()
         duration.labels(call.operation, model, call.outcome, call.cache).observe(call.duration_s)
         attempts.labels(call.operation, model).inc(call.attempts)
         if call.cost_usd is None:

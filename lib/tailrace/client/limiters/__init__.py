@@ -1,1 +1,1 @@
-"""What may hold a call back: breaker, retry budget, concurrency, rate and spend."""
+"""Limits that all calls of a policy share: circuit breaker, retry budget, concurrency, rate and spend."""

@@ -1,7 +1,7 @@
 """A circuit breaker for one origin: closed → open → one probe → closed.
 
-Only what tells that the provider is broken counts: no answer, and 5xx. A 429 tells that it works and that we ask
-too much, which is the concern of rates and concurrency; it never opens the circuit.
+Only signs of a broken provider count: no answer, and 5xx. A 429 says that the provider works and that we ask too
+much, which rates and concurrency deal with; it never opens the circuit.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from tailrace.client.policy import Breaker
 
 
-class Circuit:
-    """Says before an attempt whether it may be made; has to be told after it how it went."""
+class CircuitBreaker:
+    """Admits attempts to one origin, and learns from their outcomes."""
 
     def __init__(self, breaker: Breaker, now: Callable[[], float]) -> None:
         self._breaker = breaker
@@ -27,7 +27,7 @@ class Circuit:
 
     def admit(self) -> float:
         """Return 0.0 when an attempt may be made now, else the seconds until one may."""
-        if self._open_until is None:  # nearly always, and nothing to change
+        if self._open_until is None:  # the usual case, without the lock
             return 0.0
         with self._lock:
             if self._open_until is None:
@@ -37,11 +37,11 @@ class Circuit:
                 return self._open_until - now
             if now < self._probing_until:
                 return self._probing_until - now
-            self._probing_until = now + self._breaker.open_s  # a probe that is never heard of again does not lock it
+            self._probing_until = now + self._breaker.open_s  # a probe that never reports does not block the next
             return 0.0
 
-    def tell(self, failed: bool | None) -> None:
-        """Note how an attempt went; None when it says nothing about the provider's health."""
+    def report(self, failed: bool | None) -> None:
+        """Note whether an attempt failed; None when its outcome says nothing about the provider's health."""
         with self._lock:
             now = self._now()
             if self._open_until is not None:
@@ -57,7 +57,7 @@ class Circuit:
                 self._open(now)
 
     def withdraw(self) -> None:
-        """Note that an attempt was stopped before it told anything: if it was the probe, another may be made now."""
+        """Note that an attempt was stopped without an outcome: if it was the probe, another may be made now."""
         with self._lock:
             self._probing_until = 0.0
 
@@ -70,7 +70,7 @@ class Circuit:
             return  # an attempt from before it opened
         if failed:
             self._open(now)
-        else:  # also a 429: it answers
+        else:  # a 429, too: the provider answers
             self._open_until = None
             self._probing_until = 0.0
 

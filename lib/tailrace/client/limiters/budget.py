@@ -1,4 +1,4 @@
-"""A retry budget: retries may be a share of the calls, so that an outage is not multiplied.
+"""A retry budget: retries are limited to a share of the calls, so that they do not multiply the load of an outage.
 
 https://sre.google/sre-book/handling-overload/#deciding-to-retry
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 
 
-class Budget:
+class RetryBudget:
     """`burst` retries are free; each call earns `share` of one more, up to `burst` again."""
 
     def __init__(self, share: float, burst: int) -> None:
@@ -18,13 +18,13 @@ class Budget:
         self._lock = threading.Lock()
 
     def earn(self) -> None:
-        """A call was begun."""
-        if self._left < self._burst:  # full it is nearly always, and stays so
+        """Note that a call has begun."""
+        if self._left < self._burst:  # the budget is nearly always full: skip the lock
             with self._lock:
                 self._left = min(self._burst, self._left + self._share)
 
     def take(self) -> bool:
-        """Take one retry, if there is one."""
+        """Take one retry from the budget; False when it is empty."""
         with self._lock:
             if self._left < 1.0:
                 return False

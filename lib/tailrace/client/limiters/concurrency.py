@@ -1,4 +1,4 @@
-"""How many attempts may be in flight: a fixed number, or one that is found by AIMD.
+"""The limit of attempts in flight: a fixed number, or one found by AIMD.
 
 Slow start, then additive increase and multiplicative decrease, as TCP finds its window (RFC 5681): twice the permits
 after each round of successes that used them, until the first sign of overload; then one more per round. 0.7 × after
@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from typing import Final
 
-from tailrace.client.effects import Event
+from tailrace.client.call.effects import Event
 
 START: Final = 16.0
 LEAST: Final = 1.0
@@ -20,7 +20,7 @@ DECREASE: Final = 0.7
 
 
 class Permits:
-    """Permits in order of arrival. Whoever has to wait gives an event, and owns a permit when it is set."""
+    """Permits in order of arrival. A caller that has to wait passes an event, and owns a permit once it is set."""
 
     def __init__(self, fixed: int | None) -> None:
         self._adaptive = fixed is None
@@ -29,7 +29,7 @@ class Permits:
         self._round = 0
         self._slow_start = True
         self._waiting: deque[Event] = deque()
-        self._lock = threading.RLock()  # a forgotten stream is given back by the collector, at any moment
+        self._lock = threading.RLock()  # the garbage collector may release an abandoned stream's permit at any moment
 
     def acquire(self, event: Event) -> bool:
         """Take a permit now and return True, or queue `event` and return False."""
@@ -41,7 +41,7 @@ class Permits:
             return False
 
     def try_acquire(self) -> bool:
-        """Take a permit if nobody has to wait for it."""
+        """Take a permit if one is free and nobody waits."""
         with self._lock:
             free = self.in_flight < int(self.limit) and not self._waiting
             self.in_flight += free
@@ -57,7 +57,7 @@ class Permits:
                 self._pass_on()
 
     def release(self, overloaded: bool | None = None) -> None:
-        """Give a permit back, and note how its attempt went, as `tell` does; None says nothing."""
+        """Give a permit back; `overloaded` is reported first, unless it is None."""
         with self._lock:
             if overloaded is not None and self._adaptive:
                 self._learn(overloaded)
@@ -65,8 +65,8 @@ class Permits:
             if self._waiting:
                 self._pass_on()
 
-    def tell(self, overloaded: bool) -> None:
-        """Note how an attempt went that keeps its permit: a stream has begun."""
+    def report(self, overloaded: bool) -> None:
+        """Note whether an attempt met an overloaded provider."""
         if self._adaptive:
             with self._lock:
                 self._learn(overloaded)

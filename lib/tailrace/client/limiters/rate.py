@@ -1,4 +1,4 @@
-"""Requests and tokens per minute, where the user knows what the provider allows."""
+"""Rate limits of requests and of tokens per minute."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import threading
 from collections.abc import Callable
 
 
-class Rate:
-    """A bucket that holds `per_min` / 6 (ten seconds' worth) and fills evenly. It may be overdrawn once, in order."""
+class RateLimiter:
+    """A token bucket that holds `per_min` / 6 (ten seconds' worth) and refills evenly.
+
+    Reservations may overdraw it; each then waits for its turn, in order.
+    """
 
     def __init__(self, per_min: float, now: Callable[[], float]) -> None:
         self._per_s = per_min / 60.0
@@ -18,7 +21,7 @@ class Rate:
         self._lock = threading.Lock()
 
     def reserve(self, amount: float) -> float:
-        """Take `amount`, and return the seconds to wait before it may be used."""
+        """Take `amount`, and return the seconds to wait before using it."""
         with self._lock:
             now = self._now()
             self._left = min(self._most, self._left + max(0.0, now - self._at) * self._per_s)
@@ -27,6 +30,6 @@ class Rate:
             return max(0.0, -self._left / self._per_s)
 
     def give_back(self, amount: float) -> None:
-        """Return what was taken and not used; a negative amount takes what was used beyond."""
+        """Give back what was taken and not used; a negative amount takes what was used in excess."""
         with self._lock:
             self._left = min(self._most, self._left + amount)

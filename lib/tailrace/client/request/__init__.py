@@ -1,1 +1,1 @@
-"""How a request is read: its envelope, its JSON body, its cache key, and whether it is allowed at all."""
+"""Reading a request: its envelope, its JSON body, its cache key, and the guard that may refuse it."""

@@ -1,7 +1,7 @@
-"""The JSON body of a request: parsed once, and judged by whether everybody would parse it so.
+"""The JSON body of a request, parsed once, and whether every parser would read the same in it.
 
-JSON lets a name stand twice in an object, and numbers have more digits than a float can hold. Parsers differ about
-both, so what was read here may not be what the provider reads.
+JSON allows a name twice in one object, and numbers with more digits than a float holds. Parsers differ about both, so
+the provider may read something else than we do.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 Document: TypeAlias = tuple[dict[str, Any] | None, bool, str | None]
-"""(fields, exact, doubt): the parsed object, None when the body is none; whether nothing of the body was lost in it but
-white space and escapes; why somebody else may read another object in it."""
+"""(fields, exact, doubt): the parsed object, None when the body is not one; whether parsing lost only white space and
+escapes; why another parser may read another object."""
 NONE: Final[Document] = (None, True, None)
 
 
 def parsed(body: bytes) -> Document:
-    """Return the JSON object that `body` is, or `NONE`."""
+    """Return the JSON object in `body`, or `NONE`."""
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -27,18 +27,18 @@ def parsed(body: bytes) -> Document:
     if not isinstance(fields, dict):
         return NONE
     try:
-        if orjson.dumps(fields) == body:  # as nearly all clients write it: read back without any loss
+        if orjson.dumps(fields) == body:  # as nearly all clients write it: it can be written back without loss
             return fields, True, None
     except TypeError:
         return fields, False, "it is nested deeper than 254 levels"
-    look = _Look()
-    json.loads(body, object_pairs_hook=look.pairs, parse_int=look.integer, parse_float=look.number)
-    doubt = "a name stands twice in one object; give it once" if look.repeated else None
-    return fields, look.exact and not look.repeated, doubt
+    scan = _Scan()
+    json.loads(body, object_pairs_hook=scan.pairs, parse_int=scan.integer, parse_float=scan.number)
+    doubt = "a name occurs twice in one object; give it once" if scan.repeated else None
+    return fields, scan.exact and not scan.repeated, doubt
 
 
-class _Look:
-    """Looks at what `json.loads` takes for granted."""
+class _Scan:
+    """Hooks for `json.loads` that note repeated names and inexact numbers."""
 
     def __init__(self) -> None:
         self.exact = True
@@ -48,8 +48,8 @@ class _Look:
         self.repeated = self.repeated or len(pairs) != len({name for name, _ in pairs})
 
     def integer(self, text: str) -> None:
-        held = len(text) < 19 or (len(text) <= 20 and -(2**63) <= int(text) < 2**64)
-        self.exact = self.exact and held
+        fits = len(text) < 19 or (len(text) <= 20 and -(2**63) <= int(text) < 2**64)
+        self.exact = self.exact and fits
 
     def number(self, text: str) -> None:
         self.exact = self.exact and Decimal(text) == Decimal(repr(float(text)))

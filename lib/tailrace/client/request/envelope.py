@@ -1,6 +1,6 @@
-"""The outside of a request: what its method, URL and headers say before anybody looks into its body.
+"""The envelope of a request: what its method, URL and headers say, before its body is read.
 
-A client sends the same outside again and again, so each is read once.
+A client sends the same envelope again and again, so each is read once and remembered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RESOURCES: Final = frozenset(
      "fine_tuning", "images", "models", "moderations", "realtime", "responses", "skills", "threads", "uploads",
      "vector_stores", "videos"}
 )  # fmt: skip
-"""What else of the API has a name. Names label metrics: never a part of a path that a caller or a provider chose."""
+"""Other resources of the API. They label metrics, so that no label is a path that a caller or a provider chose."""
 PROVIDERS: Final = {
     "openai.azure.com": "azure.ai.openai",
     "services.ai.azure.com": "azure.ai.inference",
@@ -35,12 +35,12 @@ PROVIDERS: Final = {
     "api.perplexity.ai": "perplexity",
     "api.x.ai": "x_ai",
 }
-"""Their names by the GenAI conventions of OpenTelemetry; who is at any other address speaks OpenAI's API."""
+"""Providers by the GenAI conventions of OpenTelemetry; any other address speaks OpenAI's API."""
 _REMEMBERED: Final = 256
 
 
 class Wishes(NamedTuple):
-    """What the caller wants of the cache for this call, by `cache-control` (RFC 9111 §5.2.1)."""
+    """The caller's `cache-control` for this call (RFC 9111 §5.2.1)."""
 
     lookup: bool = True
     store: bool = True
@@ -51,23 +51,23 @@ ANY: Final = Wishes()
 
 
 class Envelope(NamedTuple):
-    """`known` says that the body asks for an operation of which the policy knows what it means."""
+    """`known` says that the policy understands the body of this operation."""
 
     operation: str
-    origin: str  # "https://host:port": what a breaker is about
+    origin: str  # "https://host:port": each has a breaker of its own
     known: bool
     wishes: Wishes
-    tagged: bool  # with an idempotency key of the caller's, or it is no POST and needs none
-    asker: bytes  # what of it belongs to the cache key
+    tagged: bool  # has an idempotency key of the caller's, or needs none because it is not a POST
+    asker: bytes  # the part of the envelope that belongs to the cache key
     provider: str  # by the GenAI conventions of OpenTelemetry
 
 
 Reader: TypeAlias = Callable[[str, str, str, Headers], Envelope]
-"""Gives the envelope of (tenant, method, URL, headers)."""
+"""Returns the envelope of (tenant, method, URL, headers)."""
 
 
 def reader(namespace: str) -> Reader:
-    """Return what reads the envelopes of one policy, and remembers them."""
+    """Return a function that reads the envelopes of one policy, and remembers them."""
     return lru_cache(maxsize=_REMEMBERED)(partial(_read, namespace))
 
 
@@ -78,7 +78,7 @@ def read(request: Request, tenant: str = "", namespace: str = "") -> Envelope:
 
 def _read(namespace: str, tenant: str, method: str, url: str, headers: Headers) -> Envelope:
     scheme, host, path, _query, _fragment = urlsplit(url)
-    known = next((name for end, name in PATHS.items() if path.endswith(end)), "")
+    known = next((name for endpoint, name in PATHS.items() if path.endswith(endpoint)), "")
     posted = method.upper() == "POST"
     return Envelope(
         known or next((part for part in path.split("/") if part in RESOURCES), "request"),
@@ -93,24 +93,23 @@ def _read(namespace: str, tenant: str, method: str, url: str, headers: Headers) 
 
 def _provider(host: str) -> str:
     name = "." + (urlsplit(f"//{host}").hostname or "")
-    return next((known for end, known in PROVIDERS.items() if name.endswith("." + end)), "openai")
+    return next((provider for domain, provider in PROVIDERS.items() if name.endswith("." + domain)), "openai")
 
 
 def wishes(headers: Headers) -> Wishes:
-    """Return the caller's wishes: `no-store` neither, `no-cache` a new answer, `max-age=N` one not older than N.
+    """Read `cache-control`: `no-store` (no cache at all), `no-cache` (no lookup), `max-age=N` (no answer older than N).
 
-    An N that is no number asks for none so old: nobody gets an answer that he may not have wanted.
+    An N that is not a number counts as 0, so that nobody gets an older answer than he meant to accept.
     """
     value = header(headers, "cache-control")
     if value is None:
         return ANY
-    told = {
-        name.strip().lower(): argument.strip() for name, _, argument in (p.partition("=") for p in value.split(","))
-    }
-    if "no-store" in told:
+    parts = (part.partition("=") for part in value.split(","))
+    directives = {name.strip().lower(): argument.strip() for name, _, argument in parts}
+    if "no-store" in directives:
         return Wishes(lookup=False, store=False)
-    age, max_age_s = told.get("max-age"), None
+    age, max_age_s = directives.get("max-age"), None
     if age is not None:
         seconds = age.strip('"')
         max_age_s = float(seconds) if seconds.isascii() and seconds.isdigit() else 0.0
-    return Wishes(lookup="no-cache" not in told, max_age_s=max_age_s)
+    return Wishes(lookup="no-cache" not in directives, max_age_s=max_age_s)

@@ -1,9 +1,9 @@
-"""The input guard: it rejects with what and where, and never cuts or rewrites.
+"""The input guard: it rejects, naming what and where, and never truncates or rewrites.
 
-It protects against accidents: a body that is far too large, a role that does not exist, characters that nobody
-sees. It does not protect against prompt injection: no filter of text can. What looks like a known injection is
-reported by name with the call, for whoever watches; put text that you do not trust into `untrusted(…)`, and give
-the model no power that its author must not have.
+It protects against accidents: a body that is far too large, a role that does not exist, invisible characters. It
+does not protect against prompt injection: no text filter can. Text that looks like a known injection is reported by
+name in the call's row; wrap text that you do not trust in `untrusted(…)`, and give the model no power that the
+author of that text must not have.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from tailrace.client import bounds
+from tailrace.client import validation
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _SYSTEM: Final = ("system", "developer")
@@ -37,36 +37,36 @@ INJECTIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What may be sent. Sizes are of the whole request body; tokens are estimated as a quarter of its bytes."""
+    """Limits of the input. Sizes are of the whole request body; tokens are estimated as a quarter of its bytes."""
 
     max_bytes: int = 8 << 20
     max_tokens: int | None = None
     roles: frozenset[str] = ROLES
     control_characters: bool = True
-    """Refuse C0 and C1 controls but tab and line ends."""
+    """Refuse C0 and C1 control characters except tab and line ends."""
     bidi_characters: bool = True
-    """Refuse embeddings, overrides and isolates, which make text read otherwise than it is (CVE-2021-42574)."""
+    """Refuse embeddings, overrides and isolates, which display text in another order than it has (CVE-2021-42574)."""
     detect: bool = True
-    """Report known injection patterns in `Call.detections`; nothing is refused for them."""
+    """Report known injection patterns in `Call.detections`; they refuse nothing."""
 
     def __post_init__(self) -> None:
-        bounds.whole("Guard", max_bytes=self.max_bytes)
-        bounds.whole("Guard", max_tokens=self.max_tokens, optional=True)
+        validation.positive_int("Guard", max_bytes=self.max_bytes)
+        validation.positive_int("Guard", max_tokens=self.max_tokens, optional=True)
         if isinstance(self.roles, str) or not isinstance(self.roles, Collection):
             raise ValueError(f"Guard(roles={self.roles!r}): expected a set of names: frozenset({{'user'}})")
 
 
 class Objection(NamedTuple):
-    """Why an input is refused, and where it stands."""
+    """Why an input is refused, and its place in the request."""
 
     where: str
     message: str
 
 
 def objection(guard: Guard, body: bytes, document: dict[str, Any] | None, doubt: str | None = None) -> Objection | None:
-    """Return the first thing that is wrong with a request, or None.
+    """Return the first objection to a request, or None.
 
-    `doubt` says why the provider may read another `document` in `body` than the one that is looked at here.
+    `doubt` says why the provider may read something else in `body` than `document`.
     """
     size = len(body)
     if size > guard.max_bytes:
@@ -81,19 +81,19 @@ def objection(guard: Guard, body: bytes, document: dict[str, Any] | None, doubt:
 
 
 def detections(guard: Guard, body: bytes, document: dict[str, Any] | None) -> tuple[str, ...]:
-    """Return the names of the injection patterns in what others than the system said."""
+    """Return the names of the injection patterns in every message that is not the system's."""
     if not guard.detect or document is None:
         return ()
     if not _suspicious(body.lower()):
         return ()
-    said = [text for _, text in _texts(_foreign(document))]
-    return tuple(name for name, pattern in INJECTIONS.items() if any(pattern.search(text) for text in said))
+    texts = [text for _, text in _texts(_foreign(document))]
+    return tuple(name for name, pattern in INJECTIONS.items() if any(pattern.search(text) for text in texts))
 
 
 def untrusted(text: str, label: str = "document") -> ChatCompletionUserMessageParam:
-    """Return a user message that holds `text` alone, between delimiters that cannot stand in it.
+    """Return a user message that holds only `text`, between delimiters that do not occur in it.
 
-    It tells the model where foreign text begins and ends; it does not make the model obey.
+    It shows the model where foreign text begins and ends; it does not make the model obey.
     """
     fence = "=" * 8
     while fence in text:
@@ -107,11 +107,11 @@ def untrusted(text: str, label: str = "document") -> ChatCompletionUserMessagePa
 
 
 def _suspicious(lowered: bytes) -> bool:
-    """Whether any pattern of `INJECTIONS` can be in there at all: most bodies are done with here, in 2 µs."""
-    found = lowered.rfind  # CPython looks for bytes from the end two to three times as fast as from the beginning
-    if found(b"inst") >= 0 and (found(b"instruction") >= 0 or found(b"inst]") >= 0):
+    """Whether any pattern of `INJECTIONS` can match at all: most bodies are cleared here, in 2 µs."""
+    find = lowered.rfind  # CPython searches bytes from the end two to three times as fast as from the beginning
+    if find(b"inst") >= 0 and (find(b"instruction") >= 0 or find(b"inst]") >= 0):
         return True
-    if found(b"system prompt") >= 0 or found(b"developer mode") >= 0:
+    if find(b"system prompt") >= 0 or find(b"developer mode") >= 0:
         return True
     return b"<" in lowered and (b"<|im_" in lowered or b"<<sys" in lowered)
 
@@ -125,29 +125,29 @@ def _wrong_role(guard: Guard, document: dict[str, Any]) -> Objection | None:
             role = message.get("role") if isinstance(message, dict) else None
             if role is not None and not (isinstance(role, str) and role in guard.roles):
                 known = ", ".join(sorted(guard.roles))
-                return Objection(f"{field}[{index}].role", f"not one of the roles that are allowed: {known}")
+                return Objection(f"{field}[{index}].role", f"not one of the allowed roles: {known}")
     return None
 
 
 def _wrong_character(guard: Guard, body: bytes, document: dict[str, Any]) -> Objection | None:
-    # valid JSON can hold such a character only as an escape, or beyond ASCII: most bodies are done with here
+    # valid JSON holds such a character only as an escape or beyond ASCII: most bodies are cleared here
     if body.isascii() and b"\x7f" not in body and (b"\\" not in body or not _ESCAPED.search(body)):
         return None
     for where, text in _texts(document):
-        for wanted, pattern, kind in (
+        for refused, pattern, kind in (
             (guard.control_characters, _CONTROL, "control character"),
             (guard.bidi_characters, _BIDI, "bidirectional mark"),
         ):
-            found = pattern.search(text) if wanted else None
-            if found:
-                return Objection(where, f"{kind} U+{ord(found[0]):04X} at position {found.start()}; remove it")
+            match = pattern.search(text) if refused else None
+            if match:
+                return Objection(where, f"{kind} U+{ord(match[0]):04X} at position {match.start()}; remove it")
     return None
 
 
 def _texts(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield every text in the request with its place, in order: what the model reads, schemas and tools among it.
+    """Yield every text in the request with its place, in order, schemas and tools included.
 
-    Without recursion: how deep it is nested is the caller's choice.
+    It does not recurse: the caller chooses how deep a request is nested.
     """
     waiting: list[tuple[str, Any]] = [("", document)]
     while waiting:
@@ -157,13 +157,13 @@ def _texts(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         elif isinstance(value, list):
             waiting.extend([(f"{where}[{index}]", item) for index, item in enumerate(value)][::-1])
         elif isinstance(value, dict):
-            for name in value:  # of a schema's properties, for one, which the model reads
+            for name in value:  # the model also reads names, such as the properties of a schema
                 yield where or "body", name
             waiting.extend([(f"{where}.{name}" if where else name, item) for name, item in value.items()][::-1])
 
 
 def _foreign(document: dict[str, Any]) -> dict[str, Any]:
-    """Return what others than the system said."""
+    """Return the messages and prompts that are not the system's."""
     return {
         field: [item for item in value if not (isinstance(item, dict) and item.get("role") in _SYSTEM)]
         if isinstance(value, list) else value

@@ -1,7 +1,7 @@
-"""The cache key: everything that can change the answer, in a form that cannot be read two ways.
+"""The cache key: everything that can change the answer, in an unambiguous form.
 
-A key of the prompt alone answers the wrong question; one without the credential leaks between tenants. So every
-header is in it, except those of which it is known that they do not change an answer.
+A key of the prompt alone gives the answer to another question; one without the credential leaks between tenants. So
+every header is in it, except those that are known not to change an answer.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ NEUTRAL: Final = frozenset(
      "tracestate", "trailer", "transfer-encoding", "upgrade", "user-agent", "via", "x-amzn-trace-id",
      "x-client-request-id", "x-cloud-trace-context", "x-real-ip", "x-request-id"}
 )  # fmt: skip
-"""Headers about the way of a request, not about its answer."""
+"""Headers about the transport of a request, not about its answer."""
 NEUTRAL_PREFIXES: Final = ("x-stainless-", "x-envoy-", "x-forwarded-", "x-b3-", OURS, "sec-")
 
 NEUTRAL_COOKIES: Final = frozenset({"__cf_bm", "_cfuvid", "__cflb", "cf_clearance"})
-"""Set by a load balancer on the way; any other cookie may say who asks."""
+"""Set by a load balancer on the way; any other cookie may identify the caller."""
 
 ORDER_FREE: Final = frozenset({"messages", "metadata", "logit_bias", "stream_options", "reasoning", "tool_choice"})
-"""Arguments within which the order of names changes nothing. In all others it may: a model fills in the fields of a
-schema (`response_format`, `tools`, and whatever a provider of its own calls it) in the order in which they stand."""
+"""Arguments within which the order of names does not matter. In all others it may: a model fills in the fields of a
+schema (`response_format`, `tools`, or a provider's own name for it) in the order in which they are listed."""
 
 _VERSION: Final = b"tailrace-key-2"
 
 
 def cache_key(asker: bytes, body: bytes, document: Any) -> str:
-    """Return the key of a request as 64 hex digits: of who asks (see `asker`), and of its `body`.
+    """Return the key of a request as 64 hex digits, from the caller (see `asker`) and the `body`.
 
-    `document` is its parsed JSON body, None when it is none or could be read in two ways: then the bytes count.
-    The order of its arguments does not matter, all the rest does.
+    `document` is the parsed JSON body; None when the body is not JSON or is ambiguous: then its bytes count. The order
+    of the top-level arguments does not matter, everything else does.
     """
     return hashlib.sha256(asker + (b"raw" + body if document is None else b"json" + canonical(document))).hexdigest()
 
 
 def asker(method: str, url: str, headers: Headers, tenant: str = "", namespace: str = "") -> bytes:
-    """Return what of a request is in its key besides the body.
+    """Return the part of the key that identifies the caller and the endpoint: everything but the body.
 
-    Each part is framed by its length, so that no two different lists of parts are the same bytes.
+    Each part is framed by its length, so that two different lists of parts never give the same bytes.
     """
     lowered = ((name.lower(), value) for name, value in headers)
     kept = sorted(((n, v) for n, v in lowered if not neutral(n, v)), key=_name)  # stable: repeated ones stay in order
-    said = _framed((_VERSION, _bytes(namespace), *(_bytes(part) for pair in kept for part in pair)))
-    return _framed((_bytes(tenant), method.upper().encode(), url.encode(), said))
+    headers_part = _framed((_VERSION, _bytes(namespace), *(_bytes(part) for pair in kept for part in pair)))
+    return _framed((_bytes(tenant), method.upper().encode(), url.encode(), headers_part))
 
 
 def canonical(document: Any) -> bytes:
-    """Return the one form of a JSON document; numbers keep their kind, so that 1 and 1.0 stay two."""
+    """Return the canonical form of a JSON document; numbers keep their type, so that 1 and 1.0 differ."""
     if not isinstance(document, dict):
         return orjson.dumps(document)
     ordered = {name: orjson.Fragment(orjson.dumps(value)) for name, value in document.items()
@@ -64,7 +64,7 @@ def canonical(document: Any) -> bytes:
 
 
 def neutral(name: str, value: str = "") -> bool:
-    """Whether the header `name` (lower case) does not change what is answered."""
+    """Whether the header `name` (lower case) does not change the answer."""
     if name == "cookie":
         return all(cookie.partition("=")[0].strip() in NEUTRAL_COOKIES for cookie in value.split(";"))
     return name in NEUTRAL or name.startswith(NEUTRAL_PREFIXES)

@@ -1,1 +1,1 @@
-"""How the policy reaches into the official SDK without changing what it sends."""
+"""Faster ways through the official SDK, which change nothing of what it sends."""

@@ -1,4 +1,4 @@
-"""What is put before the `create` of the SDK's resources: the short way to a hit, and the lean way to the rest."""
+"""The `create` of the SDK's resources, with the fast path to a hit and a lean path for everything else."""
 
 from __future__ import annotations
 
@@ -10,78 +10,79 @@ from typing import Any
 import orjson
 
 from tailrace.client.sdk.arguments import from_sdk, lean, plain
-from tailrace.client.sdk.recall import ANSWERED, Recall
+from tailrace.client.sdk.fast_path import ANSWER_KEYS, FastPath
 
 
-def recalled(resource: Any, operation: str, recall: Recall | None) -> Callable[..., Any]:
-    """Return the `create` of a synchronous resource with the short way before it."""
-    bare, create, known_as = copy.copy(resource), resource.create, _own(resource)
+def with_fast_path(resource: Any, operation: str, fast_path: FastPath | None) -> Callable[..., Any]:
+    """Return the `create` of a synchronous resource, with the fast path in front."""
+    bare, create, original = copy.copy(resource), resource.create, _class_create(resource)
     leaner = lean(create)
 
     @functools.wraps(create)
-    def recalling(*unnamed: Any, **arguments: Any) -> Any:
-        text = plain(arguments) if not unnamed and _own(resource) is known_as else None
+    def fast_create(*unnamed: Any, **arguments: Any) -> Any:
+        text = plain(arguments) if not unnamed and _class_create(resource) is original else None
         if text is None:
-            return bare.create(*unnamed, **arguments)  # by its class, whatever that has now
-        mark = recall.mark(operation, arguments, text) if recall is not None else None
-        if recall is None or mark is None:
+            return bare.create(*unnamed, **arguments)  # looked up in the class, which may have been patched
+        mark = fast_path.mark(operation, arguments, text) if fast_path is not None else None
+        if fast_path is None or mark is None:
             return leaner(**orjson.loads(text))
-        known = recall.answer(mark)
-        if known is not None:
-            return known
+        answer = fast_path.answer(mark)
+        if answer is not None:
+            return answer
         keys: list[str] = []
-        token = ANSWERED.set(keys)
+        token = ANSWER_KEYS.set(keys)
         try:
-            parsed = leaner(**orjson.loads(text))
+            answer = leaner(**orjson.loads(text))
         finally:
-            ANSWERED.reset(token)
+            ANSWER_KEYS.reset(token)
         if len(keys) == 1 and keys[0]:
-            recall.learn(mark, keys[0], parsed)
-        return parsed
+            fast_path.remember(mark, keys[0], answer)
+        return answer
 
-    return recalling
+    return fast_create
 
 
-def arecalled(resource: Any, operation: str, recall: Recall | None) -> Callable[..., Any]:
-    """Return the `create` of an asynchronous resource with the short way before it."""
-    bare, create, known_as = copy.copy(resource), resource.create, _own(resource)
+def awith_fast_path(resource: Any, operation: str, fast_path: FastPath | None) -> Callable[..., Any]:
+    """Return the `create` of an asynchronous resource, with the fast path in front."""
+    bare, create, original = copy.copy(resource), resource.create, _class_create(resource)
     leaner = lean(create)
 
     @functools.wraps(create)
-    async def recalling(*unnamed: Any, **arguments: Any) -> Any:
-        text = plain(arguments) if not unnamed and _own(resource) is known_as else None
+    async def fast_create(*unnamed: Any, **arguments: Any) -> Any:
+        text = plain(arguments) if not unnamed and _class_create(resource) is original else None
         if text is None:
-            return await bare.create(*unnamed, **arguments)  # by its class, whatever that has now
-        mark = recall.mark(operation, arguments, text) if recall is not None else None
-        if recall is None or mark is None:
+            return await bare.create(*unnamed, **arguments)  # looked up in the class, which may have been patched
+        mark = fast_path.mark(operation, arguments, text) if fast_path is not None else None
+        if fast_path is None or mark is None:
             return await leaner(**orjson.loads(text))
-        known = recall.answer(mark)
-        if known is not None:
-            return known
+        answer = fast_path.answer(mark)
+        if answer is not None:
+            return answer
         keys: list[str] = []
-        token = ANSWERED.set(keys)
+        token = ANSWER_KEYS.set(keys)
         try:
-            parsed = await leaner(**orjson.loads(text))
+            answer = await leaner(**orjson.loads(text))
         finally:
-            ANSWERED.reset(token)
+            ANSWER_KEYS.reset(token)
         if len(keys) == 1 and keys[0]:
-            recall.learn(mark, keys[0], parsed)
-        return parsed
+            fast_path.remember(mark, keys[0], answer)
+        return answer
 
-    return recalling
+    return fast_create
 
 
-def shortened(resource: Any, operation: str, recall: Recall | None, wrap: Callable[..., Any]) -> Any:
-    """Return `resource` with the short way on its `create`; the instance has it, the SDK's class is untouched.
+def put_fast_path(resource: Any, operation: str, fast_path: FastPath | None, wrap: Callable[..., Any]) -> Any:
+    """Return `resource` with the fast path on its `create`; only the instance is changed, never the SDK's class.
 
-    A `create` that somebody has put before the SDK's, to watch calls or to change them, is left to see every call.
+    When somebody has patched the SDK's `create`, to watch calls or to change them, it is left alone.
     """
-    if from_sdk(_own(resource)):
-        ours = recall if recall is not None and recall.of(resource._client) else None  # a copy.copy() has another's
-        resource.create = wrap(resource, operation, ours)
+    if from_sdk(_class_create(resource)):
+        # a copy.copy() of a client still has the fast path of the other one
+        own = fast_path if fast_path is not None and fast_path.belongs_to(resource._client) else None
+        resource.create = wrap(resource, operation, own)
     return resource
 
 
-def _own(resource: Any) -> Any:
-    """Return what the class of `resource` has as its `create`, unbound."""
+def _class_create(resource: Any) -> Any:
+    """Return the `create` of the class of `resource`, unbound."""
     return vars(type(resource)).get("create")

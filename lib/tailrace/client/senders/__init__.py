@@ -1,3 +1,3 @@
-"""What makes one attempt: a request goes in, one answer or `wire.Unanswered` comes out."""
+"""Senders make one attempt: a request goes in, one answer or `wire.Unanswered` comes out."""
 
 __all__: list[str] = []

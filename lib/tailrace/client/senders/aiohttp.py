@@ -1,4 +1,4 @@
-"""Lean attempts by aiohttp, for the service and for `AsyncOpenAI`: a fifth of the CPU of an httpx2 transport."""
+"""A sender with aiohttp, for the service and for `AsyncOpenAI`: a fifth of the CPU time of an httpx2 transport."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
-from tailrace.client.wire import NOT_SENT, OF_THE_WAY, Headers, Request, Response, Unanswered
+from tailrace.client.wire import SENDER_HEADERS, TRANSFER_HEADERS, Headers, Request, Response, Unanswered
 
 
 class AiohttpSender:
-    """One attempt over a shared `aiohttp.ClientSession`, which it makes and closes itself when none is given.
+    """Makes attempts over a shared `aiohttp.ClientSession`, which it makes and closes itself unless one is passed.
 
-    Enter it (`async with`), or `open` it, or let the first request do so; on another loop it begins anew.
-    `connections` bounds what is open at once; who has to wait longer than the attempt may take gets a timeout.
-    `tls` makes the context for https. A timeout that an httpx2 request brings along holds.
+    Enter it (`async with`), or `open` it, or let the first request do so; another event loop gets a new session.
+    `connections` limits the open connections; an attempt that waits too long for one times out. `tls` makes the
+    context for https. The timeouts of the httpx2 request that a request was made from apply.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class AiohttpSender:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
         self._tls = tls
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._held: AsyncGenerator[None] | None = None
+        self._open_session: AsyncGenerator[None] | None = None
 
     async def open(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -49,14 +49,14 @@ class AiohttpSender:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("User-Agent",),
             )
-            self._held = _held(self._session)
-            await anext(self._held)
+            self._open_session = _kept_open(self._session)
+            await anext(self._open_session)
         return self
 
     async def close(self) -> None:
-        if self._owned and self._held is not None:
-            await self._held.aclose()
-            self._session = self._held = None
+        if self._owned and self._open_session is not None:
+            await self._open_session.aclose()
+            self._session = self._open_session = None
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -75,15 +75,15 @@ class AiohttpSender:
                 request.method,
                 URL(request.url, encoded=True),
                 data=request.body or None,
-                headers=[(name, value) for name, value in request.headers if name.lower() not in NOT_SENT],
+                headers=[(name, value) for name, value in request.headers if name.lower() not in SENDER_HEADERS],
                 allow_redirects=False,
-                timeout=self._timeout if request.extensions is None else _brought(request.extensions, self._timeout),
+                timeout=self._timeout if request.extensions is None else _timeout(request.extensions, self._timeout),
             )
             if answer.status < 400 and answer.content_type != "application/json":
                 return Response(answer.status, _headers(answer), _chunks(answer))
             async with answer:
                 return Response(answer.status, _headers(answer), await answer.read())
-        except TimeoutError as error:  # aiohttp's timeouts are TimeoutErrors too; ours has to go on to the driver
+        except TimeoutError as error:  # aiohttp's timeouts are TimeoutErrors, too; the driver's own must pass
             if not isinstance(error, aiohttp.ClientError):
                 raise
             raise Unanswered("timeout", type(error).__name__) from error
@@ -91,26 +91,27 @@ class AiohttpSender:
             raise Unanswered("connection", type(error).__name__) from error
 
 
-async def _held(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
-    """Hold `session` open until it is closed, or forgotten, or its loop shuts down its generators at its end."""
+async def _kept_open(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
+    """Keep `session` open until this generator is closed, collected, or shut down with its event loop."""
     try:
         yield
     finally:
         await session.close()
 
 
-def _brought(original: Any, usual: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
-    """Return the timeouts of the httpx2 request that this one was made of."""
+def _timeout(original: Any, default: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
+    """Return the timeouts of the httpx2 request that this one was made from."""
     steps = original.extensions.get("timeout")
     if steps is None:
-        return usual
+        return default
     return aiohttp.ClientTimeout(
         total=None, connect=steps.get("pool"), sock_connect=steps.get("connect"), sock_read=steps.get("read")
     )
 
 
 def _headers(answer: aiohttp.ClientResponse) -> Headers:
-    return tuple((name.lower(), value) for name, value in answer.headers.items() if name.lower() not in OF_THE_WAY)
+    lowered = ((name.lower(), value) for name, value in answer.headers.items())
+    return tuple((name, value) for name, value in lowered if name not in TRANSFER_HEADERS)
 
 
 async def _chunks(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

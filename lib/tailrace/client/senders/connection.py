@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection over a blocking socket: a request is written, and its answer read by httptools."""
+"""One HTTP/1.1 connection over a blocking socket; httptools parses the answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import httptools
 
-from tailrace.client.wire import NOT_SENT, Headers, Request
+from tailrace.client.wire import SENDER_HEADERS, Headers, Request
 
 FAILURES: Final = (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade, zlib.error)
 _READ_BYTES: Final = 64 << 10
@@ -27,7 +27,7 @@ class Origin(NamedTuple):
 
 
 class Times:
-    """How long each step may take, seconds; `until` is when all of it has to be over."""
+    """How long each step may take, in seconds; `until` is the end of the whole attempt."""
 
     def __init__(self, request: Request) -> None:
         extensions: Any = getattr(request.extensions, "extensions", {})
@@ -49,7 +49,7 @@ class Times:
 
 
 class Connection:
-    """A socket and the answer that is being read from it."""
+    """A socket, and the answer that is being read from it."""
 
     def __init__(self, origin: Origin, opened: socket.socket) -> None:
         self.origin = origin
@@ -57,9 +57,9 @@ class Connection:
         self.used_at = 0.0
         self.pid = os.getpid()
         self._parser: Any = httptools.HttpResponseParser(self)
-        self._afresh("")
+        self._reset("")
 
-    def _afresh(self, method: str) -> None:
+    def _reset(self, method: str) -> None:
         self._method = method
         self._headers: list[tuple[str, str]] = []
         self._body: list[bytes] = []
@@ -67,14 +67,14 @@ class Connection:
 
     def send(self, request: Request, place: tuple[str, str], times: Times) -> None:
         netloc, target = place
-        self._afresh(request.method)
+        self._reset(request.method)
         headers = [("host", netloc), ("accept-encoding", "gzip")]
-        headers += [pair for pair in request.headers if pair[0].lower() not in NOT_SENT]
+        headers += [pair for pair in request.headers if pair[0].lower() not in SENDER_HEADERS]
         if request.body or request.method not in ("GET", "HEAD"):
             headers.append(("content-length", str(len(request.body))))
-        said = _said(f"{request.method} {target}", headers)
+        head = _head(f"{request.method} {target}", headers)
         self.socket.settimeout(times.left_s(times.write_s))
-        self.socket.sendall(said + request.body)
+        self.socket.sendall(head + request.body)
 
     def head(self, times: Times) -> tuple[int, list[tuple[str, str]]]:
         while not self._headed:
@@ -82,42 +82,42 @@ class Connection:
         return self._parser.get_status_code(), self._headers
 
     def chunks(self, times: Times, encoding: str) -> Iterator[bytes]:
-        """Yield what the body holds, unpacked; raise when it ends too early."""
-        unpacking = zlib.decompressobj(47) if encoding in ("gzip", "x-gzip", "deflate") else None
+        """Yield the decoded body; raise when it ends too early."""
+        decoder = zlib.decompressobj(47) if encoding in ("gzip", "x-gzip", "deflate") else None
         while True:
             pieces, self._body = self._body, []
             for piece in pieces:
-                data = unpacking.decompress(piece) if unpacking is not None else piece
+                data = decoder.decompress(piece) if decoder is not None else piece
                 if data:
                     yield data
             if self._whole and not self._body:
                 break
             self._read(times)
-        if unpacking is not None and not unpacking.eof:
-            raise ConnectionError("a packed answer was cut")
+        if decoder is not None and not decoder.eof:
+            raise ConnectionError("a compressed answer was cut")
 
     def reusable(self) -> bool:
-        """Make ready for the next request, and say whether there may be one."""
+        """Note the end of an answer; return whether the connection can be used again."""
         self.used_at = time.monotonic()
         return self._whole and self._kept
 
     def close(self) -> None:
         self.socket.close()
-        self._parser = None  # it holds this object: no cycle is left behind
+        self._parser = None  # it holds this object: break the cycle
 
     def _read(self, times: Times) -> None:
         self.socket.settimeout(times.left_s(times.read_s))
         if data := self.socket.recv(_READ_BYTES):
             self._parser.feed_data(data)
         elif self._headed and not self._framed:
-            self._whole = True  # the end of the connection is the end of such an answer
+            self._whole = True  # without a length, the end of the connection ends the answer
         else:
             raise ConnectionError("an answer was cut")
 
     # Called by the parser.
 
     def on_message_begin(self) -> None:
-        self._kept = False  # after a whole answer: bytes that nobody asked for
+        self._kept = False  # bytes after a complete answer: do not reuse the connection
 
     def on_header(self, name: bytes, value: bytes) -> None:
         lower = name.decode("latin-1").lower()
@@ -133,18 +133,18 @@ class Connection:
         self._body.append(data)
 
     def on_message_complete(self) -> None:
-        if not self._headed:  # a hint (1xx); the answer is still to come
+        if not self._headed:  # an interim response (1xx); the answer is still to come
             self._headers, self._framed = [], False
             return
         self._whole, self._kept = True, self._parser.should_keep_alive()
 
 
-def _said(words: str, headers: Headers | list[tuple[str, str]]) -> bytes:
-    """Return the head of a request; raises ConnectionError for one that would be read as something else."""
+def _head(line: str, headers: Headers | list[tuple[str, str]]) -> bytes:
+    """Return the head of a request. Raise ConnectionError when it would be read as something else."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    if lines.count("\r\n") != len(headers) or not _LINES.fullmatch(lines) or not _WORDS.fullmatch(words):
-        raise ConnectionError("a method, an address or a header holds what must not stand there")
-    return f"{words} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+    if lines.count("\r\n") != len(headers) or not _LINES.fullmatch(lines) or not _WORDS.fullmatch(line):
+        raise ConnectionError("the method, the URL or a header holds characters that are not allowed")
+    return f"{line} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
 
 
 def _least(one: float | None, other: float | None) -> float | None:

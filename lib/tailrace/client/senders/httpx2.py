@@ -1,7 +1,7 @@
-"""Attempts by an `httpx2` transport: the SDK's own, or any other.
+"""Senders with an `httpx2` transport: the SDK's own, or any other.
 
-JSON and errors are read to their end, because the policy has to look at them; everything else (event streams,
-audio, files) passes as a stream. Contents are decoded on the way, so that what is kept is what was meant.
+JSON and errors are read to their end, because the policy reads them; everything else (event streams, audio, files)
+passes as a stream. Bodies are decoded here, so that the cache holds decoded answers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-from tailrace.client.wire import OF_THE_WAY, Headers, Request, Response, Unanswered, header
+from tailrace.client.wire import TRANSFER_HEADERS, Headers, Request, Response, Unanswered, header
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Sender:
     def __call__(self, request: Request) -> Response[Iterator[bytes]]:
         began = time.perf_counter()
         try:
-            answer = self.inner.handle_request(_timed(_request(request), request.timeout_s))
+            answer = self.inner.handle_request(_with_timeout(_request(request), request.timeout_s))
             if _streamed(answer):
                 return Response(answer.status_code, _headers(answer), _chunks(answer))
             body = _whole(answer, began, request.timeout_s)
@@ -51,13 +51,13 @@ class Sender:
 
 
 def unanswered(error: Exception) -> Unanswered:
-    """Return what a transport's error means."""
+    """Return the `Unanswered` that a transport's error means."""
     timeout = isinstance(error, httpx2.TimeoutException)
     return Unanswered("timeout" if timeout else "connection", type(error).__name__)
 
 
 def _request(request: Request) -> httpx2.Request:
-    """Return the request that came from above, when it is still that one but for its key; else a new one."""
+    """Return the original httpx2 request, with our idempotency key, unless its URL or body has changed."""
     original = request.extensions
     if isinstance(original, httpx2.Request) and str(original.url) == request.url and original.content == request.body:
         key = header(request.headers, "idempotency-key")
@@ -71,8 +71,8 @@ def _request(request: Request) -> httpx2.Request:
     )
 
 
-def _timed(request: httpx2.Request, timeout_s: float | None) -> httpx2.Request:
-    """Hold each step of the attempt to what is left; the steps together are held by `_whole`."""
+def _with_timeout(request: httpx2.Request, timeout_s: float | None) -> httpx2.Request:
+    """Limit each step of the attempt to the time left; `_whole` limits all of them together."""
     if timeout_s is not None:
         own: dict[str, Any] = request.extensions.get("timeout") or {}
         steps = {
@@ -88,7 +88,7 @@ def _streamed(answer: httpx2.Response) -> bool:
 
 
 def _headers(answer: httpx2.Response) -> Headers:
-    return tuple((name, value) for name, value in answer.headers.multi_items() if name not in OF_THE_WAY)
+    return tuple((name, value) for name, value in answer.headers.multi_items() if name not in TRANSFER_HEADERS)
 
 
 async def _achunks(answer: httpx2.Response) -> AsyncIterator[bytes]:

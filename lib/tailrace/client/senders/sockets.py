@@ -1,6 +1,6 @@
-"""Lean attempts over blocking sockets, for `OpenAI`: an eighth of the CPU of an httpx2 transport.
+"""A sender over blocking sockets, for `OpenAI`: an eighth of the CPU time of an httpx2 transport.
 
-Answers are read by httptools, the parser of Node.js (llhttp); without it `OpenAI` makes its attempts by httpx2.
+httptools, the parser of Node.js (llhttp), reads the answers; without it `OpenAI` uses httpx2.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from tailrace.client.senders.connection import FAILURES, Connection, Origin, Times
-from tailrace.client.wire import OF_THE_WAY, Headers, Request, Response, Unanswered
+from tailrace.client.wire import TRANSFER_HEADERS, Headers, Request, Response, Unanswered
 
 
 class SocketSender:
-    """One attempt over connections that are kept for `kept_s` after their last use. Safe for threads.
+    """Makes attempts over connections that are kept for `kept_s` after their last use. Safe for threads.
 
-    `connections` bounds what is in use at once. `tls` makes the context for https. The timeouts of the httpx2 request
-    that a request was made of hold, and its own `timeout_s`: of a whole answer to its end, of a stream for each wait.
+    `connections` limits the connections in use. `tls` makes the context for https. The timeouts of the httpx2 request
+    that a request was made from apply, and its own `timeout_s`: to a whole answer, or to each wait of a stream.
     """
 
     def __init__(
@@ -38,19 +38,19 @@ class SocketSender:
         self._tls = lru_cache(maxsize=1)(tls)
         self._free = threading.BoundedSemaphore(connections)
         self._idle: dict[Origin, deque[Connection]] = {}
-        self._busy: set[Connection] = set()  # held here: else the collector may take a socket before its stream
+        self._busy: set[Connection] = set()  # keeps a socket alive until the collector has taken its stream
         self._lock = threading.Lock()
 
     def __call__(self, request: Request) -> Response[Iterator[bytes]]:
         times = Times(request)
         try:
             origin, netloc, target = _place(request.url)
-            connection = self._taken(origin, times)
+            connection = self._acquire(origin, times)
             self._busy.add(connection)
             try:
-                return self._asked(connection, request, (netloc, target), times)
+                return self._exchange(connection, request, (netloc, target), times)
             except BaseException:
-                self._dropped(connection)
+                self._drop(connection)
                 raise
         except FAILURES as error:
             raise _unanswered(error) from error
@@ -65,19 +65,19 @@ class SocketSender:
     def __del__(self) -> None:
         self.close()
 
-    def _asked(
+    def _exchange(
         self, connection: Connection, request: Request, place: tuple[str, str], times: Times
     ) -> Response[Iterator[bytes]]:
         connection.send(request, place, times)
         status, headers = connection.head(times)
-        kept: Headers = tuple([pair for pair in headers if pair[0] not in OF_THE_WAY])
-        told = dict(headers)
-        chunks = connection.chunks(times, told.get("content-encoding", ""))
-        if status < 400 and not told.get("content-type", "").startswith("application/json"):
-            times.until = None  # a stream may last; each of its waits may not
+        kept: Headers = tuple([pair for pair in headers if pair[0] not in TRANSFER_HEADERS])
+        values = dict(headers)
+        chunks = connection.chunks(times, values.get("content-encoding", ""))
+        if status < 400 and not values.get("content-type", "").startswith("application/json"):
+            times.until = None  # a stream may last long; only each wait is limited
             return Response(status, kept, self._streamed(connection, chunks))
         body = b"".join(chunks)
-        self._returned(connection)
+        self._keep(connection)
         return Response(status, kept, body)
 
     def _streamed(self, connection: Connection, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -89,12 +89,12 @@ class SocketSender:
             raise _unanswered(error) from error
         finally:
             if whole:
-                self._returned(connection)
+                self._keep(connection)
             else:
-                self._dropped(connection)
+                self._drop(connection)
 
-    def _taken(self, origin: Origin, times: Times) -> Connection:
-        """Return a connection that is still open, the one used last if there is one."""
+    def _acquire(self, origin: Origin, times: Times) -> Connection:
+        """Return an open connection: the one used last, or a new one."""
         if not self._free.acquire(timeout=times.pool_s if times.pool_s is not None else -1):
             raise TimeoutError("no free connection")
         try:
@@ -103,16 +103,16 @@ class SocketSender:
                     idle = self._idle.get(origin)
                     connection = idle.pop() if idle else None
                 if connection is None:
-                    return Connection(origin, self._opened(origin, times))
+                    return Connection(origin, self._open(origin, times))
                 mine = connection.pid == os.getpid()  # after a fork, two processes would read each other's answers
                 if mine and time.monotonic() - connection.used_at < self._kept_s and not _readable(connection.socket):
                     return connection
-                connection.close()  # what can be read of a connection without a question is its end
+                connection.close()  # readable without a request: the other side has closed it
         except BaseException:
             self._free.release()
             raise
 
-    def _opened(self, origin: Origin, times: Times) -> socket.socket:
+    def _open(self, origin: Origin, times: Times) -> socket.socket:
         opened = socket.create_connection((origin.host, origin.port), times.connect_s)
         try:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -121,15 +121,15 @@ class SocketSender:
             opened.close()
             raise
 
-    def _returned(self, connection: Connection) -> None:
+    def _keep(self, connection: Connection) -> None:
         if not connection.reusable():
-            return self._dropped(connection)
+            return self._drop(connection)
         self._busy.discard(connection)
         with self._lock:
             self._idle.setdefault(connection.origin, deque()).append(connection)
         return self._free.release()
 
-    def _dropped(self, connection: Connection) -> None:
+    def _drop(self, connection: Connection) -> None:
         connection.close()
         self._busy.discard(connection)
         self._free.release()
@@ -137,7 +137,7 @@ class SocketSender:
 
 @lru_cache(maxsize=256)
 def _place(url: str) -> tuple[Origin, str, str]:
-    """Return where to connect to, the host header, and the target of the request."""
+    """Return the origin to connect to, the host header, and the target of the request."""
     scheme, netloc, path, query, _fragment = urlsplit(url)
     netloc = netloc.rpartition("@")[2]
     parts = urlsplit(f"//{netloc}")

@@ -1,4 +1,4 @@
-"""Where answers are kept. A store holds entries by key; it never judges whether one may be used."""
+"""Stores of answers. A store holds entries by key; the policy decides whether one may be used."""
 
 from tailrace.client.stores.entry import Entry, Store
 from tailrace.client.stores.memory import Memory

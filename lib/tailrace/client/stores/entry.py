@@ -1,4 +1,4 @@
-"""One stored answer, and what a store has to do."""
+"""A stored answer, and the protocol of a store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FORMAT = 1
 
 
 class Entry(NamedTuple):
-    """A complete answer: the chunks as they came, one for a whole body. Times are wall-clock seconds."""
+    """A complete answer: its chunks as they came, or one chunk for a whole body. Times are wall-clock seconds."""
 
     status: int
     headers: Headers
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     out_tok: int
     cached_tok: int
     reasoning_tok: int
-    cost_usd: float | None  # what it cost to get; a hit saves as much
+    cost_usd: float | None  # what the answer cost; a hit saves as much
 
     @property
     def body(self) -> bytes:
@@ -34,22 +34,22 @@ class Entry(NamedTuple):
 
     @property
     def answer(self) -> bytes | Replay:
-        """The body as it came: whole, or in its chunks."""
+        """The body as it came: bytes, or a stream of its chunks."""
         return Replay(self.chunks) if self.streamed else self.body
 
     @property
     def size_bytes(self) -> int:
-        """What it takes to keep, roughly: the chunks and what Python needs around them."""
+        """The memory it takes, roughly: the chunks and Python's objects around them."""
         return sum(map(len, self.chunks)) + 33 * len(self.chunks) + 120 * len(self.headers) + 600
 
     def pack(self) -> bytes:
-        """Return it as bytes: one JSON line, then the chunks. Never pickle: a store may be written by others."""
+        """Return the entry as bytes: one JSON line, then the chunks. Never pickle: others may write to a store."""
         fields: dict[str, Any] = self._asdict() | {"format": _FORMAT, "chunks": [len(chunk) for chunk in self.chunks]}
         return b"\n".join((orjson.dumps(fields), b"".join(self.chunks)))
 
     @classmethod
     def unpack(cls, packed: bytes) -> Entry:
-        """Return what was packed; ValueError when it is damaged or of another format."""
+        """Return the packed entry. Raise ValueError when it is damaged or of another format."""
         line, newline, rest = packed.partition(b"\n")
         fields = orjson.loads(line) if newline else None
         if not isinstance(fields, dict) or fields.pop("format", None) != _FORMAT:
@@ -78,8 +78,8 @@ def _cut(packed: bytes, lengths: list[int]) -> tuple[bytes, ...]:
 class Store(Protocol):
     """Entries by key. Safe for threads. Any method may raise; the client then goes on without the store.
 
-    `slow_get` and `slow_put` say that a call may take longer than an event loop can spare; `shared`, that other
-    processes have the same entries: then who takes the lease of a key asks for all of them.
+    `slow_get` and `slow_put` say that a call may block an event loop for too long; `shared`, that other processes have
+    the same entries: then the process that holds the lease of a key fetches the answer for all.
     """
 
     slow_get: bool
@@ -91,7 +91,7 @@ class Store(Protocol):
     def put(self, key: str, entry: Entry) -> None: ...
 
     def lease(self, key: str, now: float, seconds: float) -> bool:
-        """Take the lease of `key` among all who share the store; True when it is ours, or there is nothing to share."""
+        """Take the lease of `key` among the processes that share the store. Return True when taken, or not shared."""
         ...
 
     def release(self, key: str) -> None: ...

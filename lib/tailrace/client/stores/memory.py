@@ -1,4 +1,4 @@
-"""Entries in this process: least recently used go first when the bytes run out."""
+"""Entries in the memory of this process; the least recently used are dropped first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tailrace.client.stores.entry import Entry
 
 
 class Memory:
-    """An LRU of at most `max_bytes`, keys and overhead counted; an entry larger than that is not kept."""
+    """An LRU cache of at most `max_bytes`, keys and overhead included; a larger entry is not stored."""
 
     slow_get = False
     slow_put = False

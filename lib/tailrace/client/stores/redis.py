@@ -1,6 +1,6 @@
 """Entries in Redis, shared by machines. The extra `redis` brings the package.
 
-How much is kept, and what goes first, is Redis' own business: set `maxmemory` and `maxmemory-policy allkeys-lru`.
+Redis limits and evicts by itself: set `maxmemory` and `maxmemory-policy allkeys-lru`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _RELEASE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.ca
 
 
 class Redis:
-    """Entries under `prefix` in the Redis at `url`; every command has `timeout_s`, after which the call goes without.
+    """Entries under `prefix` in the Redis at `url`; a command that takes longer than `timeout_s` fails.
 
-    Redis expires by its own clock and by durations, so that clocks of machines need not agree.
+    Redis expires entries by durations on its own clock, so the clocks of machines need not agree.
     """
 
     slow_get = True

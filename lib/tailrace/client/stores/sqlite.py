@@ -1,8 +1,8 @@
-"""Entries in one SQLite file, shared by threads and processes, and still there after `kill -9`.
+"""Entries in one SQLite file, shared by threads and processes, which survives `kill -9`.
 
-WAL lets readers go on while one writes. Reads have a connection of their own, which waits for nobody: they may be
-made on an event loop while a thread waits to write. A file that is damaged is set aside as `<name>.corrupt-<time>`
-and a new one is begun: a cache may be lost, a call may not.
+WAL lets readers go on while one writes. Reads have a connection of their own, which never waits for a lock: they may
+run on an event loop while a thread waits to write. A damaged file is renamed to `<name>.corrupt-<time>` and a new one
+is made: a cache may be lost, a call may not.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ INSERT OR IGNORE INTO total VALUES (1, 0);
 CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON entries BEGIN UPDATE total SET bytes = bytes + new.size; END;
 CREATE TRIGGER IF NOT EXISTS gone AFTER DELETE ON entries BEGIN UPDATE total SET bytes = bytes - old.size; END;
 """
-_TOUCH_S = 60.0  # an entry's last use is written down at most this often: a hit is then a read and nothing else
+_TOUCH_S = 60.0  # the last use of an entry is written at most this often: most hits only read
 _READ_BUSY_S = 0.01
-_SHUT = 2.0  # a file that somebody holds for longer than `busy_s` is left alone for so many times as long
-_PASSING = ("no such table", "locked")  # somebody makes the file just now, or holds all of it: a miss
+_PAUSE = 2.0  # a file that stays locked for `busy_s` is not written for so many times as long
+_TRANSIENT = ("no such table", "locked")  # another process is making the file, or holds all of it: a miss
 
 log = logging.getLogger(__name__)
 
 
 class Sqlite:
-    """Entries in the file `path`, least recently used going first beyond `max_bytes` of values.
+    """Entries in the file `path`; beyond `max_bytes` of values the least recently used are dropped first.
 
-    File and folders are made with the first answer that is kept.
+    The file and its folders are made when the first answer is stored.
     """
 
     slow_get = False
@@ -57,7 +57,7 @@ class Sqlite:
         self._writing = _Side()
         self._owner = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._inode = 0
-        self._shut_until = 0.0
+        self._paused_until = 0.0
 
     def __repr__(self) -> str:
         return f"Sqlite({str(self.path)!r})"
@@ -68,10 +68,10 @@ class Sqlite:
             try:
                 return self._get(database, key, now) if database is not None else None
             except sqlite3.DatabaseError as error:
-                if any(passing in str(error) for passing in _PASSING):
+                if any(transient in str(error) for transient in _TRANSIENT):
                     return None
                 damaged = error
-        if self._writing.lock.acquire(blocking=False):  # who writes just now finds the damage himself
+        if self._writing.lock.acquire(blocking=False):  # a thread that is writing finds the damage itself
             try:
                 self._set_aside_if_corrupt(damaged)
             finally:
@@ -92,7 +92,7 @@ class Sqlite:
     def lease(self, key: str, now: float, seconds: float) -> bool:
         take = """INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE
             SET owner = excluded.owner, expires_at = excluded.expires_at
-            WHERE expires_at <= ? OR expires_at > ?"""  # the second: the clock went back since it was taken
+            WHERE expires_at <= ? OR expires_at > ?"""  # the second condition: the clock went back since it was taken
         with self._turn(), self._open() as database:
             taken = database.execute(take, (key, self._owner, now + seconds, now, now + 10 * seconds))
             return taken.rowcount == 1
@@ -108,19 +108,19 @@ class Sqlite:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Hold the right to write in this process; after waiting in vain, do not wait again for a while."""
+        """Hold the right to write in this process; after a wait in vain, fail at once for a while."""
         with self._writing.lock:
-            if time.monotonic() < self._shut_until:
+            if time.monotonic() < self._paused_until:
                 raise sqlite3.OperationalError("database is locked, and was a moment ago")
             try:
                 yield
             except sqlite3.OperationalError as error:
                 if "locked" in str(error):
-                    self._shut_until = time.monotonic() + _SHUT * self._busy_s
+                    self._paused_until = time.monotonic() + _PAUSE * self._busy_s
                 raise
 
     def _reader(self) -> sqlite3.Connection | None:
-        """Return the connection for reads, or None when there is nothing to read yet."""
+        """Return the connection for reads, or None when there is no file yet."""
         side = self._reading
         if side.mine() is None and self.path.exists():
             self._inode = self._inode or _inode(self.path)
@@ -135,10 +135,10 @@ class Sqlite:
             entry = Entry.unpack(row[0])
         except ValueError:
             log.warning("cache %s: an entry is damaged and was dropped", self.path)
-            _noted(database, "DELETE FROM entries WHERE key = ?", key)
+            _try_to_write(database, "DELETE FROM entries WHERE key = ?", key)
             return None
         if abs(now - row[2]) > _TOUCH_S:
-            _noted(database, "UPDATE entries SET used_at = ? WHERE key = ?", now, key)
+            _try_to_write(database, "UPDATE entries SET used_at = ? WHERE key = ?", now, key)
         return entry
 
     def _put(self, key: str, packed: bytes, expires_at: float) -> None:
@@ -163,7 +163,7 @@ class Sqlite:
             used -= size
 
     def _open(self) -> sqlite3.Connection:
-        """Return the connection for writes, the schema made."""
+        """Return the connection for writes, and make the schema first."""
         database = self._writing.mine()
         if database is None:
             try:
@@ -189,24 +189,24 @@ class Sqlite:
         return database
 
     def _set_aside_if_corrupt(self, error: sqlite3.DatabaseError) -> bool:
-        """Move a damaged file away, say so, and return True; any other error goes to the caller."""
+        """Rename a damaged file, log that, and return True; raise any other error."""
         if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
             raise error
         self._writing.close()
         with self._reading.lock:
             self._reading.close()
         if _inode(self.path) != self._inode:
-            return True  # another process was faster
+            return True  # another process has done it
         aside = self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns()}")
         for suffix in ("-wal", "-shm"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
         self.path.replace(aside)
-        log.warning("cache %s was damaged (%s): set aside as %s, begun anew", self.path, error, aside.name)
+        log.warning("cache %s was damaged (%s): renamed to %s, a new one is begun", self.path, error, aside.name)
         return True
 
 
 class _Side:
-    """One connection and its lock; a connection must not cross a fork."""
+    """One connection and its lock; a connection must not be used after a fork."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -226,7 +226,7 @@ class _Side:
 
 
 def _to_wal(database: sqlite3.Connection, busy_s: float) -> None:
-    """Turn WAL on. SQLite waits for nobody here, whatever its timeout: two who make the file at once have to."""
+    """Turn WAL on. SQLite ignores its timeout here, so two processes that make the file at once must retry."""
     until = time.monotonic() + busy_s
     while True:
         try:
@@ -238,8 +238,8 @@ def _to_wal(database: sqlite3.Connection, busy_s: float) -> None:
         time.sleep(0.005)
 
 
-def _noted(database: sqlite3.Connection, statement: str, *values: object) -> None:
-    """Write something down, unless somebody else is writing: a read never waits for a writer."""
+def _try_to_write(database: sqlite3.Connection, statement: str, *values: object) -> None:
+    """Execute `statement`, unless somebody else is writing: a read never waits for a writer."""
     try:
         with database:
             database.execute(statement, values)

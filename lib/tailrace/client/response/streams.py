@@ -1,4 +1,4 @@
-"""Streams on their way to the caller: watched while they pass, one reader each or many of the same."""
+"""Streams on their way to the caller: watched while they pass, for one reader or for many."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, cast
 
-from tailrace.client.effects import Meter, Work
+from tailrace.client.call.effects import Meter, Work
 from tailrace.client.wire import Unanswered
 
 
 class AsyncMetered:
-    """A stream for one reader. However it ends, also when it is left, its end is told once."""
+    """A stream for one reader, for asyncio. Its `finish` is carried out once, however it ends, also when it is left."""
 
     def __init__(self, meter: Meter, run: Callable[[Work[None]], Awaitable[None]], now: Callable[[], float]) -> None:
         self._meter = meter
@@ -41,11 +41,12 @@ class AsyncMetered:
         return chunk
 
     async def aclose(self) -> None:
+        """Close the stream before its end."""
         await self._finish(GeneratorExit())
 
     def __del__(self) -> None:
         if not self._over:
-            self._over = True  # the collector may close, after this, who read from here
+            self._over = True  # the collector may close a generator that reads from here after this
             self._meter.abandoned()
 
     async def _next(self) -> bytes:
@@ -61,7 +62,7 @@ class AsyncMetered:
             async with asyncio.timeout(limit_s):
                 return await anext(self._body)
         except TimeoutError:
-            raise meter.late() if late else Unanswered("timeout", f"nothing came for {limit_s:.3f} s") from None
+            raise meter.late() if late else Unanswered("timeout", f"no chunk for {limit_s:.3f} s") from None
 
     async def _finish(self, error: BaseException | None) -> None:
         if self._over:
@@ -81,15 +82,15 @@ class Broadcast:
         self._chunks: list[bytes] = []
         self._error: BaseException | None = None
         self._over = False
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self.pumped: asyncio.Task[None] | None = None
 
     async def pump(self) -> None:
-        """Read the source to its end."""
+        """Read the source to its end, and wake the readers at each chunk."""
         try:
             async for chunk in self._source:
                 self._chunks.append(chunk)
-                self._tell()
+                self._wake_readers()
         except Exception as error:
             self._error = error
         except BaseException as error:
@@ -97,10 +98,10 @@ class Broadcast:
             raise error
         finally:
             self._over = True
-            self._tell()
+            self._wake_readers()
 
     async def subscribe(self, until: float | None, late: Callable[[], Exception]) -> AsyncIterator[bytes]:
-        """Yield every chunk; raise `late()` when one is not there at `until`, by the loop's time."""
+        """Yield every chunk; raise `late()` when the next one has not come by `until`, in the loop's time."""
         position = 0
         while True:
             while position < len(self._chunks):
@@ -110,19 +111,19 @@ class Broadcast:
                 break
             try:
                 async with asyncio.timeout_at(until):
-                    await self._news.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 raise late() from None
         if self._error is not None:
             raise self._error
 
-    def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+    def _wake_readers(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
 
 class Metered:
-    """The same for threads."""
+    """A stream for one reader, for threads; see `AsyncMetered`."""
 
     def __init__(self, meter: Meter, run: Callable[[Work[None]], None], now: Callable[[], float]) -> None:
         self._meter = meter
@@ -145,7 +146,7 @@ class Metered:
             self._finish(None)
             raise
         except Unanswered as error:
-            if error.kind == "timeout" and self._too_late():  # a sender knows of waits, and of no deadline
+            if error.kind == "timeout" and self._too_late():  # a sender knows the time for one wait, and no deadline
                 late = self._meter.late()
                 self._finish(late)
                 raise late from error
@@ -158,11 +159,12 @@ class Metered:
         return chunk
 
     def close(self) -> None:
+        """Close the stream before its end."""
         self._finish(GeneratorExit())
 
     def __del__(self) -> None:
         if not self._over:
-            self._over = True  # the collector may close, after this, who read from here
+            self._over = True  # the collector may close a generator that reads from here after this
             self._meter.abandoned()
 
     def _too_late(self) -> bool:
@@ -179,7 +181,7 @@ class Metered:
 
 
 class Primed:
-    """A stream of which the first chunk was read already, with `for` or with `async for`."""
+    """A stream whose first chunk was read already; iterate with `for` or with `async for`."""
 
     def __init__(self, first: bytes | None, rest: Any) -> None:
         self._first = first
@@ -213,12 +215,12 @@ class Primed:
 
 
 async def aclose(body: Any) -> None:
-    """Close a stream that can be closed."""
+    """Close a stream, if it can be closed."""
     if hasattr(body, "aclose"):
         await body.aclose()
 
 
 def close(body: Any) -> None:
-    """Close a stream that can be closed."""
+    """Close a stream, if it can be closed."""
     if hasattr(body, "close"):
         body.close()

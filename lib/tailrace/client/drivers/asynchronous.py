@@ -1,4 +1,4 @@
-"""The drivers: they carry out what the policy asks for, one with `await`, one with threads. They decide nothing."""
+"""The driver for asyncio: carries out the policy's effects with `await`. It decides nothing."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from tailrace.client.call.effects import Background, Join, Lease, Load, Meter, Release, Save, Send, Sleep, Wait, Work
+from tailrace.client.call.pipeline import Pipeline
 from tailrace.client.clock import Clock
-from tailrace.client.effects import Background, Join, Lease, Load, Meter, Release, Save, Send, Sleep, Wait, Work
-from tailrace.client.excuses import Excuses
-from tailrace.client.pipeline import Engine
+from tailrace.client.drivers.single_flight import SingleFlight, hedged
+from tailrace.client.drivers.store_warnings import StoreWarnings
 from tailrace.client.policy import Policy
-from tailrace.client.single_flight import Flights, hedged
+from tailrace.client.response.streams import AsyncMetered, Primed
 from tailrace.client.stores import Entry
-from tailrace.client.streams import AsyncMetered, Primed
-from tailrace.client.sync_driver import Driver
 from tailrace.client.wire import Request, Response, Unanswered
-
-__all__ = ["AsyncDriver", "Driver"]
 
 T = TypeVar("T")
 
@@ -26,7 +23,7 @@ T = TypeVar("T")
 class AsyncDriver:
     """Carries requests through `policy` with asyncio; `send` makes one attempt.
 
-    `send` raises `wire.Unanswered` when no answer came, and may give a streamed body.
+    `send` raises `wire.Unanswered` when no answer came, and may return a streamed body.
     """
 
     def __init__(
@@ -37,26 +34,26 @@ class AsyncDriver:
         clock: Clock | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.engine = Engine(policy, clock or Clock(), asyncio.Event)
+        self.pipeline = Pipeline(policy, clock or Clock(), asyncio.Event)
         self._send = send
         self._sleep = sleep
         self._store = policy.cache.store if policy.cache is not None else None
-        self._excuses = Excuses(self._store, self.engine.clock.monotonic)
-        self._flights = Flights(self._run_shared)
-        self._now = self.engine.clock.monotonic
-        self._doing: dict[type, Callable[[Any], Awaitable[Any]]] = {
-            Send: self._sent, Sleep: self._slept, Wait: self._waited, Load: self._loaded, Save: self._saved,
-            Lease: self._leased, Release: self._released, Meter: self._metered, Join: self._flights.join,
-            Background: self._flights.background,
+        self._now = self.pipeline.clock.monotonic
+        self._warnings = StoreWarnings(self._store, self._now)
+        self._single_flight = SingleFlight(self._run_shared)
+        self._handlers: dict[type, Callable[[Any], Awaitable[Any]]] = {
+            Send: self._on_send, Sleep: self._on_sleep, Wait: self._on_wait, Load: self._on_load, Save: self._on_save,
+            Lease: self._on_lease, Release: self._on_release, Meter: self._on_meter, Join: self._single_flight.join,
+            Background: self._single_flight.background,
         }  # fmt: skip
 
     async def __call__(self, request: Request) -> Response:
-        """Return the answer to `request`; raises what `tailrace.client.errors` lists when there is none."""
-        return await self._run(self.engine.call(request))
+        """Return the answer to `request`. Raise what `tailrace.client.errors` lists when there is none."""
+        return await self._run(self.pipeline.run(request))
 
     async def aclose(self) -> None:
-        """Stop what is still being fetched, for whomever."""
-        await self._flights.aclose()
+        """Stop every fetch, whoever waits for it."""
+        await self._single_flight.aclose()
 
     async def _run(self, work: Work[T], shared: bool = False) -> T:
         """Carry out `work` to its end."""
@@ -66,21 +63,21 @@ class AsyncDriver:
                 try:
                     if shared and type(effect) is Meter:
                         effect = _for_many(effect, self._now())
-                    given = await self._doing[type(effect)](effect)
+                    result = await self._handlers[type(effect)](effect)
                     if shared and type(effect) is Meter:
-                        given = self._flights.broadcast(given)
+                        result = self._single_flight.broadcast(result)
                 except BaseException as error:
                     effect = work.throw(error)
                 else:
-                    effect = work.send(given)
+                    effect = work.send(result)
         except StopIteration as stop:
-            result: T = stop.value
-            return result
+            value: T = stop.value
+            return value
 
     async def _run_shared(self, work: Work[T]) -> T:
         return await self._run(work, shared=True)
 
-    async def _sent(self, effect: Send) -> Response:
+    async def _on_send(self, effect: Send) -> Response:
         if effect.hedge is not None:
             return await hedged(lambda: self._attempt(effect), effect.hedge)
         return await self._attempt(effect)
@@ -95,17 +92,17 @@ class AsyncDriver:
             raise Unanswered("timeout", f"no answer within {effect.timeout_s:.3f} s") from error
 
     async def _primed(self, request: Request) -> Response:
-        """Send it, and wait for the first byte of its stream: up to there it may be asked again."""
+        """Send `request`, and wait for the first byte of its stream: until then it may be retried."""
         response = await self._send(request)
         if isinstance(response.body, bytes):
             return response
         first = await anext(response.body, None)
         return Response(response.status, response.headers, Primed(first, response.body))
 
-    async def _slept(self, effect: Sleep) -> None:
+    async def _on_sleep(self, effect: Sleep) -> None:
         await self._sleep(effect.seconds)
 
-    async def _waited(self, effect: Wait) -> bool:
+    async def _on_wait(self, effect: Wait) -> bool:
         event: Any = effect.event
         try:
             async with asyncio.timeout(effect.timeout_s):
@@ -114,19 +111,19 @@ class AsyncDriver:
             return event.is_set() is True
         return True
 
-    async def _metered(self, effect: Meter) -> AsyncIterator[bytes]:
+    async def _on_meter(self, effect: Meter) -> AsyncIterator[bytes]:
         return AsyncMetered(effect, self._run, self._now)
 
-    async def _loaded(self, effect: Load) -> Entry | None:
-        store, now = self._store, self.engine.clock.wall()
+    async def _on_load(self, effect: Load) -> Entry | None:
+        store, now = self._store, self.pipeline.clock.wall()
         assert store is not None
         try:
             return await asyncio.to_thread(store.get, effect.key, now) if store.slow_get else store.get(effect.key, now)
         except Exception as error:
-            self._excuses.say("read", error)
+            self._warnings.log("read", error)
             return None
 
-    async def _saved(self, effect: Save) -> None:
+    async def _on_save(self, effect: Save) -> None:
         store = self._store
         assert store is not None
         try:
@@ -135,20 +132,20 @@ class AsyncDriver:
             else:
                 store.put(effect.key, effect.entry)
         except Exception as error:
-            self._excuses.say("written", error)
+            self._warnings.log("written", error)
 
-    async def _leased(self, effect: Lease) -> bool:
-        store, now = self._store, self.engine.clock.wall()
+    async def _on_lease(self, effect: Lease) -> bool:
+        store, now = self._store, self.pipeline.clock.wall()
         assert store is not None
         try:
             if store.slow_put:
                 return await asyncio.to_thread(store.lease, effect.key, now, effect.seconds)
             return store.lease(effect.key, now, effect.seconds)
         except Exception as error:
-            self._excuses.say("leased", error)
+            self._warnings.log("leased", error)
             return True
 
-    async def _released(self, effect: Release) -> None:
+    async def _on_release(self, effect: Release) -> None:
         store = self._store
         assert store is not None
         try:
@@ -157,13 +154,13 @@ class AsyncDriver:
             else:
                 store.release(effect.key)
         except Exception as error:
-            self._excuses.say("released", error)
+            self._warnings.log("released", error)
 
 
 def _for_many(meter: Meter, now: float) -> Meter:
-    """Return the stream of `meter` for readers who each keep a deadline of their own.
+    """Return the stream of `meter` for several readers, each with a deadline of his own.
 
-    It may stand still as long as he who began it would have waited at all.
+    It may stand still for as long as the call that began it would have waited in all.
     """
     if meter.deadline_at is None:
         return meter

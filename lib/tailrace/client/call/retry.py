@@ -1,4 +1,4 @@
-"""Whether to ask again, and after how long. Pure: an outcome goes in, a decision comes out."""
+"""Whether to retry, and after how long. Pure: an outcome goes in, a decision comes out."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ NEVER_CODES: Final = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "access_terminated",
      "account_deactivated", "context_length_exceeded"}
 )  # fmt: skip
-"""Asking again does not help: somebody has to pay, or to ask for less."""
+"""A retry does not help: somebody has to pay, or the request has to be smaller."""
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 RETRIED: Final = frozenset({408, 409, 429})
 
 
 class Verdict(Enum):
-    """What an outcome means."""
+    """The meaning of an outcome."""
 
     DONE = "done"
-    RETRY = "retry"  # may well be another next time
-    REFUSED = "refused"  # will be the same next time
-    EXHAUSTED = "exhausted"  # the account's quota is used up: the same next time, and for every call
+    RETRY = "retry"  # the next attempt may succeed
+    REFUSED = "refused"  # the next attempt would fail, too
+    EXHAUSTED = "exhausted"  # the account's quota is used up: every call would fail
 
 
 def classify(outcome: Response[Any] | Unanswered, malformed: bool = False) -> Verdict:
-    """Return what `outcome` means: no answer, 408, 409, 429 and 5xx may be another next time; other 4xx will not.
+    """Return the meaning of `outcome`: no answer, 408, 409, 429 and 5xx are retried; other 4xx are not.
 
-    `malformed` tells that a success should be JSON and is none, which is as good as no answer.
+    `malformed` says that a success should be JSON and is not, which counts as no answer.
     """
     if isinstance(outcome, Unanswered):
         return Verdict.RETRY
     if outcome.status < 400:
         return Verdict.RETRY if malformed else Verdict.DONE
-    told = header(outcome.headers, "x-should-retry")
+    should_retry = header(outcome.headers, "x-should-retry")
     if error_code(outcome) in NEVER_CODES:
         return Verdict.EXHAUSTED if outcome.status == 429 else Verdict.REFUSED
-    if told in ("true", "false"):
-        return Verdict.RETRY if told == "true" else Verdict.REFUSED
+    if should_retry in ("true", "false"):
+        return Verdict.RETRY if should_retry == "true" else Verdict.REFUSED
     return Verdict.RETRY if outcome.status in RETRIED or outcome.status >= 500 else Verdict.REFUSED
 
 
 def parsed(outcome: Response[Any] | Unanswered) -> tuple[Any, bool]:
-    """Return the JSON of a success that came whole, and whether it is malformed.
+    """Return the JSON of a successful answer that is not a stream, and whether it is malformed.
 
-    What only Python's own parser takes (NaN, half a surrogate pair) the SDK takes as well.
+    The SDK accepts whatever Python's own parser accepts (NaN, half a surrogate pair), so this does, too.
     """
     if isinstance(outcome, Unanswered) or outcome.status >= 400 or not isinstance(outcome.body, bytes):
         return None, False
@@ -77,7 +77,7 @@ def error_code(response: Response[Any]) -> str:
     if not isinstance(error, dict):
         return ""
     code = error.get("code") or error.get("type")
-    return code if isinstance(code, str) and _WORD.fullmatch(code) else ""  # it is logged: no text of the provider's
+    return code if isinstance(code, str) and _WORD.fullmatch(code) else ""  # it is logged, so it must not be free text
 
 
 def backoff_s(retry: Retry, failures: int, chance: Callable[[], float]) -> float:
@@ -86,9 +86,9 @@ def backoff_s(retry: Retry, failures: int, chance: Callable[[], float]) -> float
 
 
 def retry_after_s(headers: Headers, now: float) -> float | None:
-    """Return how long the provider asks to wait: `retry-after-ms`, `retry-after` in seconds or as an HTTP date.
+    """Return the wait that the provider demands: `retry-after-ms`, `retry-after` in seconds or as an HTTP date.
 
-    `now` is wall-clock seconds. None when it does not say, or says something senseless.
+    `now` is wall-clock seconds. None when there is no such header, or its value makes no sense.
     """
     milliseconds = _number(header(headers, "retry-after-ms"))
     if milliseconds is not None:

@@ -1,4 +1,4 @@
-"""What a part of a policy may be made of: each check raises ValueError with the part, the value and what was expected.
+"""Checks of a policy's settings. Each raises ValueError with the class, the setting, its value and what was expected.
 
 None passes where `optional` says so.
 """
@@ -6,20 +6,25 @@ None passes where `optional` says so.
 from __future__ import annotations
 
 
-def a(owner: str, kind: type, *, optional: bool = False, **values: object) -> None:
+def instance(owner: str, kind: type, *, optional: bool = False, **values: object) -> None:
+    """Raise when a value is not a `kind`."""
     for name, value in values.items():
         if not isinstance(value, kind) and not (optional and value is None):
             raise ValueError(f"{owner}({name}=…): expected {kind.__name__}, found {type(value).__name__}")
 
 
-def whole(owner: str, expected: str = "a whole number from 1", *, optional: bool = False, **values: object) -> None:
+def positive_int(
+    owner: str, expected: str = "a whole number from 1", *, optional: bool = False, **values: object
+) -> None:
+    """Raise when a value is not a whole number from 1."""
     for name, value in values.items():
         fits = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         if not fits and not (optional and value is None):
             raise ValueError(f"{owner}({name}={value!r}): expected {expected}")
 
 
-def from_0(owner: str, *, optional: bool = False, **values: object) -> None:
+def not_negative(owner: str, *, optional: bool = False, **values: object) -> None:
+    """Raise when a value is not a finite number from 0."""
     for name, value in values.items():
         fits = isinstance(value, int | float) and 0 <= value < float("inf")
         if not fits and not (optional and value is None):
@@ -27,6 +32,7 @@ def from_0(owner: str, *, optional: bool = False, **values: object) -> None:
 
 
 def positive(owner: str, *, optional: bool = False, **values: object) -> None:
+    """Raise when a value is not a finite number above 0."""
     for name, value in values.items():
         fits = isinstance(value, int | float) and 0 < value < float("inf")
         if not fits and not (optional and value is None):

@@ -1,4 +1,4 @@
-"""Tokens as the provider counted them, and whether an answer is complete enough to be given again."""
+"""The tokens that the provider counted, and whether an answer is complete enough to be cached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FINISHED: Final = ("stop", "tool_calls", "function_call")
 
 @dataclass(slots=True)
 class Usage:
-    """`known` is False when the answer did not say; the zeros then stand for nothing."""
+    """Token counts; when `known` is False the answer gave none, and the zeros mean nothing."""
 
     known: bool = False
     in_tok: int = 0
@@ -20,25 +20,25 @@ class Usage:
     reasoning_tok: int = 0
 
 
-NONE = Usage()
+NO_USAGE: Final = Usage()
 _CHAT: Final = ("prompt_tokens", "prompt_tokens_details", "completion_tokens", "completion_tokens_details")
 _RESPONSES: Final = ("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details")
 
 
 @dataclass(slots=True)
 class Reading:
-    """What an answer holds besides its text."""
+    """What an answer says about itself: whether it is complete, its usage and its model."""
 
     complete: bool
     usage: Usage
     model: str
 
 
-UNREAD = Reading(False, NONE, "")
+UNREAD: Final = Reading(False, NO_USAGE, "")
 
 
 def reading(document: object, operation: str) -> Reading:
-    """Return what the whole answer `document` to `operation` says about itself."""
+    """Return what the answer `document` to `operation` says about itself."""
     if not isinstance(document, dict) or document.get("error"):
         return UNREAD
     model = document.get("model")
@@ -50,7 +50,7 @@ def reading(document: object, operation: str) -> Reading:
 def usage(counts: object) -> Usage:
     """Return the tokens in a `usage` object of either API."""
     if not isinstance(counts, dict):
-        return NONE
+        return NO_USAGE
     read, read_more, written, written_more = _RESPONSES if "input_tokens" in counts else _CHAT
     return Usage(
         isinstance(counts.get(read), int),

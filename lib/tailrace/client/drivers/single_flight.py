@@ -1,6 +1,6 @@
-"""Single-flight on an event loop: whoever wants what is being fetched waits for that.
+"""Single-flight on an event loop: concurrent calls for the same key share one fetch.
 
-The fetch runs as a task of its own: a caller who is cancelled takes nobody's answer away, not even the leader.
+The fetch runs as a task of its own: a caller who is cancelled takes nobody's answer away, not even the first one.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from tailrace.client.call import Fetched
-from tailrace.client.effects import Background, Hedge, Join, Work
-from tailrace.client.streams import AsyncMetered, Broadcast, aclose
+from tailrace.client.call.effects import Background, Hedge, Join, Work
+from tailrace.client.call.pending import FetchResult
+from tailrace.client.response.streams import AsyncMetered, Broadcast, aclose
 from tailrace.client.wire import Response, Unanswered
 
 _GRACE_S: Final = 0.25
-"""A fetch keeps the deadline of him who began it, and knows best what it was doing when it passed."""
+"""A fetch has the deadline of the call that began it, and gets this long to say itself what it was doing by then."""
 
 
-class Flights:
-    """What is under way, by key."""
+class SingleFlight:
+    """The fetches under way, by key."""
 
     def __init__(self, run: Callable[[Work[Any]], Awaitable[Any]]) -> None:
         self._run = run
         self._under_way: dict[str, asyncio.Task[Any]] = {}
         self._pumps: set[asyncio.Task[None]] = set()
 
-    async def join(self, effect: Join) -> tuple[Fetched | BaseException | None, bool]:
-        """Wait for the fetch of this key, and begin it if nobody has."""
+    async def join(self, effect: Join) -> tuple[FetchResult | BaseException | None, bool]:
+        """Wait for the fetch of this key, and begin it when there is none."""
         task, ours = self._joined(effect)
         until = None if effect.timeout_s is None else task.get_loop().time() + effect.timeout_s
         async with asyncio.timeout_at(until + _GRACE_S if until is not None and ours else until):
@@ -39,7 +39,7 @@ class Flights:
         return (_subscribed(task.result(), until, effect.late) if error is None else error), ours
 
     async def background(self, effect: Background) -> None:
-        """Begin the fetch of this key, unless somebody has."""
+        """Begin the fetch of this key, unless there is one."""
         self._joined(Join(effect.key, effect.work, None, TimeoutError))
 
     def broadcast(self, source: AsyncMetered) -> Broadcast:
@@ -52,22 +52,24 @@ class Flights:
         return shared
 
     async def aclose(self) -> None:
+        """Stop every fetch."""
         tasks = [*self._under_way.values(), *self._pumps]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _joined(self, effect: Join) -> tuple[asyncio.Task[Any], bool]:
+        """Return the task of this key, and whether it was begun here."""
         task = self._under_way.get(effect.key)
         if task is not None and task.get_loop() is asyncio.get_running_loop():
             return task, False
-        task = asyncio.create_task(self._flown(effect))
+        task = asyncio.create_task(self._fetch(effect))
         self._under_way[effect.key] = task
-        task.add_done_callback(_heard)
+        task.add_done_callback(_retrieve_error)
         return task, True
 
-    async def _flown(self, effect: Join) -> Any:
-        """Carry out the fetch; a stream stays under way until its end, so that late comers join it."""
+    async def _fetch(self, effect: Join) -> Any:
+        """Carry out the fetch; a stream stays under way until its end, so that later callers join it."""
         this = asyncio.current_task()
         pumped: asyncio.Task[None] | None = None
 
@@ -76,10 +78,10 @@ class Flights:
                 del self._under_way[effect.key]
 
         try:
-            fetched = await self._run(effect.work())
-            body = fetched.response.body if isinstance(fetched, Fetched) else None
+            result = await self._run(effect.work())
+            body = result.response.body if isinstance(result, FetchResult) else None
             pumped = body.pumped if isinstance(body, Broadcast) else None
-            return fetched
+            return result
         finally:
             if pumped is not None and not pumped.done():
                 pumped.add_done_callback(over)
@@ -87,25 +89,26 @@ class Flights:
                 over()
 
 
-def _heard(task: asyncio.Task[Any]) -> None:
-    """Take note of the task's error: those who waited for it may all have left."""
+def _retrieve_error(task: asyncio.Task[Any]) -> None:
+    """Retrieve the task's error, so that asyncio does not report it when all who waited have left."""
     if not task.cancelled():
         task.exception()
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:
-    """Wait until `task` is over, without being tied to it."""
+    """Wait until `task` is over; cancelling the wait does not cancel the task."""
     if not task.done():
         waiter = task.get_loop().create_future()
         task.add_done_callback(lambda _: None if waiter.done() else waiter.set_result(None))
         await waiter
 
 
-def _subscribed(fetched: Fetched, until: float | None, late: Callable[[], Exception]) -> Fetched:
-    body = fetched.response.body
+def _subscribed(result: FetchResult, until: float | None, late: Callable[[], Exception]) -> FetchResult:
+    """Return `result` for one more reader, who has the stream, if it is one, to himself."""
+    body = result.response.body
     if isinstance(body, Broadcast):
-        return replace(fetched, response=replace(fetched.response, body=body.subscribe(until, late)))
-    return fetched
+        return replace(result, response=replace(result.response, body=body.subscribe(until, late)))
+    return result
 
 
 async def hedged(attempt: Callable[[], Awaitable[Response]], hedge: Hedge) -> Response:
@@ -126,7 +129,7 @@ async def hedged(attempt: Callable[[], Awaitable[Response]], hedge: Hedge) -> Re
     finally:
         for task in tasks:
             if task is not taken:
-                task.add_done_callback(_discarded)
+                task.add_done_callback(_close_answer)
                 task.cancel()
         if admitted:
             hedge.release()
@@ -139,7 +142,7 @@ def _rank(task: asyncio.Future[Response]) -> int:
     return int(task.result().status >= 400)
 
 
-def _discarded(task: asyncio.Future[Response]) -> None:
-    """Close the answer that is not taken."""
+def _close_answer(task: asyncio.Future[Response]) -> None:
+    """Close the answer that was not taken."""
     if not task.cancelled() and task.exception() is None and not isinstance(task.result().body, bytes):
         task.get_loop().create_task(aclose(task.result().body))

@@ -1,4 +1,4 @@
-"""Server-sent events, read along while they pass: is the stream complete, and what did it cost?"""
+"""Server-sent events, read while they pass: whether the stream is complete, and how many tokens it used."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Final
 
 import orjson
 
-from tailrace.client.usage import FINISHED, UNREAD, Reading, reading, usage
-from tailrace.client.usage import NONE as NO_USAGE
+from tailrace.client.response.usage import FINISHED, NO_USAGE, UNREAD, Reading, reading, usage
 
 _DONE: Final = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\][ ]*(?:\r\n\r\n|\n\n|\r\r)")
 _COMPLETED: Final = re.compile(
@@ -18,10 +17,10 @@ _TAIL_BYTES: Final = 256 << 10
 _END_BYTES: Final = 64  # room for the terminator and a line end before it
 
 
-class Watch:
-    """Looks at the chunks of one stream without changing them.
+class StreamWatch:
+    """Watches the chunks of one stream without changing them.
 
-    With `max_bytes` it keeps them all, for the cache, unless they are more; else only the end, for the usage.
+    It keeps all of them for the cache, up to `max_bytes`; beyond that only the end, which holds the usage.
     """
 
     def __init__(self, operation: str, max_bytes: int = 0) -> None:
@@ -56,11 +55,11 @@ class Watch:
         return _DONE.search(self._end) is not None
 
     def reading(self) -> Reading:
-        """Return what the stream says about itself, now that it is over."""
+        """Return what the stream says about itself, once it is over."""
         events = _events(b"".join(self._chunks))
-        return _response(events) if self._operation == "responses" else self._chat(events)
+        return _responses_reading(events) if self._operation == "responses" else self._chat_reading(events)
 
-    def _chat(self, events: list[object]) -> Reading:
+    def _chat_reading(self, events: list[object]) -> Reading:
         counted, model = NO_USAGE, ""
         reasons: dict[str, object] = {}
         for event in events:
@@ -81,7 +80,7 @@ class Watch:
         return Reading(finished and self.terminated, counted, model)
 
 
-def _response(events: list[object]) -> Reading:
+def _responses_reading(events: list[object]) -> Reading:
     for event in reversed(events):
         if isinstance(event, dict) and str(event.get("type")).startswith("response."):
             if event["type"] in ("response.completed", "response.incomplete", "response.failed"):
@@ -91,12 +90,12 @@ def _response(events: list[object]) -> Reading:
 
 
 def _events(text: bytes) -> list[object]:
-    """Return the JSON documents of the `data:` lines; a line that was cut is passed over."""
-    found: list[object] = []
+    """Return the JSON documents of the `data:` lines; a line that was cut is skipped."""
+    documents: list[object] = []
     for line in text.splitlines():
         if line.startswith(b"data:") and line[5:7].strip() != b"[":
             try:
-                found.append(orjson.loads(line[5:].strip()))
+                documents.append(orjson.loads(line[5:].strip()))
             except orjson.JSONDecodeError:
                 continue
-    return found
+    return documents

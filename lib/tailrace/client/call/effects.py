@@ -1,7 +1,7 @@
-"""What the policy asks of the world.
+"""The effects that the policy asks for.
 
-The policy is written once, as generators that yield these and take the results. The two drivers carry them out,
-one with `await` and one with threads; neither decides anything.
+The policy is written once, as generators that yield these and take the results. Two drivers carry them out, one with
+`await` and one with threads; neither decides anything.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from tailrace.client.sse import Watch
+from tailrace.client.response.sse import StreamWatch
 from tailrace.client.stores import Entry
 from tailrace.client.wire import Request, Response, Unanswered
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Event(Protocol):
-    """What somebody waits for: `asyncio.Event` or `threading.Event`."""
+    """An `asyncio.Event` or a `threading.Event`."""
 
     def set(self) -> None: ...
 
@@ -27,7 +27,7 @@ class Event(Protocol):
 
 @dataclass(slots=True)
 class Send:
-    """Send it; gives a Response, or throws `wire.Unanswered`. A second copy goes out when `hedge` says so."""
+    """Send `request`; gives a Response, or throws `wire.Unanswered`. `hedge` may add a second copy."""
 
     request: Request
     timeout_s: float | None
@@ -36,7 +36,7 @@ class Send:
 
 @dataclass(slots=True)
 class Hedge:
-    """After `after_s` without an answer, ask `admit`, and send a second copy if it agrees; `release` at its end."""
+    """After `after_s` without an answer, call `admit`; when it agrees, send a second copy, and `release` at its end."""
 
     after_s: float
     admit: Callable[[], bool]
@@ -50,7 +50,7 @@ class Sleep:
 
 @dataclass(slots=True)
 class Wait:
-    """Wait for `event`; gives whether it came before `timeout_s`."""
+    """Wait for `event`; gives whether it was set before `timeout_s`."""
 
     event: Event
     timeout_s: float | None
@@ -58,14 +58,14 @@ class Wait:
 
 @dataclass(slots=True)
 class Load:
-    """Gives the Entry of `key`, or None; a store that fails is a miss."""
+    """Gives the Entry of `key`, or None; a store that fails counts as a miss."""
 
     key: str
 
 
 @dataclass(slots=True)
 class Save:
-    """Put the entry into the store; a store that fails is reported, no more."""
+    """Put the entry into the store; a failure of the store is only logged."""
 
     key: str
     entry: Entry
@@ -73,7 +73,7 @@ class Save:
 
 @dataclass(slots=True)
 class Lease:
-    """Take the lease of `key` for all processes; gives True also when the store has no leases."""
+    """Take the lease of `key` among all processes; gives True also when the store has no leases."""
 
     key: str
     seconds: float
@@ -81,6 +81,8 @@ class Lease:
 
 @dataclass(slots=True)
 class Release:
+    """Give back the lease of `key`."""
+
     key: str
 
 
@@ -88,12 +90,12 @@ class Release:
 class Meter:
     """Gives the stream of `response`, watched while it passes; at its end, `finish(error)` is carried out.
 
-    `late()` is raised when the next chunk is not there at `deadline_at`, `broken(…)` when it is not there after
+    `late()` is raised when the next chunk has not come by `deadline_at`, `broken(…)` when it has not come after
     `idle_s`, unless `idle_is_late`. `abandoned()` is called when nobody holds the stream any more and nobody closed it.
     """
 
     response: Response[Any]
-    watch: Watch
+    watch: StreamWatch
     finish: Callable[[BaseException | None], Work[None]]
     broken: Callable[[Unanswered], Exception]
     late: Callable[[], Exception]
@@ -101,15 +103,15 @@ class Meter:
     idle_s: float | None
     deadline_at: float | None
     idle_is_late: bool = False
-    """Whether `idle_s` is what was left until a deadline."""
+    """Whether `idle_s` is the time that was left until a deadline."""
 
 
 @dataclass(slots=True)
 class Join:
-    """Carry out `work`, or join who does so already for `key`; gives (its result or error, whether it was ours).
+    """Carry out `work`, or wait for the one under way for `key`; gives (its result or error, whether it was ours).
 
-    The result is None when there was one that cannot be shared. Throws TimeoutError after `timeout_s`; a shared stream
-    raises `late()` then, to this reader alone.
+    The result is None when it cannot be shared. Throws TimeoutError after `timeout_s`; a shared stream raises
+    `late()` then, for this reader alone.
     """
 
     key: str
@@ -120,7 +122,7 @@ class Join:
 
 @dataclass(slots=True)
 class Background:
-    """Carry out `work` beside the call, unless somebody does so already for `key`."""
+    """Carry out `work` beside the call, unless one is under way for `key`."""
 
     key: str
     work: Callable[[], Work[Any]]

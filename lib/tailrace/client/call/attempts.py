@@ -1,0 +1,225 @@
+"""Attempts until there is an answer: budget → retry { breaker → permit → attempt timeout → send → classify }.
+
+The permit is released during backoff. When the next wait would pass the deadline, the call fails now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from tailrace.client.call.effects import Event, Hedge, Send, Sleep, Wait, Work
+from tailrace.client.call.pending import PendingCall
+from tailrace.client.call.retry import Verdict, backoff_s, classify, parsed, retry_after_s
+from tailrace.client.clock import Clock
+from tailrace.client.errors import CircuitOpen, ConnectionFailed, TimedOut
+from tailrace.client.limiters.breaker import CircuitBreaker
+from tailrace.client.limiters.budget import RetryBudget
+from tailrace.client.limiters.concurrency import Permits
+from tailrace.client.limiters.rate import RateLimiter
+from tailrace.client.policy import Limits, Policy
+from tailrace.client.request.parsed import ParsedRequest
+from tailrace.client.response.usage import Usage
+from tailrace.client.wire import Request, Response, Unanswered
+
+Outcome: TypeAlias = Response[Any] | Unanswered
+
+
+class Attempts:
+    """The retry loop of one policy, and the limits that all its attempts share."""
+
+    def __init__(self, policy: Policy, clock: Clock, event: Callable[[], Event]) -> None:
+        self._retry = retry = policy.retry
+        self._limits = limits = policy.limits or Limits(breaker=None)
+        self._clock = clock
+        self._event = event
+        has_budget = retry is not None and retry.budget is not None
+        self._budget = RetryBudget(retry.budget or 0.0, retry.budget_burst) if has_budget and retry else None
+        self._breakers: dict[str, CircuitBreaker] = {}
+        fixed = None if limits.concurrency == "adaptive" else limits.concurrency
+        self.permits = Permits(fixed) if limits.concurrency is not None else None
+        now = clock.monotonic
+        self._requests = RateLimiter(limits.requests_per_min, now) if limits.requests_per_min else None
+        self._tokens = RateLimiter(limits.tokens_per_min, now) if limits.tokens_per_min else None
+
+    def run(self, call: PendingCall) -> Work[Response[Any]]:
+        """Return the provider's answer to the current request of `call`; raise what no answer means."""
+        retry, failures = self._retry, 0
+        request = self._with_idempotency_key(call.current)
+        if self._budget is not None:
+            self._budget.earn()
+        while True:
+            outcome = yield from self._attempt(call, request)
+            failures += 1
+            if retry is None or failures >= retry.attempts or classify(outcome, call.malformed) is not Verdict.RETRY:
+                return _answer(call, outcome)
+            wait_s = self._wait_s(outcome, failures)
+            left_s = call.left_s()
+            if wait_s is None or (left_s is not None and wait_s >= left_s) or not self._may_retry():
+                return _answer(call, outcome)
+            call.backoff_s += wait_s
+            yield Sleep(wait_s)
+
+    def used(self, call: PendingCall, usage: Usage) -> None:
+        """Correct the estimate of the tokens of `call` by those it used."""
+        if self._tokens is not None and usage.known:
+            self._tokens.give_back(_estimated_tok(call.current) - usage.in_tok - usage.out_tok)
+
+    def _attempt(self, call: PendingCall, request: Request) -> Work[Outcome]:
+        """Make one attempt as soon as breaker, rates and permits allow it."""
+        origin = call.current.envelope.origin
+        breaker = self._breakers.get(origin) or self._breaker(origin)
+        if breaker is not None and (open_s := breaker.admit()) > 0:
+            message = f"not sent: too many calls failed just now; the next may be sent in {open_s:.1f} s"
+            raise call.traced(CircuitOpen(message, request))
+        outcome: Outcome | None = None
+        try:
+            if self._requests is not None or self._tokens is not None:
+                yield from self._wait_for_rates(call)
+            if self.permits is not None:
+                if not self.permits.try_acquire():
+                    yield from self._wait_for_permit(call, self.permits)
+                call.permits = self.permits
+            began = self._clock.monotonic()
+            timeout_s = self._timeout_s(call, began)
+            call.sent += 1
+            try:
+                hedge_s = self._limits.hedge_after_s
+                outcome = yield Send(request, timeout_s, None if hedge_s is None else self._hedge(hedge_s, call))
+            except Unanswered as error:
+                outcome = error.with_traceback(None)  # it holds this frame, and with it a stream that comes later
+            call.attempts_s.append(self._clock.monotonic() - began)
+            if call.current.known:
+                call.document, call.malformed = parsed(outcome)
+        finally:
+            self._over(call, outcome, breaker)
+        return outcome
+
+    def _over(self, call: PendingCall, outcome: Outcome | None, breaker: CircuitBreaker | None) -> None:
+        """Report the outcome to breaker and permits, and give the permit back; a stream holds it to its end.
+
+        An attempt that was stopped, or never made (None), says nothing about the provider.
+        """
+        if outcome is None:
+            if breaker is not None:
+                breaker.withdraw()
+            call.release_permit()
+            return
+        failed, overloaded = _health(outcome)
+        if breaker is not None:
+            breaker.report(True if call.malformed else failed)
+        if isinstance(outcome, Unanswered) or isinstance(outcome.body, bytes):
+            call.release_permit(overloaded)
+        elif call.permits is not None:
+            call.permits.report(overloaded)
+
+    def _wait_for_permit(self, call: PendingCall, permits: Permits) -> Work[None]:
+        """Wait for a permit, at most until the deadline."""
+        began, event = self._clock.monotonic(), self._event()
+        if not permits.acquire(event):
+            acquired = False
+            try:
+                acquired = yield Wait(event, call.left_s())
+            finally:
+                if not acquired:
+                    permits.withdraw(event)
+            if not acquired:
+                raise call.late("waiting for a permit")
+        call.queued_s += self._clock.monotonic() - began
+
+    def _wait_for_rates(self, call: PendingCall) -> Work[None]:
+        """Wait as long as the rates demand; fail at once when that would pass the deadline."""
+        began = self._clock.monotonic()
+        amounts = ((self._requests, 1.0), (self._tokens, _estimated_tok(call.current)))
+        taken = [(rate, amount) for rate, amount in amounts if rate is not None]
+        wait_s = max((rate.reserve(amount) for rate, amount in taken), default=0.0)
+        left_s = call.left_s()
+        if left_s is not None and wait_s >= left_s:
+            for rate, amount in taken:
+                rate.give_back(amount)
+            raise call.late(f"the rate limit demands a wait of {wait_s:.1f} s")
+        if wait_s > 0:
+            yield Sleep(wait_s)
+            call.queued_s += self._clock.monotonic() - began
+
+    def _timeout_s(self, call: PendingCall, now: float) -> float | None:
+        """Return how long this attempt may take."""
+        deadline_at, most_s = call.deadline_at, self._limits.attempt_timeout_s
+        if deadline_at is None:
+            return most_s
+        if deadline_at <= now:
+            raise call.late("before an attempt")
+        return deadline_at - now if most_s is None or deadline_at - now < most_s else most_s
+
+    def _wait_s(self, outcome: Outcome, failures: int) -> float | None:
+        """Return how long to wait before the next attempt, or None when the provider demands too long a wait."""
+        assert self._retry is not None
+        jittered_s = backoff_s(self._retry, failures, self._clock.chance)
+        demanded_s = retry_after_s(outcome.headers, self._clock.wall()) if isinstance(outcome, Response) else None
+        if demanded_s is None:
+            return jittered_s
+        if demanded_s > self._retry.max_retry_after_s:
+            return None
+        # a little jitter on top: callers who got the same moment must not all come back at that moment
+        return demanded_s + min(jittered_s, 0.1 * demanded_s + 0.05)
+
+    def _may_retry(self) -> bool:
+        return self._budget is None or self._budget.take()
+
+    def _hedge(self, after_s: float, call: PendingCall) -> Hedge:
+        release = self.permits.release if self.permits is not None else _nothing
+
+        def admit() -> bool:
+            if self.permits is not None and not self.permits.try_acquire():
+                return False
+            if not self._may_retry():
+                release()
+                return False
+            call.sent += 1
+            return True
+
+        return Hedge(after_s, admit, release)
+
+    def _breaker(self, origin: str) -> CircuitBreaker | None:
+        if self._limits.breaker is None:
+            return None
+        return self._breakers.setdefault(origin, CircuitBreaker(self._limits.breaker, self._clock.monotonic))
+
+    def _with_idempotency_key(self, current: ParsedRequest) -> Request:
+        """Return the request with an idempotency key that is the same on every attempt."""
+        retry, request = self._retry, current.request
+        if retry is None or not retry.idempotency_key or current.envelope.tagged:
+            return request
+        tag = ("idempotency-key", f"tailrace-{self._clock.unique(13).hex()}")
+        return Request(request.method, request.url, (*request.headers, tag), request.body, None, request.extensions)
+
+
+def _answer(call: PendingCall, outcome: Outcome) -> Response[Any]:
+    """Return the last answer, or raise what no answer means."""
+    if isinstance(outcome, Response):
+        return outcome
+    left_s, request = call.left_s(), call.current.request
+    if left_s is not None and left_s <= 0:
+        raise call.late("waiting for the provider") from outcome
+    attempts = f"{call.sent} attempt{'s' * (call.sent != 1)}"
+    if outcome.kind == "timeout":
+        raise call.traced(TimedOut(f"no answer in time, {attempts}", request)) from outcome
+    cause = type(outcome.__cause__).__name__ if outcome.__cause__ else str(outcome)
+    raise call.traced(ConnectionFailed(f"no answer: {cause}, {attempts}", request)) from outcome
+
+
+def _health(outcome: Outcome) -> tuple[bool | None, bool]:
+    """Return whether the outcome shows a broken provider (None when it does not tell), and an overloaded one."""
+    if isinstance(outcome, Unanswered):
+        return True, outcome.kind == "timeout"
+    if outcome.status == 429:
+        return None, True
+    return outcome.status >= 500, outcome.status >= 500
+
+
+def _estimated_tok(current: ParsedRequest) -> float:
+    return len(current.request.body) / 4 + (current.max_output_tok or 0)
+
+
+def _nothing() -> None:
+    pass

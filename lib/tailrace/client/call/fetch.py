@@ -1,0 +1,264 @@
+"""Get an answer from the provider, store it when it is complete, and account for it.
+
+A shared fetch runs detached from its callers, so that one who gives up takes nobody's answer away.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import openai
+
+from tailrace.client import errors
+from tailrace.client.call import fallback
+from tailrace.client.call.attempts import Attempts
+from tailrace.client.call.effects import Event, Lease, Load, Meter, Release, Save, Sleep, Work
+from tailrace.client.call.ledger import Ledger
+from tailrace.client.call.pending import FetchResult, PendingCall
+from tailrace.client.call.retry import Verdict, classify
+from tailrace.client.clock import Clock
+from tailrace.client.policy import Policy
+from tailrace.client.response.sse import StreamWatch
+from tailrace.client.response.usage import UNREAD, Reading, reading
+from tailrace.client.stores import Entry
+from tailrace.client.wire import Headers, Response
+
+STORED: Final = frozenset({"content-type", "x-request-id", "openai-model", "openai-version", "openai-processing-ms"})
+"""Headers that belong to the answer. Cookies and rate limits belong to the moment in which it was given."""
+_POLL_S: Final = 0.02
+
+
+class Fetcher:
+    """Everything beyond the cache lookup, for one policy."""
+
+    def __init__(self, policy: Policy, clock: Clock, event: Callable[[], Event], ledger: Ledger) -> None:
+        fallback.check(policy)
+        self._policy = policy
+        self._clock = clock
+        self._ledger = ledger
+        self.attempts = Attempts(policy, clock, event)
+        self._abandoned: deque[PendingCall] = deque()
+        cache = policy.cache
+        self._kept_s = cache.kept_s if cache is not None else 0.0
+        # a store that does not say whether it is shared may be
+        self._leases = cache is not None and cache.coalesce and getattr(cache.store, "shared", True)
+
+    def fetch(self, call: PendingCall) -> Work[FetchResult]:
+        """Get the answer to `call`. When several processes share the store, one of them asks for all."""
+        call.fetching = True
+        if self._abandoned:
+            yield from self._account_for_abandoned()
+        try:
+            if self._leases and call.original.key and call.original.envelope.wishes.lookup:
+                stored = yield from self._lease(call)
+                if stored is not None:
+                    return FetchResult(stored, "coalesced", call.original.key)
+            self._ledger.reserve(call)
+            response = yield from self._fallbacks(call) if self._policy.fallbacks else self.attempts.run(call)
+        except BaseException as error:
+            stale = yield from self._failed(call, error)
+            if stale is None:
+                raise
+            return stale
+        if response.key:  # a fallback's answer from the store
+            self._ledger.settle(call, 0.0)
+            yield from self._release_lease(call)
+            return FetchResult(response, "hit", response.key, call.sent, call.backoff_s)
+        if not isinstance(response.body, bytes):
+            return (yield from self._streamed(call, response))
+        if call.stale_entry is not None and failing(response):
+            return (yield from self._stale(call, call.stale_entry, 0.0))
+        current = call.current
+        known = current.known and response.status < 400
+        facts = reading(call.document, current.envelope.operation) if known else UNREAD
+        cost_usd = self._settle(call, facts, response)
+        keep = facts.complete and response.status == 200 and len(response.body) <= self._most_bytes(call)
+        entry = self._entry(call, response, (response.body,), facts, cost_usd) if keep else None
+        yield from self._close(call, entry, partial(self._ledger.answered, call, facts, response, cost_usd))
+        key = current.key if keep else ""
+        return FetchResult(response, call.cache, key, call.sent, call.backoff_s, cost_usd)
+
+    def _fallbacks(self, call: PendingCall) -> Work[Response[Any]]:
+        """Return the first good answer of the provider and its fallbacks, each looked up before it is asked."""
+        choices = fallback.choices(call, self._policy)
+        for index, choice in enumerate(choices):
+            call.current, last = choice, index == len(choices) - 1
+            if index and choice.key:
+                stored = yield from self._look_up(call)
+                if stored is not None:
+                    return stored
+            try:
+                response = yield from self.attempts.run(call)
+            except errors.DeadlineExceeded:
+                raise
+            except openai.APIConnectionError:
+                if last:
+                    raise
+                continue
+            verdict = classify(response, call.malformed)
+            # a wrong request is wrong everywhere; but a fallback without this model or key is passed over
+            if last or verdict is Verdict.DONE or (verdict is Verdict.REFUSED and not index):
+                return response
+        raise AssertionError("there is always a last choice")
+
+    def _failed(self, call: PendingCall, error: BaseException) -> Work[FetchResult | None]:
+        """Return the stale entry when the provider fails and there is one; else book the failure."""
+        call.current = call.original
+        cost_usd = None if call.sent else 0.0
+        if call.stale_entry is not None and isinstance(error, openai.APIConnectionError):
+            return (yield from self._stale(call, call.stale_entry, cost_usd))
+        if isinstance(error, errors.BudgetExceeded):
+            error.after(0, call.elapsed_s())
+        self._ledger.settle(call, cost_usd)
+        self._ledger.failed(call, error)
+        yield from self._release_lease(call, error)
+        return None
+
+    def _stale(self, call: PendingCall, entry: Entry, cost_usd: float | None) -> Work[FetchResult]:
+        """Give `entry` in place of the error. It is one call, with the attempts that were made before."""
+        call.current, call.cache = call.original, "stale"
+        self._ledger.settle(call, cost_usd)
+        self._ledger.hit(call, entry, cost_usd)
+        yield from self._release_lease(call)
+        response = Response[Any](entry.status, entry.headers, entry.answer)
+        return FetchResult(response, "stale", call.original.key, call.sent, call.backoff_s, cost_usd)
+
+    def _lease(self, call: PendingCall) -> Work[Response[Any] | None]:
+        """Take the lease of the key, or wait for the answer of the process that holds it."""
+        cache, key = self._policy.cache, call.original.key
+        assert cache is not None
+        give_up_at = self._clock.monotonic() + cache.lease_s
+        waited = False
+        while not (yield Lease(key, cache.lease_s)):
+            left_s = call.left_s()
+            if self._clock.monotonic() >= give_up_at or (left_s is not None and left_s <= 0):
+                return None
+            waited = True
+            yield Sleep(_POLL_S * (0.5 + self._clock.chance()))
+            stored = yield from self._look_up(call)
+            if stored is not None:
+                return stored
+        call.lease = key
+        # the process that held it may have saved its answer just before our turn came
+        stored = (yield from self._look_up(call)) if waited else None
+        if stored is not None:
+            yield from self._release_lease(call)
+        return stored
+
+    def _release_lease(self, call: PendingCall, error: BaseException | None = None) -> Work[None]:
+        """Give the lease back. When nobody is left to do so (GeneratorExit), it expires by itself."""
+        if call.lease and not isinstance(error, GeneratorExit):
+            key, call.lease = call.lease, ""
+            yield Release(key)
+
+    def _look_up(self, call: PendingCall) -> Work[Response[Any] | None]:
+        """Return the fresh answer that another call has stored meanwhile, and book it."""
+        key, cache = call.current.key, self._policy.cache
+        entry: Entry | None = yield Load(key)
+        if entry is None or cache is None or call.age_s(entry) >= cache.ttl_s:
+            return None
+        call.cache = "hit" if call.sent else "coalesced"
+        self._ledger.hit(call, entry)
+        return Response(entry.status, entry.headers, entry.answer, key)
+
+    def _streamed(self, call: PendingCall, response: Response[Any]) -> Work[FetchResult]:
+        """Hand on a stream, which is read, stored and booked while it passes."""
+        watch = StreamWatch(call.current.envelope.operation, self._most_bytes(call))
+        limits = self._policy.limits
+        body = yield Meter(
+            response,
+            watch,
+            finish=partial(self._stream_ended, call, response, watch),
+            broken=partial(errors.broken, request=call.current.request),
+            late=partial(call.late, "the answer was still streaming"),
+            abandoned=partial(self._stream_abandoned, call),
+            idle_s=limits.attempt_timeout_s if limits is not None else None,
+            deadline_at=call.deadline_at,
+        )
+        streamed = Response(response.status, response.headers, body)
+        return FetchResult(streamed, call.cache, "", call.sent, call.backoff_s, None)
+
+    def _stream_ended(
+        self, call: PendingCall, response: Response[Any], watch: StreamWatch, error: BaseException | None
+    ) -> Work[None]:
+        """Store and book a stream that is over; `error` is None when it came to its end."""
+        call.release_permit()
+        facts = watch.reading() if call.current.known else UNREAD
+        cost_usd = self._settle(call, facts, response)
+        chunks = watch.whole
+        keep = facts.complete and chunks and watch.terminated and response.status == 200
+        entry = self._entry(call, response, chunks, facts, cost_usd) if keep and chunks else None
+        book = partial(self._ledger.answered, call, facts, response, cost_usd)
+        if not watch.terminated and (error is not None or call.current.known):
+            # a reader who has the terminator may leave; without it, the stream was left or cut
+            book = partial(self._ledger.failed, call, error or CutStream(), facts, response.status)
+        yield from self._close(call, entry, book)
+
+    def _stream_abandoned(self, call: PendingCall) -> None:
+        """Note that nobody holds the stream any more. The garbage collector calls this, at any moment, in any thread.
+
+        Permit and reservation are given back now. The hooks hear of it with the next call: here they could wait for a
+        lock that this very thread holds.
+        """
+        call.release_permit()
+        self._ledger.settle(call, None)
+        self._abandoned.append(call)
+
+    def _account_for_abandoned(self) -> Work[None]:
+        while self._abandoned:
+            call = self._abandoned.popleft()
+            self._ledger.failed(call, GeneratorExit())
+            yield from self._release_lease(call)
+
+    def _close(self, call: PendingCall, entry: Entry | None, book: Callable[[], None]) -> Work[None]:
+        """Store the answer, book it, and let other processes go on, also when the caller is stopped meanwhile."""
+        stopped: BaseException | None = None
+        if entry is not None:
+            try:
+                yield Save(call.current.key, entry)
+            except BaseException as error:
+                stopped = error
+        book()
+        if call.lease:
+            yield from self._release_lease(call, stopped)
+        if stopped is not None:
+            raise stopped
+
+    def _settle(self, call: PendingCall, facts: Reading, response: Response[Any]) -> float | None:
+        """Tell rates and ledger what the answer used, and return its cost."""
+        cost_usd = self._ledger.cost_usd(call, facts, response)
+        self.attempts.used(call, facts.usage)
+        self._ledger.settle(call, cost_usd)
+        return cost_usd
+
+    def _most_bytes(self, call: PendingCall) -> int:
+        """Return how large an answer may be to be stored; 0 when it must not be."""
+        cache = self._policy.cache
+        return cache.max_entry_bytes if cache is not None and call.current.key else 0
+
+    def _entry(
+        self, call: PendingCall, response: Response[Any], chunks: tuple[bytes, ...], facts: Reading,
+        cost_usd: float | None,
+    ) -> Entry:  # fmt: skip
+        usage, now = facts.usage, self._clock.wall()
+        return Entry(
+            response.status, _stored_headers(response.headers), chunks, not isinstance(response.body, bytes), now,
+            now + self._kept_s, facts.model or call.current.model, usage.in_tok, usage.out_tok, usage.cached_tok,
+            usage.reasoning_tok, cost_usd,
+        )  # fmt: skip
+
+
+def failing(response: Response[Any]) -> bool:
+    """Whether the provider fails or is overloaded, so that an older correct answer is better."""
+    return response.status >= 500 or response.status == 429
+
+
+class CutStream(Exception):
+    """A stream that ended without its terminator; named in the accounts, never raised."""
+
+
+def _stored_headers(headers: Headers) -> Headers:
+    return tuple([(lower, value) for name, value in headers if (lower := name.lower()) in STORED])

@@ -1,0 +1,143 @@
+"""The books: one row for each call, and the money that calls reserve and spend."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Literal
+
+from tailrace.client.accounting import Call
+from tailrace.client.call.pending import PendingCall
+from tailrace.client.call.prices import Prices
+from tailrace.client.call.retry import error_code
+from tailrace.client.clock import Clock
+from tailrace.client.errors import BudgetExceeded
+from tailrace.client.limiters.spend import SpendLimiter
+from tailrace.client.policy import Policy
+from tailrace.client.response.usage import NO_USAGE, UNREAD, Reading, Usage
+from tailrace.client.stores import Entry
+from tailrace.client.wire import Response, Unanswered
+
+log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """Accounts for the calls of one policy."""
+
+    def __init__(self, policy: Policy, clock: Clock) -> None:
+        self._hooks = policy.hooks
+        self._spend = policy.spend
+        self._fallback_models = tuple(fallback.model for fallback in policy.fallbacks if fallback.model)
+        self.prices = Prices(clock.monotonic)
+        self.spend_limiter = SpendLimiter(policy.spend) if policy.spend is not None else None
+
+    def reserve(self, call: PendingCall) -> None:
+        """Reserve the most that `call` can cost. Raise BudgetExceeded when less than that is left."""
+        spend, parsed = self._spend, call.original
+        if spend is None or self.spend_limiter is None or not parsed.known:
+            return
+        request, most_tok = parsed.request, parsed.max_output_tok
+        # no tokenizer makes more tokens of a text than it has bytes; the tokens of images cannot be known here
+        worst = Usage(True, len(request.body), spend.assumed_output_tok if most_tok is None else most_tok)
+        most_usd = 0.0
+        for model in (parsed.model, *self._fallback_models):
+            cost_usd = self.prices.cost_usd(model, request.url, worst)
+            if cost_usd is not None:
+                most_usd = cost_usd if cost_usd > most_usd else most_usd
+            elif spend.unknown_price == "reject":
+                raise BudgetExceeded(
+                    f"the price of model {model[:80]!r} is not known, so the limit of ${spend.max_usd:g} cannot count "
+                    "it; choose another model, or Spend(unknown_price='allow')",
+                    request,
+                )
+        left_usd = self.spend_limiter.reserve(call.tenant, most_usd)
+        if left_usd is not None:
+            raise BudgetExceeded(
+                f"the call could cost ${most_usd:.6f}, ${max(left_usd, 0.0):.6f} of ${spend.max_usd:g} is left; "
+                "lower max_tokens, or raise Spend(max_usd=…)",
+                request,
+            )
+        call.reserved_usd = most_usd
+
+    def cost_usd(self, call: PendingCall, reading: Reading, response: Response[Any] | None) -> float | None:
+        """Return the cost of an answer: 0 for an error, None when the answer does not count its tokens."""
+        if response is not None and response.status >= 400:
+            return 0.0
+        parsed = call.current
+        if not parsed.known:
+            return None
+        url = parsed.request.url
+        cost_usd = self.prices.cost_usd(reading.model or parsed.model, url, reading.usage)
+        # the answer's dated or private name of the model may be missing from the table, and the requested one not
+        return self.prices.cost_usd(parsed.model, url, reading.usage) if cost_usd is None else cost_usd
+
+    def settle(self, call: PendingCall, cost_usd: float | None) -> None:
+        """Give back the reservation, once, and count the cost."""
+        if self.spend_limiter is not None and call.original.known:
+            reserved_usd, call.reserved_usd = call.reserved_usd, 0.0
+            self.spend_limiter.settle(call.tenant, reserved_usd, cost_usd)
+
+    def answered(self, call: PendingCall, reading: Reading, response: Response[Any], cost_usd: float | None) -> None:
+        """Book a call that got an answer from the provider, good or bad."""
+        error_type = ""
+        if call.malformed:
+            error_type = "malformed_answer"
+        elif response.status >= 400:
+            error_type = error_code(response) or f"http_{response.status}"
+        self._book(call, response.status, cost_usd, error_type, model=reading.model, usage=reading.usage)
+
+    def failed(self, call: PendingCall, error: BaseException, reading: Reading = UNREAD, status: int = 0) -> None:
+        """Book a call that got no answer, or only a part of one."""
+        kind = f"unanswered_{error.kind}" if isinstance(error, Unanswered) else type(error).__name__
+        cost_usd = None if call.sent else 0.0  # the provider may bill what was sent
+        cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
+        self._book(call, status, cost_usd, kind, model=reading.model, usage=reading.usage, cancelled=cancelled)
+
+    def shared(self, call: PendingCall, response: Response[Any], saved_usd: float | None) -> None:
+        """Book a call that got the answer to another call: nothing was sent for it."""
+        error_type = f"http_{response.status}" if response.status >= 400 else ""
+        self._book(call, response.status, 0.0, error_type, saved_usd=saved_usd)
+
+    def hit(self, call: PendingCall, entry: Entry, cost_usd: float | None = 0.0) -> None:
+        """Book an answer from the store. `cost_usd` is the cost of the attempts that were made before."""
+        self._book(call, entry.status, cost_usd, model=entry.model, usage=entry, saved_usd=entry.cost_usd)
+
+    def _book(
+        self, call: PendingCall, status: int, cost_usd: float | None, error_type: str = "", *, model: str = "",
+        usage: Usage | Entry = NO_USAGE, saved_usd: float | None = None, cancelled: bool = False,
+    ) -> None:  # fmt: skip
+        """Hand one row to each hook. A hook that fails is logged by name; the call and the other hooks go on."""
+        if not self._hooks:
+            return
+        parsed = call.current
+        outcome: Literal["ok", "error", "cancelled"] = "cancelled" if cancelled else "error" if error_type else "ok"
+        row = Call(
+            operation=parsed.envelope.operation,
+            model=model or parsed.model,
+            tenant=call.tenant,
+            outcome=outcome,
+            cache=call.cache,
+            status=status,
+            attempts=call.sent,
+            duration_s=call.elapsed_s(),
+            backoff_s=call.backoff_s,
+            queued_s=call.queued_s,
+            in_tok=usage.in_tok,
+            out_tok=usage.out_tok,
+            cached_tok=usage.cached_tok,
+            reasoning_tok=usage.reasoning_tok,
+            cost_usd=cost_usd,
+            saved_usd=saved_usd,
+            error_type=error_type,
+            streamed=parsed.stream,
+            attempts_s=tuple(call.attempts_s),
+            detections=call.detections,
+            asked_model=parsed.model,
+            provider=parsed.envelope.provider,
+        )
+        for hook in self._hooks:
+            try:
+                hook(row)
+            except Exception as error:  # a reporter must not break the call that it reports
+                name = getattr(hook, "__qualname__", type(hook).__name__)
+                log.warning("hook %s failed: %s", name, type(error).__name__)

@@ -1,0 +1,84 @@
+"""A request as the policy reads it: its envelope, what its JSON body asks for, and its cache key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tailrace.client.request import document
+from tailrace.client.request.envelope import Envelope
+from tailrace.client.wire import Request
+
+_SERVER_STATE: Final = frozenset({"previous_response_id", "conversation", "background", "store", "web_search_options"})
+"""With one of these, the answer depends on more than the request, or the caller wants its side effect."""
+_OUTPUT_LIMITS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+
+
+@dataclass(slots=True)
+class ParsedRequest:
+    """`document` is the JSON body; None when the body is not a JSON object, and then nothing is cached or counted.
+
+    `exact` and `doubt` say whether every parser reads the same document; see `tailrace.client.request.document`.
+    """
+
+    request: Request
+    envelope: Envelope
+    model: str = ""
+    stream: bool = False
+    document: dict[str, Any] | None = None
+    known: bool = False
+    """Whether the policy understands the operation and its body."""
+    exact: bool = True
+    doubt: str | None = None
+    key: str = ""
+    """The cache key; "" when the answer is neither looked up nor stored."""
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same request should always get the same answer."""
+        fields = self.document
+        if fields is None or self.doubt is not None or not _SERVER_STATE.isdisjoint(fields):
+            return False
+        if self.envelope.operation == "embeddings":
+            return True
+        temperature = fields.get("temperature")
+        return type(temperature) in (int, float) and temperature == 0 and not _runs_hosted_tools(fields.get("tools"))
+
+    @property
+    def max_output_tok(self) -> int | None:
+        """The most tokens that the answer may have; None when the request sets no limit."""
+        fields = self.document
+        if fields is None or self.envelope.operation == "embeddings":
+            return 0
+        for name in _OUTPUT_LIMITS:
+            if name in fields and isinstance(limit := fields[name], int):
+                return max(0, limit) * _answers(fields)
+        return None
+
+
+def parse(request: Request, envelope: Envelope) -> ParsedRequest:
+    """Return `request`, whose envelope was read before, with its body parsed. Its key is still to be set."""
+    if not envelope.known or request.body[:1] != b"{":
+        return ParsedRequest(request, envelope)
+    fields, exact, doubt = document.parsed(request.body)
+    if fields is None:
+        return ParsedRequest(request, envelope)
+    model = fields.get("model")
+    return ParsedRequest(
+        request, envelope, model if isinstance(model, str) else "", fields.get("stream") is True, fields, True, exact,
+        doubt,
+    )  # fmt: skip
+
+
+def _answers(fields: dict[str, Any]) -> int:
+    """Return how many answers are billed: the choices for each prompt, times the prompts."""
+    counts = [count for name in ("n", "best_of") if isinstance(count := fields.get(name), int)]
+    prompts = fields.get("prompt")
+    return max([1, *counts]) * max(1, len(prompts) if isinstance(prompts, list) else 1)
+
+
+def _runs_hosted_tools(tools: object) -> bool:
+    """Whether the provider runs any of the tools itself: a search finds something else tomorrow."""
+    if not isinstance(tools, list):
+        return bool(tools)
+    return any(not isinstance(tool, dict) or tool.get("type") not in ("function", "custom") for tool in tools)
