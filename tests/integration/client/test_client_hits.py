@@ -137,7 +137,7 @@ def test_a_waiter_who_is_interrupted_lets_the_others_go_on(provider, make, key):
             signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
     with OpenAI(api_key=key, base_url=provider.url) as client:
-        client._client._transport.driver._single_flight = Interrupting()
+        client._client._transport.driver._under_way = Interrupting()
         found = []
         threads = [threading.Thread(target=lambda: found.append(said(client)), daemon=True) for _ in range(5)]
         threads[0].start()

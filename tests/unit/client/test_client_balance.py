@@ -12,8 +12,9 @@ from tests.unit.client.lives_blocking import AtOnce, lived_blocking
 
 from tailrace import Breaker, Cache, Fallback, Limits, Memory, Retry, Spend
 from tailrace.client import AsyncDriver
+from tailrace.client.call import fallback, fetch, ledger, pipeline
 from tailrace.client.call.attempts import Attempts
-from tailrace.client.call.pending import PendingCall, fallback, fetch, ledger, pipeline
+from tailrace.client.call.pending import PendingCall
 from tailrace.client.drivers import threads
 from tailrace.client.limiters import concurrency, spend
 from tailrace.client.response import streams
