@@ -1,4 +1,4 @@
-"""A life of a client: a provider that does what is written down, callers who come and go, and a time of its own."""
+"""A deterministic simulation of a client: a scripted provider, callers who come and go, and simulated time."""
 
 import asyncio
 import gc
@@ -20,7 +20,7 @@ SLACK_S = 0.25 + 1e-6  # what a fetch gets to say itself that its deadline has p
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """A loop whose time passes only when there is nothing else to do, and then at once."""
+    """An event loop with simulated time, which advances at once when there is nothing else to do."""
 
     now = 0.0
 
@@ -30,13 +30,13 @@ class Loop(asyncio.SelectorEventLoop):
     def _run_once(self):
         if not self._ready:
             due = [handle._when for handle in self._scheduled if not handle._cancelled]
-            assert due, "everybody waits for somebody"
+            assert due, "deadlock"
             self.now = max(self.now, min(due))
         super()._run_once()
 
 
 class Shared(Memory):
-    """A store that other processes have as well; two drivers on it are as two processes."""
+    """A store that two drivers share as two processes would."""
 
     shared = True
 
@@ -56,7 +56,7 @@ class Shared(Memory):
 
 @dataclass
 class Provider:
-    """Answers as `plans` say, in turn, with the question and a number that no other answer has."""
+    """Answers by `plans`, in turn. An answer holds its question and its own number."""
 
     plans: list
     clock: object
@@ -75,13 +75,13 @@ class Provider:
         streamed = False
         try:
             await self.pause(delay_s)
-            asked = orjson.loads(request.body)
-            text = f"{asked['messages'][0]['content']}#{number}"
+            body = orjson.loads(request.body)
+            text = f"{body['messages'][0]['content']}#{number}"
             if kind in ("timeout", "connection"):
                 raise wire.Unanswered(kind, "nothing")
             if isinstance(kind, int):
                 return wire.Response(kind, (("retry-after", "0.2"),), b"{}")
-            if asked["stream"]:
+            if body["stream"]:
                 streamed = True
                 return wire.Response(
                     200, (("content-type", "text/event-stream"),), self.stream(number, text, kind, delay_s)
@@ -94,7 +94,7 @@ class Provider:
                 self.busy -= 1
 
     async def stream(self, number, text, kind, gap_s):
-        """Yield the events of an answer, with so long between them; it may be cut or break off."""
+        """Yield the events of an answer every `gap_s`; it may be cut or break off."""
         try:
             for document in [chunk(text, None)] + [chunk("", "stop")] * (kind == "good"):
                 await self.pause(gap_s)
@@ -119,13 +119,13 @@ def chunk(text, reason):
 
 
 @dataclass(frozen=True)
-class Asker:
-    """A caller: when he asks what, how he wants it, and when he goes."""
+class Caller:
+    """A caller: when he asks what, with which `cache-control`, and when he leaves."""
 
     at: float
     question: int
     stream: bool
-    wish: str
+    cache_control: str
     leaves_s: float | None
     reads: int | None
     closes: bool
@@ -134,53 +134,53 @@ class Asker:
 
 @dataclass
 class World:
-    """One run: what there was, and what came of it."""
+    """One simulation: its parts, and what came of it."""
 
     policy: Policy
     provider: Provider
     drivers: list
     rows: list
-    behind: int = 0
+    in_background: int = 0
     """Fetches that no caller waited for."""
-    strange: list = field(default_factory=list)
-    """What no caller should see."""
+    violations: list = field(default_factory=list)
+    """Results that no caller should get."""
     unclosed: int = 0
     slack_s: float = SLACK_S
 
-    async def call(self, one, now):
-        await asyncio.sleep(one.at)
+    async def call(self, caller, now):
+        await asyncio.sleep(caller.at)
         began, limits = now(), self.policy.limits
         try:
-            async with asyncio.timeout(one.leaves_s):
-                text = await self.read(one)
+            async with asyncio.timeout(caller.leaves_s):
+                text = await self.read(caller)
         except TimeoutError:
             return
         except openai.APIError:
             text = ""
         except wire.Unanswered as error:
-            self.strange.append(error)
+            self.violations.append(error)
             return
         if limits is not None and limits.deadline_s is not None and now() - began > limits.deadline_s + self.slack_s:
-            self.strange.append(f"too late: {one}, {now() - began:.3f} s")
+            self.violations.append(f"too late: {caller}, {now() - began:.3f} s")
         if not text:
             return
         question, number = text.split("#")
         age_s, cache = began - self.provider.over_at.get(int(number), began), self.policy.cache
         oldest_s = cache.ttl_s + max(cache.stale_while_revalidate_s, cache.stale_if_error_s) if cache else 0.0
-        if age_s > {"": oldest_s, "max-age=1": min(1.0, oldest_s)}.get(one.wish, 0.0) + 1e-6:
-            self.strange.append(f"too old: {one}, {text}, {age_s:.3f} s")
-        if question != f"q{one.question}":
-            self.strange.append(f"another's answer: {one}, {text}")
+        if age_s > {"": oldest_s, "max-age=1": min(1.0, oldest_s)}.get(caller.cache_control, 0.0) + 1e-6:
+            self.violations.append(f"too old: {caller}, {text}, {age_s:.3f} s")
+        if question != f"q{caller.question}":
+            self.violations.append(f"another's answer: {caller}, {text}")
 
     def longest_s(self):
         return max(delay_s for delay_s, _ in self.provider.plans)
 
-    async def read(self, one):
-        asked = {"model": MODEL, "temperature": 0, "max_tokens": 50, "stream": one.stream,
-                 "messages": [{"role": "user", "content": f"q{one.question}"}]}  # fmt: skip
-        headers = (("cache-control", one.wish),) if one.wish else ()
-        request = wire.Request("POST", "http://h/v1/chat/completions", headers, orjson.dumps(asked))
-        response = await self.drivers[one.process % len(self.drivers)](request)
+    async def read(self, caller):
+        body = {"model": MODEL, "temperature": 0, "max_tokens": 50, "stream": caller.stream,
+                 "messages": [{"role": "user", "content": f"q{caller.question}"}]}  # fmt: skip
+        headers = (("cache-control", caller.cache_control),) if caller.cache_control else ()
+        request = wire.Request("POST", "http://h/v1/chat/completions", headers, orjson.dumps(body))
+        response = await self.drivers[caller.process % len(self.drivers)](request)
         if isinstance(response.body, bytes):
             text = orjson.loads(response.body) if response.status == 200 and response.body != b"{" else None
             return text["choices"][0]["message"]["content"] if text else ""
@@ -188,25 +188,25 @@ class World:
         try:
             async for part in response.body:
                 chunks.append(part)
-                if one.reads is not None and len(chunks) > one.reads:
+                if caller.reads is not None and len(chunks) > caller.reads:
                     break
         finally:
-            if one.closes and hasattr(response.body, "aclose"):
+            if caller.closes and hasattr(response.body, "aclose"):
                 await response.body.aclose()
         first = chunks[0].removeprefix(b"data: ") if chunks else b""
         return orjson.loads(first)["choices"][0]["delta"]["content"] if first.startswith(b"{") else ""
 
 
-def lived(plan, policy, people):
-    """Return the world after all have called at once, with asyncio, and one more in each process, after them."""
+def simulate(plan, policy, callers):
+    """Return the world after concurrent calls of all `callers`, with asyncio, and one more call in each process."""
 
-    async def all_of_it(world, now):
-        await asyncio.gather(*(world.call(one, now) for one in people))
+    async def calls(world, now):
+        await asyncio.gather(*(world.call(caller, now) for caller in callers))
 
-    return run(plan, policy, all_of_it, lambda made, provider, clock, _: AsyncDriver(made, provider, clock=clock))
+    return run(plan, policy, calls, lambda made, provider, clock, _: AsyncDriver(made, provider, clock=clock))
 
 
-def run(plan, policy, all_of_it, driver):
+def run(plan, policy, calls, driver):
     with asyncio.Runner(loop_factory=Loop) as runner:
         loop = runner.get_loop()
         chance, rows = random.Random(1), []
@@ -219,29 +219,29 @@ def run(plan, policy, all_of_it, driver):
             one._handlers[Background] = counted(world, one)
 
         async def whole():
-            await all_of_it(world, loop.time)
+            await calls(world, loop.time)
             gc.collect()
             await asyncio.sleep(100)
             for process in range(processes):
-                await world.call(Asker(0.0, 9, False, "no-cache", None, None, False, process), loop.time)
+                await world.call(Caller(0.0, 9, False, "no-cache", None, None, False, process), loop.time)
             await asyncio.sleep(100)
-            world.unclosed = provider.busy  # now: the end of the loop closes whatever is open
+            world.unclosed = provider.busy  # counted now, because the end of the loop closes everything
             return world
 
         return runner.run(whole())
 
 
 def counted(world, driver):
-    """Return the driver's way to begin a fetch behind a call, which counts those that it begins."""
+    """Return the driver's handler of background fetches, which also counts those that it begins."""
     flights, begin = driver._single_flight, driver._handlers[Background]
 
     async def begun(effect):
         before = flights._under_way.get(effect.key)
         await begin(effect)
-        world.behind += flights._under_way[effect.key] is not before
+        world.in_background += flights._under_way[effect.key] is not before
 
     def begun_blocking(effect):
-        world.behind += 1
+        world.in_background += 1
         begin(effect)
 
     return begun if isinstance(driver, AsyncDriver) else begun_blocking

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from depth import scaled
 from tailrace.client.call.prices import Prices
 from tailrace.client.call.retry import classify, error_code, parsed
 from tailrace.client.request import envelope, guard
@@ -31,7 +32,7 @@ OPERATIONS = sorted(envelope.PATHS.values())
 URL = "http://h/v1"
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=scaled(600, 60))
 @given(st.lists(ANY, max_size=4), st.sampled_from(OPERATIONS))
 def test_any_stream_is_read(events, name):
     """Events of any shape: the stream is complete or not, its tokens are numbers or not known."""
@@ -42,7 +43,7 @@ def test_any_stream_is_read(events, name):
     _holds(watch.reading(), name)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=scaled(600, 60))
 @given(ANY, st.sampled_from(OPERATIONS))
 def test_any_answer_is_read(document, name):
     """An answer of any shape, good or bad."""
@@ -62,7 +63,7 @@ def _holds(read, name):
     assert cost is None or cost >= 0
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=scaled(600, 60))
 @given(st.dictionaries(st.sampled_from(NAMES), ANY), st.sampled_from(sorted(envelope.PATHS)))
 def test_any_request_is_read(document, path):
     """A request of any shape is passed on or refused; what it may cost is never less than nothing."""
@@ -81,7 +82,7 @@ ENTRY = Entry(200, (("a", "b"),), (b"x", b"yz"), True, 1.0, 2.0, "m", 1, 2, 3, 4
 FIELDS = orjson.loads(ENTRY.pack().partition(b"\n")[0])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=scaled(600, 60))
 @given(st.sampled_from(sorted(FIELDS)), ANY | st.lists(st.integers(-9, 9)) | st.just(...))
 def test_any_entry_of_a_store_is_one_or_is_none(name, value):
     """Others may write to a store: a field that is missing or of another type makes no entry, and no other error."""

@@ -1,36 +1,36 @@
-"""The same lives with the driver for threads: one caller after the other, in the same time of their own."""
+"""The simulation with the driver for threads: one caller after the other, in simulated time."""
 
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
-from tests.unit.client.lives import run
+from tests.unit.client.simulation import run
 
 from tailrace.client import Driver, wire
 from tailrace.client.call.effects import Wait
 from tailrace.client.response import streams
 
 
-def lived_blocking(plan, policy, people):
-    """Return the world after all have called, with the driver for threads, one after the other."""
+def simulate_blocking(plan, policy, callers):
+    """Return the world after the calls of all `callers`, with the driver for threads, one after the other."""
 
-    async def all_of_it(world, now):
+    async def calls(world, now):
         world.slack_s += world.longest_s()
-        for one in people:
-            await world.call(replace(one, leaves_s=None), now)
+        for caller in callers:
+            await world.call(replace(caller, leaves_s=None), now)
 
     if policy["limits"] is not None:
         policy = {**policy, "limits": replace(policy["limits"], hedge_after_s=None)}
-    return run(plan, policy, all_of_it, Blocking)
+    return run(plan, policy, calls, Blocking)
 
 
 class Blocking:
-    """The driver for threads, in the loop's time: what would block moves it on."""
+    """The driver for threads in the loop's simulated time, which every blocking wait advances."""
 
     def __init__(self, policy, provider, clock, loop):
         self._loop, self._provider = loop, provider
         provider.pause = self._paused
-        self.driver = Driver(policy, self._sent, clock=clock, sleep=self._moved)
+        self.driver = Driver(policy, self._sent, clock=clock, sleep=self._advance)
         self.pipeline, self._handlers = self.driver.pipeline, self.driver._handlers
         self._single_flight = SimpleNamespace(_under_way=self.driver._under_way, _pumps=())
         self._handlers[Wait] = self._waited
@@ -61,22 +61,22 @@ class Blocking:
 
     async def _paused(self, seconds):
         if self._provider.left_s is not None and seconds > self._provider.left_s:
-            self._moved(self._provider.left_s)
+            self._advance(self._provider.left_s)
             raise wire.Unanswered("timeout", "nothing in time")
-        self._moved(seconds)
+        self._advance(seconds)
 
     def _waited(self, effect):
         if not effect.event.is_set():
-            assert effect.timeout_s is not None, "everybody waits for somebody"
-            self._moved(effect.timeout_s)
+            assert effect.timeout_s is not None, "deadlock"
+            self._advance(effect.timeout_s)
         return effect.event.is_set()
 
-    def _moved(self, seconds):
+    def _advance(self, seconds):
         self._loop.now += seconds
 
 
 class _Awaited:
-    """A stream for threads, read with `async for`."""
+    """A blocking stream, read with `async for`."""
 
     def __init__(self, body):
         self._body = body
@@ -93,15 +93,15 @@ class _Awaited:
         streams.close(self._body)
 
 
-class AtOnce:
-    """In place of a thread: what it is to do is done when it starts."""
+class InlineThread:
+    """A thread that does its work in `start`."""
 
     def __init__(self, target, args, **_):
         self.start = partial(target, *args)
 
 
 def _done(work):
-    """Return the result of a coroutine that waits for nothing."""
+    """Return the result of a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration as stop:

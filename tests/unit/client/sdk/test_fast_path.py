@@ -3,10 +3,12 @@
 import gc
 import json
 import tracemalloc
+from functools import cache
 
 import pytest
 from openai.types.chat import ChatCompletion
 
+from depth import scaled
 from tailrace import OpenAI
 from tailrace.client.sdk.fast_path import ParsedAnswer, Remembered
 
@@ -38,8 +40,9 @@ SHAPES = {
 }
 
 
-def taken(body):
-    """Return the bytes that the SDK's reading of `body` takes, on average of ten."""
+@cache
+def memory_of(body):
+    """Return the bytes that an answer takes when the SDK has parsed it from `body`, as a mean of several."""
     client = OpenAI(api_key="k")
 
     def read():
@@ -49,7 +52,7 @@ def taken(body):
     gc.collect()
     tracemalloc.start()
     try:
-        kept = [read() for _ in range(10)]
+        kept = [read() for _ in range(scaled(10, 3))]
         return tracemalloc.get_traced_memory()[0] / len(kept)
     finally:
         tracemalloc.stop()
@@ -59,9 +62,9 @@ def taken(body):
 def test_a_remembered_answer_takes_no_more_than_it_says(shape):
     """Many small objects take far more than their text: the bound is for the worst of them."""
     body = SHAPES[shape]
-    assert taken(body) <= Remembered("k", ChatCompletion, ParsedAnswer(body, None, None)).size_bytes
+    assert memory_of(body) <= Remembered("k", ChatCompletion, ParsedAnswer(body, None, None)).size_bytes
 
 
 def test_a_smaller_estimate_would_be_too_small():
     """Negative control: half as much would not hold for some."""
-    assert any(taken(body) > 4096 + 8 * len(body) for body in SHAPES.values())
+    assert any(memory_of(body) > 4096 + 8 * len(body) for body in SHAPES.values())

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from depth import scaled
 from tailrace.client.request import envelope
 from tailrace.client.request.key import asker, cache_key, canonical, neutral
 from tailrace.client.wire import Request
@@ -48,7 +49,7 @@ def test_the_order_within_a_schema_does(document):
         assert (key({place: document}) == key({place: backwards(document)})) is same
 
 
-@settings(max_examples=200)
+@settings(max_examples=scaled(200, 30))
 @given(st.lists(documents, min_size=2, max_size=12))
 def test_no_two_documents_share_a_key(several):
     """Two bodies have the same key only when they are the same JSON; 1 and 1.0 are not."""

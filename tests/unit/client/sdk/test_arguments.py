@@ -18,6 +18,7 @@ from openai._utils import PropertyInfo
 from openai.types import embedding_create_params, responses
 from openai.types.chat import ChatCompletionMessage, completion_create_params
 
+from depth import scaled
 from tailrace import AsyncOpenAI, OpenAI, Policy
 from tailrace.client.sdk import arguments
 
@@ -118,7 +119,7 @@ calls = st.one_of(
 
 
 @pytest.mark.parametrize(("ours", "plain"), [(OpenAI, openai.OpenAI), (AsyncOpenAI, openai.AsyncOpenAI)])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(150, 25))
 @given(asks=st.lists(calls, min_size=1, max_size=3))
 def test_it_sends_what_the_sdk_sends(ours, plain, asks):
     """Whatever plain JSON is asked, method, URL, headers and body are the stock SDK's, and so is the error."""
