@@ -30,13 +30,15 @@ def run(profile: str, params: tuple[str, ...], only: tuple[str, ...], baseline: 
     """
     from rich.console import Console
 
-    from tailrace import runner
     from tailrace.run import folder
+    from tailrace.runner import run as runner
+    from tailrace.runner.display import Display
+    from tailrace.runner.parameters import Override
+    from tailrace.runner.run import RunOptions
 
     root = folder.find_project(Path.cwd())
-    overrides = tuple(map(runner.Override.parse, params))
-    request = runner.Request(root, profile, overrides, only, baseline, tolerance)
-    record = runner.run(request, runner.Display(Console(highlight=False)))
+    options = RunOptions(root, profile, tuple(map(Override.parse, params)), only, baseline, tolerance)
+    record = runner.run(options, Display(Console(highlight=False)))
     latest = folder.latest(root)
     if latest.report.exists():
         click.echo(f"report: {_near(latest.report)}")
@@ -85,8 +87,8 @@ def compare(run_a: Path, run_b: Path, tolerance: float, on: str, as_json: bool) 
 @click.option("--profile", default="local", show_default=True, help="Name in runbook/profiles, or a YAML file.")
 def down(profile: str) -> None:
     """Stop what a run of the profile left running."""
-    from tailrace import runner
     from tailrace.run.folder import find_project
+    from tailrace.runner import run as runner
 
     for line in runner.down(find_project(Path.cwd()), profile) or [f"{profile}: nothing was running"]:
         click.echo(line)

@@ -1,4 +1,4 @@
-"""What a killed run left behind: found by the records that it made, ended, and said."""
+"""Clean up after killed runs: find what they left by their records, end it, and report each thing in a sentence."""
 
 from __future__ import annotations
 
@@ -9,48 +9,44 @@ from tailrace.profile import Profile
 from tailrace.run import events
 from tailrace.run.folder import RunDir
 from tailrace.runner import history
-from tailrace.runner.kernel import Started
-from tailrace.testbed import stack
+from tailrace.runner.session import Session
+from tailrace.verdict import INCONCLUSIVE
 
 KILLED = "killed before its end"
+SESSIONS = {"kernel_started": "the kernel of {step}", "fork_server_started": "the fork server"}
 
 
 def sweep(root: Path, profile: Profile) -> Iterator[str]:
-    """End what earlier runs left, and yield a sentence for each thing found. The caller holds the run lock."""
-    yield from after_killed(root, profile)
-    yield from torn_down(profile, root)
+    """End everything that earlier runs left, and yield a sentence for each thing. The caller holds the run lock."""
+    yield from clean_up_killed_runs(root, profile)
+    yield from tear_down(profile, root)
 
 
-def after_killed(root: Path, profile: Profile) -> Iterator[str]:
-    """End the kernels of killed runs, and the deployments of those with another profile; mark the runs as killed."""
+def clean_up_killed_runs(root: Path, profile: Profile) -> Iterator[str]:
+    """End the kernels of killed runs, and their deployments if of other profiles; mark these runs as killed."""
     for run in history.unfinished(root):
         yield f"run {run.id} was killed before its end; cleaning up after it"
-        yield from _kernels(run)
-        if (left := _profile_of(run)) is not None and left.name != profile.name:
-            yield from torn_down(left, root)
-        _mark(run)
+        yield from _end_sessions(run)
+        if (other := _profile_of(run)) is not None and other.name != profile.name:
+            yield from tear_down(other, root)
+        _mark_killed(run)
     for file in (root / ".tailrace" / "kernels").glob("kernel-*"):
         file.unlink(missing_ok=True)
 
 
-def torn_down(profile: Profile, root: Path) -> Iterator[str]:
-    """Stop the deployment of `profile`, unless it is there to stay, and yield a sentence with what was stopped."""
+def tear_down(profile: Profile, root: Path) -> Iterator[str]:
+    """Stop the deployment of `profile`, unless it is meant to stay, and yield a sentence with what was stopped."""
+    from tailrace.testbed import stack
+
     if profile.teardown == "always" and (stopped := stack.down(profile, root)):
         yield f"stopped what was left of {profile.name}: {', '.join(stopped)}"
 
 
-def _kernels(run: RunDir) -> Iterator[str]:
+def _end_sessions(run: RunDir) -> Iterator[str]:
     for event in events.read(run.path):
-        if event.event not in ("kernel_started", "fork_server_started"):
-            continue
-        process = Started(event.fields["pid"], event.fields["started"])
-        if count := process.end():
-            name = f"the kernel of {event.fields['step']}" if "step" in event.fields else "the fork server"
-            yield f"ended {name} ({_processes(count)})"
-
-
-def _processes(count: int) -> str:
-    return "1 process" if count == 1 else f"{count} processes"
+        if event.event in SESSIONS and (count := Session(event.fields["pid"], event.fields["started"]).end()):
+            name = SESSIONS[event.event].format_map(event.fields)
+            yield f"ended {name} ({'1 process' if count == 1 else f'{count} processes'})"
 
 
 def _profile_of(run: RunDir) -> Profile | None:
@@ -60,10 +56,11 @@ def _profile_of(run: RunDir) -> Profile | None:
         return None
 
 
-def _mark(run: RunDir) -> None:
-    """Write into run.json that the run did not end by itself, with the time of its last event as its end."""
-    seen = events.read(run.path)
+def _mark_killed(run: RunDir) -> None:
+    """Write an end into run.json, at the time of the last event."""
+    written = events.read(run.path)
     record = run.read()
-    end = {"verdict": "INCONCLUSIVE", "reason": KILLED, "finished_at": seen[-1].at if seen else record.started_at}
+    finished_at = written[-1].at if written else record.started_at
+    end = {"verdict": INCONCLUSIVE, "reason": KILLED, "finished_at": finished_at}
     run.write(record.model_copy(update=end))
-    events.append(run.path, "run_finished", verdict="INCONCLUSIVE", reason=KILLED)
+    events.append(run.path, "run_finished", verdict=INCONCLUSIVE, reason=KILLED)

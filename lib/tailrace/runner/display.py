@@ -1,4 +1,4 @@
-"""What a run shows while it goes: each check as it is decided, and on a terminal a live line with time and ETA."""
+"""The output of a run: each check when it is decided and, on a terminal, a live line with elapsed time and ETA."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ STYLES: Mapping[str, str] = {PASS: "green", FAIL: "bold red", INCONCLUSIVE: "yel
 
 
 class Display:
-    """Lines on a console; where that is a terminal, a line at the bottom that lives.
+    """Prints lines on a console, and keeps a live line below them when it is a terminal.
 
-    `etas` are the seconds that each step took when the runbook last passed; {} when it never has.
+    `etas` are the seconds of each step in the last passing run; {} without such a run.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,40 +42,42 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def say(self, text: str, style: str = "") -> None:
+    def print_line(self, text: str, style: str = "") -> None:
         """Print one line."""
         self.console.print(Text(text, style=style), soft_wrap=True)
 
-    def step(self, name: str, title: str, after: tuple[str, ...]) -> None:
-        """Say that a step begins; `after` are the steps that are still to come."""
+    def step_started(self, name: str, title: str, later_steps: tuple[str, ...]) -> None:
+        """Print the heading of a step."""
         self._step, self._step_started = name, self.clock()
-        self._ahead = sum(self.etas.get(later, 0.0) for later in after)
+        self._ahead = sum(self.etas.get(later, 0.0) for later in later_steps)
         about = f"  about {_time(self.etas[name])}" if name in self.etas else ""
-        self.say(f"{name}{f'  {title}' if title else ''}{about}", "bold")
+        self.print_line(f"{name}{f'  {title}' if title else ''}{about}", "bold")
 
-    def doing(self, what: str) -> None:
-        """Name what is done between and after the steps, for the line that lives."""
-        self._step, self._step_started = what, self.clock()
+    def activity(self, name: str) -> None:
+        """Show in the live line what happens between and after the steps."""
+        self._step, self._step_started = name, self.clock()
 
     def check(self, name: str, state: State, fact: str) -> None:
-        """Say how a check was decided, and by which fact."""
+        """Print a decided check and the fact that decided it."""
         line = Text(f"  {SIGNS[state]} ", style=STYLES[state])
         self.console.print(line.append(f"{name}: ", style="default").append(fact, style="dim"), soft_wrap=True)
 
-    def outcome(self, step: StepOutcome) -> None:
-        """Say how a step ended."""
+    def step_ended(self, step: StepOutcome) -> None:
+        """Print the outcome of a step."""
         self._step = ""
         line = Text("  ").append(step.verdict, style=STYLES[step.verdict]).append(f"  {step.duration_s:.1f} s", "dim")
         self.console.print(line.append(f"  {step.reason}" if step.reason else ""), soft_wrap=True)
 
-    def verdict(self, record: RunRecord, checks: Mapping[str, str]) -> None:
-        """Show the table of verdicts; `checks` says for each step how many of its checks held."""
+    def summary(self, record: RunRecord, passed_checks: Mapping[str, str]) -> None:
+        """Print the table of verdicts and the verdict; `passed_checks` has "7 of 8" for each step."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for column in ("step", "verdict", "time", "checks", ""):
             table.add_column(column, overflow="fold", justify="right" if column == "time" else "left")
         for step in record.steps:
             verdict = Text(step.verdict, style=STYLES[step.verdict])
-            table.add_row(step.name, verdict, f"{step.duration_s:.1f} s", checks.get(step.name, ""), Text(step.reason))
+            table.add_row(
+                step.name, verdict, f"{step.duration_s:.1f} s", passed_checks.get(step.name, ""), Text(step.reason)
+            )
         for check in record.checks:
             state = of_ok(check.ok)
             table.add_row(check.name, Text(state, style=STYLES[state]), "", "", Text("" if check.ok else check.fact))
@@ -90,9 +92,11 @@ class Display:
         now = self.clock()
         text = Text(f" {self._step or 'tailrace'}  {_time(now - self._step_started)}")
         if self._step in self.etas:
-            left = max(0.0, self.etas[self._step] - (now - self._step_started))
+            remaining_s = max(0.0, self.etas[self._step] - (now - self._step_started))
             text.append(f" of about {_time(self.etas[self._step])}")
-            text.append(f"   whole run {_time(now - self._started)}, about {_time(left + self._ahead)} to go", "dim")
+            text.append(
+                f"   whole run {_time(now - self._started)}, about {_time(remaining_s + self._ahead)} to go", "dim"
+            )
         self._spinner.update(text=text)
         return self._spinner
 

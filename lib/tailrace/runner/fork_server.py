@@ -1,26 +1,29 @@
-"""The process that kernels are forked from: it has imported what notebooks import, so a kernel starts in no time.
+"""The process that kernels are forked from: it has imported what notebooks import, so they need not.
 
-Each kernel is a process of its own, with the modules as they are after import, and leads its own session. The
-server is single-threaded and has no zmq context, no event loop and no IPython shell, so none is inherited.
+Each kernel is a process of its own that leads its own session; it inherits modules as they are after their
+import, and nothing else. The server is single-threaded and has no zmq context, no event loop and no shell.
 
-Requests arrive on standard input, answers leave on standard output, one JSON line each:
+Requests arrive on standard input and answers leave on standard output, one JSON line each:
 
-    {"arguments": ["-f", "kernel.json"], "environment": {…}, "folder": "notebooks", "log": "01.log"}
+    {"kernel": ["-f", "kernel.json"], "environment": {…}, "folder": "notebooks", "log": "01.log"}
+    {"call": [module, function], "arguments": "<pickled>", "result": "<file for what it returns or raises, pickled>"}
     → {"pid": 4711}
-    → {"pid": 4711, "status": -9}           later, when it has ended: exit code, or signal as a negative number
+    → {"pid": 4711, "status": -9}           when it has ended: exit code, or signal as a negative number
 
-The server ends when its standard input is closed, also when the runner was killed; its kernels notice that their
-parent is gone, and end as well.
+The server ends when its standard input is closed, which also happens when the runner is killed. Kernels notice
+that their parent is gone, and end as well.
 """
 
 from __future__ import annotations
 
 import atexit
+import base64
 import contextlib
 import gc
 import importlib
 import json
 import os
+import pickle
 import selectors
 import signal
 import sys
@@ -28,26 +31,26 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 
 def main() -> None:
-    """Import the modules that the arguments name, then fork a kernel for each request until standard input is closed.
+    """Import the modules named by the arguments, then fork a process per request until standard input is closed.
 
     A module that is not installed is left out.
     """
     if sys.path[0] in ("", str(Path.cwd())):
-        del sys.path[0]  # the kernel puts its own folder there
-    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as a kernel does, at its start
+        del sys.path[0]  # a kernel puts its own folder there
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # a kernel would set it later
     answers = os.dup(1)
-    os.dup2(2, 1)  # whatever an import prints is no answer
+    os.dup2(2, 1)  # what an import prints is not an answer
     for module in sys.argv[1:]:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     gc.collect()
-    gc.freeze()  # the kernels share these pages: a collection in one of them must not touch them all
+    gc.freeze()  # forks share these pages as long as no garbage collection writes to them
     _serve(answers)
-    os._exit(0)  # nothing of this process is worth taking apart
+    os._exit(0)
 
 
 def _serve(answers: int) -> None:
@@ -74,54 +77,84 @@ def _serve(answers: int) -> None:
                     _answer(answers, pid=_fork(json.loads(line), (answers, wakeup, signalled, selector.fileno())))
 
 
-def _fork(request: Mapping[str, Any], own: Sequence[int]) -> int:
-    """Fork a kernel and return its pid; `own` are descriptors that only the server has."""
+def _fork(request: Mapping[str, Any], server_only: Sequence[int]) -> int:
+    """Fork a process for the request and return its pid; it closes the descriptors `server_only`."""
     server = os.getpid()
     with warnings.catch_warnings():
-        # numpy's and pyarrow's threads: both libraries stop them before a fork, and start them again.
+        # Python warns of the threads of numpy and pyarrow; both libraries handle a fork.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid:
         return pid
+    status = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for descriptor in own:
+        for descriptor in server_only:
             os.close(descriptor)
-        _become_kernel(request, server)
+        os.setsid()
+        _redirect(0, os.devnull, os.O_RDONLY)
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed()  # the standard library's `random` does this by itself
+        status = _run_kernel(request, server) if "kernel" in request else _run_call(request)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        os._exit(1)
+        _exit(status)
+    raise AssertionError("unreachable")
 
 
-def _become_kernel(request: Mapping[str, Any], server: int) -> NoReturn:
-    os.setsid()
-    for target, path, mode in ((0, os.devnull, os.O_RDONLY), (1, request["log"], os.O_WRONLY | os.O_APPEND)):
-        opened = os.open(path, mode)
-        os.dup2(opened, target)
-        os.close(opened)
+def _run_kernel(request: Mapping[str, Any], server: int) -> int:
+    """Become a kernel, and return its exit code when it has been shut down."""
+    _redirect(1, request["log"], os.O_WRONLY | os.O_APPEND)
     os.dup2(1, 2)
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
-    sys.argv = ["ipykernel_launcher", *request["arguments"]]
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()  # as for the standard library's `random`, which does this by itself
+    sys.argv = ["ipykernel_launcher", *request["kernel"]]
     from ipykernel.kernelapp import IPKernelApp
 
-    status = 0
     try:
         IPKernelApp.launch_instance(sys.argv[1:], parent_handle=server)
-    except SystemExit as left:
-        status = left.code if isinstance(left.code, int) else int(left.code is not None)
-    _exit(status)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
-def _exit(status: int) -> NoReturn:
-    """Leave as an interpreter does, threads and exit handlers first, but without taking its modules apart."""
-    threading._shutdown()  # type: ignore[attr-defined] # waits for threads that are not daemons
-    atexit._run_exitfuncs()
+def _run_call(request: Mapping[str, Any]) -> int:
+    """Call the function, and write (True, what it returned) or (False, what it raised)."""
+    os.dup2(2, 1)
+    module, function = request["call"]
+    arguments = pickle.loads(base64.b64decode(request["arguments"]))  # noqa: S301 # the runner wrote it
+    try:
+        answer = (True, getattr(sys.modules[module], function)(*arguments))
+    except Exception as error:
+        answer = (False, error)
+    Path(request["result"]).write_bytes(_pickled(*answer))
+    return 0
+
+
+def _pickled(returned: bool, value: Any) -> bytes:
+    """Return the answer as a pickle that can be read; an exception that cannot becomes a RuntimeError."""
+    try:
+        answer = pickle.dumps((returned, value))
+        pickle.loads(answer)  # noqa: S301 # our own
+    except Exception:
+        return pickle.dumps((False, RuntimeError(f"{type(value).__name__}: {value}")))
+    return answer
+
+
+def _redirect(descriptor: int, path: str, mode: int) -> None:
+    opened = os.open(path, mode)
+    os.dup2(opened, descriptor)
+    os.close(opened)
+
+
+def _exit(status: int) -> None:
+    """Leave as the interpreter does, threads and exit handlers first, but do not take the modules apart."""
+    with contextlib.suppress(Exception):
+        threading._shutdown()  # type: ignore[attr-defined] # waits for threads that are not daemons
+        atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()

@@ -1,4 +1,4 @@
-"""What earlier runs took: the best guess at what this one will."""
+"""Earlier runs of the project: how long their steps took, and which of them never ended."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tailrace.verdict import PASS
 
 
 def durations(root: Path, profile: str) -> dict[str, float]:
-    """Return the seconds of each step in the last run of `profile` that passed with it; {} when none has yet."""
-    known: dict[str, float] = {}
+    """Return the seconds of each step in the latest passing run of `profile` that had it; {} without such a run."""
+    seconds: dict[str, float] = {}
     for record in _newest_first(root):
         if record.kind == "run" and record.profile == profile and record.verdict == PASS:
-            known = {step.name: step.duration_s for step in record.steps} | known
-    return known
+            seconds = {step.name: step.duration_s for step in record.steps} | seconds
+    return seconds
 
 
 def unfinished(root: Path) -> list[RunDir]:
-    """Return the runs that say that they are under way."""
+    """Return the runs whose record says that they are under way."""
     runs = all_runs(root / RUNS)
     return [run for run in runs if (record := _read(run)) and record.verdict is None and record.kind == "run"]
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP, noted: who runs the steps looks at the note, and ends things in their order."""
+"""Ctrl-C, SIGTERM and SIGHUP are recorded; the code that runs the steps looks at the record and ends them in order."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupt:
-    """The first signal that came, if one did."""
+    """The first signal that arrived, if one did."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -21,19 +21,19 @@ class Interrupt:
 
     @property
     def exit_code(self) -> int:
-        """128 + signal, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
+        """128 + signal, the convention of shells: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + (self.signal or 0)
 
-    def note(self, number: int, frame: FrameType | None = None) -> None:
-        """Keep the first signal; later ones change nothing, the end is under way."""
+    def record(self, number: int, frame: FrameType | None = None) -> None:
+        """Record the first signal; ignore later ones, since the run is already ending."""
         self.signal = self.signal or signal.Signals(number)
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[Interrupt]:
-    """Note signals instead of dying of them, while the context is open. For the main thread."""
+def record_signals() -> Iterator[Interrupt]:
+    """Record signals instead of dying of them while the context is open. Call it in the main thread."""
     interrupt = Interrupt()
-    before = {number: signal.signal(number, interrupt.note) for number in WATCHED}
+    before = {number: signal.signal(number, interrupt.record) for number in HANDLED}
     try:
         yield interrupt
     finally:

@@ -1,4 +1,4 @@
-"""What a step's end means: from how its kernel ended and from the results that it wrote, never from papermill."""
+"""The outcome of a step, from how its execution ended and from the result that it wrote, never from papermill."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from tailrace.host import files
 from tailrace.run.folder import RunDir
 from tailrace.run.record import RunCheck, StepOutcome
-from tailrace.runner.execution import Ended
-from tailrace.verdict import FAIL, INCONCLUSIVE, Verdict, fold, of_ok, parse
+from tailrace.runner.execution import ExecutionResult
+from tailrace.verdict import FAIL, INCONCLUSIVE, SKIPPED, Verdict, fold, of_ok, parse, state_of
 
 
-def of(run: RunDir, step: str, ended: Ended, duration_s: float) -> StepOutcome:
-    """Return the outcome of `step`; a result that has no verdict of its own is completed on disk."""
-    result = _result(run, step)
-    verdict, reason = _judged(result.get("verdict"), ended)
+def step_outcome(run: RunDir, step: str, execution: ExecutionResult, duration_s: float) -> StepOutcome:
+    """Return the outcome of `step`, and write its verdict into a result that has none or another."""
+    result = _read_result(run, step)
+    verdict, reason = _decide(result.get("verdict"), execution)
     if verdict != result.get("verdict"):
         completed = {"step": step, "checks": [], **result, "verdict": verdict, "reason": reason}
         files.replace(run.result(step), json.dumps(completed, indent=2) + "\n")
@@ -28,19 +28,31 @@ def overall(steps: Iterable[StepOutcome], checks: Iterable[RunCheck]) -> Verdict
     return fold([fold(step.verdict for step in steps), *(of_ok(check.ok) for check in checks)])
 
 
-def _judged(found: object, ended: Ended) -> tuple[Verdict, str]:
-    if ended.how == "interrupted":
-        return INCONCLUSIVE, ended.reason
-    if ended.error == "StepFailed" and found == FAIL:
-        return FAIL, ""  # the checks say why
-    if ended.how != "done":
-        return FAIL, ended.reason
-    if verdict := parse(found):
+def passed_checks(run: RunDir, steps: Iterable[StepOutcome]) -> dict[str, str]:
+    """Return "7 of 8" for each step that made checks; skipped checks do not count."""
+    counts = {}
+    for step in steps:
+        checks = _read_result(run, step.name).get("checks")
+        if isinstance(checks, list):
+            decided = [check for check in checks if state_of(check) != SKIPPED]
+            counts[step.name] = f"{sum(check['ok'] is True for check in decided)} of {len(decided)}"
+    return counts
+
+
+def _decide(written: object, execution: ExecutionResult) -> tuple[Verdict, str]:
+    """Return verdict and reason of a step that has written this verdict."""
+    if execution.status == "interrupted":
+        return INCONCLUSIVE, execution.reason
+    if execution.exception == "StepFailed" and written == FAIL:
+        return FAIL, ""  # its checks say why
+    if execution.status != "completed":
+        return FAIL, execution.reason
+    if verdict := parse(written):
         return verdict, ""
     return FAIL, "it ended without a verdict: its last cell has to call step.finish()"
 
 
-def _result(run: RunDir, step: str) -> dict[str, Any]:
+def _read_result(run: RunDir, step: str) -> dict[str, Any]:
     try:
         result = json.loads(run.result(step).read_bytes())
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""A parameters cell is a schema: each line is `name: type = default  # what it is, unit`.
+"""A parameters cell is a schema: each line is `name: type = default  # description, unit`.
 
-papermill only warns about a name that it does not know, and never looks at a type. So the annotations are read
-here, and what a profile says about every step is checked before the first kernel starts.
+papermill only warns about an unknown name and never checks a type. So the annotations are read here, and the
+parameters of all steps are checked before the first kernel starts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tailrace.profile import Profile
 from tailrace.runner.plan import Plan
 
 INJECTED = ("profile", "run_dir")
-"""Every notebook has these two, and the runner fills them in."""
+"""The runner sets these two parameters, which every notebook has."""
 
 TYPES = {"Literal": Literal, "bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str}
 
@@ -35,7 +35,7 @@ class Override(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Override:
-        """Read `03_switch.rate_rps=50`; ProfileError when it is not of that form."""
+        """Read `03_switch.rate_rps=50`; raise ProfileError when `text` has another form."""
         target, equals, value = text.partition("=")
         step, dot, name = target.rpartition(".")
         if not (equals and dot and step and name):
@@ -47,7 +47,7 @@ class Override(NamedTuple):
 
 @dataclass(frozen=True)
 class Schema:
-    """What the parameters cell of one notebook says."""
+    """The parameters of one notebook: names, types, defaults and descriptions."""
 
     notebook: Path
     model: type[BaseModel]
@@ -58,16 +58,16 @@ class Schema:
         return sorted(set(self.model.model_fields) - set(INJECTED))
 
     def problems(self, source: str, values: Mapping[str, Any]) -> Iterator[str]:
-        """Yield a sentence for each value that the cell does not allow; `source` says where they come from."""
+        """Yield a sentence for each value that the schema does not allow; `source` names the origin of `values`."""
         for name in sorted(set(values) & set(INJECTED)):
-            yield f"{source}.{name}: found {values[name]!r}; the runner fills in {name} by itself: remove it"
+            yield f"{source}.{name}: found {values[name]!r}; the runner sets {name} itself: remove it"
         try:
             self.model.model_validate(dict(values))
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                yield self._explained(source, detail["loc"], detail)
+                yield self._problem(source, detail["loc"], detail)
 
-    def _explained(self, source: str, place: tuple[int | str, ...], detail: Mapping[str, Any]) -> str:
+    def _problem(self, source: str, place: tuple[int | str, ...], detail: Mapping[str, Any]) -> str:
         key = ".".join(str(part) for part in place)
         if detail["type"] == "extra_forbidden":
             return f"{source}.{key}: unknown parameter; {self.notebook} has: {', '.join(self.names) or 'none'}"
@@ -77,17 +77,17 @@ class Schema:
 
 
 def read(notebook: Path) -> Schema:
-    """Return the schema of a notebook's parameters cell; ProfileError when the cell is none."""
+    """Return the schema of a notebook's parameters cell; raise ProfileError when the cell is not a schema."""
     source = _cell(notebook)
     lines = source.splitlines()
     fields: dict[str, tuple[Any, Any]] = {}
     descriptions: dict[str, str] = {}
-    for node in _parsed(notebook, source):
-        name, annotation, default = _declared(notebook, node)
+    for node in _parse(notebook, source):
+        name, annotation, default = _declaration(notebook, node)
         fields[name] = (annotation, default)
         descriptions[name] = lines[(node.end_lineno or 1) - 1].partition("  # ")[2].strip()
     if missing := [name for name in INJECTED if name not in fields]:
-        raise ProfileError(f"{notebook}: the parameters cell lacks {' and '.join(missing)}; the runner fills them in")
+        raise ProfileError(f"{notebook}: the parameters cell lacks {' and '.join(missing)}; the runner sets them")
     return Schema(notebook, _model(notebook, fields), descriptions)
 
 
@@ -103,22 +103,22 @@ def _cell(notebook: Path) -> str:
     return "".join(tagged[0]["source"])
 
 
-def _parsed(notebook: Path, source: str) -> list[ast.stmt]:
+def _parse(notebook: Path, source: str) -> list[ast.stmt]:
     try:
         return ast.parse(source).body
     except SyntaxError as error:
         raise ProfileError(f"{notebook}: the parameters cell is not Python: {error}") from None
 
 
-def _declared(notebook: Path, node: ast.stmt) -> tuple[str, Any, Any]:
+def _declaration(notebook: Path, node: ast.stmt) -> tuple[str, Any, Any]:
     """Return name, type and default of one line `name: type = literal`."""
     if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
         raise ProfileError(
             f"{notebook}: parameters cell, line {node.lineno}: found {ast.unparse(node)!r}; "
-            "expected `name: type = default  # what it is, unit`"
+            "expected `name: type = default  # description, unit`"
         )
     try:
-        # Names in an annotation are those of TYPES; a notebook's own code runs right after this, anyway.
+        # An annotation can only use the names in TYPES; and the notebook's own code runs next, anyway.
         annotation = eval(ast.unparse(node.annotation), {"__builtins__": {}}, TYPES)  # noqa: S307
         return node.target.id, annotation, ast.literal_eval(node.value)
     except (NameError, TypeError, ValueError) as error:
@@ -144,9 +144,9 @@ def _model(notebook: Path, fields: Mapping[str, tuple[Any, Any]]) -> type[BaseMo
 def check(
     plan: Plan, root: Path, profile: Profile, source: str, overrides: tuple[Override, ...] = ()
 ) -> dict[str, dict[str, Any]]:
-    """Return the parameters of every step; ProfileError with one line for each that is unknown or of a wrong type.
+    """Return the parameters of every step; raise ProfileError with a line per unknown name and wrong type.
 
-    `source` is the file of the profile, for the messages.
+    `source` names the profile in these lines.
     """
     schemas = {step.name: read(root / step.notebook) for step in plan.steps}
     known = ", ".join(schemas)
@@ -158,16 +158,16 @@ def check(
     ]
     chosen: dict[str, dict[str, Any]] = {}
     for name, schema in schemas.items():
-        given = {o.name: _typed(schema, o) for o in overrides if o.step == name}
+        overridden = {o.name: _value(schema, o) for o in overrides if o.step == name}
         problems += schema.problems(f"{source}: steps.{name}", profile.steps.get(name, {}))
-        problems += schema.problems(f"--param {name}", given)
-        chosen[name] = {**profile.steps.get(name, {}), **given}
+        problems += schema.problems(f"--param {name}", overridden)
+        chosen[name] = {**profile.steps.get(name, {}), **overridden}
     if problems:
         raise ProfileError("\n".join(problems))
     return chosen
 
 
-def _typed(schema: Schema, override: Override) -> Any:
-    """Read the value of an override as YAML, unless a string is wanted."""
+def _value(schema: Schema, override: Override) -> Any:
+    """Return the value of an override, read as YAML unless the parameter is a string."""
     field = schema.model.model_fields.get(override.name)
     return override.value if field is not None and field.annotation is str else yaml.safe_load(override.value)

@@ -1,4 +1,4 @@
-"""The plan of the runbook, `runbook/plan.yaml`: which notebooks, in which order."""
+"""The plan of the runbook, `runbook/plan.yaml`: its notebooks in order."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tailrace.errors import ProfileError
 
 
 class PlannedStep(BaseModel):
-    """One notebook of the plan; its name is that of the file."""
+    """One notebook of the plan; the step is named like the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     notebook: Annotated[Path, Field(strict=False)]
     """Relative to the project."""
     title: str = ""
-    """Without it, the notebook's own heading."""
+    """Default: the notebook's first heading."""
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
-    """Hard limit; without it the profile's `step_timeout_s` holds."""
+    """Hard limit; default: `step_timeout_s` of the profile."""
     always: bool = False
-    """Runs also after a step that failed."""
+    """Whether the step runs even after another step failed."""
 
     @property
     def name(self) -> str:
@@ -45,11 +45,11 @@ class Plan(BaseModel):
     def _distinct(self) -> Self:
         names = [step.name for step in self.steps]
         if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"the same step stands twice: {', '.join(sorted(twice))}")
+            raise ValueError(f"the plan has the same step twice: {', '.join(sorted(twice))}")
         return self
 
     def only(self, names: Collection[str]) -> Self:
-        """Return the plan with these steps only, in its own order; ProfileError for a name that it has not."""
+        """Return the plan with these steps only, in its order; raise ProfileError for an unknown name."""
         known = [step.name for step in self.steps]
         if unknown := [name for name in names if name not in known]:
             raise ProfileError(f"runbook/plan.yaml: no step {unknown[0]!r}; steps: {', '.join(known)}")
@@ -57,21 +57,21 @@ class Plan(BaseModel):
 
 
 def load(root: Path) -> Plan:
-    """Return the plan of the project at `root`; ProfileError when it or one of its notebooks is not usable."""
+    """Return the plan of the project at `root`; raise ProfileError when it is invalid or lacks a notebook."""
     path = root / "runbook" / "plan.yaml"
     try:
         plan = Plan.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError) as error:
         raise ProfileError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        raise ProfileError("\n".join(_explained(path, error))) from None
+        raise ProfileError("\n".join(_problems(path, error))) from None
     if missing := [step for step in plan.steps if not (root / step.notebook).is_file()]:
         raise ProfileError("\n".join(f"{path}: steps: found {s.notebook}, but there is no such file" for s in missing))
-    return Plan(steps=tuple(_titled(root, step) for step in plan.steps))
+    return Plan(steps=tuple(_with_title(root, step) for step in plan.steps))
 
 
-def _titled(root: Path, step: PlannedStep) -> PlannedStep:
-    """Return the step with the first heading of its notebook as its title, when it has no other."""
+def _with_title(root: Path, step: PlannedStep) -> PlannedStep:
+    """Return the step with a title: its own, or the first heading of its notebook."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         for cell in () if step.title else json.loads((root / step.notebook).read_bytes())["cells"]:
             if heading := re.match(r"# +(.+)", "".join(cell["source"])):
@@ -79,7 +79,7 @@ def _titled(root: Path, step: PlannedStep) -> PlannedStep:
     return step
 
 
-def _explained(path: Path, error: ValidationError) -> list[str]:
+def _problems(path: Path, error: ValidationError) -> list[str]:
     return [
         f"{path}: {'.'.join(str(part) for part in detail['loc']) or '(top level)'}: "
         f"{'unknown key' if detail['type'] == 'extra_forbidden' else detail['msg']}"

@@ -1,4 +1,4 @@
-"""The steps of a run, one after the other: each notebook executed, watched and judged."""
+"""Execute the steps of a run one after the other: start the notebook, follow it, and decide its outcome."""
 
 from __future__ import annotations
 
@@ -7,92 +7,97 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tailrace.profile import Profile
 from tailrace.run import events
 from tailrace.run.folder import RunDir
 from tailrace.run.record import StepOutcome
-from tailrace.runner import execution, kernel, outcome
+from tailrace.runner import execution, forking, outcome
 from tailrace.runner.display import Display
+from tailrace.runner.forking import ForkServer
 from tailrace.runner.interrupt import Interrupt
-from tailrace.runner.kernel import Kernel, Started
 from tailrace.runner.plan import Plan, PlannedStep
-from tailrace.runner.provisioner import ForkServer
+from tailrace.runner.session import Session
 from tailrace.verdict import FAIL, INCONCLUSIVE, state_of
+
+if TYPE_CHECKING:
+    from tailrace.runner.kernel import Kernel
 
 INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
-class Work:
-    """All that is needed to execute the steps, decided before the first kernel."""
+class RunContext:
+    """Everything that the steps need; it is complete before the first kernel starts."""
 
     root: Path
     run: RunDir
     plan: Plan
     profile: Profile
     profile_name: str
-    """As the user gave it: a name, or the path of a YAML file."""
+    """As the user wrote it: a name, or the path of a YAML file."""
     parameters: Mapping[str, Mapping[str, Any]]
     server: ForkServer | None = None
-    """What kernels are forked from; without it each is a fresh interpreter."""
+    """Kernels are forked from it; without it each is a new interpreter."""
 
 
-def execute(work: Work, display: Display, interrupt: Interrupt) -> tuple[StepOutcome, ...]:
-    """Execute the plan and return how each step ended; after a FAIL only the steps that are `always` run."""
+def execute(context: RunContext, display: Display, interrupt: Interrupt) -> tuple[StepOutcome, ...]:
+    """Execute the plan and return the outcome of each step; after a FAIL only steps marked `always` run."""
     outcomes: list[StepOutcome] = []
-    for place, step in enumerate(work.plan.steps):
-        failed = next((done.name for done in outcomes if done.verdict == FAIL), "")
+    steps = context.plan.steps
+    for place, step in enumerate(steps):
+        failed = next((before.name for before in outcomes if before.verdict == FAIL), "")
         if interrupt or (failed and not step.always):
-            why = f"{INTERRUPTED} before it" if interrupt else f"not reached: {failed} failed"
-            outcomes.append(StepOutcome(name=step.name, verdict=INCONCLUSIVE, duration_s=0.0, reason=why))
+            reason = f"{INTERRUPTED} before it" if interrupt else f"not reached: {failed} failed"
+            outcomes.append(StepOutcome(name=step.name, verdict=INCONCLUSIVE, duration_s=0.0, reason=reason))
             continue
-        display.step(step.name, step.title, tuple(later.name for later in work.plan.steps[place + 1 :]))
-        done = _one(work, step, display, interrupt)
-        display.outcome(done)
-        outcomes.append(done)
+        display.step_started(step.name, step.title, tuple(later.name for later in steps[place + 1 :]))
+        outcomes.append(_execute_step(context, step, display, interrupt))
+        display.step_ended(outcomes[-1])
     return tuple(outcomes)
 
 
-def _one(work: Work, step: PlannedStep, display: Display, interrupt: Interrupt) -> StepOutcome:
-    run, name = work.run, step.name
-    timeout_s = step.timeout_s or work.profile.step_timeout_s
+def _execute_step(context: RunContext, step: PlannedStep, display: Display, interrupt: Interrupt) -> StepOutcome:
+    run, name = context.run, step.name
+    timeout_s = step.timeout_s or context.profile.step_timeout_s
     events.append(run.path, "step_started", step=name, timeout_s=timeout_s)
-    started = time.monotonic()
-    tail = Tail(run, display)
-    job = execution.Job(work.root / step.notebook, run.notebook(name), _parameters(work, step), timeout_s)
+    started_s = time.monotonic()
+    checks = CheckFollower(run, display)
+    notebook = context.root / step.notebook
+    job = execution.NotebookJob(notebook, run.notebook(name), _parameters(context, step), timeout_s)
 
     def interrupted() -> bool:
         if interrupt.signal:
-            display.say(
-                f"{interrupt.signal.name}: ending the kernel of {name}, then all that the run started", "yellow"
-            )
+            message = f"{interrupt.signal.name}: ending the kernel of {name}, then all that the run started"
+            display.print_line(message, "yellow")
         return bool(interrupt)
 
-    ended = execution.execute(job, _kernel(work, name), interrupted, tail.follow)
-    done = outcome.of(run, name, ended, time.monotonic() - started)
-    events.append(run.path, "step_ended", step=name, **done.model_dump(exclude={"name"}))
-    return done
+    result = execution.execute(job, _kernel(context, name), interrupted, checks.show_new)
+    decided = outcome.step_outcome(run, name, result, time.monotonic() - started_s)
+    events.append(run.path, "step_ended", step=name, **decided.model_dump(exclude={"name"}))
+    return decided
 
 
-def _kernel(work: Work, name: str) -> Kernel:
-    def note(started: Started) -> None:
-        events.append(work.run.path, "kernel_started", step=name, pid=started.pid, started=started.started)
+def _kernel(context: RunContext, step: str) -> Kernel:
+    from tailrace.runner.kernel import Kernel  # Jupyter takes a while to import: meanwhile the fork server imports
 
-    return Kernel(kernel.state(work.root), work.run.kernel_log(name), note, work.server)
+    def record(session: Session) -> None:
+        events.append(context.run.path, "kernel_started", step=step, pid=session.pid, started=session.started)
+
+    return Kernel(forking.state_folder(context.root), context.run.kernel_log(step), record, context.server)
 
 
-def _parameters(work: Work, step: PlannedStep) -> dict[str, Any]:
-    """Return what papermill injects; paths are relative to the notebook, so that no place of this machine is in it."""
-    folder = (work.root / step.notebook).parent
-    name = work.profile_name
+def _parameters(context: RunContext, step: PlannedStep) -> dict[str, Any]:
+    """Return what papermill injects. Paths are relative to the notebook, so they name no folder of this machine."""
+    folder = (context.root / step.notebook).parent
+    name = context.profile_name
     if name.endswith((".yaml", ".yml")):
         name = os.path.relpath(Path(name).resolve(), folder)
-    return {**work.parameters[step.name], "profile": name, "run_dir": os.path.relpath(work.run.path, folder)}
+    return {**context.parameters[step.name], "profile": name, "run_dir": os.path.relpath(context.run.path, folder)}
 
 
-class Tail:
+class CheckFollower:
     """Shows the checks of a run as they are written."""
 
     def __init__(self, run: RunDir, display: Display) -> None:
@@ -100,8 +105,8 @@ class Tail:
         self.display = display
         self._offset = len(events.complete_lines(run.path))
 
-    def follow(self) -> None:
-        """Show what was written since the last call."""
+    def show_new(self) -> None:
+        """Show the checks that were written since the last call."""
         lines = events.complete_lines(self.run.path, self._offset)
         self._offset += len(lines)
         for event in events.parse(lines):

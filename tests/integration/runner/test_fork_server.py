@@ -1,5 +1,6 @@
-"""Kernels that are forked: each is a process of its own, and ends with what it was forked from."""
+"""Forked kernels are processes of their own, and end with the fork server."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -14,8 +15,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from tailrace.host import processes, waiting
 from tailrace.runner import execution
+from tailrace.runner.forking import KERNEL, RUNBOOK, ForkedProcess, ForkServer, call, preloaded
 from tailrace.runner.kernel import Kernel
-from tailrace.runner.provisioner import KERNEL, ForkedKernel, ForkServer, preloaded
 
 REPORT = """
 import json, os, numpy
@@ -26,27 +27,29 @@ open(os.environ["MARK"] + ".part", "w").write(json.dumps(facts))
 os.rename(os.environ["MARK"] + ".part", os.environ["MARK"])
 """
 
-Fork = Callable[..., ForkedKernel]
+Fork = Callable[..., ForkedProcess]
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ForkServer]:
-    """A fork server that has imported what a kernel needs, and numpy."""
-    made = ForkServer(tmp_path / "server.log", os.environ, [*KERNEL, "numpy", "there_is_no_such_module"])
-    yield made
-    made.close()
+    """A fork server that has imported the modules of a kernel, numpy and `math`."""
+    server = ForkServer(
+        tmp_path / "server.log", os.environ, [*KERNEL, "numpy", "math", "os", "there_is_no_such_module"]
+    )
+    yield server
+    server.close()
 
 
 @pytest.fixture
 def fork(server: ForkServer, tmp_path: Path) -> Iterator[Fork]:
-    """Return what forks a kernel that runs `code` at its start; its environment has its name as MARK."""
+    """Return a function that forks a kernel, which runs `code` when it starts; its MARK variable is its name."""
     forked = []
 
-    def start(name: str, code: str) -> ForkedKernel:
+    def start(name: str, code: str) -> ForkedProcess:
         (tmp_path / f"{name}.log").touch()
         arguments = ["-f", str(tmp_path / f"{name}.json"), "--HistoryManager.enabled=False", "-c", code]
         environment = {**os.environ, "MARK": name, "IPYTHONDIR": str(tmp_path / "ipython")}
-        forked.append(server.fork(arguments, environment, str(tmp_path), tmp_path / f"{name}.log"))
+        forked.append(server.fork_kernel(arguments, environment, tmp_path, tmp_path / f"{name}.log"))
         return forked[-1]
 
     yield start
@@ -69,45 +72,68 @@ def test_a_forked_kernel_shares_modules_and_nothing_else(server, fork, tmp_path)
 @pytest.mark.parametrize(
     ("code", "status"), [("import os; os._exit(3)", 3), ("import os; os.kill(os.getpid(), 9)", -signal.SIGKILL)]
 )
-def test_the_server_tells_how_a_kernel_ended(fork, code, status):
-    """An exit code, or a signal as a negative number, as `subprocess` has it."""
+def test_the_server_reports_how_a_kernel_ended(fork, code, status):
+    """An exit code, or a signal as a negative number, as in `subprocess`."""
     kernel = fork("ends", code)
     assert waiting.until(lambda: kernel.poll() is not None, 20)
     assert kernel.poll() == kernel.wait() == status
 
 
-def test_server_and_kernels_end_when_who_started_them_is_killed(tmp_path):
-    """After SIGKILL to the starter, the server sees its input closed, and the kernel sees its parent gone."""
+def test_server_and_kernels_end_when_the_runner_is_killed(tmp_path):
+    """The server sees its standard input closed, and the kernel sees its parent gone."""
     code = (
-        "import os, pathlib, time; from tailrace.runner.provisioner import KERNEL, ForkServer\n"
-        "server = ForkServer(pathlib.Path('server.log'), os.environ, KERNEL)\n"
-        "pathlib.Path('kernel.log').touch()\n"
-        "kernel = server.fork(['-f', 'kernel.json'], dict(os.environ), '.', pathlib.Path('kernel.log'))\n"
+        "import os, time; from pathlib import Path; from tailrace.runner.forking import KERNEL, ForkServer\n"
+        "server = ForkServer(Path('server.log'), os.environ, KERNEL)\n"
+        "Path('kernel.log').touch()\n"
+        "kernel = server.fork_kernel(['-f', 'kernel.json'], dict(os.environ), Path('.'), Path('kernel.log'))\n"
         "print(server.pid, kernel.pid, flush=True); time.sleep(300)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as starter:
-        assert starter.stdout is not None
-        pids = [int(pid) for pid in starter.stdout.readline().split()]
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as runner:
+        assert runner.stdout is not None
+        pids = [int(pid) for pid in runner.stdout.readline().split()]
         assert len(pids) == 2
         assert all(processes.started(pid) for pid in pids)
-        starter.kill()
+        runner.kill()
     assert waiting.until(lambda: not any(processes.started(pid) for pid in pids), 10)
 
 
-def test_without_its_server_a_kernel_is_a_fresh_interpreter(tmp_path, server):
-    """A server that has died costs time, and no step."""
+def test_without_its_server_a_kernel_is_a_new_interpreter(tmp_path, server):
+    """A dead server slows a step down, and does not fail it."""
     os.kill(server.pid, signal.SIGKILL)
     notebook = tmp_path / "step.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("import sys; print(sys.argv)")]), notebook)
-    job = execution.Job(notebook, tmp_path / "out.ipynb", {}, timeout_s=60)
-    kernel = Kernel(tmp_path, tmp_path / "step.log", lambda started: None, server)
-    assert execution.execute(job, kernel, lambda: False, lambda: None).how == "done"
+    job = execution.NotebookJob(notebook, tmp_path / "out.ipynb", {}, timeout_s=60)
+    kernel = Kernel(tmp_path, tmp_path / "step.log", lambda session: None, server)
+    assert execution.execute(job, kernel, lambda: False, lambda: None).status == "completed"
 
 
-def test_what_is_imported_ahead_depends_on_the_notebooks(tmp_path):
-    """pandas and the like are only imported for notebooks that use `tailrace.notebook`."""
+def test_the_preloaded_modules_depend_on_the_notebooks(tmp_path):
+    """pandas and other large packages are only imported for notebooks that use `tailrace.notebook`."""
     plain, runbook = tmp_path / "plain.ipynb", tmp_path / "runbook.ipynb"
     plain.write_text('{"source": "import json"}')
     runbook.write_text('{"source": "from tailrace.notebook import begin"}')
     assert preloaded([plain]) == KERNEL
     assert "pandas" in preloaded([plain, runbook])
+
+
+def test_every_preloaded_module_exists():
+    """A module that was renamed would only cost time, silently."""
+    assert [name for name in (*KERNEL, *RUNBOOK) if importlib.util.find_spec(name) is None] == []
+
+
+def test_a_function_runs_in_a_fork_and_returns_or_raises(server):
+    """Its value or its exception comes back, whatever it does to its own process."""
+    assert call(server, "os", "getpid") not in (os.getpid(), server.pid)
+    assert call(server, "math", "sqrt", 4.0) == 2.0
+    with pytest.raises(ValueError, match="math domain error"):
+        call(server, "math", "sqrt", -1.0)
+
+
+def test_a_function_runs_here_when_it_cannot_run_in_a_fork(server):
+    """Without a server, without the module in it, and after the death of the fork or of the server."""
+    assert call(None, "os", "getpid") == os.getpid()
+    assert call(server, "posix", "getpid") == os.getpid()
+    with pytest.raises(ChildProcessError, match="ended with status 3"):
+        server.call("os", "_exit", 3)
+    os.kill(server.pid, signal.SIGKILL)
+    assert call(server, "os", "getpid") == os.getpid()

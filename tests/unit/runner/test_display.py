@@ -1,11 +1,11 @@
-"""What a run shows: plain lines in a file, a live line with times on a terminal."""
+"""A run prints plain lines to a file, and keeps a live line with times on a terminal."""
 
 import io
 
 from rich.console import Console
 
 from tailrace.run.record import Clock, Environment, RunCheck, RunRecord, StepOutcome
-from tailrace.runner import Display
+from tailrace.runner.display import Display
 
 RECORD = RunRecord(
     id="r1", profile="p", engine="process", verdict="FAIL", exit_code=1, duration_s=75.0,
@@ -18,8 +18,8 @@ RECORD = RunRecord(
 )  # fmt: skip
 
 
-def shown(terminal, act):
-    """Return what `act` writes on a console that is a terminal, or is not."""
+def output(terminal, act):
+    """Return the text that `act` prints on a console, which may be a terminal."""
     out, now = io.StringIO(), iter([float(n) for n in range(10_000)])
     console = Console(file=out, force_terminal=terminal, width=100, highlight=False, color_system=None)
     with Display(console, clock=lambda: next(now)) as display:
@@ -28,25 +28,25 @@ def shown(terminal, act):
 
 
 def test_a_check_is_one_plain_line_however_long():
-    """Away from a terminal nothing wraps and nothing is coloured; marks and brackets stand as they are."""
+    """Without a terminal, nothing is wrapped or coloured, and brackets are printed as they are."""
     fact = "[red]" + "x" * 200
-    assert shown(False, lambda d: d.check("no request failed", "PASS", fact)) == f"  ✓ no request failed: {fact}\n"
+    assert output(False, lambda d: d.check("no request failed", "PASS", fact)) == f"  ✓ no request failed: {fact}\n"
 
 
-def test_a_step_says_about_how_long_it_takes():
-    """With an earlier run to go by there is an estimate; without one there is none."""
+def test_a_step_starts_with_an_estimate_of_its_time():
+    """The estimate comes from an earlier run; without one there is none."""
 
     def step(display):
-        display.step("01", "Build", ())
+        display.step_started("01", "Build", ())
         display.etas = {"01": 65.0}
-        display.step("01", "Build", ())
+        display.step_started("01", "Build", ())
 
-    assert shown(False, step) == "01  Build\n01  Build  about 1:05\n"
+    assert output(False, step) == "01  Build\n01  Build  about 1:05\n"
 
 
 def test_the_table_shows_every_step_and_what_failed():
-    """The end is a table with verdict, time, checks and reason, and the verdict of the run."""
-    table = shown(False, lambda d: d.verdict(RECORD, {"01_build": "3 of 3"}))
+    """The summary is a table with verdict, time, checks and reason, and then the verdict of the run."""
+    table = output(False, lambda d: d.summary(RECORD, {"01_build": "3 of 3"}))
     lines = [" ".join(line.split()) for line in table.splitlines()]
     assert "01_build PASS 2.5 s 3 of 3" in lines
     assert "02_verify FAIL 1.0 s its kernel died [by signal 9]" in lines
@@ -54,15 +54,15 @@ def test_the_table_shows_every_step_and_what_failed():
     assert lines[-1] == "FAIL r1 1:15"
 
 
-def test_a_terminal_gets_a_line_that_lives():
-    """On a terminal the step under way is shown with its time, its estimate and what is left of the run."""
+def test_a_terminal_has_a_live_line():
+    """It shows the current step with its elapsed time, its estimate and the remaining time of the run."""
 
     def step(display):
         display.etas = {"01": 65.0, "02": 100.0}
-        display.step("01", "Build", ("02",))
+        display.step_started("01", "Build", ("02",))
         display._live.refresh()
 
-    line = shown(True, step)
+    line = output(True, step)
     assert "of about 1:05" in line
     assert "to go" in line
-    assert "to go" not in shown(False, step)
+    assert "to go" not in output(False, step)

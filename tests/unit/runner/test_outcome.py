@@ -1,4 +1,4 @@
-"""A step's verdict comes from how its kernel ended and from what it wrote; no data is never PASS."""
+"""The verdict of a step comes from how its kernel ended and from the result it wrote; no data is never PASS."""
 
 import json
 
@@ -7,50 +7,50 @@ import pytest
 from tailrace.run.folder import RunDir
 from tailrace.run.record import RunCheck, StepOutcome
 from tailrace.runner import outcome
-from tailrace.runner.execution import Ended
+from tailrace.runner.execution import ExecutionResult
 
 
-def of(folder, written, ended):
+def step_outcome(folder, written, execution):
     run = RunDir(folder)
     if written is not None:
         run.result("01").parent.mkdir(exist_ok=True)
         run.result("01").write_text(written if isinstance(written, str) else json.dumps(written))
-    return outcome.of(run, "01", ended, 1.0)
+    return outcome.step_outcome(run, "01", execution, 1.0)
 
 
 @pytest.mark.parametrize("verdict", ["PASS", "FAIL", "INCONCLUSIVE"])
-def test_a_step_that_ended_well_says_its_verdict_itself(tmp_path, verdict):
-    """The result's verdict is the step's."""
-    done = of(tmp_path, {"verdict": verdict}, Ended("done"))
+def test_a_completed_step_has_the_verdict_it_wrote(tmp_path, verdict):
+    """The verdict in the result is the verdict of the step."""
+    done = step_outcome(tmp_path, {"verdict": verdict}, ExecutionResult("completed"))
     assert (done.verdict, done.reason) == (verdict, "")
 
 
 @pytest.mark.parametrize("written", [None, "{", "[]", {}, {"verdict": None}, {"verdict": "OK"}, {"verdict": ["PASS"]}])
 def test_a_step_without_a_verdict_fails(tmp_path, written):
-    """A missing, a damaged and an unfinished result are FAIL."""
-    assert of(tmp_path, written, Ended("done")).verdict == "FAIL"
+    """A missing, damaged or unfinished result is FAIL."""
+    assert step_outcome(tmp_path, written, ExecutionResult("completed")).verdict == "FAIL"
 
 
-@pytest.mark.parametrize("how", ["error", "dead", "timeout"])
-def test_a_step_that_did_not_end_well_fails_whatever_it_wrote(tmp_path, how):
-    """PASS in the result does not count when the notebook broke after it; the result is corrected."""
-    done = of(tmp_path, {"verdict": "PASS", "checks": [1]}, Ended(how, "why"))
+@pytest.mark.parametrize("status", ["error", "kernel died", "timeout"])
+def test_a_step_that_broke_fails_whatever_it_wrote(tmp_path, status):
+    """PASS in the result does not count when the notebook broke after writing it; the result is corrected."""
+    done = step_outcome(tmp_path, {"verdict": "PASS", "checks": [1]}, ExecutionResult(status, "why"))
     assert (done.verdict, done.reason) == ("FAIL", "why")
     assert json.loads((tmp_path / "results" / "01.json").read_text()) == {
         "step": "01", "checks": [1], "verdict": "FAIL", "reason": "why",
     }  # fmt: skip
 
 
-def test_failed_checks_speak_for_themselves(tmp_path):
-    """A step that raised StepFailed after writing FAIL needs no other reason."""
-    ended = Ended("error", "cell 9: StepFailed: 1 of 2", "StepFailed")
-    assert of(tmp_path, {"verdict": "FAIL"}, ended).reason == ""
-    assert of(tmp_path, {"verdict": "PASS"}, ended).verdict == "FAIL"
+def test_failed_checks_need_no_other_reason(tmp_path):
+    """A step that raised StepFailed after writing FAIL has an empty reason."""
+    execution = ExecutionResult("error", "cell 9: StepFailed: 1 of 2", "StepFailed")
+    assert step_outcome(tmp_path, {"verdict": "FAIL"}, execution).reason == ""
+    assert step_outcome(tmp_path, {"verdict": "PASS"}, execution).verdict == "FAIL"
 
 
 def test_an_interrupted_step_is_inconclusive(tmp_path):
     """Ctrl-C says nothing about the service."""
-    assert of(tmp_path, None, Ended("interrupted", "interrupted")).verdict == "INCONCLUSIVE"
+    assert step_outcome(tmp_path, None, ExecutionResult("interrupted", "interrupted")).verdict == "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,18 @@ def test_an_interrupted_step_is_inconclusive(tmp_path):
         ([], True, "INCONCLUSIVE"),
     ],
 )
-def test_the_run_is_as_good_as_its_worst_step(verdicts, ok, overall):
+def test_a_run_is_as_good_as_its_worst_step(verdicts, ok, overall):
     """FAIL before INCONCLUSIVE before PASS; a failed check of the run fails it; no step at all is INCONCLUSIVE."""
     steps = [StepOutcome(name="s", verdict=verdict, duration_s=1) for verdict in verdicts]
     assert outcome.overall(steps, [RunCheck(name="c", ok=ok, fact="")]) == overall
+
+
+def test_passed_checks_are_counted_without_the_skipped_ones(tmp_path):
+    """A step without checks, or with a damaged result, has no count."""
+    run = RunDir(tmp_path)
+    run.result("01").parent.mkdir()
+    checks = [{"ok": True}, {"ok": False}, {"ok": None, "state": "SKIPPED"}]
+    run.result("01").write_text(json.dumps({"checks": checks}))
+    run.result("02").write_text("{")
+    steps = [StepOutcome(name=name, verdict="PASS", duration_s=1) for name in ("01", "02", "03")]
+    assert outcome.passed_checks(run, steps) == {"01": "1 of 2"}

@@ -1,0 +1,134 @@
+"""The end of a run, whatever happened in it: tear down, compare, scan for credentials, sum up and report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from tailrace.errors import DeployError, LeakFound
+from tailrace.run import events, leaks
+from tailrace.run.folder import RunDir
+from tailrace.run.record import RunCheck, RunRecord, StepOutcome
+from tailrace.runner import cleanup, forking, outcome
+from tailrace.runner.display import Display
+from tailrace.runner.interrupt import Interrupt
+from tailrace.runner.steps import INTERRUPTED, RunContext
+from tailrace.verdict import EXIT_CODES, of_ok
+
+NO_LEAK = "no credential in any artefact"
+
+
+@dataclass(frozen=True)
+class BaselineGate:
+    """The run that this one must not be slower than, and by how much it may be (0.2: 20 %)."""
+
+    baseline: RunDir
+    tolerance: float
+
+
+@dataclass
+class Finalizer:
+    """Ends a run. Each of its checks is on disk before the next one is tried."""
+
+    context: RunContext
+    display: Display
+    interrupt: Interrupt
+    steps: tuple[StepOutcome, ...]
+    gate: BaselineGate | None = None
+    checks: dict[str, RunCheck] = field(default_factory=dict)
+
+    def finalize(self) -> RunRecord:
+        """Tear down, compare, scan, report; return the finished record."""
+        self.display.activity("ending the run")
+        if self.context.profile.teardown == "always":
+            self._check("nothing is left running", self._tear_down)
+        if self.gate and not self._was_cut_short:
+            self._check(f"no slower than {self.gate.baseline.id}", partial(self._compare, self.gate))
+        self._check(NO_LEAK, self._scan)
+        self._write()
+        self._check("the report is written", self._write_report)
+        record = self._write()
+        events.append(self.run.path, "run_finished", verdict=record.verdict, exit_code=record.exit_code)
+        self._write_index()
+        return record
+
+    @property
+    def run(self) -> RunDir:
+        return self.context.run
+
+    @property
+    def _was_cut_short(self) -> bool:
+        """Whether a signal ended the steps; one that arrives after the last step changes nothing."""
+        return bool(self.interrupt) and (not self.steps or any(s.reason.startswith(INTERRUPTED) for s in self.steps))
+
+    def _check(self, name: str, act: Callable[[], str | tuple[bool | None, str]]) -> None:
+        """Record the check that `act` decides; whatever it raises fails the check, and the finalizer goes on."""
+        try:
+            answer = act()
+            ok, fact = (True, answer) if isinstance(answer, str) else answer
+            check = RunCheck(name=name, ok=ok, fact=fact)
+        except Exception as error:
+            check = RunCheck(name=name, ok=False, fact=f"{type(error).__name__}: {error}")
+        self.checks[name] = check
+        events.append(self.run.path, "check", step="", **check.model_dump())
+        if not check.ok:
+            self.display.check(check.name, of_ok(check.ok), check.fact)
+
+    def _tear_down(self) -> str:
+        profile, root = self.context.profile, self.context.root
+        stopped = list(cleanup.tear_down(profile, root))
+        for line in stopped:
+            self.display.print_line(line, "dim")
+        if remaining := list(cleanup.tear_down(profile, root)):
+            raise DeployError(f"a second look still {'; '.join(remaining)}; look into .tailrace/{profile.name}")
+        return "; ".join(stopped) or "nothing was running"
+
+    def _compare(self, gate: BaselineGate) -> tuple[bool | None, str]:
+        from tailrace.report import baseline
+
+        judgement = baseline.against(self.run.path, gate.baseline.path, gate.tolerance).judgement
+        return judgement.ok, judgement.text
+
+    def _scan(self) -> str:
+        self._require_no_leak()
+        files = sum(1 for file in self.run.path.rglob("*") if file.is_file())
+        return f"{files} files scanned"
+
+    def _write_report(self) -> str:
+        self._apart("tailrace.report.page", "write", self.run.path)
+        path = self.run.report
+        try:
+            self._require_no_leak([path])
+        except LeakFound as leak:
+            self.checks[NO_LEAK] = RunCheck(name=NO_LEAK, ok=False, fact=f"LeakFound: {leak}")
+            raise
+        return f"{path.name}, {path.stat().st_size / 1024:,.0f} KB"
+
+    def _write_index(self) -> None:
+        """List all runs in `runs/index.html`. A damaged run in that list does not fail this one."""
+        baseline = self.gate.baseline.id if self.gate else ""
+        try:
+            self._apart("tailrace.report.index", "write", self.run.path.parent, baseline)
+        except Exception as error:
+            self.display.print_line(f"runs/index.html was not written: {type(error).__name__}: {error}", "yellow")
+
+    def _require_no_leak(self, *files: object) -> None:
+        secrets = leaks.secrets(self.context.profile, os.environ)
+        self._apart("tailrace.run.leaks", "require_none", self.run.path, secrets, *files)
+
+    def _apart(self, module: str, function: str, *arguments: object) -> None:
+        """Call a function in a process that has imported what it needs already."""
+        forking.call(self.context.server, module, function, *arguments)
+
+    def _write(self) -> RunRecord:
+        checks = tuple(self.checks.values())
+        verdict = outcome.overall(self.steps, checks)
+        if self._was_cut_short and self.interrupt.signal:
+            code, reason = self.interrupt.exit_code, f"interrupted by {self.interrupt.signal.name}"
+        else:
+            code, reason = EXIT_CODES[verdict], "; ".join(check.fact for check in checks if not check.ok)
+        record = self.run.read().finished(verdict, code, reason=reason, steps=self.steps, checks=checks)
+        self.run.write(record)
+        return record

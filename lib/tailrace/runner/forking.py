@@ -1,0 +1,196 @@
+"""The runner's side of the fork server: start it, fork a kernel from it, run a function in a fork of it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib
+import json
+import os
+import pickle
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tailrace.host import processes
+
+POLL_S = 0.02
+CLOSE_S = 0.2
+
+KERNEL = (
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "ipykernel.debugger",
+    "IPython.core.completerlib",
+    "IPython.extensions.storemagic",
+    "tornado.platform.asyncio",
+)
+"""Every kernel imports these when it starts."""
+RUNBOOK = (
+    "pandas",
+    "pyarrow.parquet",
+    "pyarrow.dataset",
+    "matplotlib.figure",
+    "openai",
+    "tailrace.analysis",
+    "tailrace.checks",
+    "tailrace.load",
+    "tailrace.notebook.step",
+    "tailrace.report.catalogue",
+    "tailrace.report.index",
+    "tailrace.report.page",
+    "tailrace.report.tables",
+    "tailrace.run.leaks",
+    "tailrace.testbed.stack",
+)
+"""Notebooks that use `tailrace.notebook`, and the report of their run, import these sooner or later."""
+
+
+def state_folder(root: Path) -> Path:
+    """Create and return the folder for connection files and IPython's own files."""
+    folder = root / ".tailrace" / "kernels"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def environment(state: Path, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a kernel: the inherited one, without the user's start-up files and history."""
+    return {**inherited, "IPYTHONDIR": str(state / "ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+
+
+def call(server: ForkServer | None, module: str, function: str, *arguments: Any) -> Any:
+    """Call a function in a fork of the server, which spares the imports, or here when that is not possible."""
+    if server is not None:
+        with contextlib.suppress(ChildProcessError):
+            return server.call(module, function, *arguments)
+    return getattr(importlib.import_module(module), function)(*arguments)
+
+
+def preloaded(notebooks: Iterable[Path]) -> tuple[str, ...]:
+    """Return the modules that a fork server imports ahead of these notebooks."""
+    is_runbook = any(b"tailrace.notebook" in notebook.read_bytes() for notebook in notebooks)
+    return (*KERNEL, *RUNBOOK) if is_runbook else KERNEL
+
+
+@dataclass(frozen=True)
+class ForkedProcess:
+    """A fork of the server, with the part of `subprocess.Popen` that Jupyter uses."""
+
+    server: ForkServer
+    pid: int
+    stdin = stdout = stderr = None
+
+    def poll(self) -> int | None:
+        return self.server.status(self.pid)
+
+    def wait(self) -> int:
+        """Wait for the end of the process; return its exit code, or its signal as a negative number."""
+        while (status := self.poll()) is None:
+            time.sleep(POLL_S)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+class ForkServer:
+    """A running fork server. It imports `modules` from its start on; the first fork waits until that is done."""
+
+    def __init__(self, log: Path, environment: Mapping[str, str], modules: Sequence[str]) -> None:
+        self.log = log
+        self.modules = tuple(modules)
+        self._lock = threading.Lock()
+        self._pending = b""
+        self._forked: list[int] = []
+        self._statuses: dict[int, int] = {}
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tailrace.runner.fork_server", *modules], env=dict(environment),
+                start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0,
+            )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def fork_kernel(
+        self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path
+    ) -> ForkedProcess:
+        """Start a kernel with these arguments of ipykernel; raise ChildProcessError when the server has ended."""
+        options = {"environment": environment, "folder": str(folder), "log": str(log.resolve())}
+        return self._fork(kernel=list(arguments), **options)
+
+    def call(self, module: str, function: str, *arguments: Any) -> Any:
+        """Return what a function of a preloaded module returns in a forked process, or raise what it raises there.
+
+        Raise ChildProcessError when the module is not preloaded, or when the process or the server dies.
+        """
+        if module not in self.modules:
+            raise ChildProcessError(f"the fork server has not imported {module}")
+        result = self.log.with_name(f".{self.log.stem}-result").resolve()
+        pickled = base64.b64encode(pickle.dumps(arguments)).decode()
+        try:
+            process = self._fork(call=[module, function], arguments=pickled, result=str(result))
+            if (status := process.wait()) or not result.exists():
+                raise ChildProcessError(f"{module}.{function} ended with status {status}; see {self.log}")
+            returned, value = pickle.loads(result.read_bytes())  # noqa: S301 # our own child wrote it
+        finally:
+            result.unlink(missing_ok=True)
+        if not returned:
+            raise value
+        return value
+
+    def status(self, pid: int) -> int | None:
+        """Return the exit code of a fork, or its signal as a negative number; None while it runs."""
+        assert self._process.stdout is not None
+        with self._lock, contextlib.suppress(ChildProcessError):
+            while pid not in self._statuses and select.select([self._process.stdout], [], [], 0)[0]:
+                self._receive()
+        if pid in self._statuses or self._process.poll() is None or processes.started(pid):
+            return self._statuses.get(pid)
+        return 1  # the server has died, and nobody waited for this process
+
+    def close(self) -> None:
+        """End the server, and remove an empty log."""
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
+        try:
+            self._process.wait(CLOSE_S)
+        except subprocess.TimeoutExpired:  # it is still importing
+            self._process.kill()
+            self._process.wait()
+        if self.log.exists() and not self.log.stat().st_size:
+            self.log.unlink()
+
+    def _fork(self, **request: Any) -> ForkedProcess:
+        assert self._process.stdin is not None
+        with self._lock:
+            try:
+                self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            except BrokenPipeError:
+                raise ChildProcessError(f"the fork server has ended; see {self.log}") from None
+            while not self._forked:
+                self._receive()
+            return ForkedProcess(self, self._forked.pop())
+
+    def _receive(self) -> None:
+        """Wait for answers of the server, and keep them."""
+        assert self._process.stdout is not None
+        received = self._process.stdout.read(65_536)
+        if not received:
+            raise ChildProcessError(f"the fork server has ended; see {self.log}")
+        *lines, self._pending = (self._pending + received).split(b"\n")
+        for line in lines:
+            answer = json.loads(line)
+            if "status" in answer:
+                self._statuses[answer["pid"]] = answer["status"]
+            else:
+                self._forked.append(answer["pid"])
