@@ -1,4 +1,4 @@
-"""What a credential looks like: one list, for profiles, for images and for everything a run leaves behind."""
+"""Patterns of credentials, for profiles, images and the files of a run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PATTERNS: dict[str, re.Pattern[str]] = {
 }
 
 SECRET_NAME = re.compile(r"(?i)(?:^|_)(?:api_?key|key|secret|token|passwd|password|credentials?)$")
-"""Names of settings whose value has to come from the environment."""
+"""Matches the names of settings whose values have to come from the environment."""
 
 
 class Finding(NamedTuple):
-    """A credential that was found; the text itself is never carried along."""
+    """The kind and place of a credential, without its text."""
 
     kind: str
     start: int
@@ -32,7 +32,7 @@ class Finding(NamedTuple):
 
 
 def find(text: str) -> Iterator[Finding]:
-    """Yield what looks like a credential in `text`, by position, never by value."""
+    """Yield the kind and position of everything in `text` that looks like a credential."""
     for kind, pattern in PATTERNS.items():
         for match in pattern.finditer(text):
             yield Finding(kind, match.start(), match.end() - match.start())

@@ -1,32 +1,32 @@
 """Every error that tailrace raises on purpose.
 
     TailraceError
-    ├── ProfileError          a profile, a plan or a parameter was refused before anything started
-    ├── SettingsError         the service's environment was refused before it listened
-    ├── PartMissing           something that the profile asks for is not on this machine
+    ├── ProfileError          a profile, a plan or a parameter is invalid; nothing has started
+    ├── SettingsError         the service's environment is invalid; it does not listen
+    ├── PartMissing           the machine lacks something that the profile needs
     ├── DeployError
-    │   ├── BuildFailed       no release came out; the last lines of the log are in the message
-    │   ├── StartFailed       an instance ended, or never listened
-    │   ├── NotReady          a gate before the commit was not passed: traffic was not touched
-    │   ├── EdgeRejected      the edge refused its configuration, or did not acknowledge it
-    │   ├── RolledBack        a gate after the commit was not passed: traffic is back where it was
+    │   ├── BuildFailed       the build made no release; the message ends with the last lines of its log
+    │   ├── StartFailed       an instance exited, or never listened
+    │   ├── NotReady          a gate before the commit failed: traffic was not touched
+    │   ├── EdgeRejected      the edge rejected its configuration, or did not acknowledge it
+    │   ├── RolledBack        a gate after the commit failed: traffic is back where it was
     │   ├── Locked            another deploy of the same deployment is under way
     │   └── Unfinished        an earlier deploy died half-way: resume it or abort it
-    ├── LoadError             the load generator could not do what it was asked
+    ├── LoadError             the load test cannot be run as specified
     ├── RecordsError          records are missing, damaged or of another schema
-    ├── StepFailed            a check of the step said no
-    ├── StepTimeout           the step passed its hard limit and was ended
-    └── LeakFound             a credential stands in an artefact of the run
+    ├── StepFailed            a check of the step failed
+    ├── StepTimeout           the step exceeded its time limit and was ended
+    └── LeakFound             an artefact of the run contains a credential
 
-The client's own errors (`tailrace.client.errors`) are the OpenAI SDK's or subclasses of them, so that
-code which catches `openai.APIError` keeps working.
+The client's own errors (`tailrace.client.errors`) are the OpenAI SDK's or subclasses of them, so code that
+catches `openai.APIError` keeps working.
 
 A message holds the subject, the measured fact and the limit, and says what to do next.
 """
 
 
 class TailraceError(Exception):
-    """Base of all of them. `exit_code` is what the command line leaves with."""
+    """Base class of all errors of tailrace. `exit_code` is the exit status of the command line."""
 
     exit_code = 1
 
@@ -44,7 +44,7 @@ class PartMissing(TailraceError):
 
 
 class DeployError(TailraceError):
-    """`states` is how far a switch came, as (state, t_ns, fact); `cut` counts the requests that it cut."""
+    """`states` lists the states that a switch reached, as (state, t_ns, fact); `cut` counts the requests it cut."""
 
     states: tuple[tuple[str, int, str], ...] = ()
     cut: int = 0

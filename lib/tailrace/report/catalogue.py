@@ -1,4 +1,4 @@
-"""Every figure by name: drawn from stored frames and JSON options, so that each can be drawn again."""
+"""Every figure by name. Its frames are stored and its options are JSON, so each can be drawn again."""
 
 from __future__ import annotations
 
@@ -48,22 +48,22 @@ FIGURES: Final[Mapping[str, Callable[..., Figure]]] = types.MappingProxyType(
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure and the facts that it shows, in words."""
+    """A figure and its alternative text."""
 
     figure: Figure
     alt: str
 
     def svg(self, key: str = "figure") -> str:
-        """Return it as one inline `<svg>` element; `key` has to be unique on its page."""
+        """Return the figure as one inline `<svg>` element; `key` has to be unique on its page."""
         return style.svg(self.figure, key)
 
     def png(self, dpi: int = 160) -> bytes:
-        """Return it as an image on a light ground: what Lab shows of a notebook that it did not run itself."""
+        """Return the figure as a PNG on a light ground, which Lab shows even in a notebook that it did not run."""
         return style.png(self.figure, dpi)
 
 
 def draw(name: str, load: Load, /, **options: Any) -> Drawn:
-    """Return the figure `name` drawn from the frames that `load` gives; ValueError names what is not known."""
+    """Draw the figure `name` from the frames that `load` returns; raise ValueError for an unknown name or option."""
     with style.language():
-        figure = binding.made("figure", FIGURES, name, load, options)
+        figure = binding.call("figure", FIGURES, name, load, options)
     return Drawn(figure, str(figure.get_label()))

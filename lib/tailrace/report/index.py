@@ -1,4 +1,4 @@
-"""`runs/index.html`: all runs, newest first, with their verdicts and the trend of p99."""
+"""`runs/index.html`: all runs, newest first, with verdicts and the trend of p99."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tailrace.run.folder import RunDir
 
 
 def write(runs_dir: Path, baseline: str = "") -> Path:
-    """Write `index.html` into the folder of all runs, in one rename, and return its path.
+    """Write `index.html` into the folder of all runs, atomically, and return its path.
 
-    `baseline` is the id of the run whose p99 is shaded through the history.
+    The p99 of the run with the id `baseline` is shaded in the figure of the trend.
     """
     target = folder.index(runs_dir)
     files.replace(target, html(runs_dir, baseline))
@@ -25,7 +25,7 @@ def write(runs_dir: Path, baseline: str = "") -> Path:
 
 
 def html(runs_dir: Path, baseline: str = "") -> str:
-    """Return the page that lists the runs in `runs_dir`."""
+    """Return the page of the runs in `runs_dir`."""
     table = evidence.history(runs_dir)
     load = {"runs": table}.__getitem__
     trend = catalogue.draw("history", load, baseline=baseline).svg("trend") if len(table) else ""

@@ -14,7 +14,7 @@ _NUMBER: Final = re.compile(r"(?P<value>n/a|∞|[-−+]?\d[\d,]*(?:\.\d+)?(?: ?%
 
 
 class Mark(str):
-    """A verdict, which a table shows as its sign with the word beside it for who cannot see the sign."""
+    """A verdict that a table shows as its sign, with the word for screen readers."""
 
 
 def mark(verdict: str) -> Mark:
@@ -28,22 +28,22 @@ def badge(verdict: str) -> str:
 
 
 def sign(verdict: str) -> str:
-    """Return a verdict as its sign alone, with the word for screen readers and copies."""
+    """Return a verdict as its sign, with the word for screen readers and as a tooltip."""
     known: State = next((state for state in STATES if state == verdict), INCONCLUSIVE)
     named = f'role="img" aria-label="{known}" title="{known}"'
     return f'<span class="sign" data-verdict="{known}" {named}>{SIGNS[known]}</span>'
 
 
 def table(frame: pd.DataFrame, caption: str = "") -> str:
-    """Return `frame` as an HTML table; columns of numbers are set right, verdicts as badges."""
+    """Return `frame` as an HTML table: columns of numbers aligned right, verdicts as badges."""
     names = [str(name) for name in frame.columns]
     right = [_numeric(frame[name]) for name in frame.columns]
     head = "".join(f'<th scope="col"{_side(r)}>{html.escape(n)}</th>' for n, r in zip(names, right, strict=True))
     rows = frame.itertuples(index=False, name=None)
     body = "".join(f"<tr>{''.join(_cell(v, r) for v, r in zip(row, right, strict=True))}</tr>" for row in rows)
-    said = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     dense = ' class="dense"' if len(names) > 9 else ""
-    return f'<div class="wide"><table{dense}>{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide"><table{dense}>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cell(value: Any, right: bool) -> str:
@@ -58,7 +58,7 @@ def _cell(value: Any, right: bool) -> str:
 
 
 def _side(right: bool) -> str:
-    """Numbers right by the page's style; text left by its own, because Lab sets all cells right."""
+    """Return the alignment of a cell: right by the page's style, left inline, because Lab aligns all cells right."""
     return ' class="r"' if right else ' style="text-align:left"'
 
 

@@ -1,4 +1,4 @@
-"""What the page takes from a notebook: its title, its opening words, its sources. Never its outputs."""
+"""The narrative of a notebook for the page: title, introduction and sources, never outputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADING: Final = re.compile(r"^#\s+(.+?)\s*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Notebook:
-    """`intro` and `cells` are HTML; `cells` alternate prose and highlighted code as in the notebook."""
+    """`intro` and `cells` are HTML; the cells are prose and highlighted code, in the order of the notebook."""
 
     title: str
     intro: str
@@ -26,7 +26,7 @@ class Notebook:
 
 
 def read(path: Path) -> Notebook:
-    """Return the notebook at `path`; without one, or with a damaged one, an empty one."""
+    """Return the notebook at `path`; an empty one when it is missing or damaged."""
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         sources = [(str(cell["cell_type"]), _source(cell)) for cell in cells if not _inserted(cell)]
@@ -40,7 +40,7 @@ def read(path: Path) -> Notebook:
 
 
 def _inserted(cell: dict[str, Any]) -> bool:
-    """Whether papermill put the cell in to point at an error: the page says that in its own place."""
+    """Whether papermill inserted the cell to point at an error, which the page reports elsewhere."""
     return "papermill-error-cell-tag" in cell.get("metadata", {}).get("tags", [])
 
 
@@ -55,11 +55,11 @@ def _code(source: str) -> str:
 
 
 def _prose(source: str) -> str:
-    """Render Markdown: raw HTML is shown as text, a link as its words, an image as its description."""
+    """Render Markdown as HTML: raw HTML as text, a link as its words, an image as its description."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     for rule in ("link_open", "link_close"):
         parser.add_render_rule(rule, lambda *_: "")
     parser.add_render_rule("image", lambda self, tokens, index, *_: str(tokens[index].content))
     rendered = str(parser.render(source))
-    # The page has its own h1 and h2: headings within a step begin below them.
+    # The page uses h1 and h2 itself, so headings within a step begin at h3.
     return re.sub(r"<(/?)h([1-4])>", lambda m: f"<{m[1]}h{int(m[2]) + 2}>", rendered)

@@ -1,10 +1,10 @@
-"""The one visual language of all figures: colours, sizes, axes, and how a figure becomes SVG.
+"""The visual style of all figures: colours, sizes, axes, and the conversion to SVG.
 
-Every colour is a name here. A figure drawn with the light values is exported with each of them replaced by a CSS
-variable that falls back to it, so that the same SVG follows the page into a dark scheme and still stands alone.
+Figures are drawn in the light colours. In the SVG, each colour becomes a CSS variable with that colour as its
+fallback, so the same SVG follows the page into the dark scheme and still stands alone.
 
-Blue and green are the two colours of the deployment and nothing else; vermilion is failure and nothing else.
-The hues are from Okabe & Ito, Color Universal Design (2008), darkened until they reach 4.5:1 on their ground.
+Blue and green mean the two colours of the deployment and nothing else; vermilion means failure and nothing else.
+The hues are from Okabe & Ito, Color Universal Design (2008), darkened to a contrast of 4.5:1.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, Literal
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ TEAK: Final = "#7a5c3e"
 
 COLOURS: Final[Mapping[str, str]] = {"blue": BLUE, "green": GREEN, "": MUTED}
 SERIES: Final = (INK, ORANGE, PURPLE, SLATE, TEAK)
-"""For what is neither a deployment's colour nor a failure, in this order."""
+"""For series that are neither a deployment's colour nor failures, in this order."""
 PERCENTILE: Final[Mapping[str, str]] = {"p50": SLATE, "p90": TEAK, "p95": ORANGE, "p99": PURPLE, "p99.9": INK}
 
 DARK: Final[Mapping[str, str]] = {
@@ -69,12 +70,12 @@ def grid(rows: int = 1, columns: int = 1, *, height_in: float = 3.4, **options: 
 
 
 def language() -> AbstractContextManager[None]:
-    """Draw in this style: for the time of a `with`, so that nobody else's figures change."""
+    """Draw in this style within a `with` block; figures outside of it do not change."""
     return mpl.rc_context(RC)
 
 
 def milliseconds(axes: Axes, *, log: bool = True, label: str = "latency, ms") -> None:
-    """Make the y axis one of latency: log, with plain numbers."""
+    """Make the y axis one of latency: log by default, with plain numbers."""
     axes.set_ylabel(label)
     if log:
         decades(axes, "y")
@@ -83,7 +84,7 @@ def milliseconds(axes: Axes, *, log: bool = True, label: str = "latency, ms") ->
 
 
 def decades(axes: Axes, side: Literal["x", "y"]) -> None:
-    """Make an axis log, with plain numbers; between the decades only where there is room for more."""
+    """Make an axis log, with plain numbers; label ticks between decades only where there is room."""
     axis, limits = (axes.xaxis, axes.get_xlim) if side == "x" else (axes.yaxis, axes.get_ylim)
     (axes.set_xscale if side == "x" else axes.set_yscale)("log")
     axis.set_major_formatter(plain)
@@ -96,13 +97,13 @@ def plain(value: float, _position: float = 0) -> str:
 
 
 def minor(value: float, span: float) -> str:
-    """Write those ticks between two decades that divide them well, for an axis whose ends are `span` times apart."""
+    """Write a tick between two decades, or nothing when an axis that spans the factor `span` has no room for it."""
     digits = "" if span >= 300 else "25" if span >= 8 else "23456789" if span < 3 else "23468"
     return plain(value) if f"{value:.0e}"[0] in digits else ""
 
 
 def limit(axes: Axes, value: float | None, label: str = "limit", *, vertical: bool = False) -> None:
-    """Draw a limit into the figure, named at its end; call it after everything else is drawn."""
+    """Draw a limit with its label; call it last, because it may extend the axis."""
     if value is None:
         return
     line = axes.axvline if vertical else axes.axhline
@@ -118,13 +119,13 @@ def limit(axes: Axes, value: float | None, label: str = "limit", *, vertical: bo
 
 
 def described(figure: Figure, text: str) -> Figure:
-    """Give `figure` its alternative text: the facts that it shows, in words."""
+    """Set the alternative text of `figure`: the facts that it shows, in words."""
     figure.set_label(" ".join(text.split()))
     return figure
 
 
 def nothing(text: str) -> Figure:
-    """Return a figure that says that there is nothing to draw, and why."""
+    """Return a figure that only states why there is nothing to draw."""
     figure, axes = grid(height_in=1.0)
     axes[0, 0].set_axis_off()
     axes[0, 0].text(0.5, 0.5, text, ha="center", va="center", color=MUTED, transform=axes[0, 0].transAxes)
@@ -134,7 +135,7 @@ def nothing(text: str) -> Figure:
 def svg(figure: Figure, key: str) -> str:
     """Return `figure` as one inline `<svg>` element, with its alternative text and without any address.
 
-    `key` makes its ids unlike those of the page's other figures.
+    `key` prefixes its ids, which have to be unique on a page.
     """
     target = io.StringIO()
     with mpl.rc_context({**RC, "svg.hashsalt": key}):
@@ -155,12 +156,12 @@ def svg(figure: Figure, key: str) -> str:
 
 
 def rekeyed(svg: str, key: str, other: str) -> str:
-    """Return an SVG that was made with `key` as if it had been made with `other`."""
+    """Return an SVG made with `key` with the ids that `other` would have given it."""
     return re.sub(rf'(\sid="|url\(#|href="#){re.escape(key)}-', rf"\g<1>{other}-", svg)
 
 
 def png(figure: Figure, dpi: int) -> bytes:
-    """Return `figure` as an image on a light ground."""
+    """Return `figure` as a PNG image on a white ground."""
     target = io.BytesIO()
     with mpl.rc_context(RC):
         figure.savefig(target, format="png", dpi=dpi, facecolor="white")
@@ -168,11 +169,19 @@ def png(figure: Figure, dpi: int) -> bytes:
 
 
 def _identified(text: str, key: str) -> str:
-    """Keep only those ids that something refers to, each with `key` before it."""
+    """Keep only the ids that something refers to, and prefix each with `key`."""
     used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
     text = re.sub(r'\s+id="([^"]+)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", text)
     return re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', text)
+
+
+def colours(values: pd.Series, by: str) -> list[str]:
+    """Return a colour for each distinct value of the column `by`, in sorted order."""
+    distinct = sorted(values.unique())
+    if by == "colour":
+        return [COLOURS.get(str(value), MUTED) for value in distinct]
+    return [SERIES[i % len(SERIES)] for i in range(len(distinct))]
 
 
 def variables() -> tuple[str, str]:

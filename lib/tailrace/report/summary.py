@@ -1,4 +1,4 @@
-"""The one sentence that a run is summed up in."""
+"""The headline of a page: the run in a few sentences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def verdict_of(run: Mapping[str, Any]) -> Verdict:
 
 
 def headline(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return, in sentences, what a reader has to know first: what went through the switch, or what went wrong."""
+    """Return the sentences that a reader needs first: failures, the switch, the percentiles, the checks."""
     sentences = []
     if not run:
         sentences.append("This folder has no run.json: the run did not finish.")
@@ -44,21 +44,21 @@ def headline(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -
 
 
 def _bill(switch: Mapping[str, Any]) -> list[str]:
-    """Return what the requests cost, where it is known, in one sentence."""
+    """Return one sentence on the cost of the requests; empty when it is not known."""
     cost_usd, unpriced = switch.get("cost_usd"), switch.get("unpriced") or 0
     if not isinstance(cost_usd, int | float):
         return []
-    but = f" (of {unpriced:,} it is not known)" if unpriced else ""
+    but = f" ({unpriced:,} have no known price)" if unpriced else ""
     return [
         f"At list prices they cost ${number(cost_usd)}{but}; {_count(switch.get('from_cache'))} came from the cache."
     ]
 
 
 def _tail(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return what was judged of each percentile, in the words of its judgement."""
+    """Return the fact of each check of a percentile, as one sentence."""
     judged = [c for result in results.values() for c in result.get("checks") or []]
-    said = [str(c.get("fact")).partition(";")[0] for c in judged if PERCENTILE.match(str(c.get("name")))]
-    return f"{', '.join(said)}." if said else ""
+    facts = [str(c.get("fact")).partition(";")[0] for c in judged if PERCENTILE.match(str(c.get("name")))]
+    return f"{', '.join(facts)}." if facts else ""
 
 
 def _checks(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> str:

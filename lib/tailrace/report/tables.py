@@ -1,4 +1,4 @@
-"""Tables for people: numbers written out with their intervals, and what is missing said in words."""
+"""Tables for people: numbers as text with their intervals, and missing ones in words."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from tailrace.verdict import state_of
 
 
 def draw(name: str, load: Load, /, caption: str = "", **options: Any) -> str:
-    """Return the table `name` as HTML, from the frames that `load` gives; ValueError names what is not known."""
+    """Return the table `name` as HTML, from the frames that `load` returns; raise ValueError for an unknown name."""
     return markup.table(build(name, load, **options), caption)
 
 
 def build(name: str, load: Load, /, **options: Any) -> pd.DataFrame:
-    """Return the table `name` with its numbers written out."""
+    """Return the table `name` with its numbers as text."""
     if name == "percentiles" and isinstance(load, Loader):
         chosen = dict(options)
         if large := load.large(str(chosen.pop("records", "records"))):
             return percentiles(large, **chosen)
-    table: pd.DataFrame = binding.made("table", TABLES, name, load, options)
+    table: pd.DataFrame = binding.call("table", TABLES, name, load, options)
     return table
 
 
 def checks(documents: Sequence[Mapping[str, Any]]) -> str:
-    """Return checks, as results hold them (name, ok, fact, and maybe state), as an HTML table."""
+    """Return checks from a result (name, ok, fact, optionally state) as an HTML table."""
     rows = [(markup.mark(state_of(d)), str(d.get("name", "")), str(d.get("fact", ""))) for d in documents]
     return markup.table(pd.DataFrame(rows, columns=["", "check", "fact"])) if rows else "<p>No check was made.</p>"
 
@@ -50,9 +50,9 @@ def percentiles(
     percentiles: Sequence[str] = PERCENTILES,
     adjusted: bool = False,
 ) -> pd.DataFrame:
-    """Return a row per group: n, errors, each percentile "612 [588, 655]" in ms, max, slow episodes.
+    """Return a row per group: n, errors, each percentile as "612 [588, 655]" in ms, max, slow episodes.
 
-    `adjusted` adds those of all requests, in which each failure counts as +∞.
+    `adjusted` adds the percentiles of all requests, where each failure counts as +∞.
     """
     if isinstance(records, LargeRecords):
         table = disk.latency(records.folders, tuple(by), start, percentiles, phases=records.phases)
@@ -91,7 +91,7 @@ def judgements(
 
 
 def clients(records: pd.DataFrame, *, by: str = "phase", order: Sequence[str] = ()) -> pd.DataFrame:
-    """Return a row per arm: success, latency, hits, upstream calls, cost."""
+    """Return a row per form of the client: success, latency, hits, upstream calls, cost."""
     table = arms(records, by).set_index(by, drop=False)
     table = table.loc[[name for name in order if name in table.index] or list(table.index)]
     shown = pd.DataFrame({by: table[by].to_numpy(), "requests": table["requests"].to_numpy()})
@@ -138,13 +138,13 @@ def levels(
 def comparison(
     records: pd.DataFrame, *, by: str = "colour", a: str = "blue", b: str = "green", metrics: Sequence[str] = METRICS
 ) -> pd.DataFrame:
-    """Return a row per metric: what arm `b` is of arm `a`, with interval, p-value and verdict."""
+    """Return a row per metric: arm `b` relative to arm `a`, with interval, p-value and verdict."""
     table = analysis.compare(*beside(records, by, a, b), metrics=metrics).table
     return compared(table, f"{b} over {a}")
 
 
 def compared(table: pd.DataFrame, title: str = "effect") -> pd.DataFrame:
-    """Write out the table of a comparison: effects as ratios with interval, of errors as a difference."""
+    """Return the table of a comparison as text: effects as ratios with intervals, that of errors as a difference."""
     rows = []
     for row in table.to_dict("records"):
         write = percent if row["metric"] == "errors" else number
@@ -155,7 +155,7 @@ def compared(table: pd.DataFrame, title: str = "effect") -> pd.DataFrame:
 
 
 def coverage(coverage: pd.DataFrame) -> pd.DataFrame:
-    """Write out `analysis.study.coverage`: how often the 95 % interval of p99 held the truth."""
+    """Return `analysis.study.coverage` as text: how often the 95 % interval of p99 contains the true value."""
     shown = coverage[["world", "n"]].copy()
     shown["slow episodes, median"] = coverage["episodes"].astype("int64")
     for name, title in COVERED.items():
@@ -164,20 +164,20 @@ def coverage(coverage: pd.DataFrame) -> pd.DataFrame:
 
 
 COVERED: Final = {
-    "covered": "held the truth",
+    "covered": "contains the truth",
     "reliable": "runs with 8 slow episodes",
-    "covered_reliable": "of these held the truth",
+    "covered_reliable": "of these contain the truth",
     "textbook": "textbook interval",
 }
 
 
 def frame(frame: pd.DataFrame, *, columns: Sequence[str] = (), rows: int = 50) -> pd.DataFrame:
-    """Return a stored frame as it is, its numbers written out; at most `rows` of it."""
+    """Return the first `rows` of a stored frame, its numbers as text."""
     return _written(frame[list(columns)] if columns else frame).head(rows)
 
 
 def _written(table: pd.DataFrame) -> pd.DataFrame:
-    """Write every number: whole ones with separators, others with three digits, nothing known as "n/a"."""
+    """Return `table` as text: whole numbers with separators, others with three digits, unknown ones as "n/a"."""
     return pd.DataFrame({name: [_text(v) for v in table[name]] for name in table.columns})
 
 

@@ -1,8 +1,8 @@
-"""Whether a credential stands in what a run leaves behind: said by file and kind, never by value.
+"""Scans the files of a run for credentials, and reports them by file and kind, never by value.
 
-Text is read as it is. Parquet is compressed, so the distinct values of its text columns are read. What counts
-is what looks like a credential (`tailrace.credentials`) and, exactly, the values of the secrets that the
-profile names, in plain, JSON-escaped, URL-quoted and base64 form.
+Text files are read as they are; of Parquet files, which are compressed, the distinct values of the text columns.
+A leak is anything that looks like a credential (`tailrace.credentials`), or the exact value of a secret that the
+profile names, in plain, JSON-escaped, URL-quoted or base64 form.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from tailrace.errors import LeakFound
 from tailrace.profile import Profile
 
 SHORTEST = 6
-"""Shorter values of secrets would be found everywhere."""
+"""Shorter values would match ordinary text everywhere."""
 
 
 class Leak(NamedTuple):
-    """Where a credential stands. The text itself is never carried along."""
+    """The place of a credential, without its text."""
 
     file: str  # relative to the folder that was scanned
     kind: str
 
 
 def secrets(profile: Profile, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the secrets that `profile` names, by name, as far as `environment` holds them."""
+    """Return the secrets that `profile` names and `environment` holds, by name."""
     names = (*profile.service.secrets, profile.provider.api_key_env)
     return {name: value for name in names if len(value := environment.get(name, "")) >= SHORTEST}
 
 
 def scan(folder: Path, known: Mapping[str, str] | None = None, only: Iterable[Path] | None = None) -> list[Leak]:
-    """Return the leaks in all files below `folder`, or in `only` these; `known` are secrets by name."""
+    """Return the leaks in all files below `folder`, or in those of `only`; `known` are secrets by name."""
     files = sorted(folder.rglob("*") if only is None else only)
     forms = {name: _forms(value) for name, value in (known or {}).items()}
-    found = (
+    leaks = (
         Leak(str(file.relative_to(folder)), kind)
         for file in files
         if file.is_file() and not file.is_symlink()
         for kind in _kinds(_text(file), forms)
     )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(leaks))
 
 
 def require_none(folder: Path, known: Mapping[str, str] | None = None, only: Iterable[Path] | None = None) -> None:
-    """Raise LeakFound, with file and kind of each leak, when `scan` finds one."""
-    if found := scan(folder, known, only):
-        named = "; ".join(f"{leak.file}: {leak.kind}" for leak in found[:5])
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        raise LeakFound(f"{folder.name}: a credential stands in {named}{more}. Revoke it, and do not share this run")
+    """Raise LeakFound, with the file and kind of each leak, when `scan` finds any."""
+    if leaks := scan(folder, known, only):
+        named = "; ".join(f"{leak.file}: {leak.kind}" for leak in leaks[:5])
+        more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
+        raise LeakFound(f"{folder.name}: credentials in {named}{more}. Revoke them, and do not share this run")
 
 
 def _kinds(text: str, forms: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _kinds(text: str, forms: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
 
 def _forms(value: str) -> tuple[str, ...]:
     encoded = base64.b64encode(value.encode()).decode().rstrip("=")
-    # The last character of the base64 form also depends on what follows the value.
+    # The last character of the base64 form also depends on the text after the value.
     return tuple({value, json.dumps(value)[1:-1], quote(value, safe=""), encoded[:-1]})
 
 

@@ -76,10 +76,10 @@ def test_failures_are_counted_in_words(run_dir):
 
 
 def test_probes_say_when(run_dir):
-    """The timeline's words hold which probe was not well, when, and what it said."""
+    """The alternative text of the timeline names each probe that failed, when, and its answer."""
     alt = catalogue.draw("probes", evidence.Loader(run_dir, "02_verify_health"), marks="probe_marks").alt
-    assert "ready was not well at 5–10 s (503 (provider unreachable)), 14–18 s" in alt
-    assert "live was not well at 14–18 s (no answer in 1.0 s)." in alt
+    assert "ready failed at 5–10 s (503 (provider unreachable)), 14–18 s" in alt
+    assert "live failed at 14–18 s (no answer in 1.0 s)." in alt
 
 
 def test_knee(run_dir):

@@ -47,7 +47,7 @@ def test_the_tail_is_told_where_it_was_judged(run_dir):
 @pytest.mark.parametrize(
     ("bill", "said"),
     [({"cost_usd": 0.011545, "unpriced": 0, "from_cache": 378}, "they cost $0.0115; 378 came from the cache."),
-     ({"cost_usd": 0.25, "unpriced": 240, "from_cache": 0}, "they cost $0.25 (of 240 it is not known); 0 came from"),
+     ({"cost_usd": 0.25, "unpriced": 240, "from_cache": 0}, "they cost $0.25 (240 have no known price); 0 came from"),
      ({"cost_usd": None, "unpriced": 9, "from_cache": 0}, ""), ({}, "")],
 )  # fmt: skip
 def test_what_the_switch_cost_is_told_where_it_is_known(run_dir, bill, said):

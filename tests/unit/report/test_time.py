@@ -25,8 +25,8 @@ def test_states_apart_keep_their_names():
 def test_words_hold_only_what_is_drawn():
     """Marks outside of the drawn time are not in the words."""
     rows = pd.DataFrame({"t_ns": [-5, 10**9, 10**11], "label": ["early", "now", "late"], "kind": "state"})
-    assert time.told(rows, 0, 10.0) == " Marks: now at 1 s."
-    assert time.told(None, 0, 1.0) == time.told(rows[:0], 0, 1.0) == ""
+    assert time.in_words(rows, 0, 10.0) == " Marks: now at 1 s."
+    assert time.in_words(None, 0, 1.0) == time.in_words(rows[:0], 0, 1.0) == ""
 
 
 def test_a_point_per_pixel():

@@ -1,4 +1,4 @@
-"""One function per figure: DataFrames in, a matplotlib Figure out, its facts in words as its label.
+"""One function per figure: DataFrames in, a matplotlib Figure out, whose label states its facts in words.
 
-Aggregate first, then draw: every figure takes less than a second for a million records.
+Aggregate first, then draw: neither time nor size of a figure may grow with each request.
 """

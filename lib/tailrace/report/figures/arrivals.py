@@ -1,4 +1,4 @@
-"""Intended against achieved rate, and the generator's own lag: whether the measurement can be believed."""
+"""Intended and achieved rate, and the lag of the load generator: whether to believe the measurement."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def arrivals(records: pd.DataFrame, *, width_s: float = 1.0, lag_limit_ms: float
     edges = np.arange(0, max(at.max(), sent.max()) + width_s, width_s)
     figure, axes = style.grid(2, 1, height_in=3.9, sharex=True, height_ratios=(1.3, 1))
     rates, lags = axes[:, 0]
-    wanted, got = (np.histogram(t, edges)[0] / time.lengths(edges, float(sent.max())) for t in (at, sent))
-    rates.stairs(wanted, edges, color=style.SLATE, fill=True, alpha=0.35, linewidth=0, label="intended")
-    rates.stairs(got, edges, color=style.INK, linewidth=1.4, label="sent")
+    scheduled, achieved = (np.histogram(t, edges)[0] / time.lengths(edges, float(sent.max())) for t in (at, sent))
+    rates.stairs(scheduled, edges, color=style.SLATE, fill=True, alpha=0.35, linewidth=0, label="intended")
+    rates.stairs(achieved, edges, color=style.INK, linewidth=1.4, label="sent")
     rates.set_ylabel("requests/s")
     rates.set_ylim(0)
     rates.yaxis.set_major_formatter(style.plain)

@@ -1,4 +1,4 @@
-"""The share of requests that took longer, log on both axes, by outcome: a straight line is a heavy tail."""
+"""The share of requests that took longer than x, by outcome, log on both axes: a straight line is a heavy tail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tailrace.report import style
 OUTCOMES = {
     HIT: ("answered from a cache", style.ORANGE, "-"),
     MISS: ("answered by the provider", style.INK, "-"),
-    ERROR: ("failed: time until it did", style.FAILURE, (0, (4, 2))),
+    ERROR: ("failed: time until the failure", style.FAILURE, (0, (4, 2))),
 }
 POINTS = 800
 
@@ -46,7 +46,7 @@ def ccdf(records: pd.DataFrame, *, limit_ms: float | None = None, start: frames.
 def _line(ax: Axes, ordered: np.ndarray, label: str, colour: str, dash: object) -> None:
     """Draw the steps of the distribution at points that are even in the log of the share."""
     n = len(ordered)
-    beyond = np.unique(np.geomspace(1, n, min(n, POINTS)).astype(int))  # how many are at or beyond
+    beyond = np.unique(np.geomspace(1, n, min(n, POINTS)).astype(int))  # counts of requests at or beyond a point
     ax.step(ordered[n - beyond], beyond / n, where="post", color=colour, linestyle=dash, label=label)
 
 

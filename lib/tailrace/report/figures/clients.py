@@ -1,4 +1,4 @@
-"""The client in its forms, side by side: success, latency, upstream calls, cost."""
+"""The forms of the client side by side: success, latency, upstream calls, cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POINTS = {"p50": "o", "p95": "D", "p99": "s"}
 def clients(
     records: pd.DataFrame, *, by: str = "phase", order: Sequence[str] = (), limit_ms: float | None = None
 ) -> Figure:
-    """Draw a row per arm: its success rate, p50/p95/p99, upstream calls per request, and cost."""
+    """Draw a row per form of the client: success rate, p50/p95/p99, upstream calls per request, and cost."""
     if records.empty:
         return style.nothing("Clients: no requests were recorded.")
     table = arms(records, by).set_index(by)
@@ -51,8 +51,8 @@ def _bars(ax: Axes, values: pd.Series, label: str, text: Callable[[float], str])
 
 
 def _percentiles(ax: Axes, table: pd.DataFrame, limit_ms: float | None) -> None:
-    for row, arm in enumerate(table.to_dict("records")):
-        known = [arm[f"{name}_ms"] for name in POINTS if not math.isnan(arm[f"{name}_ms"])]
+    for row, form in enumerate(table.to_dict("records")):
+        known = [form[f"{name}_ms"] for name in POINTS if not math.isnan(form[f"{name}_ms"])]
         if known:
             ax.plot([min(known), max(known)], [row, row], color=style.GRID, linewidth=5, zorder=1)
     for name, marker in POINTS.items():
@@ -68,10 +68,10 @@ def _percentiles(ax: Axes, table: pd.DataFrame, limit_ms: float | None) -> None:
 
 
 def _facts(table: pd.DataFrame) -> str:
-    told = [
+    facts = [
         f"{row.Index}: {percent(row.success_rate)} of {row.requests:,} succeeded, p50 {number(row.p50_ms)}, "
         f"p95 {number(row.p95_ms)}, p99 {number(row.p99_ms)} ms, {number(row.calls_per_request)} upstream calls "
         f"per request, cost {number(row.cost_usd)} USD"
         for row in table.itertuples()
     ]
-    return f"Forms of the client compared. {'. '.join(told)}."
+    return f"Forms of the client compared. {'. '.join(facts)}."

@@ -17,7 +17,7 @@ KINDS = 5
 
 
 def events(records: pd.DataFrame, marks: pd.DataFrame | None = None, *, width_s: float = 1.0) -> Figure:
-    """Draw, per window, failures by class, retries per request, and the share that came from a cache."""
+    """Draw, per window of `width_s`, failures by class, retries per request, and the share answered from a cache."""
     if records.empty:
         return style.nothing("Errors, retries and hits: no requests were recorded.")
     origin = int(records["intended_ns"].min())
@@ -51,7 +51,7 @@ def events(records: pd.DataFrame, marks: pd.DataFrame | None = None, *, width_s:
 
 
 def _failures(ax: Axes, records: pd.DataFrame, at: np.ndarray, edges: np.ndarray) -> dict[str, int]:
-    """Stack the failures of each class, the most frequent lowest; return how many there were of each."""
+    """Stack the failures of each class, the most frequent at the bottom; return the number of each."""
     failed = frames.failed(records)
     kinds = records.loc[failed, "error_type"].replace("", "unknown").value_counts()
     below = np.zeros(len(edges) - 1)

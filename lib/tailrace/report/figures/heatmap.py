@@ -1,4 +1,4 @@
-"""Time × latency: where the requests were, however many there are."""
+"""Time × latency as a density, for any number of requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def heatmap(
     limit_ms: float | None = None,
     start: frames.Start = "intended",
 ) -> Figure:
-    """Draw how many successes fell into each cell of time and log latency; failures are ticks along the top."""
+    """Draw the number of successes in each cell of time and log latency; failures are ticks along the top."""
     failed = frames.failed(records)
     if records.empty or failed.all():
         return style.nothing("Time × latency: no requests were recorded that succeeded.")
@@ -63,5 +63,5 @@ def heatmap(
 
 
 def _shades() -> LinearSegmentedColormap:
-    """Return shades that can be told from a white ground and from a black one: few is slate, many is orange."""
+    """Return shades from slate (few) to orange (many), visible on a white and on a black ground."""
     return LinearSegmentedColormap.from_list("cells", ["#8fa0b6", style.PURPLE, "#e2711d", "#ffb454"])

@@ -1,4 +1,4 @@
-"""The history of runs: p99 of each with its interval, against the baseline."""
+"""The history of runs: the p99 of each with its interval, beside the baseline's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MARKERS = {"PASS": ("o", style.INK), "FAIL": ("X", style.FAILURE), "INCONCLUSIVE
 def history(runs: pd.DataFrame, *, limit_ms: float | None = None, baseline: str = "") -> Figure:
     """Draw p99 per run with its 95 % interval, oldest first; `runs` has id, verdict, n, p99_ms, p99_lo_ms, p99_hi_ms.
 
-    `baseline` is the id of the run whose interval is shaded through all others; "passed": the last that passed
-    before the latest.
+    The interval of the run with the id `baseline` is shaded across the figure; "passed" stands for the last run
+    before the latest that passed.
     """
     known = runs.dropna(subset=["p99_ms"]).reset_index(drop=True)
     if known.empty:
@@ -60,6 +60,6 @@ def history(runs: pd.DataFrame, *, limit_ms: float | None = None, baseline: str 
 
 
 def short(run: str) -> str:
-    """Return day and time of a run's id, "11-23 08:18" of "20261123-081830-local-ab12"; else the id."""
+    """Return the day and time in a run's id, "11-23 08:18" for "20261123-081830-local-ab12"; else the id."""
     digits = run.replace("-", "")[:12]
     return f"{digits[4:6]}-{digits[6:8]} {digits[8:10]}:{digits[10:12]}" if digits.isdigit() else run[:12]

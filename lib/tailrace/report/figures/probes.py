@@ -1,4 +1,4 @@
-"""The timeline of the probes: what live, ready, edge and cached said, while things were broken on purpose."""
+"""The timeline of the probes (live, ready, edge, cached) while faults are injected."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tailrace.report import style
 from tailrace.report.figures import time
 
 ORDER = ("live", "ready", "edge", "cached")
-SAID = {
-    "live": "live: the loop turns",
-    "ready": "ready: may get new traffic",
+LABELS = {
+    "live": "live: the event loop responds",
+    "ready": "ready: may take new traffic",
     "edge": "edge: answers through the proxy",
-    "cached": "cached: known questions",
+    "cached": "cached: answers from the cache",
 }
 
 
 def probes(probes: pd.DataFrame, marks: pd.DataFrame | None = None, *, until_s: float | None = None) -> Figure:
-    """Draw a row per probe: a bar while it is well, another while it is not, nothing before its first answer."""
+    """Draw a row per probe: a bar while it succeeds, another while it fails, nothing before its first answer."""
     if probes.empty:
         return style.nothing("Probes: none were recorded.")
     origin = int(probes["t_ns"].min())
@@ -34,12 +34,12 @@ def probes(probes: pd.DataFrame, marks: pd.DataFrame | None = None, *, until_s: 
     ax = axes[0, 0]
     facts = []
     for row, name in enumerate(names):
-        spells = spells_of(ordered[ordered["probe"] == name], end)
-        _bars(ax, row, spells)
-        facts.append(_told(name, spells))
-    ax.plot([], [], color=style.SLATE, linewidth=7, alpha=0.45, label="well")
-    ax.plot([], [], color=style.FAILURE, linewidth=7, label="not well")
-    ax.set_yticks(range(len(names)), [SAID.get(name, name) for name in names])
+        stretches = stretches_of(ordered[ordered["probe"] == name], end)
+        _bars(ax, row, stretches)
+        facts.append(_fact(name, stretches))
+    ax.plot([], [], color=style.SLATE, linewidth=7, alpha=0.45, label="succeeds")
+    ax.plot([], [], color=style.FAILURE, linewidth=7, label="fails")
+    ax.set_yticks(range(len(names)), [LABELS.get(name, name) for name in names])
     ax.set_ylim(len(names) - 0.45, -0.55)
     ax.grid(visible=False, axis="y")
     time.shade([ax], marks, origin, end)
@@ -49,8 +49,8 @@ def probes(probes: pd.DataFrame, marks: pd.DataFrame | None = None, *, until_s: 
     return style.described(figure, "Timeline of probes. " + " ".join(facts))
 
 
-def spells_of(rows: pd.DataFrame, end_s: float) -> list[tuple[float, float, bool, str]]:
-    """Return from, to, ok and the first fact of each stretch in which a probe kept saying the same."""
+def stretches_of(rows: pd.DataFrame, end_s: float) -> list[tuple[float, float, bool, str]]:
+    """Return start, end, ok and the first fact of each stretch in which a probe did not change."""
     ok = rows["ok"].astype(bool)
     first = rows[ok.ne(ok.shift())]
     starts = [*first["t_s"].tolist(), max(end_s, float(rows["t_s"].max()))]
@@ -58,13 +58,13 @@ def spells_of(rows: pd.DataFrame, end_s: float) -> list[tuple[float, float, bool
     return [(start, stop, bool(good), str(fact)) for (start, stop), good, fact in facts]
 
 
-def _bars(ax: Axes, row: int, spells: list[tuple[float, float, bool, str]]) -> None:
+def _bars(ax: Axes, row: int, stretches: list[tuple[float, float, bool, str]]) -> None:
     for good in (True, False):
-        spans = [(start, stop - start) for start, stop, ok, _ in spells if ok is good]
+        spans = [(start, stop - start) for start, stop, ok, _ in stretches if ok is good]
         colour, alpha = (style.SLATE, 0.45) if good else (style.FAILURE, 1.0)
         ax.broken_barh(spans, (row - 0.27, 0.54), color=colour, alpha=alpha, linewidth=0, zorder=3)
 
 
-def _told(name: str, spells: list[tuple[float, float, bool, str]]) -> str:
-    bad = [f"{number(start)}–{number(stop)} s ({fact})" for start, stop, ok, fact in spells if not ok]
-    return f"{name} was not well at {', '.join(bad)}." if bad else f"{name} was well throughout."
+def _fact(name: str, stretches: list[tuple[float, float, bool, str]]) -> str:
+    bad = [f"{number(start)}–{number(stop)} s ({fact})" for start, stop, ok, fact in stretches if not ok]
+    return f"{name} failed at {', '.join(bad)}." if bad else f"{name} never failed."

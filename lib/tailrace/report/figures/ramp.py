@@ -1,4 +1,4 @@
-"""Latency over rate, with the knee: the highest rate within the limits."""
+"""Latency over the offered rate, with the knee: the highest rate within the limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def ramp(
 ) -> Figure:
     """Draw p50, p95 and p99 over the offered rate: per value of `by` (a sweep), or per slice of time (a ramp).
 
-    The knee is `knee_rps` where a search has found it, else the highest rate up to which all are within the limits.
+    The knee is `knee_rps`, from a search for the capacity; without it, the highest rate up to which all rates are
+    within the limits.
     """
     table = capacity.rates(records, by, slices) if len(records) else pd.DataFrame()
     if table.empty:
@@ -52,14 +53,14 @@ def ramp(
 
 
 def _mark(ax: Axes, knee: float, beyond: bool) -> None:
-    """Draw the knee, and say above it what it is, on the side where there is room; `beyond`: it was not reached."""
+    """Draw the knee with its label above, on the side that has room; `beyond`: all measured rates are within."""
     if math.isnan(knee):
         return
     place = knee / ax.get_xlim()[1]
     side = "left" if place < 0.3 else "right" if place > 0.7 else "center"
     ax.axvline(knee, color=style.INK, linewidth=1.2)
-    told = f"all up to {number(knee)} requests/s" if beyond else f"knee: {number(knee)} requests/s"
-    ax.annotate(f"{told} within the limits", (knee, 1), xytext=(0, 4), ha=side, fontweight="bold",
+    label = f"all up to {number(knee)} requests/s" if beyond else f"knee: {number(knee)} requests/s"
+    ax.annotate(f"{label} within the limits", (knee, 1), xytext=(0, 4), ha=side, fontweight="bold",
                 xycoords=ax.get_xaxis_transform(), textcoords="offset points")  # fmt: skip
 
 
@@ -74,12 +75,12 @@ def _line(ax: Axes, table: pd.DataFrame, name: str) -> None:
 
 def _facts(table: pd.DataFrame, knee: float, limit_ms: float | None, percentile: str) -> str:
     column = percentiles.column(percentile)
-    told = [
+    rates = [
         f"{number(row['rate_rps'])}/s: {number(row[column])} ms, {percent(row['error_rate'])} failed"
         for row in table.to_dict("records")
     ]
     within = ""
     if limit_ms is not None:
-        found = "no measured rate is" if math.isnan(knee) else f"{number(knee)} requests/s is the highest rate"
-        within = f" Within {number(limit_ms)} ms: {found}."
-    return f"{percentile} over the offered rate. {'; '.join(told)}.{within}"
+        highest = "no measured rate is" if math.isnan(knee) else f"{number(knee)} requests/s is the highest rate"
+        within = f" Within {number(limit_ms)} ms: {highest}."
+    return f"{percentile} over the offered rate. {'; '.join(rates)}.{within}"

@@ -1,4 +1,4 @@
-"""One arm over another, window by window, with the effect and its interval."""
+"""The ratio of one arm of a comparison to another, window by window, with the effect and its interval."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _effects(ax: Axes, compared: Comparison) -> None:
 
 
 def _ratios(ax: Axes, side: str) -> None:
-    """Make an axis one of ratios: log, even around 1, which is drawn."""
+    """Make an axis one of ratios: log and symmetric around 1, with a line at 1."""
     axis = ax.xaxis if side == "x" else ax.yaxis
     low, high = ax.get_xlim() if side == "x" else ax.get_ylim()
     reach = max(1.25, high, 1 / max(low, 1e-3)) if low > 0 else max(1.25, high)

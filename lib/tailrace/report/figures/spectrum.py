@@ -18,25 +18,28 @@ from tailrace.report import style
 TICKS = ("p50", "p75", "p90", "p95", "p99", "p99.5", "p99.9", "p99.99", "p99.999")
 LINES: Final[dict[frames.Start, tuple[str, str]]] = {
     "intended": ("corrected: from the intended start", "-"),
-    "sent": ("uncorrected: from when it was sent", ":"),
+    "sent": ("uncorrected: from the moment it was sent", ":"),
 }
 
 
 def spectrum(
     records: pd.DataFrame, *, by: str = "", limits_ms: dict[str, float] | None = None, points: int = 60
 ) -> Figure:
-    """Draw every percentile that n allows, log in 1 - p, with its 95 % interval; from intended and from sent.
+    """Draw every percentile that n allows, log in 1 - p, with its 95 % interval: from the intended and the sent start.
 
-    With `by` there is a line per value of that column, from intended. `limits_ms` (by percentile) are drawn in.
+    With `by` there is a line per value of that column, from the intended start. `limits_ms` holds the limit of each
+    percentile to draw.
     """
     counted = int((~frames.failed(records)).sum())
     names = reachable(counted, points)
     if not names:
-        return style.nothing(f"Percentile spectrum: n/a (needs {percentiles.needs('p50')} successes, found {counted}).")
+        return style.nothing(
+            f"Percentile spectrum: n/a (needs {percentiles.needs('p50')} successes, there are {counted})."
+        )
     figure, axes = style.grid(height_in=3.6)
     ax = axes[0, 0]
     if by:
-        for colour, (value, part) in zip(_colours(records, by), records.groupby(by, sort=True), strict=True):
+        for colour, (value, part) in zip(style.colours(records[by], by), records.groupby(by, sort=True), strict=True):
             _line(ax, part, "intended", names, colour, str(value) or "unknown", "-")
     else:
         for start, (label, dash) in LINES.items():
@@ -54,7 +57,7 @@ def reachable(n: int, points: int) -> list[str]:
     """Return about `points` percentiles from p50 to the highest that `n` values allow, even in log(1 - p)."""
     if n < percentiles.needs("p50"):
         return []
-    ceiling = 1 - 0.025 ** (1 / n)  # the least 1 - p whose interval n values hold
+    ceiling = 1 - 0.025 ** (1 / n)  # the least 1 - p whose interval lies within n values
     steps = np.geomspace(0.5, max(ceiling * 1.001, 1e-7), points) if ceiling < 0.5 else np.array([0.5])
     names = dict.fromkeys(percentiles.named(round(100 * (1 - float(s)), 6)) for s in steps)
     return [name for name in names if percentiles.needs(name) <= n]
@@ -63,13 +66,6 @@ def reachable(n: int, points: int) -> list[str]:
 def beyond(percentile: str) -> float:
     """Return where `percentile` is on the axis: 1 / (1 - p)."""
     return float(1 / (1 - percentiles.share(percentile)))
-
-
-def _colours(records: pd.DataFrame, by: str) -> list[str]:
-    values = sorted(records[by].unique())
-    if by == "colour":
-        return [style.COLOURS.get(value, style.MUTED) for value in values]
-    return [style.SERIES[i % len(style.SERIES)] for i in range(len(values))]
 
 
 def _line(
@@ -95,12 +91,12 @@ def _axes(ax: Axes, last: str) -> None:
 
 def _facts(records: pd.DataFrame, by: str) -> str:
     table = analysis.latency(records, by=[by] if by else [], percentiles=("p50", "p99", "p99.9"))
-    told = []
+    facts = []
     for row in table.to_dict("records"):
         values = [
             f"p{p} {number(row[c])} ms [{number(row[c[:-3] + '_lo_ms'])}, {number(row[c[:-3] + '_hi_ms'])}]"
             for p, c in (("50", "p50_ms"), ("99", "p99_ms"), ("99.9", "p999_ms"))
             if not math.isnan(row[c])
         ]
-        told.append(f"{row[by] if by else 'All'} (n = {row['n']:,}): {', '.join(values) or 'too few requests'}")
-    return f"Percentile spectrum from the intended start with its 95 % interval. {'. '.join(told)}."
+        facts.append(f"{row[by] if by else 'All'} (n = {row['n']:,}): {', '.join(values) or 'too few requests'}")
+    return f"Percentile spectrum from the intended start with its 95 % interval. {'. '.join(facts)}."

@@ -1,4 +1,4 @@
-"""Tokens and cost: what was asked of the provider, and what that cost."""
+"""Tokens and cost: the tokens to and from the provider, and their price."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def spend(records: pd.DataFrame, *, by: str = "phase", order: Sequence[str] = ()
     for ax in (tokens, money):
         ax.grid(visible=False, axis="y")
     figure.legend(loc="outside lower left", ncols=2)
-    told = [
+    facts = [
         f"{name}: {number(i)} tokens in and {number(o)} out per request, {number(usd)} USD per 1,000 requests"
         for name, i, o, usd in zip(table.index, into, out, table["usd_per_1000"], strict=True)
     ]
-    return style.described(figure, f"Tokens and cost. {'. '.join(told)}.")
+    return style.described(figure, f"Tokens and cost. {'. '.join(facts)}.")
 
 
 def _money(ax: Axes, table: pd.DataFrame) -> None:

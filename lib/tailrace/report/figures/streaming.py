@@ -20,7 +20,7 @@ def streaming(
     ttft_limit_ms: float | None = None,
     token_limit_ms: float | None = None,
 ) -> Figure:
-    """Draw the distribution of both for the streams that the provider answered, a line per value of `by`."""
+    """Draw the distributions of both over the streams that the provider answered, a line per value of `by`."""
     answered = (records["outcome"] == MISS) & (records["ttfc_us"] >= 0)
     streams = records[records["stream"].to_numpy(dtype=bool) & answered]
     if streams.empty:
@@ -28,7 +28,7 @@ def streaming(
     figure, axes = style.grid(1, 2, height_in=3.3, sharey=True)
     first, each = axes[0]
     facts = []
-    for colour, (value, part) in zip(_colours(streams, by), streams.groupby(by, sort=True), strict=True):
+    for colour, (value, part) in zip(style.colours(streams[by], by), streams.groupby(by, sort=True), strict=True):
         ttft = part["ttfc_us"].to_numpy() / 1_000
         token = per_token_ms(part)
         label = f"{value or 'unknown'}, n = {len(part):,}"
@@ -48,18 +48,11 @@ def streaming(
 
 
 def per_token_ms(records: pd.DataFrame) -> np.ndarray:
-    """Return the time per content chunk after the first, of those streams that had more than one."""
+    """Return the time per content chunk after the first, for the streams that have more than one."""
     several = records[records["chunks"] > 1]
     rest_us = (several["service_us"] - several["ttfc_us"]).to_numpy(dtype=np.float64)
     each: np.ndarray = np.maximum(rest_us, 1) / 1_000 / (several["chunks"].to_numpy() - 1)
     return each
-
-
-def _colours(records: pd.DataFrame, by: str) -> list[str]:
-    values = sorted(records[by].unique())
-    if by == "colour":
-        return [style.COLOURS.get(str(value), style.MUTED) for value in values]
-    return [style.SERIES[i % len(style.SERIES)] for i in range(len(values))]
 
 
 def _line(ax: Axes, values: np.ndarray, colour: str, label: str | None) -> None:
@@ -74,12 +67,12 @@ def _line(ax: Axes, values: np.ndarray, colour: str, label: str | None) -> None:
 
 
 def _left(ax: Axes) -> float:
-    """Return where to begin: what came all at once has no time per token, and would take most of the room."""
+    """Return where the axis begins: streams that arrive at once take no time per token, and would fill the figure."""
     drawn = [np.asarray(line.get_xdata(), dtype=np.float64) for line in ax.get_lines()]
     return min((max(np.quantile(x, 0.05) / 2, np.quantile(x, 0.5) / 20) for x in drawn if len(x) > 1), default=0.5)
 
 
 def _words(values: np.ndarray) -> str:
     known = percentiles.inverted_cdf(values, ["p50", "p99"])
-    said = [f"{n} {number(v)} ms" if len(values) >= percentiles.needs(n) else f"{n} n/a" for n, v in known.items()]
-    return ", ".join(said)
+    texts = [f"{n} {number(v)} ms" if len(values) >= percentiles.needs(n) else f"{n} n/a" for n, v in known.items()]
+    return ", ".join(texts)

@@ -1,4 +1,4 @@
-"""The switch: every request a point, coloured by the colour that served it."""
+"""The switch: every request is a point in the colour that served it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def switch(
     limit_name: str = "p99 limit",
     start: frames.Start = "intended",
 ) -> Figure:
-    """Draw latency over time, failures on top, phases shaded; below it the requests per second of each colour."""
+    """Draw latency over time, failures on top, phases shaded; below, the requests per second of each colour."""
     if records.empty:
         return style.nothing("The switch: no requests were recorded.")
     origin = int(records["intended_ns"].min())
@@ -68,7 +68,7 @@ def _failures(axes: Axes, at: np.ndarray, latency: np.ndarray) -> None:
 
 
 def _rates(axes: Axes, at: np.ndarray, colour: np.ndarray, failed: np.ndarray, end: float) -> None:
-    """Draw the requests per second of each colour, stacked, in steps of about a hundredth of the time."""
+    """Draw the requests per second of each colour, stacked, in a hundred steps or fewer."""
     step = max(0.1, round(end / 100, 1))
     edges = np.arange(0, end + step, step)
     below = np.zeros(len(edges) - 1)
@@ -92,4 +92,4 @@ def _facts(records: pd.DataFrame, marks: pd.DataFrame | None, origin: int, start
         f"Latency of {len(records):,} requests over {number(seconds)} s, on a log scale. Served: {by or 'none'}; "
         f"failed: {failed:,}. p50 {number(row['p50_ms'])} ms, p99 {number(row['p99_ms'])} ms."
     )
-    return text + time.told(marks, origin, seconds)
+    return text + time.in_words(marks, origin, seconds)

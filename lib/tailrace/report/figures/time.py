@@ -1,4 +1,4 @@
-"""What figures over time share: the clock, the marks of states, faults and actions, and points by pixel."""
+"""Shared by figures over time: the clock, the marks of states, faults and actions, and thinning points to pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tailrace.report import style
 CHARACTER: Final = 0.0092
 """Width of a character of a mark's label, as a share of the width of the axes."""
 CLOSE: Final = 0.012
-"""States that follow within this share of the drawn time are written as one."""
+"""States closer than this share of the drawn time get one label."""
 DECISIVE: Final = ("switched", "rolled back", "rolling back", "drained", "done", "ready", "retired", "baked", "locked")
 KINDS: Final = {"state": style.INK, "fault": style.FAILURE, "action": style.MUTED}
 
@@ -28,23 +28,23 @@ def seconds(t_ns: Any, origin_ns: int) -> npt.NDArray[np.float64]:
 
 
 def lengths(edges: npt.NDArray[np.float64], end_s: float) -> npt.NDArray[np.float64]:
-    """Return how long each window was: the last one ends with the requests, not at its edge."""
+    """Return the length of each window; the last one ends with the requests, not at its edge."""
     whole = np.diff(edges)
     cut: npt.NDArray[np.float64] = np.clip(end_s - edges[:-1], 0.2 * whole, whole)
     return cut
 
 
 def shade(axes: Sequence[Axes], marks: pd.DataFrame | None, origin_ns: int, end_s: float) -> int:
-    """Shade every other phase between marks, name each on top of `axes[0]`; return how many rows of names it took.
+    """Shade every other phase between states, label the marks above `axes[0]`, and return the rows of labels.
 
-    `marks` has t_ns, label and kind (state, fault, action), and maybe until_ns for those that last. Marks outside
-    of the drawn time are left out.
+    `marks` has t_ns, label and kind (state, fault, action), and optionally until_ns for marks that last. Marks outside
+    the drawn time are left out.
     """
     if marks is None or marks.empty:
         return 0
     drawn = marks.assign(t_s=seconds(marks["t_ns"], origin_ns)).sort_values("t_s", kind="stable")
     drawn = drawn[drawn["t_s"] <= end_s]
-    begun = drawn["t_s"].between(-CLOSE * end_s, 0)  # with the first request
+    begun = drawn["t_s"].between(-CLOSE * end_s, 0)  # together with the first request
     drawn["t_s"] = drawn["t_s"].mask(begun, 0.0)
     states = drawn[drawn["kind"] == "state"]["t_s"].clip(lower=0).tolist()
     for start, stop in list(zip(states, [*states[1:], end_s], strict=False))[::2]:
@@ -59,7 +59,7 @@ def shade(axes: Sequence[Axes], marks: pd.DataFrame | None, origin_ns: int, end_
 
 
 def _stretches(axes: Sequence[Axes], drawn: pd.DataFrame, origin_ns: int) -> None:
-    """Tint the time of those marks that last (until_ns after t_ns) and are no states."""
+    """Tint the time of the marks, other than states, that last: until_ns is after t_ns."""
     if "until_ns" not in drawn:
         return
     lasting = drawn[(drawn["until_ns"] > drawn["t_ns"]) & (drawn["kind"] != "state")]
@@ -70,7 +70,7 @@ def _stretches(axes: Sequence[Axes], drawn: pd.DataFrame, origin_ns: int) -> Non
 
 
 def _name(axes: Axes, drawn: pd.DataFrame, end_s: float) -> int:
-    """Write the labels above the axes, in as many rows as keep them apart."""
+    """Write the labels above the axes, in as many rows as keep them apart, and return that number."""
     ends: list[float] = []
     for t_s, label, kind in named(drawn, end_s):
         at = t_s / end_s
@@ -89,9 +89,9 @@ def _name(axes: Axes, drawn: pd.DataFrame, end_s: float) -> int:
 
 
 def named(drawn: pd.DataFrame, end_s: float) -> list[tuple[float, str, str]]:
-    """Return t_s, label and kind of what is written: states too close to be told apart share a label.
+    """Return t_s, text and kind of each label. States too close for labels of their own share one.
 
-    Of more than two such states only the most decisive are named.
+    Of more than two such states, only the most decisive are named.
     """
     groups: list[tuple[float, list[str], str]] = []
     last = -end_s
@@ -101,10 +101,10 @@ def named(drawn: pd.DataFrame, end_s: float) -> list[tuple[float, str, str]]:
         else:
             groups.append((row.t_s, [row.label], row.kind))
         last = row.t_s
-    return [(t_s, " · ".join(telling(labels)), kind) for t_s, labels, kind in groups]
+    return [(t_s, " · ".join(most_decisive(labels)), kind) for t_s, labels, kind in groups]
 
 
-def telling(labels: list[str]) -> list[str]:
+def most_decisive(labels: list[str]) -> list[str]:
     """Return at most two of `labels`, the most decisive, in their order."""
     if len(labels) <= 2:
         return labels
@@ -114,8 +114,8 @@ def telling(labels: list[str]) -> list[str]:
     return [label for label in labels if label in chosen]
 
 
-def told(marks: pd.DataFrame | None, origin_ns: int, end_s: float) -> str:
-    """Return the marks within the drawn time in words, for the alternative text."""
+def in_words(marks: pd.DataFrame | None, origin_ns: int, end_s: float) -> str:
+    """Return the marks within the drawn time as a sentence for the alternative text."""
     if marks is None or marks.empty:
         return ""
     at = marks.assign(t_s=seconds(marks["t_ns"], origin_ns)).sort_values("t_s", kind="stable")
@@ -128,7 +128,7 @@ LEADER: Final[dict[str, Any]] = {"arrowstyle": "-", "linewidth": 0.6, "alpha": 0
 
 
 def pixels(x: npt.NDArray[Any], y: npt.NDArray[Any], columns: int = 640, rows: int = 200) -> npt.NDArray[np.intp]:
-    """Return the indices of one point per pixel of an area: what more would be drawn over them anyway."""
+    """Return the indices of one point per pixel; any others would be drawn over these."""
     if len(x) <= 20_000:
         return np.arange(len(x))
     cell = _scaled(x, columns) * rows + _scaled(y, rows)

@@ -1,4 +1,4 @@
-"""Percentiles per window of time, with gaps where there are too few requests."""
+"""Percentiles per window of time, with gaps where a window has too few requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def windows(
     limits_ms: dict[str, float] | None = None,
     start: frames.Start = "intended",
 ) -> Figure:
-    """Draw each percentile per window of `width_s`; below it successes and failures per second."""
+    """Draw each percentile per window of `width_s`; below, successes and failures per second."""
     if records.empty:
         return style.nothing("Percentiles per window: no requests were recorded.")
     table = analysis.windows(records, width_s, start=start, percentiles=percentiles)
@@ -63,16 +63,16 @@ def _line(ax: Axes, at: np.ndarray, width_s: float, values: np.ndarray, name: st
 
 
 def _facts(table: pd.DataFrame, percentiles: tuple[str, ...], width_s: float) -> str:
-    told = []
+    facts = []
     for name in percentiles:
         values = table[column(name)].dropna()
         if values.empty:
-            told.append(f"{name} n/a (needs {needs(name):,} per window)")
+            facts.append(f"{name} n/a (needs {needs(name):,} per window)")
         else:
             worst = number(float(values.idxmax()) * width_s)
-            told.append(f"{name} from {number(values.min())} to {number(values.max())} ms, worst at {worst} s")
+            facts.append(f"{name} from {number(values.min())} to {number(values.max())} ms, worst at {worst} s")
     gaps = int((table["n"].fillna(0) == 0).sum())
     return (
-        f"Percentiles in {len(table)} windows of {number(width_s)} s: {'; '.join(told)}. "
+        f"Percentiles in {len(table)} windows of {number(width_s)} s: {'; '.join(facts)}. "
         f"{int(table['errors'].sum()):,} failures; {gaps} windows without a success."
     )
