@@ -1,8 +1,5 @@
 """`tailrace load`: puts the generator (`load`) and the numbers (`analysis`) together; neither knows the other.
 
-`document` is imported on its own: it brings pandas, which has to wait until the traffic is over.
+`command` reads the arguments, and is all that a help text needs; `measurement` does the work. `document` is imported
+after the traffic is over, because it brings pandas.
 """
-
-from tailrace.cli.load.options import Order
-
-__all__ = ["Order"]

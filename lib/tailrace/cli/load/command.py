@@ -1,55 +1,27 @@
-"""`tailrace load`: run a load, print its summary, exit with 0 (valid, limits met), 1 (not met) or 2 (inconclusive)."""
+"""The arguments of `tailrace load`."""
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
-import orjson
 from click.core import ParameterSource
 
 from tailrace import percentiles
-from tailrace.cli.load import screen
-from tailrace.cli.load.options import LAWS, SHAPES, Order
-from tailrace.load import LoadRun, start
-from tailrace.verdict import EXIT_CODES, INCONCLUSIVE, PASS, fold
+from tailrace.cli.load.options import LAWS, SHAPES, LoadOptions, TrafficOptions
 
-_INTERRUPTED = 130
-_INSTEAD = {
+EXCLUDED: Final = {
     "users": ("rate", "arrivals", "to_rate", "trace", "find"),
     "trace": ("rate", "arrivals", "to_rate", "find"),
 }
-"""What makes no sense beside an option: those that say in another way when requests are due."""
-_KEPT = "interrupted: what was recorded is kept"
-SHARE = click.FloatRange(0, 1)
-POSITIVE = click.FloatRange(0, min_open=True)
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-@dataclass(frozen=True)
-class Way:
-    """What to send the traffic to, and what to make of it."""
-
-    url: str
-    out: Path | None
-    as_json: bool
-    slo: Mapping[str, float]
-    error_rate: float | None
-    find: bool
-    floor: bool
-    options: Mapping[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        """Where records and summary go: a new folder below `loads/` when none was named."""
-        return self.out or Path("loads") / time.strftime("%Y%m%d-%H%M%S")
+"""The options that an option excludes: those that say in another way when requests are due."""
+SHARE: Final = click.FloatRange(0, 1)
+POSITIVE: Final = click.FloatRange(0, min_open=True)
+FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -105,7 +77,7 @@ def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for records and summary.json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
-def load(context: click.Context, /, **given: Any) -> None:
+def load(context: click.Context, /, find: bool, **values: Any) -> None:
     """Send traffic to the OpenAI-compatible API at URL (http://127.0.0.1:8080/v1) on a schedule, and measure it.
 
     \b
@@ -115,104 +87,22 @@ def load(context: click.Context, /, **given: Any) -> None:
     when nothing could be sent, 130 after Ctrl-C or SIGTERM (the records are kept).
     """
     _refuse_contradictions(context)
-    names = {field.name for field in fields(Order)}
-    order = Order(**{name: value for name, value in given.items() if name in names})
-    key = {"api_key_env": given["api_key_env"]} if given["api_key_env"] else {}
-    told = {name: given[name] for name in ("url", "out", "as_json", "slo", "error_rate", "find", "floor")}
-    way = Way(**told, options=key)
+    names = {field.name for field in fields(TrafficOptions)}
+    traffic = TrafficOptions(**{name: value for name, value in values.items() if name in names})
+    options = LoadOptions(traffic=traffic, **{name: value for name, value in values.items() if name not in names})
+    from tailrace.cli.load import measurement  # brings NumPy and pydantic, which a help text can do without
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: in order
-    sys.exit(_find(order, way) if way.find else _run_load(order, way))
+    sys.exit(measurement.find_capacity(options) if find else measurement.run_load(options))
 
 
 def _refuse_contradictions(context: click.Context) -> None:
-    """Refuse options that were given and would be left out of account."""
-    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    for name, others in _INSTEAD.items():
-        if name in given and (against := [other for other in others if other in given]):
+    """Refuse options that would have no effect beside another one."""
+    present = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    for name, others in EXCLUDED.items():
+        if name in present and (against := [other for other in others if other in present]):
             named = ", ".join("--" + other.replace("_", "-") for other in against)
             raise click.UsageError(f"--{name} says when requests are due, and so does {named}: give one of them")
     rate, to_rate = context.params["rate"], context.params["to_rate"]
     if context.params["find"] and to_rate is not None and to_rate < rate:
         raise click.UsageError(f"--find searches upwards: --to-rate {to_rate:g} is below --rate {rate:g}")
-
-
-def _run_load(order: Order, way: Way) -> int:
-    folder = way.folder
-    load_run = start(order.traffic(), way.url, folder, options=way.options)
-    interrupted = not _watched(load_run)
-    summary = load_run.summary
-    # pandas is loaded when the traffic is over: it would be in the way before.
-    from tailrace import analysis
-    from tailrace.cli.load.document import COLUMNS, document
-
-    said = document(summary, load_run.parts)
-    said |= {"url": way.url, "arrivals": load_run.traffic.arrivals.name, "seed": order.seed}
-    if way.floor and not interrupted:
-        said["floor"] = _floor(order.rate)
-    judged = []
-    if way.slo or way.error_rate is not None:
-        records = analysis.read(load_run.parts, COLUMNS)
-        judged = analysis.judge(records, way.slo, way.error_rate, invalid=summary.reasons)
-        said["judgements"] = [asdict(judgement) for judgement in judged]
-    _tell(way, folder / "summary.json", said, [screen.table(said), *(f"{j.verdict}: {j.text}" for j in judged)])
-    if interrupted:
-        return _INTERRUPTED
-    if judged:
-        return EXIT_CODES[fold(judgement.verdict for judgement in judged)]
-    return EXIT_CODES[PASS if summary.valid else INCONCLUSIVE]
-
-
-def _watched(load_run: LoadRun) -> bool:
-    """Watch to the end; False when Ctrl-C ended it."""
-    try:
-        screen.watch(load_run)
-        load_run.wait()
-    except KeyboardInterrupt:
-        load_run.stop(grace_s=1.0)
-        click.echo(_KEPT, err=True)
-        return False
-    return True
-
-
-def _floor(rate_rps: float) -> dict[str, Any]:
-    from tailrace.load.calibration import floor
-
-    measured = floor(min(rate_rps, 1000.0) if rate_rps >= 100 else 100.0)
-    return {**asdict(measured), "text": str(measured)}
-
-
-def _find(order: Order, way: Way) -> int:
-    """Search for the limit; 0 when it was found, 2 when it was not."""
-    from tailrace.load import rate_search as limit
-
-    folder = way.folder
-    objectives = limit.Objectives(way.slo or {"p99": 1000.0}, 0.01 if way.error_rate is None else way.error_rate)
-    search = limit.Search(order.rate, order.to_rate or order.rate * 64)
-    probe = limit.probe(order.traffic, way.url, folder, objectives, way.options)
-    try:
-        found = limit.find(_aloud(probe), search)
-    except KeyboardInterrupt:
-        click.echo(_KEPT, err=True)
-        return _INTERRUPTED
-    points = [asdict(point) for point in found.points]
-    said = {**asdict(found), "points": points, "objectives": asdict(objectives), "url": way.url}
-    _tell(way, folder / "limit.json", said, [found.reason])
-    return EXIT_CODES[PASS if found.highest_rps > 0 else INCONCLUSIVE]
-
-
-def _aloud(measure: Callable[[float], Any]) -> Callable[[float], Any]:
-    def told(rate_rps: float) -> Any:
-        point = measure(rate_rps)
-        tails = "  ".join(f"{name} {value:,.1f} ms" for name, value in point.latencies_ms.items())
-        met = "meets" if point.meets and point.valid else point.reason
-        click.echo(f"{rate_rps:10,.1f}/s  goodput {point.goodput_rps:10,.1f}/s  {tails}  {met}", err=True)
-        return point
-
-    return told
-
-
-def _tell(way: Way, file: Path, said: dict[str, Any], lines: list[str]) -> None:
-    text = orjson.dumps(said, option=orjson.OPT_INDENT_2).decode()
-    file.write_text(text + "\n")
-    with contextlib.suppress(BrokenPipeError):
-        click.echo(text if way.as_json else "\n".join([*lines, f"records and {file.name}: {file.parent}"]))

@@ -10,20 +10,16 @@ from typing import Any, Final
 
 import pandas as pd
 
-from tailrace import analysis
+from tailrace import analysis, percentiles
 from tailrace.load import Summary
 
 STARTS: Final = ("intended", "sent")
 COLUMNS: Final = ("outcome", "model", "colour", "stream", "intended_ns", "send_lag_us", "service_us")
 """What a table of percentiles needs of a record: a third of it, where there are millions."""
 _FIGURES: Final = (
-    "p50_ms",
-    "p90_ms",
-    "p95_ms",
-    "p99_ms",
-    "p999_ms",
-    "p99_lo_ms",
-    "p99_hi_ms",
+    *(percentiles.column(name) for name in percentiles.PERCENTILES),
+    percentiles.column("p99", "lo"),
+    percentiles.column("p99", "hi"),
     "max_ms",
 )
 

@@ -7,7 +7,9 @@ import sys
 import time
 from typing import Any, TextIO
 
+from tailrace import percentiles
 from tailrace.load import LoadRun, Snapshot
+from tailrace.load.rate_search import Point
 
 _REFRESH_S = 0.25
 _PLAIN_EVERY_S = 5.0
@@ -38,6 +40,13 @@ def line(seen: Snapshot, elapsed_s: float, loop: str) -> str:
     )
 
 
+def point(measured: Point) -> str:
+    """Return `     100.0/s  goodput      100.0/s  p99 61.0 ms  meets`."""
+    latencies = "  ".join(f"{name} {value:,.1f} ms" for name, value in measured.latencies_ms.items())
+    result = "meets" if measured.meets and measured.valid else measured.reason
+    return f"{measured.rate_rps:10,.1f}/s  goodput {measured.goodput_rps:10,.1f}/s  {latencies}  {result}"
+
+
 def table(document: dict[str, Any]) -> str:
     """The percentiles of a summary as plain text, with what makes them doubtful above them."""
     loop = document["loop"]
@@ -48,7 +57,7 @@ def table(document: dict[str, Any]) -> str:
     lines += [f"INVALID: {reason}" for reason in document["reasons"]]
     if document["errors_by_type"]:
         lines.append("errors: " + ", ".join(f"{kind} {n:,}" for kind, n in document["errors_by_type"].items()))
-    names = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "max_ms")
+    names = [*(percentiles.column(name) for name in percentiles.PERCENTILES), "max_ms"]
     lines.append(
         f"{'group':<18}{'from':<10}{'n':>9}{'errors':>8}" + "".join(f"{name[:-3]:>10}" for name in names) + "  ms"
     )

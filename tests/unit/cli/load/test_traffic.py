@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tailrace.cli.load import Order
+from tailrace.cli.load.options import TrafficOptions
+from tailrace.cli.load.traffic import build
 from tailrace.errors import ProfileError
 from tailrace.load import Trace, Users
 
@@ -14,27 +15,29 @@ from tailrace.load import Trace, Users
 @pytest.mark.parametrize("shape", ["constant", "poisson", "gamma", "ramp", "steps", "burst", "on-off"])
 def test_every_shape_becomes_a_schedule(shape: str):
     """Each name on the command line is an open loop of the asked duration."""
-    traffic = Order(rate=50, duration=20, arrivals=shape).traffic()
+    traffic = build(TrafficOptions(rate=50, duration=20, arrivals=shape))
     assert traffic.loop == "open"
     assert traffic.arrivals.duration_s == pytest.approx(20)
 
 
 def test_users_and_traces():
     """`--users` is a closed loop, `--trace` a recorded one; both at once contradict each other."""
-    assert isinstance(Order(users=3).traffic().arrivals, Users)
-    assert isinstance(Order(trace=Path("a.csv"), speed=60).traffic().arrivals, Trace)
+    assert isinstance(build(TrafficOptions(users=3)).arrivals, Users)
+    assert isinstance(build(TrafficOptions(trace=Path("a.csv"), speed=60)).arrivals, Trace)
     with pytest.raises(ProfileError, match="one of them"):
-        Order(users=3, trace=Path("a.csv")).traffic()
+        build(TrafficOptions(users=3, trace=Path("a.csv")))
 
 
 def test_another_rate():
     """A search asks for the same traffic at other rates."""
-    assert len(Order(rate=10, duration=2).traffic(40).arrivals.offsets_ns()) == 80
+    assert len(build(TrafficOptions(rate=10, duration=2), 40).arrivals.offsets_ns()) == 80
 
 
 def test_weights_and_lengths():
     """`a=1` is a weight, `512~0.8` a lognormal length."""
-    workload = Order(model=("a=1", "b=3"), tenant=("x",), prompt_tokens="512~0.8", max_tokens="7").traffic().workload
+    workload = build(
+        TrafficOptions(model=("a=1", "b=3"), tenant=("x",), prompt_tokens="512~0.8", max_tokens="7")
+    ).workload
     assert [(model.name, model.weight) for model in workload.models] == [("a", 1), ("b", 3)]
     assert [(tenant.name, tenant.weight) for tenant in workload.tenants] == [("x", 1)]
     assert (workload.prompt_tokens.law, workload.prompt_tokens.mean) == ("lognormal", 512)
@@ -46,4 +49,4 @@ def test_weights_and_lengths():
 def test_refuses_what_makes_no_sense(odd: dict):
     """A wrong value is a ProfileError, before anything is sent."""
     with pytest.raises(ProfileError, match="load: "):
-        Order(**odd).traffic()
+        build(TrafficOptions(**odd))

@@ -1,0 +1,113 @@
+"""One load run, or the search for the highest rate: run, watched, written down and judged."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import orjson
+
+from tailrace.cli.load import screen, traffic
+from tailrace.cli.load.options import LoadOptions
+from tailrace.load import LoadRun, Traffic, rate_search, start
+from tailrace.load.calibration import floor
+from tailrace.load.rate_search import Objectives, Point, Search
+from tailrace.verdict import EXIT_CODES, INCONCLUSIVE, PASS, fold
+
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C or SIGTERM."""
+KEPT: Final = "interrupted: the records so far are kept"
+UP_TO: Final = 64
+"""The search ends at so many times the first rate, when no last one is given."""
+
+
+def run_load(options: LoadOptions) -> int:
+    """Run the load, print and write its summary, and return the exit status."""
+    folder = options.folder
+    load_run = start(traffic.build(options.traffic), options.url, folder, options=_sender_options(options))
+    interrupted = not _watched(load_run)
+    # pandas is imported only now: it would delay the traffic.
+    from tailrace import analysis
+    from tailrace.cli.load.document import COLUMNS, document
+
+    summary = load_run.summary
+    content = document(summary, load_run.parts)
+    content |= {"url": options.url, "arrivals": load_run.traffic.arrivals.name, "seed": options.traffic.seed}
+    if options.floor and not interrupted:
+        content["floor"] = _floor(options.traffic.rate)
+    judgements = []
+    if options.slo or options.error_rate is not None:
+        records = analysis.read(load_run.parts, COLUMNS)
+        judgements = analysis.judge(records, options.slo or {}, options.error_rate, invalid=summary.reasons)
+        content["judgements"] = [asdict(judgement) for judgement in judgements]
+    lines = [f"{judgement.verdict}: {judgement.text}" for judgement in judgements]
+    _publish(options, folder / "summary.json", content, [screen.table(content), *lines])
+    if interrupted:
+        return INTERRUPTED
+    if judgements:
+        return EXIT_CODES[fold(judgement.verdict for judgement in judgements)]
+    return EXIT_CODES[PASS if summary.valid else INCONCLUSIVE]
+
+
+def find_capacity(options: LoadOptions) -> int:
+    """Search for the highest rate within the limits; return exit status 0 when it was found, 2 when not."""
+    folder, first = options.folder, options.traffic.rate
+    objectives = Objectives(options.slo or {"p99": 1000.0}, 0.01 if options.error_rate is None else options.error_rate)
+    search = Search(first, options.traffic.to_rate or first * UP_TO)
+
+    def traffic_at(rate_rps: float) -> Traffic:
+        return traffic.build(options.traffic, rate_rps)
+
+    probe = rate_search.probe(traffic_at, options.url, folder, objectives, _sender_options(options))
+    try:
+        capacity = rate_search.find(_reported(probe), search)
+    except KeyboardInterrupt:
+        click.echo(KEPT, err=True)
+        return INTERRUPTED
+    content = {**asdict(capacity), "objectives": asdict(objectives), "url": options.url}
+    _publish(options, folder / "limit.json", content, [capacity.reason])
+    return EXIT_CODES[PASS if capacity.highest_rps > 0 else INCONCLUSIVE]
+
+
+def _sender_options(options: LoadOptions) -> dict[str, str]:
+    return {"api_key_env": options.api_key_env} if options.api_key_env else {}
+
+
+def _watched(load_run: LoadRun) -> bool:
+    """Watch the load run to its end; return False when Ctrl-C ended it."""
+    try:
+        screen.watch(load_run)
+        load_run.wait()
+    except KeyboardInterrupt:
+        load_run.stop(grace_s=1.0)
+        click.echo(KEPT, err=True)
+        return False
+    return True
+
+
+def _floor(rate_rps: float) -> dict[str, Any]:
+    measured = floor(min(rate_rps, 1000.0) if rate_rps >= 100 else 100.0)
+    return {**asdict(measured), "text": str(measured)}
+
+
+def _reported(measure: Callable[[float], Point]) -> Callable[[float], Point]:
+    """Return `measure` with a line on stderr for each rate."""
+
+    def measured(rate_rps: float) -> Point:
+        point = measure(rate_rps)
+        click.echo(screen.point(point), err=True)
+        return point
+
+    return measured
+
+
+def _publish(options: LoadOptions, file: Path, content: dict[str, Any], lines: list[str]) -> None:
+    """Write `content` as JSON into `file`, and print it, or `lines`."""
+    text = orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+    file.write_text(text + "\n")
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(text if options.as_json else "\n".join([*lines, f"records and {file.name}: {file.parent}"]))
