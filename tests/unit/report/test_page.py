@@ -136,7 +136,7 @@ def test_nothing_at_all(tmp_path):
     """An empty folder has a page as well, and it is not PASS."""
     text = page.html(tmp_path)
     assert "has no run.json" in text
-    assert "No step left anything behind." in text
+    assert "No step left any evidence." in text
     assert "✓ PASS" not in text
 
 
@@ -197,7 +197,7 @@ def test_page_of_the_runs(tmp_path, new_run):
 
 def test_no_runs(tmp_path):
     """A folder without runs has a page that says so."""
-    assert "No run yet." in index.write(tmp_path).read_text()
+    assert "There are no runs yet." in index.write(tmp_path).read_text()
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../b", "/etc/passwd", ""])
