@@ -6,16 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tailrace import load
 from tailrace.deploy import Deployment, Release, Watch, watch
 from tailrace.errors import DeployError
 from tailrace.profile import Probe, Profile
 from tailrace.testbed import provider as providers
 from tailrace.testbed.provider import Provider
+
+if TYPE_CHECKING:
+    from tailrace import load  # brings numpy, which `tailrace status` does not need
 
 TIMEOUT_S = 10.0
 """The longest that a user waits for an answer."""
@@ -77,6 +79,8 @@ class Stack:
 
     def traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
         """Return the traffic of this profile's users: `chat_traffic`, or the first request of `service.smoke`."""
+        from tailrace import load
+
         if self.profile.service.ours:
             return self.chat_traffic(arrivals, phase, **workload)
         first = next(iter(self.profile.service.smoke), Probe())
@@ -86,6 +90,8 @@ class Stack:
 
     def chat_traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
         """Return traffic of chat completions; `workload` holds fields of `load.Workload` (repeat_share, seed …)."""
+        from tailrace import load
+
         requests = load.Workload(model=self.profile.provider.model, **workload)
         return load.Traffic(arrivals, requests, phase=phase, timeout_s=TIMEOUT_S)
 

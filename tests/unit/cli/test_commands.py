@@ -65,6 +65,12 @@ def test_help_imports_no_heavy_package(name):
     assert imported(*name.split(), "--help") & set(HEAVY) == set()
 
 
+def test_status_imports_only_what_it_shows():
+    """`tailrace status` reads a profile and a journal; it needs neither numbers nor figures nor the SDK."""
+    heavy = {"IPython", "httpx", "matplotlib", "numpy", "openai", "pandas", "papermill", "pyarrow"}
+    assert imported("status") & heavy == set()
+
+
 def test_a_heavy_import_is_seen(tmp_path):
     """The test above can fail: a command that runs imports what it needs."""
     assert "pydantic" in imported("run", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""The timeline of the probes (live, ready, edge, cached) while faults are injected."""
+"""The timeline of the probes (live, ready, edge, cached, fresh) while faults are injected."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from tailrace.numbers import number
 from tailrace.report import style
 from tailrace.report.figures import time
 
-ORDER = ("live", "ready", "edge", "cached")
+ORDER = ("live", "ready", "edge", "cached", "fresh")
 LABELS = {
     "live": "live: the event loop responds",
     "ready": "ready: may take new traffic",
     "edge": "edge: answers through the proxy",
     "cached": "cached: answers from the cache",
+    "fresh": "fresh: answers from the provider",
 }
 
 
