@@ -35,36 +35,44 @@ from typing import Any
 
 
 def main() -> None:
-    """Import the modules named by the arguments, then fork a process per request until standard input is closed.
+    """Import modules, then fork a process per request until standard input is closed.
 
-    A module that is not installed is left out.
+    The arguments name modules to import before the first fork and, after `--later`, modules to import when the
+    server is idle after it, at the latest before the second fork. A module that is not installed is left out.
     """
     if sys.path[0] in ("", str(Path.cwd())):
         del sys.path[0]  # a kernel puts its own folder there
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # a kernel would set it later
     answers = os.dup(1)
     os.dup2(2, 1)  # what an import prints is not an answer
-    for module in sys.argv[1:]:
+    separator = sys.argv.index("--later")
+    _import(sys.argv[1:separator])
+    _serve(answers, sys.argv[separator + 1 :])
+    os._exit(0)
+
+
+def _import(modules: Sequence[str]) -> None:
+    for module in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     gc.collect()
     gc.freeze()  # forks share these pages as long as no garbage collection writes to them
-    _serve(answers)
-    os._exit(0)
 
 
-def _serve(answers: int) -> None:
+def _serve(answers: int, later: list[str]) -> None:
     wakeup, signalled = os.pipe()
     os.set_blocking(wakeup, False)
     os.set_blocking(signalled, False)
     signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    pending = b""
+    pending, has_forked = b"", False
     with selectors.DefaultSelector() as selector:
         selector.register(0, selectors.EVENT_READ)
         selector.register(wakeup, selectors.EVENT_READ)
         while True:
-            ready = {key.fd for key, _ in selector.select()}
+            ready = {key.fd for key, _ in selector.select(0 if has_forked and later else None)}
+            if not ready:
+                _import([later.pop(0)])
             if wakeup in ready:
                 os.read(wakeup, 4096)
                 _report_ended(answers)
@@ -74,7 +82,11 @@ def _serve(answers: int) -> None:
                     return
                 *lines, pending = (pending + received).split(b"\n")
                 for line in lines:
+                    if has_forked:
+                        _import(later)
+                        later.clear()
                     _answer(answers, pid=_fork(json.loads(line), (answers, wakeup, signalled, selector.fileno())))
+                    has_forked = True
 
 
 def _fork(request: Mapping[str, Any], server_only: Sequence[int]) -> int:

@@ -13,13 +13,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tailrace.host import processes
 
+LATER = "--later"
+"""Separates the arguments of the fork server: modules to import first, and modules to import later."""
 POLL_S = 0.02
 CLOSE_S = 0.2
 
@@ -35,21 +37,42 @@ KERNEL = (
 RUNBOOK = (
     "pandas",
     "pyarrow.parquet",
-    "pyarrow.dataset",
+    "tailrace.checks",
+    "tailrace.notebook.step",
+    "tailrace.report.tables",
+    "tailrace.testbed.stack",
+)
+"""Notebooks that use `tailrace.notebook` import these in their first cells."""
+REPORT = (
     "matplotlib.figure",
     "openai",
-    "tailrace.analysis",
-    "tailrace.checks",
-    "tailrace.load",
-    "tailrace.notebook.step",
+    "pyarrow.dataset",
     "tailrace.report.catalogue",
     "tailrace.report.index",
     "tailrace.report.page",
-    "tailrace.report.tables",
     "tailrace.run.leaks",
-    "tailrace.testbed.stack",
 )
-"""Notebooks that use `tailrace.notebook`, and the report of their run, import these sooner or later."""
+"""Later cells, and the report of the run, import these."""
+MEASURES = (b"run_load", b"find_capacity", b"watch(")
+"""A notebook with one of these words measures time, and nothing must compete with it for the processor."""
+
+
+@dataclass(frozen=True)
+class Preload:
+    """The modules that a fork server imports: `first` before its first fork, `later` while the first step runs."""
+
+    first: tuple[str, ...]
+    later: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, notebooks: Sequence[Path]) -> Self:
+        """Return the modules to import for these notebooks. Only a first step that measures nothing has company."""
+        sources = [notebook.read_bytes() for notebook in notebooks]
+        if not any(b"tailrace.notebook" in source for source in sources):
+            return cls(KERNEL)
+        if any(word in sources[0] for word in MEASURES):
+            return cls((*KERNEL, *RUNBOOK, *REPORT))
+        return cls((*KERNEL, *RUNBOOK), REPORT)
 
 
 def state_folder(root: Path) -> Path:
@@ -70,12 +93,6 @@ def call(server: ForkServer | None, module: str, function: str, *arguments: Any)
         with contextlib.suppress(ChildProcessError):
             return server.call(module, function, *arguments)
     return getattr(importlib.import_module(module), function)(*arguments)
-
-
-def preloaded(notebooks: Iterable[Path]) -> tuple[str, ...]:
-    """Return the modules that a fork server imports ahead of these notebooks."""
-    is_runbook = any(b"tailrace.notebook" in notebook.read_bytes() for notebook in notebooks)
-    return (*KERNEL, *RUNBOOK) if is_runbook else KERNEL
 
 
 @dataclass(frozen=True)
@@ -101,18 +118,19 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """A running fork server. It imports `modules` from its start on; the first fork waits until that is done."""
+    """A running fork server. It imports from its start on; a fork waits until that is done."""
 
-    def __init__(self, log: Path, environment: Mapping[str, str], modules: Sequence[str]) -> None:
+    def __init__(self, log: Path, environment: Mapping[str, str], preload: Preload) -> None:
         self.log = log
-        self.modules = tuple(modules)
+        self.preload = preload
         self._lock = threading.Lock()
         self._pending = b""
         self._forked: list[int] = []
         self._statuses: dict[int, int] = {}
+        module = "tailrace.runner.fork_server"
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tailrace.runner.fork_server", *modules], env=dict(environment),
+                [sys.executable, "-m", module, *preload.first, LATER, *preload.later], env=dict(environment),
                 start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0,
             )  # fmt: skip
 
@@ -132,7 +150,7 @@ class ForkServer:
 
         Raise ChildProcessError when the module is not preloaded, or when the process or the server dies.
         """
-        if module not in self.modules:
+        if module not in (*self.preload.first, *self.preload.later):
             raise ChildProcessError(f"the fork server has not imported {module}")
         result = self.log.with_name(f".{self.log.stem}-result").resolve()
         pickled = base64.b64encode(pickle.dumps(arguments)).decode()

@@ -20,7 +20,7 @@ from tailrace.run.record import RunRecord, StepOutcome
 from tailrace.runner import cleanup, forking, history, outcome, parameters, plan, steps
 from tailrace.runner.display import Display
 from tailrace.runner.finalizer import BaselineGate, Finalizer
-from tailrace.runner.forking import ForkServer
+from tailrace.runner.forking import ForkServer, Preload
 from tailrace.runner.interrupt import record_signals
 from tailrace.runner.parameters import Override
 from tailrace.runner.plan import Plan
@@ -102,8 +102,8 @@ def fork_server(root: Path, run: RunDir, plan: Plan) -> Iterator[ForkServer | No
         yield None
         return
     environment = forking.environment(forking.state_folder(root), os.environ)
-    modules = forking.preloaded(root / step.notebook for step in plan.steps)
-    server = ForkServer(run.kernel_log("fork_server"), environment, modules)
+    preload = Preload.of([root / step.notebook for step in plan.steps])
+    server = ForkServer(run.kernel_log("fork_server"), environment, preload)
     session = Session.of(server.pid)
     events.append(run.path, "fork_server_started", pid=session.pid, started=session.started)
     try:

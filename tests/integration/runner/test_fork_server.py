@@ -15,13 +15,15 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from tailrace.host import processes, waiting
 from tailrace.runner import execution
-from tailrace.runner.forking import KERNEL, RUNBOOK, ForkedProcess, ForkServer, call, preloaded
+from tailrace.runner.forking import KERNEL, REPORT, RUNBOOK, ForkedProcess, ForkServer, Preload, call
 from tailrace.runner.kernel import Kernel
 
-REPORT = """
-import json, os, numpy
+FACTS = """
+import json, os, sys
+loaded = "numpy" in sys.modules
+import numpy
 facts = {"session": os.getsid(0), "parent": os.getppid(), "mark": os.environ["MARK"], "random": numpy.random.rand(),
-         "fresh": not hasattr(json, "touched"), "name": __name__}
+         "fresh": not hasattr(json, "touched"), "name": __name__, "loaded": loaded}
 json.touched = True
 open(os.environ["MARK"] + ".part", "w").write(json.dumps(facts))
 os.rename(os.environ["MARK"] + ".part", os.environ["MARK"])
@@ -32,10 +34,9 @@ Fork = Callable[..., ForkedProcess]
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ForkServer]:
-    """A fork server that has imported the modules of a kernel, numpy and `math`."""
-    server = ForkServer(
-        tmp_path / "server.log", os.environ, [*KERNEL, "numpy", "math", "os", "there_is_no_such_module"]
-    )
+    """A fork server that imports the modules of a kernel, and numpy after its first fork."""
+    preload = Preload((*KERNEL, "math", "os", "there_is_no_such_module"), later=("numpy",))
+    server = ForkServer(tmp_path / "server.log", os.environ, preload)
     yield server
     server.close()
 
@@ -58,15 +59,24 @@ def fork(server: ForkServer, tmp_path: Path) -> Iterator[Fork]:
 
 
 def test_a_forked_kernel_shares_modules_and_nothing_else(server, fork, tmp_path):
-    """Two kernels have sessions, environments, namespaces and random numbers of their own."""
-    kernels = [fork("first", REPORT), fork("second", REPORT)]
+    """Two kernels have sessions, environments and namespaces of their own."""
+    kernels = [fork("first", FACTS), fork("second", FACTS)]
     assert waiting.until(lambda: all((tmp_path / name).exists() for name in ("first", "second")), 20)
     facts = [json.loads((tmp_path / name).read_text()) for name in ("first", "second")]
     assert [fact["session"] for fact in facts] == [kernel.pid for kernel in kernels]
     assert {fact["parent"] for fact in facts} == {server.pid}
     assert [fact["mark"] for fact in facts] == ["first", "second"]
     assert all(fact["fresh"] and fact["name"] == "__main__" for fact in facts)
-    assert facts[0]["random"] != facts[1]["random"]
+    assert [fact["loaded"] for fact in facts] == [False, True]  # numpy is imported after the first fork
+
+
+def test_forked_kernels_have_random_numbers_of_their_own(fork, tmp_path):
+    """numpy's generator would repeat itself in each fork; so it is seeded anew."""
+    names = ("zeroth", "first", "second")
+    for name in names:
+        fork(name, FACTS)
+    assert waiting.until(lambda: all((tmp_path / name).exists() for name in names), 20)
+    assert len({json.loads((tmp_path / name).read_text())["random"] for name in names}) == 3
 
 
 @pytest.mark.parametrize(
@@ -82,8 +92,8 @@ def test_the_server_reports_how_a_kernel_ended(fork, code, status):
 def test_server_and_kernels_end_when_the_runner_is_killed(tmp_path):
     """The server sees its standard input closed, and the kernel sees its parent gone."""
     code = (
-        "import os, time; from pathlib import Path; from tailrace.runner.forking import KERNEL, ForkServer\n"
-        "server = ForkServer(Path('server.log'), os.environ, KERNEL)\n"
+        "import os, time; from pathlib import Path; from tailrace.runner.forking import KERNEL, ForkServer, Preload\n"
+        "server = ForkServer(Path('server.log'), os.environ, Preload(KERNEL))\n"
         "Path('kernel.log').touch()\n"
         "kernel = server.fork_kernel(['-f', 'kernel.json'], dict(os.environ), Path('.'), Path('kernel.log'))\n"
         "print(server.pid, kernel.pid, flush=True); time.sleep(300)"
@@ -108,17 +118,19 @@ def test_without_its_server_a_kernel_is_a_new_interpreter(tmp_path, server):
 
 
 def test_the_preloaded_modules_depend_on_the_notebooks(tmp_path):
-    """pandas and other large packages are only imported for notebooks that use `tailrace.notebook`."""
-    plain, runbook = tmp_path / "plain.ipynb", tmp_path / "runbook.ipynb"
-    plain.write_text('{"source": "import json"}')
-    runbook.write_text('{"source": "from tailrace.notebook import begin"}')
-    assert preloaded([plain]) == KERNEL
-    assert "pandas" in preloaded([plain, runbook])
+    """Large packages are imported for notebooks that use `tailrace.notebook`; none beside a step that measures."""
+    sources = {"plain": "import json", "quiet": "from tailrace.notebook import begin", "loud": "step.run_load()"}
+    for name, source in sources.items():
+        (tmp_path / name).write_text(source)
+    plain, quiet, loud = (tmp_path / name for name in sources)
+    assert Preload.of([plain, loud]) == Preload(KERNEL)
+    assert Preload.of([quiet, loud]) == Preload((*KERNEL, *RUNBOOK), later=REPORT)
+    assert Preload.of([loud, quiet]) == Preload((*KERNEL, *RUNBOOK, *REPORT))
 
 
 def test_every_preloaded_module_exists():
     """A module that was renamed would only cost time, silently."""
-    assert [name for name in (*KERNEL, *RUNBOOK) if importlib.util.find_spec(name) is None] == []
+    assert [name for name in (*KERNEL, *RUNBOOK, *REPORT) if importlib.util.find_spec(name) is None] == []
 
 
 def test_a_function_runs_in_a_fork_and_returns_or_raises(server):
