@@ -5,7 +5,7 @@ Say when (`arrivals`), what (`Workload`), put both into a `Traffic`, and `run` o
 
 from tailrace.load import arrivals, calibration, corpus, rate_search, traces
 from tailrace.load.arrivals import Schedule, Users
-from tailrace.load.driver import LoadRun, run, start
+from tailrace.load.driver import LoadRun, prepare, run, start
 from tailrace.load.live import Snapshot
 from tailrace.load.outcome import RequestOutcome
 from tailrace.load.summary import Summary
@@ -27,6 +27,7 @@ __all__ = [
     "arrivals",
     "calibration",
     "corpus",
+    "prepare",
     "rate_search",
     "run",
     "start",

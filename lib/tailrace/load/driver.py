@@ -4,8 +4,8 @@
         …switch, break, wait…
     load_run.summary                              # leaving the block waits for the schedule's end
 
-`run` is start and wait. The processes read their orders from pipes: when this process dies, however it dies, they
-write what they have and end.
+`run` is start and wait; `prepare` starts the processes, and leaves it to `begin` to start the schedule. The processes
+read their orders from pipes: when this process dies, however it dies, they write what they have and end.
 """
 
 from __future__ import annotations
@@ -107,7 +107,10 @@ class _Process:
 
 
 class LoadRun:
-    """Traffic under way. As a context manager it waits at the end of the block, or stops when the block raised."""
+    """Traffic under way, or prepared.
+
+    As a context manager it begins, unless it has begun. It waits at the end of the block, or stops if the block raised.
+    """
 
     def __init__(self, traffic: Traffic, out: Path, processes: list[_Process], prefix: str, board: Board) -> None:
         self.traffic, self.out = traffic, out
@@ -136,8 +139,29 @@ class LoadRun:
         """Of the finished load run; waits for its end."""
         return self.wait()
 
+    def await_ready(self) -> None:
+        """Wait until all processes are ready to send.
+
+        Raises LoadError when one of them cannot get ready; all are ended then, and nothing was sent.
+        """
+        try:
+            self._await_ready()
+        except BaseException:  # Ctrl-C, too: nobody else knows these processes
+            for process in self._processes:
+                process.end()
+            raise
+
+    def begin(self) -> None:
+        """Wait until all processes are ready, then give them one start; raises LoadError as `await_ready` does."""
+        self.await_ready()
+        self.start_ns = time.perf_counter_ns() + _HEAD_START_NS
+        for process in self._processes:
+            process.tell({"go": self.start_ns})
+
     def wait(self) -> Summary:
         """Until the schedule has ended and every answer is there or timed out. Ctrl-C keeps what was recorded."""
+        if not self.start_ns:
+            self.begin()
         if self._summary is None:
             try:
                 self._join(self._left_s() + self.traffic.timeout_s)
@@ -158,13 +182,14 @@ class LoadRun:
         return self._summary
 
     def __enter__(self) -> Self:
+        if not self.start_ns:
+            self.begin()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.wait() if kind is None else self.stop(grace_s=1.0)
 
-    def _launch(self) -> None:
-        """Wait until all are ready, then give them one start."""
+    def _await_ready(self) -> None:
         deadline = time.monotonic() + _READY_WITHIN_S
         for process in self._processes:
             process.ready.wait(max(0.0, deadline - time.monotonic()))
@@ -173,9 +198,6 @@ class LoadRun:
         if broken or unready:
             facts = "; ".join(process.failure for process in broken) or f"{len(unready)} not ready"
             raise LoadError(f"no traffic was sent to this URL: {facts} (limit {_READY_WITHIN_S:g} s to get ready)")
-        self.start_ns = time.perf_counter_ns() + _HEAD_START_NS
-        for process in self._processes:
-            process.tell({"go": self.start_ns})
 
     def _left_s(self) -> float:
         return max(0.0, self.start_ns / 1e9 + self.traffic.arrivals.duration_s - time.perf_counter_ns() / 1e9)
@@ -207,21 +229,31 @@ def start(
 
     Raises LoadError when a generator process cannot get ready; nothing was sent then.
     """
+    load_run = prepare(traffic, url, out, sender, options)
+    load_run.begin()
+    return load_run
+
+
+def prepare(
+    traffic: Traffic, url: str, out: Path, sender: str = "http", options: Mapping[str, Any] | None = None
+) -> LoadRun:
+    """Start the generator processes of the traffic, and send nothing before the load run begins.
+
+    Several load runs can get ready side by side, before the first of them measures anything.
+    """
     out.mkdir(parents=True, exist_ok=True)
     prefix, board = f"part-{secrets.token_hex(4)}", Board()
     order = {"traffic": traffic.describe(), "url": url, "out": os.fspath(out), "sender": sender}
     order["options"] = dict(options or {})
     processes: list[_Process] = []
-    load_run = LoadRun(traffic, out, processes, prefix, board)
     try:
         for shard in range(traffic.shards):
             processes.append(_Process(shard, {**order, "shard": shard, "prefix": f"{prefix}-{shard}"}, board))
-        load_run._launch()
     except BaseException:  # Ctrl-C, too: nobody else knows these processes
         for process in processes:
             process.end()
         raise
-    return load_run
+    return LoadRun(traffic, out, processes, prefix, board)
 
 
 def run(

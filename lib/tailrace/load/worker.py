@@ -26,7 +26,7 @@ from typing import Any
 
 import orjson
 
-from tailrace.errors import TailraceError
+from tailrace.errors import LoadError, TailraceError
 from tailrace.load import live, sender
 from tailrace.load.dispatch import Dispatcher, Shard
 from tailrace.load.pulse import Pulse
@@ -35,6 +35,8 @@ from tailrace.load.traces import Trace
 from tailrace.load.traffic import restore
 from tailrace.records import Record
 
+BEGIN_WITHIN_S = 300.0
+"""How long a process that is ready stays, when nobody starts or ends its load run."""
 _REPORT_S = 0.5
 _ORPHAN_GRACE_S = 1.0
 _OBEY_S = 10.0  # beyond the grace, for writing the last part
@@ -66,7 +68,7 @@ class Worker:
             _come_first()
         say({"ready": True})
         threading.Thread(target=self._listen, name="orders", daemon=True).start()
-        start_ns = await self._go
+        start_ns = await self._begun()
         pulse.restart()
         reporting = self._loop.create_task(self._report(dispatcher, recorder))
         await dispatcher.send_all(start_ns)
@@ -82,6 +84,13 @@ class Worker:
             raise dispatcher.failure
         intended = None if shard.offsets_ns is None else int((shard.offsets_ns + start_ns <= ended_ns).sum())
         say({"finished": {"sent": dispatcher.sent, "due": intended, "ended_ns": ended_ns, **vitals._asdict()}})
+
+    async def _begun(self) -> int:
+        """Return when to start; raises LoadError when a load run that was prepared never begins."""
+        try:
+            return await asyncio.wait_for(self._go, BEGIN_WITHIN_S)
+        except TimeoutError:
+            raise LoadError(f"the load run did not begin within {BEGIN_WITHIN_S:g} s") from None
 
     def _prepare(self) -> Shard:
         traffic, number = restore(self._order["traffic"]), int(self._order["shard"])

@@ -91,8 +91,16 @@ class Step(Evidence):
         self, traffic: load.Traffic, url: str = "", sender: str = "http", options: Mapping[str, Any] | None = None
     ) -> load.LoadRun:
         """Start `traffic` on `url` (the edge, when empty); the records are this step's."""
+        load_run = self.prepare_load(traffic, url, sender, options)
+        load_run.begin()
+        return load_run
+
+    def prepare_load(
+        self, traffic: load.Traffic, url: str = "", sender: str = "http", options: Mapping[str, Any] | None = None
+    ) -> load.LoadRun:
+        """Start the load generator of `traffic`, as `run_load` does, but send nothing before the load run begins."""
         out = self.run.records(self.name)
-        return load.start(self._labelled(traffic), url or self._url(traffic), out, sender, options)
+        return load.prepare(self._labelled(traffic), url or self._url(traffic), out, sender, options)
 
     def find_capacity(
         self, search: load.rate_search.Search, percentiles_ms: Mapping[str, float], duration_s: float, **workload: Any

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tailrace.errors import LoadError
-from tailrace.load import LoadRun, Traffic, Workload, arrivals, run, start
+from tailrace.load import LoadRun, Traffic, Workload, arrivals, prepare, run, start
 from tailrace.records import Record
 
 
@@ -43,6 +43,44 @@ def test_every_request_has_a_record(target, tmp_path):
     assert numbers == list(range(len(records)))
     assert 0.15 < sum(row["stream"] for row in records) / len(records) < 0.45
     assert len({number for number, _, _ in target.seen()}) == len(records)
+
+
+def test_prepared_load_runs_send_nothing_before_they_begin(target, tmp_path):
+    """Two get ready side by side; each sends its schedule when it begins, and not a request before."""
+    first, second = (
+        prepare(Traffic(arrivals.constant(100, 0.2), phase=name), target.url, tmp_path) for name in ("one", "two")
+    )
+    with first:
+        began_ns = first.start_ns
+    assert {row["phase"] for row in rows(tmp_path)} == {"one"}
+    second.wait()
+    assert second.start_ns > began_ns + 200_000_000
+    assert [first.summary.sent, second.summary.sent] == [20, 20]
+    assert len(target.seen()) == 40
+
+
+def test_a_prepared_load_run_that_cannot_get_ready_leaves_nothing(tmp_path):
+    """The error comes when it begins; its processes are gone then."""
+    prepared = prepare(Traffic(arrivals.constant(10, 1)), "http://127.0.0.1:9/v1", tmp_path, sender="nowhere:nothing")
+    with pytest.raises(LoadError, match="no traffic was sent"):
+        prepared.begin()
+    assert not prepared.running
+
+
+def test_a_prepared_load_run_that_never_begins_ends(target, tmp_path):
+    """Its process waits for a bounded time, also when the program that prepared it lives on."""
+    order = {"traffic": Traffic(arrivals.constant(10, 1)).describe(), "url": target.url, "out": str(tmp_path)}
+    order |= {"sender": "http", "options": {}, "shard": 0, "prefix": "part-0"}
+    program = "import os; from tailrace.load import worker; worker.BEGIN_WITHIN_S = 0.2; os._exit(worker.main())"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+        assert process.wait(30) == 3
+        assert b"did not begin within 0.2 s" in process.stdout.read()
+    assert not rows(tmp_path)
 
 
 def test_failures_are_records(target, tmp_path):
@@ -182,7 +220,7 @@ def test_an_interrupted_start_leaves_no_process(target, tmp_path, monkeypatch):
     def interrupted(self: LoadRun) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(LoadRun, "_launch", interrupted)
+    monkeypatch.setattr(LoadRun, "_await_ready", interrupted)
     with pytest.raises(KeyboardInterrupt):
         start(Traffic(arrivals.constant(1, 60), shards=2), target.url, tmp_path)
     assert not _workers(os.getpid())
