@@ -30,7 +30,7 @@ JQ = {field.name for kind in (Status, SlotStatus, Event) for field in fields(kin
 def exported() -> dict[str, set[str]]:
     """Return the labels of every series that a service exports, by name."""
     metrics = Metrics(Settings(provider_url="http://127.0.0.1:9/v1", release="r", colour="blue"))
-    metrics.answered("/readyz", 200)
+    metrics.count_response("/readyz", 200)
     families = text_string_to_metric_families(metrics.text().decode())
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 

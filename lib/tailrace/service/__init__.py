@@ -1,7 +1,7 @@
 """The deployed service: an ASGI app that forwards OpenAI-compatible calls through the resilient client.
 
-Its only configuration is the environment (`settings`). It keeps no files but the cache's, and speaks over
-HTTP, one line on stdout when it listens, and JSON lines on stderr.
+The environment is its only configuration (`settings`). It writes no files but the cache's. It speaks HTTP, prints one
+line on stdout when it listens, and logs JSON lines on stderr.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Live: the loop turns. Ready: the provider answers, the cache takes and gives, and nobody said goodbye.
+"""Health of the service. Live: the event loop runs. Ready: provider and cache work, and the service is not draining.
 
-A look at the parts is kept for a second, and everybody who asks while one is under way waits for that one,
-so that ten probers cost the provider one request per second.
+The results of the checks are reused for a second, and probers that come while the checks run share their results: ten
+probers cost the provider one request per second.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-from tailrace.service.in_flight import Flights
+from tailrace.service.in_flight import InFlight
 
 KEEP_S = 1.0
-BEAT_S = 0.25
+INTERVAL_S = 0.25
 
 
-class Fact(NamedTuple):
-    """What was found of one part."""
+class HealthResult(NamedTuple):
+    """The result of one check: whether the part works, and the fact that decided it."""
 
     ok: bool
     fact: str
 
 
-Check = Callable[[], Awaitable[Fact]]
+HealthCheck = Callable[[], Awaitable[HealthResult]]
 
 
-class Look(NamedTuple):
-    """What one look at the parts found."""
+class Snapshot(NamedTuple):
+    """The results of one round of checks."""
 
     at: float
-    parts: Mapping[str, Fact]
+    parts: Mapping[str, HealthResult]
 
     @property
     def ok(self) -> bool:
@@ -41,28 +41,28 @@ class Look(NamedTuple):
 
 
 class Readiness:
-    """Looks at `checks` at most once per `keep_s`, however many ask; draining is told without a look."""
+    """Runs `checks` at most once per `keep_s`, however many probers ask; draining shows at once."""
 
     def __init__(
-        self, checks: Mapping[str, Check], flights: Flights, *, timeout_s: float, keep_s: float = KEEP_S,
+        self, checks: Mapping[str, HealthCheck], in_flight: InFlight, *, timeout_s: float, keep_s: float = KEEP_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._checks = checks
-        self._flights = flights
+        self._flights = in_flight
         self._timeout_s = timeout_s
         self._keep_s = keep_s
         self._clock = clock
-        self._last: Look | None = None
-        self._looking: asyncio.Task[Look] | None = None
+        self._last: Snapshot | None = None
+        self._running: asyncio.Task[Snapshot] | None = None
 
     async def __call__(self) -> tuple[bool, dict[str, Any]]:
         """Return whether the service is ready, and the JSON that names each part and its fact."""
-        look = await self._current()
+        snapshot = await self._current()
         draining = self._flights.draining
-        drain = Fact(not draining, f"draining, {len(self._flights)} in flight" if draining else "not draining")
-        parts = {**look.parts, "drain": drain}
+        drain = HealthResult(not draining, f"draining, {len(self._flights)} in flight" if draining else "not draining")
+        parts = {**snapshot.parts, "drain": drain}
         ok = all(part.ok for part in parts.values())
-        age_ms = round((self._clock() - look.at) * 1e3, 1)
+        age_ms = round((self._clock() - snapshot.at) * 1e3, 1)
         because = "; ".join(f"{name}: {part.fact}" for name, part in parts.items() if not part.ok)
         return ok, {
             "status": "ready" if ok else "not ready",
@@ -71,47 +71,47 @@ class Readiness:
             "age_ms": age_ms,
         }
 
-    async def _current(self) -> Look:
+    async def _current(self) -> Snapshot:
         if self._last is not None and self._clock() - self._last.at < self._keep_s:
             return self._last
-        if self._looking is None:
-            self._looking = asyncio.get_running_loop().create_task(self._look())
-        return await asyncio.shield(self._looking)  # a prober that gives up does not end it for the others
+        if self._running is None:
+            self._running = asyncio.get_running_loop().create_task(self._run())
+        return await asyncio.shield(self._running)  # one prober's cancellation must not end it for the others
 
-    async def _look(self) -> Look:
+    async def _run(self) -> Snapshot:
         try:
-            facts = await asyncio.gather(*(self._fact(check) for check in self._checks.values()))
-            self._last = Look(self._clock(), dict(zip(self._checks, facts, strict=True)))
+            results = await asyncio.gather(*(self._result(check) for check in self._checks.values()))
+            self._last = Snapshot(self._clock(), dict(zip(self._checks, results, strict=True)))
             return self._last
         finally:
-            self._looking = None
+            self._running = None
 
-    async def _fact(self, check: Check) -> Fact:
+    async def _result(self, check: HealthCheck) -> HealthResult:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await check()
         except TimeoutError:
-            return Fact(False, f"no answer within {self._timeout_s:g} s")
+            return HealthResult(False, f"no answer within {self._timeout_s:g} s")
         except Exception as error:
-            return Fact(False, f"failed: {reason(error)}")
+            return HealthResult(False, f"failed: {reason(error)}")
 
 
-class Heart:
-    """Measures how late the loop turns; a loop that stands still answers no probe at all."""
+class LoopMonitor:
+    """Measures the lag of the event loop; a blocked loop answers no probe at all."""
 
-    def __init__(self, observe: Callable[[float], object]) -> None:
+    def __init__(self, on_lag: Callable[[float], object]) -> None:
         self.lag_s = 0.0
-        self._observe = observe
+        self._on_lag = on_lag
         self._started = time.monotonic()
 
-    async def beat(self) -> None:
-        """Beat until cancelled."""
+    async def run(self) -> None:
+        """Measure until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + BEAT_S
-            await asyncio.sleep(BEAT_S)
+            due = loop.time() + INTERVAL_S
+            await asyncio.sleep(INTERVAL_S)
             self.lag_s = max(0.0, loop.time() - due)
-            self._observe(self.lag_s)
+            self._on_lag(self.lag_s)
 
     def facts(self) -> dict[str, Any]:
         """Return the JSON of `/healthz`."""
@@ -120,12 +120,12 @@ class Heart:
 
 
 def reason(error: BaseException) -> str:
-    """Return why something failed: the system's words, SQLite's code or a type; never the error's own text."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if code := getattr(seen, "sqlite_errorname", ""):
+    """Return why something failed: the system's message, SQLite's code or a type; never the error's own text."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if code := getattr(cause, "sqlite_errorname", ""):
             return str(code)
-        if isinstance(seen, OSError) and seen.errno is not None and seen.errno in errno.errorcode:
-            return os.strerror(seen.errno).lower()
-        seen = seen.__cause__ or seen.__context__
+        if isinstance(cause, OSError) and cause.errno is not None and cause.errno in errno.errorcode:
+            return os.strerror(cause.errno).lower()
+        cause = cause.__cause__ or cause.__context__
     return type(error).__name__

@@ -1,8 +1,7 @@
-"""JSON lines on stderr: what happened, never what was said.
+"""The service's log: JSON lines on stderr, without any content of requests.
 
-Only the fields that the service names itself are written. An exception is logged as its type and the places
-that it passed, never by its message: messages quote prompts, headers and keys. Records of other libraries
-keep their level, logger and place.
+Only fields that the service names itself are written. An exception is logged by its type and traceback, never by its
+message: messages quote prompts, headers and keys. Records of other libraries keep their level, logger and place.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ import orjson
 
 Write = Callable[[bytes], object]
 
-BATCH_S = 0.02  # a full second of requests costs 50 writes, not 3,000
-LIMIT_LINES = 50_000  # a reader of stderr that stands still costs lines, never the loop or the memory
+BATCH_S = 0.02  # a busy second costs 50 writes, not 3,000
+LIMIT_LINES = 50_000  # when nobody reads stderr, lines are dropped: neither the loop blocks nor the memory fills
 
 
 class Log:
-    """Writes events in batches from a thread of its own, so that a slow stderr never holds up a request."""
+    """Writes events in batches from a thread of its own, so that a slow stderr never delays a request."""
 
     def __init__(self, write: Write, *, clock: Callable[[], float] = time.time, **always: str) -> None:
         self.dropped = 0
@@ -41,7 +40,7 @@ class Log:
         self._thread.start()
 
     def event(self, name: str, /, level: str = "info", **facts: Any) -> None:
-        """Log one event; values of `facts` are numbers, booleans and words that the service chose."""
+        """Log one event; the values of `facts` are numbers, booleans, and words that the service chose."""
         if len(self._lines) >= LIMIT_LINES:
             self.dropped += 1
             return
@@ -52,18 +51,18 @@ class Log:
             self._wake.set()
 
     def error(self, name: str, error: BaseException, **facts: Any) -> None:
-        """Log an unexpected exception by type and place."""
+        """Log an unexpected exception by its type and traceback."""
         self.event(name, level="error", error_type=_type_name(error), where=places(error.__traceback__), **facts)
 
     def flush(self) -> None:
-        """Write out what is waiting."""
+        """Write the lines that are waiting."""
         with self._writing:
             lines = [self._lines.popleft() for _ in range(len(self._lines))]
             if lines:
                 self._write(b"".join(lines))
 
     def close(self) -> None:
-        """Write out what is waiting and end the thread."""
+        """Write the lines that are waiting and end the thread."""
         self._closed = True
         self._wake.set()
         self._thread.join(timeout=1.0)
@@ -77,17 +76,17 @@ class Log:
             try:
                 self.flush()
             except OSError:
-                self.dropped += 1  # nobody reads stderr; the service goes on
+                self.dropped += 1  # stderr is closed; the service goes on
 
 
 def places(trace: TracebackType | None) -> list[str]:
-    """Return where a traceback went, as `file:line function`, outermost first, at most twelve."""
+    """Return the frames of a traceback as `file:line function`, outermost first, the last twelve at most."""
     frames = traceback.extract_tb(trace)[-12:]
     return [f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 class Bridge(logging.Handler):
-    """Brings other libraries' log records into ours, without their text."""
+    """Copies other libraries' log records into ours, without their text."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""The service's figures for Prometheus, in a registry of their own."""
+"""The service's metrics for Prometheus, in a registry of their own."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ OUTCOMES = (*LOOKUPS, "error", "cancelled", "cut")
 
 
 def buckets(slo_ms: tuple[float, ...]) -> tuple[float, ...]:
-    """Return the bounds in seconds: ×2 from 100 µs to 52 s, and one at each limit."""
+    """Return the bounds in seconds: ×2 from 100 µs to 52 s, and one at each limit of `slo_ms`."""
     doubling = {round(1e-4 * 2**power, 7) for power in range(20)}
     return tuple(sorted(doubling | {limit / 1e3 for limit in slo_ms}))
 
 
 class Metrics:
-    """Every counter of one service; what is labelled has few values that the service chose itself."""
+    """All metrics of one service; labels have few values, all chosen by the service."""
 
     def __init__(self, settings: Settings) -> None:
         self.registry = registry = CollectorRegistry()
         self.duration = Histogram(
             "tailrace_request_duration_seconds",
-            "From a forwarded request's arrival to the last byte of its answer.",
+            "From a forwarded request's arrival to the last byte of its response.",
             ["outcome"], registry=registry, buckets=buckets(settings.slo_ms))  # fmt: skip
         self.requests = Counter(
-            "tailrace_requests", "Answers, by route and status.", ["route", "status"], registry=registry)  # fmt: skip
+            "tailrace_requests", "Responses, by route and status.", ["route", "status"], registry=registry)  # fmt: skip
         self.attempts = Counter("tailrace_upstream_attempts", "Requests to the provider.", registry=registry)
         self.retries = Counter("tailrace_retries", "Attempts after the first of a call.", registry=registry)
         self.lookups = Counter(
@@ -40,11 +40,11 @@ class Metrics:
         self.cost = Counter("tailrace_cost_usd", "Cost of calls whose price is known.", registry=registry)
         self.saved = Counter("tailrace_saved_usd", "What hits would have cost.", registry=registry)
         self.unpriced = Counter("tailrace_unpriced_calls", "Calls whose price is not known.", registry=registry)
-        self.in_flight = Gauge("tailrace_requests_in_flight", "Being answered now.", registry=registry)
-        self.ready = Gauge("tailrace_ready", "1 when the last look found everything usable.", registry=registry)
+        self.in_flight = Gauge("tailrace_requests_in_flight", "Requests being handled now.", registry=registry)
+        self.ready = Gauge("tailrace_ready", "1 when the latest checks passed.", registry=registry)
         self.draining = Gauge("tailrace_draining", "1 after SIGTERM.", registry=registry)
-        self.loop_lag = Gauge("tailrace_loop_lag_seconds", "How late the loop's last turn was.", registry=registry)
-        self.log_dropped = Gauge("tailrace_log_lines_dropped", "Lines that stderr did not take.", registry=registry)
+        self.loop_lag = Gauge("tailrace_loop_lag_seconds", "Lag of the event loop, last measured.", registry=registry)
+        self.log_dropped = Gauge("tailrace_log_lines_dropped", "Log lines that were not written.", registry=registry)
         build = Gauge(
             "tailrace_build_info", "Always 1.", ["version", "release", "colour"], registry=registry)  # fmt: skip
         build.labels(__version__, settings.release, settings.colour).set(1)
@@ -54,19 +54,19 @@ class Metrics:
         self._in, self._out, self._cached = (self.tokens.labels(kind) for kind in ("in", "out", "cached"))
         self._requests: dict[tuple[str, int], Counter] = {}
 
-    def answered(self, route: str, status: int) -> None:
-        """Count one answer; `route` is a template, never a caller's text."""
+    def count_response(self, route: str, status: int) -> None:
+        """Count one response; `route` is a template, never a caller's text."""
         child = self._requests.get((route, status))
         if child is None:
             child = self._requests[route, status] = self.requests.labels(route, status)
         child.inc()
 
-    def forwarded(self, outcome: str, duration_s: float) -> None:
+    def observe_request(self, outcome: str, duration_s: float) -> None:
         """Observe one forwarded request."""
         self._observe[outcome if outcome in self._observe else "error"].observe(duration_s)
 
-    def called(self, call: Call) -> None:
-        """Count what the client did for one call; an answer from the store costs no tokens."""
+    def count_call(self, call: Call) -> None:
+        """Count one call of the client; a cached response costs no tokens."""
         self._lookups[call.cache].inc()
         if call.attempts:
             self.attempts.inc(call.attempts)
@@ -83,5 +83,5 @@ class Metrics:
             self.saved.inc(call.saved_usd)
 
     def text(self) -> bytes:
-        """Return all of it in the exposition format."""
+        """Return all metrics in the exposition format."""
         return generate_latest(self.registry)

@@ -1,7 +1,7 @@
-"""The process around the app: one loop, one listener, and an orderly end.
+"""The HTTP server around the app: one event loop, one listener, and a graceful shutdown.
 
-The first SIGTERM (or SIGINT) turns readiness false at once and goes on serving what is in flight, and what
-still arrives for a moment, until nothing is in flight or the drain's time is over. The second one ends the process.
+The first SIGTERM (or SIGINT) turns readiness false at once. Requests in flight, and those that still arrive for a
+moment, are served until none is left or the drain's time is over. The second signal ends the process.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tailrace.service import answers
-from tailrace.service.in_flight import Flights
+from tailrace.service.http_response import error_response
+from tailrace.service.in_flight import InFlight
 from tailrace.service.logs import Log
 
 KEEP_ALIVE_S = 3_660
-"""Longer than Envoy keeps an idle connection (an hour): the side that sends has to close first, or it loses a
-request to a connection that was closed under it."""
+"""Longer than Envoy keeps an idle connection (an hour): if the receiver closes first, a request that was just sent on
+that connection is lost."""
 LISTEN_ON_S = 5.0
 QUIET_S = 0.1
-"""What a connection that was accepted last gets to send its request."""
+"""Time for the connection accepted last to send its request."""
 LAST_BYTES_S = 2
-"""What connections get to take what is already written."""
+"""Time for connections to take the bytes that are already written."""
 
 
 class Protocol(HttpToolsProtocol):
     """uvicorn's parser, with malformed requests answered in OpenAI's shape."""
 
     def send_400_response(self, msg: str) -> None:
-        answer = answers.failure(400, "This is not HTTP/1.1 as it should be.", "malformed_request")
-        body = answer.body
+        response = error_response(400, "The request is not valid HTTP/1.1.", "malformed_request")
+        body = response.body
         assert isinstance(body, bytes)
-        fields = [*self.server_state.default_headers, *answer.headers, (b"connection", b"close")]
+        fields = [*self.server_state.default_headers, *response.headers, (b"connection", b"close")]
         fields.append((b"content-length", b"%d" % len(body)))
         head = b"".join(b"%b: %b\r\n" % field for field in fields)
         self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + body)
@@ -47,17 +47,17 @@ class Protocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, whose signals are ours."""
+    """uvicorn's server, without its signal handlers."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def stop_listening(self, listener: socket.socket) -> None:
-        """Accept no more connections, and lose none that is there already.
+        """Accept no more connections, and lose none that is waiting already.
 
-        The kernel resets what still waits to be accepted when a listening socket closes. So the loop's listener
-        goes first, while a duplicate keeps the queue alive; what is in the queue is taken, and only then is it closed.
+        When a listening socket closes, the kernel resets the connections that wait to be accepted. So the loop's
+        listener closes first, while a duplicate keeps the queue alive; the duplicate closes once the queue is empty.
         """
         spare = listener.dup()
         spare.setblocking(False)
@@ -76,7 +76,7 @@ class Server(uvicorn.Server):
 
 
 def make(app: Any, headers: list[tuple[str, str]]) -> Server:
-    """Return a server for `app` that puts `headers` on every answer."""
+    """Return a server for `app` that adds `headers` to every response."""
     config = uvicorn.Config(
         app, http=Protocol, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
         proxy_headers=False, server_header=False, headers=headers, timeout_keep_alive=KEEP_ALIVE_S,
@@ -91,7 +91,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def watch_signals(first: Callable[[], Awaitable[None]], log: Log) -> None:
-    """Let the first SIGTERM or SIGINT run `first`, and the second one end the process at once."""
+    """Run `first` on the first SIGTERM or SIGINT, and end the process at once on the second."""
     loop = asyncio.get_running_loop()
     begun: list[asyncio.Task[None]] = []
 
@@ -109,20 +109,20 @@ def watch_signals(first: Callable[[], Awaitable[None]], log: Log) -> None:
         loop.add_signal_handler(number, on_signal, number)
 
 
-async def drain(flights: Flights, server: Server, listener: socket.socket, log: Log, timeout_s: float) -> None:
-    """Finish what is in flight, then let the server end.
+async def drain(in_flight: InFlight, server: Server, listener: socket.socket, log: Log, timeout_s: float) -> None:
+    """Finish the requests in flight, then let the server exit.
 
-    The listener stays open for a moment, because whoever sends here may not have heard yet; then it closes,
-    so that a stream of new requests cannot carry the drain to its deadline.
+    The listener stays open for a moment, because the edge may not know of the drain yet. Then it closes, so that a
+    stream of new requests cannot prolong the drain to its deadline.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
-    log.event("draining", in_flight=len(flights), timeout_s=timeout_s)
-    await flights.drain(min(LISTEN_ON_S, timeout_s / 2))
+    log.event("draining", in_flight=len(in_flight), timeout_s=timeout_s)
+    await in_flight.drain(min(LISTEN_ON_S, timeout_s / 2))
     await server.stop_listening(listener)
     await asyncio.sleep(QUIET_S)
-    whole = await flights.drain(deadline - loop.time())
-    cut = 0 if whole else await flights.cut()
+    finished = await in_flight.drain(deadline - loop.time())
+    cut = 0 if finished else await in_flight.cut()
     left_s = max(0.0, deadline - loop.time())
     log.event("drained", level="warning" if cut else "info", cut=cut, waited_s=round(timeout_s - left_s, 3))
     server.config.timeout_graceful_shutdown = max(LAST_BYTES_S, math.ceil(left_s))

@@ -1,4 +1,4 @@
-"""The admin path: faults, latency and counts while running; for callers on this machine, and where else it was told.
+"""The admin API of a running simulator: faults, latency and counts, for callers on this machine or in named networks.
 
 GET|PUT|DELETE /admin/faults    GET|PUT /admin/latency    GET /admin/stats    POST /admin/reset
 """
@@ -12,23 +12,23 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from tailrace.simulator import refusals
-from tailrace.simulator.answers import Answer
+from tailrace.simulator import api_errors
+from tailrace.simulator.access_log import AccessLog
+from tailrace.simulator.api_request import ApiRequest
+from tailrace.simulator.api_response import ApiResponse
 from tailrace.simulator.faults import Fault
 from tailrace.simulator.latency import Latency
-from tailrace.simulator.ledger import Ledger
-from tailrace.simulator.provider import Provider
-from tailrace.simulator.requests import Request
+from tailrace.simulator.provider import SimulatedProvider
 from tailrace.simulator.settings import Network
 
 PREFIX = "/admin/"
-PASSED_ON = frozenset({"forwarded", "origin", "via", "x-forwarded-for"})
-"""Headers of proxies and browsers: the peer is on loopback, but who asks may not be."""
+PROXIED = frozenset({"forwarded", "origin", "via", "x-forwarded-for"})
+"""Headers of proxies and browsers: the peer is on loopback, but the caller may not be."""
 _FAULTS = TypeAdapter(tuple[Fault, ...])
 
 
 def trusted(peer: str, networks: Sequence[Network] = ()) -> bool:
-    """Say whether an address is of this machine's loopback, or of `networks`; IPv4 in IPv6 included."""
+    """Return whether an address is in this machine's loopback or in `networks`; IPv4 in IPv6 included."""
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])
     except ValueError:
@@ -38,37 +38,37 @@ def trusted(peer: str, networks: Sequence[Network] = ()) -> bool:
 
 
 class Admin:
-    """What can be asked of a running simulator."""
+    """The actions of the admin API."""
 
-    def __init__(self, provider: Provider, ledger: Ledger, networks: Sequence[Network] = ()) -> None:
-        self._provider, self._ledger, self._networks = provider, ledger, networks
+    def __init__(self, provider: SimulatedProvider, access_log: AccessLog, networks: Sequence[Network] = ()) -> None:
+        self._provider, self._access_log, self._networks = provider, access_log, networks
         self._routes: dict[str, dict[str, Callable[[bytes], Any]]] = {
             "faults": {"GET": self._faults, "PUT": self._set_faults, "DELETE": self._clear_faults},
             "latency": {"GET": self._latency, "PUT": self._set_latency},
-            "stats": {"GET": lambda _: self._ledger.describe()},
+            "stats": {"GET": lambda _: self._access_log.describe()},
             "reset": {"POST": self._reset},
         }
 
-    def answer(self, request: Request, peer: str) -> Answer:
-        """Do what is asked, or refuse it."""
+    def respond(self, request: ApiRequest, peer: str) -> ApiResponse:
+        """Perform the request's action, or return an error."""
         try:
-            return Answer(orjson.dumps(self._act(request, peer)))
-        except refusals.Refusal as refusal:
-            return refusal.answer
+            return ApiResponse(orjson.dumps(self._act(request, peer)))
+        except api_errors.ApiError as error:
+            return error.response
         except ValidationError as error:
-            return refusals.Refusal(400, explained(error), code="invalid_value").answer
+            return api_errors.ApiError(400, problems(error), code="invalid_value").response
 
-    def _act(self, request: Request, peer: str) -> Any:
+    def _act(self, request: ApiRequest, peer: str) -> Any:
         if not trusted(peer, self._networks):
             also = "".join(f" and {network}" for network in self._networks) or " only"
-            raise refusals.Refusal(403, f"The admin path is for loopback{also}; this call came from {peer}.")
-        if not PASSED_ON.isdisjoint(request.headers):
-            raise refusals.Refusal(403, "The admin path is for direct calls only; this one came through a proxy.")
+            raise api_errors.ApiError(403, f"The admin path is for loopback{also}; this call came from {peer}.")
+        if not PROXIED.isdisjoint(request.headers):
+            raise api_errors.ApiError(403, "The admin path is for direct calls only; this one came through a proxy.")
         actions = self._routes.get(request.path.removeprefix(PREFIX))
         if actions is None:
-            raise refusals.no_path(request.method, request.path)
+            raise api_errors.no_path(request.method, request.path)
         if request.method not in actions:
-            raise refusals.no_method(request.method, request.path, ", ".join(actions))
+            raise api_errors.no_method(request.method, request.path, ", ".join(actions))
         return actions[request.method](request.body)
 
     def _faults(self, _: bytes) -> Any:
@@ -86,19 +86,19 @@ class Admin:
         return self._provider.pace.latency.model_dump()
 
     def _set_latency(self, body: bytes) -> Any:
-        """Take the fields that are given; the others stay as they are."""
-        given = Latency.model_validate_json(body).model_dump(exclude_unset=True)
-        self._provider.pace.latency = self._provider.pace.latency.model_copy(update=given)
+        """Change the fields in the body; the others stay as they are."""
+        changes = Latency.model_validate_json(body).model_dump(exclude_unset=True)
+        self._provider.pace.latency = self._provider.pace.latency.model_copy(update=changes)
         return self._latency(body)
 
     def _reset(self, _: bytes) -> Any:
         self._provider.reset()
-        self._ledger.reset()
-        return self._ledger.describe()
+        self._access_log.reset()
+        return self._access_log.describe()
 
 
-def explained(error: ValidationError) -> str:
-    """Return what is wrong with a fault or a latency, on one line."""
+def problems(error: ValidationError) -> str:
+    """Return the problems of a fault or a latency on one line."""
     return "; ".join(
         f"{'.'.join(map(str, detail['loc'])) or 'body'}: {detail['msg']}" for detail in error.errors(include_url=False)
     )

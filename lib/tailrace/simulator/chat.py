@@ -1,4 +1,4 @@
-"""/v1/chat/completions, plain and streamed."""
+"""/v1/chat/completions, whole and streamed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import orjson
 
-from tailrace.simulator import parameters, refusals, schema, tokens
-from tailrace.simulator.answers import Answer, Question, Text, created, cut, write
+from tailrace.simulator import api_errors, parameters, schema, tokens
+from tailrace.simulator.api_request import ParsedRequest
+from tailrace.simulator.api_response import ApiResponse
+from tailrace.simulator.text import Text, created, generate, truncate
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 EVENT_STREAM = "text/event-stream; charset=utf-8"
@@ -17,7 +19,7 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One choice: a text, or the call of a tool, whose arguments are the text."""
+    """One choice: a text, or a tool call whose arguments are the text."""
 
     text: Text
     tool: str = ""
@@ -25,42 +27,42 @@ class Choice:
 
     @property
     def finish(self) -> str:
-        return "length" if self.text.cut else "tool_calls" if self.tool else "stop"
+        return "length" if self.text.truncated else "tool_calls" if self.tool else "stop"
 
 
-def answer(question: Question) -> Answer:
-    """Check the request and answer it."""
-    content = question.content
+def respond(request: ParsedRequest) -> ApiResponse:
+    """Return the completion, or raise ApiError for an invalid request."""
+    content = request.content
     parameters.model(content)
     parameters.sampling(content)
     in_tok = tokens.count_messages(_messages(content))
     parameters.fits(content["model"], in_tok, "messages")
-    choices = _choices(question)
+    choices = _choices(request)
     lengths = [len(choice.text.pieces) for choice in choices]
     out_tok, steps = sum(lengths), max(lengths)
     usage = _usage(in_tok, out_tok, tokens.cached(in_tok, content))
     head = {
-        "id": f"chatcmpl-{question.digest.hex()[:29]}",
+        "id": f"chatcmpl-{request.digest.hex()[:29]}",
         "object": "chat.completion",
-        "created": created(question.digest),
+        "created": created(request.digest),
         "model": content["model"],
         "service_tier": "default",
         "system_fingerprint": "fp_simulated",
     }
     if not parameters.flag(content, "stream"):
         body = orjson.dumps({**head, "choices": [_whole(i, c) for i, c in enumerate(choices)], "usage": usage})
-        return Answer(body, in_tok=in_tok, out_tok=out_tok, steps=steps)
+        return ApiResponse(body, in_tok=in_tok, out_tok=out_tok, steps=steps)
     counted = bool(parameters.mapping(content, "stream_options").get("include_usage"))
     parts, tail = _events({**head, "object": "chat.completion.chunk"}, choices, usage if counted else None)
-    return Answer(parts=parts, tail=tail, in_tok=in_tok, out_tok=out_tok, steps=steps, media=EVENT_STREAM)
+    return ApiResponse(parts=parts, tail=tail, in_tok=in_tok, out_tok=out_tok, steps=steps, media=EVENT_STREAM)
 
 
 def _messages(content: dict[str, Any]) -> list[dict[str, Any]]:
     messages = parameters.required(content, "messages")
     if not isinstance(messages, list):
-        raise refusals.wrong_type("messages", "an array of objects", messages)
+        raise api_errors.wrong_type("messages", "an array of objects", messages)
     if not messages:
-        raise refusals.wrong_value("messages", "expected an array with at least 1 element, but got an empty one")
+        raise api_errors.wrong_value("messages", "expected an array with at least 1 element, but got an empty one")
     for place, message in enumerate(messages):
         _check(message, f"messages[{place}]")
     return messages
@@ -68,49 +70,49 @@ def _messages(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _check(message: Any, place: str) -> None:
     if not isinstance(message, dict):
-        raise refusals.wrong_type(place, "an object", message)
-    role, said = message.get("role"), message.get("content")
+        raise api_errors.wrong_type(place, "an object", message)
+    role, content = message.get("role"), message.get("content")
     if role is None:
-        raise refusals.missing(f"{place}.role")
+        raise api_errors.missing(f"{place}.role")
     if not isinstance(role, str) or role not in ROLES:
-        raise refusals.wrong_value(f"{place}.role", f"expected one of {', '.join(sorted(ROLES))}, but got {role!r}")
-    if said is None and role != "assistant":
-        raise refusals.missing(f"{place}.content")
-    if not isinstance(said, str | list | None):
-        raise refusals.wrong_type(f"{place}.content", "a string or an array of parts", said)
+        raise api_errors.wrong_value(f"{place}.role", f"expected one of {', '.join(sorted(ROLES))}, but got {role!r}")
+    if content is None and role != "assistant":
+        raise api_errors.missing(f"{place}.content")
+    if not isinstance(content, str | list | None):
+        raise api_errors.wrong_type(f"{place}.content", "a string or an array of parts", content)
 
 
-def _choices(question: Question) -> list[Choice]:
-    content = question.content
+def _choices(request: ParsedRequest) -> list[Choice]:
+    content = request.content
     count = parameters.integer(content, "n", 1, 128) or 1
     limit = parameters.integer(content, "max_completion_tokens", 1, 1_000_000)
     if limit is None:
         limit = parameters.integer(content, "max_tokens", 1, 1_000_000)
-    return [_choice(question, index, limit) for index in range(count)]
+    return [_choice(request, index, limit) for index in range(count)]
 
 
-def _choice(question: Question, index: int, limit: int | None) -> Choice:
-    tool = _tool(question.content)
+def _choice(request: ParsedRequest, index: int, limit: int | None) -> Choice:
+    tool = _tool(request.content)
     if tool is not None:
-        text = cut(
-            schema.document(question, index, parameters.mapping(tool, "parameters") or {"type": "object"}), limit
+        text = truncate(
+            schema.document(request, index, parameters.mapping(tool, "parameters") or {"type": "object"}), limit
         )
-        return Choice(text, str(tool.get("name")), f"call_{question.digest.hex()[:24]}{index}")
-    form = parameters.mapping(question.content, "response_format")
+        return Choice(text, str(tool.get("name")), f"call_{request.digest.hex()[:24]}{index}")
+    form = parameters.mapping(request.content, "response_format")
     if form.get("type") in ("json_object", "json_schema"):
-        wanted = parameters.mapping(parameters.mapping(form, "json_schema"), "schema")
-        return Choice(cut(schema.document(question, index, wanted or None), limit))
-    return Choice(write(question, index, limit))
+        json_schema = parameters.mapping(parameters.mapping(form, "json_schema"), "schema")
+        return Choice(truncate(schema.document(request, index, json_schema or None), limit))
+    return Choice(generate(request, index, limit))
 
 
 def _tool(content: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the function to call: only when the request demands a call, by name or by "required"."""
-    wanted = content.get("tool_choice")
+    """Return the function to call if the request demands a call, by name or by "required"; else None."""
+    choice = content.get("tool_choice")
     functions = [parameters.mapping(tool, "function") for tool in parameters.objects(content, "tools")]
-    if wanted == "required" and functions:
+    if choice == "required" and functions:
         return functions[0]
-    if isinstance(wanted, dict):
-        name = parameters.mapping(wanted, "function").get("name")
+    if isinstance(choice, dict):
+        name = parameters.mapping(choice, "function").get("name")
         return next((function for function in functions if function.get("name") == name), None)
     return None
 
@@ -130,7 +132,7 @@ def _whole(index: int, choice: Choice) -> dict[str, Any]:
 def _events(
     head: dict[str, Any], choices: list[Choice], usage: dict[str, Any] | None
 ) -> tuple[tuple[bytes, ...], bytes]:
-    """Return what leaves with each token, and what ends the stream; with `usage` also the chunk that holds it."""
+    """Return the events sent with each token, and those that end the stream, with a chunk for `usage` if given."""
     before = orjson.dumps(head)[:-1] + b',"choices":['
     after = b"" if usage is None else b',"usage":null'
     opening = b"".join(_event(before, i, _opening(c), None, after) for i, c in enumerate(choices))

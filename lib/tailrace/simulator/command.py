@@ -1,34 +1,33 @@
-"""`tailrace simulate`: the options, and the life of the process."""
+"""`tailrace simulate`: its options. The simulator itself is imported when it runs."""
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from pydantic import ValidationError
 
-from tailrace.simulator.admin import explained
-from tailrace.simulator.faults import Fault
-from tailrace.simulator.latency import Latency
-from tailrace.simulator.server import Server
-from tailrace.simulator.settings import Network, Settings
+if TYPE_CHECKING:
+    from tailrace.simulator.faults import Fault
+    from tailrace.simulator.settings import Network
 
 
 def _faults(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[Fault, ...]:
-    return tuple(_fault(value) for value in values)
+    return tuple(map(_fault, values))
 
 
 def _fault(value: str) -> Fault:
-    """Read `kind=error500,probability=0.3,after=200`."""
+    """Parse `kind=error500,probability=0.3,after=200`."""
+    from pydantic import ValidationError
+
+    from tailrace.simulator.admin import problems
+    from tailrace.simulator.faults import Fault
+
     try:
         return Fault.model_validate(dict(item.partition("=")[::2] for item in value.split(",")))
     except ValidationError as error:
-        raise click.BadParameter(f"{value!r}: {explained(error)}") from None
+        raise click.BadParameter(f"{value!r}: {problems(error)}") from None
 
 
 def _networks(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[Network, ...]:
@@ -45,12 +44,14 @@ SECONDS = click.FloatRange(0, 3_600)
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65_535), help="0: any free port.")
-@click.option("--seed", default=1, show_default=True, help="Of answers, latencies and faults.")
+@click.option("--seed", default=1, show_default=True, help="Of responses, latencies and faults.")
 @click.option("--ttft-s", default=0.05, show_default=True, type=SECONDS, help="Median time to first token.")
 @click.option("--ttft-sigma", default=0.35, show_default=True, type=SIGMA, help="Standard deviation of its logarithm.")
 @click.option("--token-s", default=0.001, show_default=True, type=SECONDS, help="Median time per further token.")
 @click.option("--token-sigma", default=0.2, show_default=True, type=SIGMA, help="Standard deviation of its logarithm.")
-@click.option("--tokens", default=16, show_default=True, type=click.IntRange(1, 4_096), help="Median answer length.")
+@click.option(
+    "--tokens", default=16, show_default=True, type=click.IntRange(1, 4_096), help="Median length of a response."
+)
 @click.option("--fault", "faults", multiple=True, callback=_faults, metavar="kind=KIND,…", help="May be repeated.")
 @click.option("--require-key", is_flag=True, help="Answer 401 to requests without a credential.")
 @click.option(
@@ -58,51 +59,27 @@ SECONDS = click.FloatRange(0, 3_600)
     multiple=True,
     callback=_networks,
     metavar="CIDR",
-    help="Who may use the admin path beside the loopback. May be repeated.",
+    help="Network that may use the admin path, beside the loopback. May be repeated.",
 )
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Access log, JSON lines.")
 def simulate(
     host: str, port: int, seed: int, ttft_s: float, ttft_sigma: float, token_s: float, token_sigma: float,
     tokens: int, faults: tuple[Fault, ...], require_key: bool, admin_from: tuple[Network, ...], log: Path | None,
 ) -> None:  # fmt: skip
-    """Run an OpenAI-compatible provider that is simulated: seeded answers, latencies and faults.
+    """Run a simulated OpenAI-compatible provider, with seeded responses, latencies and faults.
 
     \b
     --fault kind=rate_limit,probability=0.02,retry_after_s=0.2
     --fault kind=error500,sequence=001,after=200,count=50
     --fault kind=outage,duration_s=3
     """
+    from tailrace.simulator import process
+    from tailrace.simulator.latency import Latency
+    from tailrace.simulator.settings import Settings
+
     latency = Latency(ttft_s=ttft_s, ttft_sigma=ttft_sigma, token_s=token_s, token_sigma=token_sigma)
     settings = Settings(host, port, seed, latency, faults, log, tokens, require_key, admin_from)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(settings))
+        process.run(settings)
     except OSError as error:
         raise click.ClickException(f"simulator on {host}:{port}: {error}") from None
-
-
-async def _serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; a second one ends at once what is in flight."""
-    server = Server(settings)
-    await server.start()
-    told = asyncio.Semaphore(0)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.release)
-    click.echo(f"simulator listening on {server.url}")
-    sys.stdout.flush()
-    await told.acquire()
-    closing = asyncio.ensure_future(server.close())
-    again = asyncio.ensure_future(told.acquire())
-    await asyncio.wait((closing, again), return_when=asyncio.FIRST_COMPLETED)
-    again.cancel()
-    if not closing.cancel():
-        closing.result()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:  # not on Windows
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop

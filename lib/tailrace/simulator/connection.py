@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: requests are read, and answered one after the other."""
+"""One HTTP/1.1 connection: requests are read, and answered in order."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Protocol, cast
 
 import httptools
 
-from tailrace.simulator.exchange import Exchange
-from tailrace.simulator.ledger import Access
-from tailrace.simulator.replies import Reply
-from tailrace.simulator.requests import Request, parted
+from tailrace.simulator.access_log import AccessRecord
+from tailrace.simulator.api_request import ApiRequest, split_target
+from tailrace.simulator.delivery import Delivery
+from tailrace.simulator.response_writer import ResponseWriter
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_WAITING = 64
-"""Requests that may wait on one connection for the answer before them."""
-_REFUSED = b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+"""Pipelined requests that may wait on one connection for the response before theirs."""
+_REJECTED = b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class Host(Protocol):
@@ -32,22 +32,22 @@ class Host(Protocol):
     @property
     def closing(self) -> bool: ...
 
-    def take(self, request: Request, peer: str) -> tuple[Reply, str]: ...
+    def respond(self, request: ApiRequest, peer: str) -> tuple[Delivery, str]: ...
 
-    def note(self, access: Access) -> None: ...
+    def record(self, access: AccessRecord) -> None: ...
 
-    def leave(self, connection: Connection) -> None: ...
+    def forget(self, connection: Connection) -> None: ...
 
 
 class Connection(asyncio.Protocol):
-    """Feeds the parser, and hands each request to the server."""
+    """Feeds the parser, and passes each request to the server."""
 
     def __init__(self, server: Host, loop: asyncio.AbstractEventLoop) -> None:
         self.loop, self._server = loop, server
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
-        self._current: Exchange | None = None
-        self._waiting: deque[Request] = deque()
+        self._current: ResponseWriter | None = None
+        self._waiting: deque[ApiRequest] = deque()
         self.peer = ""
 
     @property
@@ -63,17 +63,17 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._waiting.clear()
         if self._current is not None:
-            self._current.leave()
-        self._server.leave(self)
+            self._current.disconnected()
+        self._server.forget(self)
 
     def data_received(self, data: bytes) -> None:
         self._read_ns = time.perf_counter_ns()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # the request is answered as it is; what comes after it is not HTTP
+            pass  # the request is answered without the upgrade; the bytes after it are not HTTP
         except httptools.HttpParserError:
-            self._refuse(b"400 Bad Request")
+            self._reject(b"400 Bad Request")
 
     # Called by the parser.
 
@@ -97,33 +97,33 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
         if self._size > MAX_BODY_BYTES:
-            self._refuse(b"413 Content Too Large")
+            self._reject(b"413 Content Too Large")
         else:
             self._body.append(body)
 
     def on_message_complete(self) -> None:
         if self._transport is None:
-            return  # it was closed by what came before in the same bytes
-        path, query, deployment = parted(self._url.decode("latin-1"))
-        request = Request(
+            return  # an earlier request in the same bytes has closed it
+        path, query, deployment = split_target(self._url.decode("latin-1"))
+        request = ApiRequest(
             self._parser.get_method().decode(), path, query, self._headers, b"".join(self._body), self._arrival_ns,
             self._parser.get_http_version(), self._parser.should_keep_alive(), deployment,
         )  # fmt: skip
         if self._current is None:
-            self._take(request)
+            self._start(request)
         elif len(self._waiting) < MAX_WAITING:
             self._waiting.append(request)
         else:
-            self._refuse(b"400 Bad Request")
+            self._reject(b"400 Bad Request")
 
-    # Called by an exchange.
+    # Called by a response writer.
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
 
     def end(self, *, reset: bool) -> None:
-        """Close the connection; with `reset` by a TCP reset, which takes what is unsent with it."""
+        """Close the connection; with `reset` by a TCP reset, which drops the bytes not yet sent."""
         self._waiting.clear()
         transport, self._transport = self._transport, None
         if transport is None:
@@ -136,20 +136,20 @@ class Connection(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
-    def ended(self, access: Access) -> None:
-        """Take note of the end of an exchange, and take up the next."""
+    def ended(self, access: AccessRecord) -> None:
+        """Record the end of a request, and start the next one."""
         self._current = None
-        self._server.note(access)
+        self._server.record(access)
         if self._server.closing:
             self.end(reset=False)
         elif self._waiting:
-            self._take(self._waiting.popleft())
+            self._start(self._waiting.popleft())
 
-    def _take(self, request: Request) -> None:
-        reply, request_id = self._server.take(request, self.peer)
-        self._current = Exchange(self, request, reply, request_id)
+    def _start(self, request: ApiRequest) -> None:
+        delivery, request_id = self._server.respond(request, self.peer)
+        self._current = ResponseWriter(self, request, delivery, request_id)
         self._current.advance()
 
-    def _refuse(self, status: bytes) -> None:
-        self.write(_REFUSED % status)
+    def _reject(self, status: bytes) -> None:
+        self.write(_REJECTED % status)
         self.end(reset=False)

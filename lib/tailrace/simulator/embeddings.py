@@ -11,8 +11,9 @@ from typing import Any
 
 import orjson
 
-from tailrace.simulator import parameters, refusals, tokens
-from tailrace.simulator.answers import Answer, Question
+from tailrace.simulator import api_errors, parameters, tokens
+from tailrace.simulator.api_request import ParsedRequest
+from tailrace.simulator.api_response import ApiResponse
 
 DIMENSIONS = {"text-embedding-3-large": 3_072}
 DEFAULT_DIMENSIONS = 1_536
@@ -20,37 +21,37 @@ MAX_INPUTS = 2_048
 CONTEXT_TOKENS = 8_192
 
 
-def answer(question: Question) -> Answer:
-    """Check the request and answer it, one vector per input."""
-    content = question.content
+def respond(request: ParsedRequest) -> ApiResponse:
+    """Return one vector per input, or raise ApiError for an invalid request."""
+    content = request.content
     model = parameters.model(content)
     counts = [_count(item) for item in _inputs(parameters.required(content, "input"))]
     if max(counts) > CONTEXT_TOKENS:
-        raise refusals.too_long(CONTEXT_TOKENS, max(counts), "input")
+        raise api_errors.too_long(CONTEXT_TOKENS, max(counts), "input")
     size = parameters.integer(content, "dimensions", 1, 3_072) or DIMENSIONS.get(model, DEFAULT_DIMENSIONS)
     form = content.get("encoding_format") or "float"
     if form not in ("float", "base64"):
-        raise refusals.wrong_value("encoding_format", f"expected 'float' or 'base64', but got {form!r}")
+        raise api_errors.wrong_value("encoding_format", f"expected 'float' or 'base64', but got {form!r}")
     data = [
-        {"object": "embedding", "index": index, "embedding": _encoded(_vector(question.digest, index, size), form)}
+        {"object": "embedding", "index": index, "embedding": _encoded(_vector(request.digest, index, size), form)}
         for index in range(len(counts))
     ]
     usage = {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
     body = orjson.dumps({"object": "list", "data": data, "model": model, "usage": usage})
-    return Answer(body, in_tok=sum(counts))
+    return ApiResponse(body, in_tok=sum(counts))
 
 
-def _inputs(given: Any) -> list[Any]:
+def _inputs(value: Any) -> list[Any]:
     """Return the inputs: texts, or arrays of token numbers."""
-    if isinstance(given, str):
-        given = [given]
-    if isinstance(given, list) and given and all(isinstance(item, int) for item in given):
-        given = [given]
-    if not isinstance(given, list) or not all(isinstance(item, str | list) for item in given):
-        raise refusals.wrong_type("input", "a string, an array of strings or of tokens", given)
-    if not 1 <= len(given) <= MAX_INPUTS or not all(given):
-        raise refusals.wrong_value("input", f"expected 1 to {MAX_INPUTS} inputs, none of them empty")
-    return given
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(item, str | list) for item in value):
+        raise api_errors.wrong_type("input", "a string, an array of strings or of tokens", value)
+    if not 1 <= len(value) <= MAX_INPUTS or not all(value):
+        raise api_errors.wrong_value("input", f"expected 1 to {MAX_INPUTS} inputs, none of them empty")
+    return value
 
 
 def _count(item: str | list[int]) -> int:
@@ -58,7 +59,7 @@ def _count(item: str | list[int]) -> int:
 
 
 def _vector(digest: bytes, index: int, size: int) -> array[float]:
-    # Two bytes for each number are random enough for a vector that means nothing.
+    # Two bytes per number are random enough for a vector without meaning.
     draws = array("h", hashlib.shake_128(digest + index.to_bytes(2, "big")).digest(2 * size))
     if sys.byteorder == "big":
         draws.byteswap()

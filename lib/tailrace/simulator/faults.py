@@ -1,4 +1,4 @@
-"""Scripted faults: which request meets which one, by probability or by sequence."""
+"""Scripted faults: which request gets which one, by probability or by sequence."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _DELAYS: Final = {"slow": 1.0, "slow_stream": 0.2}
 
 
 class Fault(BaseModel):
-    """One scripted fault; with neither `probability` nor `sequence` it meets every request.
+    """One scripted fault; with neither `probability` nor `sequence` it applies to every request.
 
-    It meets calls of the model only (chat, responses, embeddings); `outage` meets everything under /v1/.
-    `slow_stream` and `cut_stream` neither meet nor count requests that are not streamed.
+    It applies to chat, responses and embeddings only; `outage` applies to everything under /v1/.
+    `slow_stream` and `cut_stream` neither apply to nor count requests that are not streamed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -37,23 +37,23 @@ class Fault(BaseModel):
     kind: Kind
     probability: Annotated[float, Field(ge=0, le=1)] | None = None
     sequence: tuple[bool, ...] | None = None
-    """Repeated over the requests: (0, 0, 1) meets every third. Also as text: "001"."""
+    """Repeated over the requests: (0, 0, 1) applies to every third. Also as text: "001"."""
     after: Annotated[int, Field(ge=0)] = 0
-    """Lets this many requests pass first."""
+    """Skips this many requests first."""
     count: Annotated[int, Field(ge=1)] | None = None
-    """Ends after it has met this many."""
+    """Ends after it has applied to this many."""
     duration_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Ends this long after it was set; with `after`, after the last request that it let pass."""
+    """Ends this long after it was set; with `after`, this long after the last request that it skipped."""
     delay_s: Wait = 0.0
-    """Waits before the answer or the failure (`slow`: 1 s); with `slow_stream` before every chunk (0.2 s)."""
+    """Waits before the response or the failure (`slow`: 1 s); with `slow_stream` before every chunk (0.2 s)."""
     retry_after_s: Wait | None = None
-    """`Retry-After`; rate_limit always sends one (1 s)."""
+    """The `Retry-After` header; rate_limit always sends one (1 s)."""
     hold_s: Wait = 120.0
-    """A hang ends with the connection closed after this long."""
+    """A hang closes the connection after this long."""
     chunks: Annotated[int, Field(ge=0)] | None = None
-    """Chunks of a stream that are sent first; cut_stream: half of them, hang and reset: nothing, not even a head."""
+    """Chunks of a stream that are sent first; cut_stream: half of them; hang and reset: none, not even the head."""
     clean: bool = False
-    """cut_stream: end the HTTP message properly, only without finish and terminator."""
+    """cut_stream: complete the HTTP message, without the stream's finish reason and terminator."""
 
     @field_validator("sequence", mode="before")
     @classmethod
@@ -65,7 +65,7 @@ class Fault(BaseModel):
         if self.probability is not None and self.sequence is not None:
             raise ValueError("probability and sequence exclude each other")
         if self.sequence is not None and not any(self.sequence):
-            raise ValueError("sequence never meets a request; expected at least one 1 in it")
+            raise ValueError("sequence never applies; expected at least one 1 in it")
         for name, kinds in _OWN.items():
             if name in self.model_fields_set and self.kind not in kinds:
                 raise ValueError(f"{name} is not for {self.kind}, only for {', '.join(sorted(kinds))}")
@@ -77,7 +77,7 @@ class Fault(BaseModel):
 
 
 class Rule:
-    """A fault that was set, and what it has seen since."""
+    """A fault and its counts since it was set."""
 
     def __init__(self, fault: Fault, random: Random, clock: Callable[[], float]) -> None:
         self.fault, self.seen, self.met = fault, 0, 0
@@ -85,15 +85,15 @@ class Rule:
 
     @property
     def active(self) -> bool:
-        """Whether it can still meet a request."""
+        """Whether it can still apply to a request."""
         fault = self.fault
         if fault.count is not None and self.met >= fault.count:
             return False
         waiting = self.seen < fault.after
         return fault.duration_s is None or waiting or self._clock() - self._since_s < fault.duration_s
 
-    def meets(self) -> bool:
-        """Let one request come by, and say whether the fault hits it."""
+    def applies(self) -> bool:
+        """Count one request, and return whether the fault applies to it."""
         place = self.seen - self.fault.after
         active = self.active
         self.seen += 1
@@ -107,8 +107,8 @@ class Rule:
         return self.fault.probability is None or self._random.random() < self.fault.probability
 
 
-class Script:
-    """All faults that are set; the first that meets a request takes it."""
+class FaultScript:
+    """All faults that are set; the first that applies to a request wins."""
 
     def __init__(self, faults: Sequence[Fault], seed: int, clock: Callable[[], float]) -> None:
         self._seed, self._clock = seed, clock
@@ -116,24 +116,24 @@ class Script:
         self.set(faults)
 
     def set(self, faults: Sequence[Fault]) -> None:
-        """Replace all faults; their counts and random sequences begin anew."""
+        """Replace all faults; their counts and random sequences restart."""
         randoms = [Random(f"{self._seed}:{index}:{fault.kind}") for index, fault in enumerate(faults)]
         self.rules = [Rule(fault, random, self._clock) for fault, random in zip(faults, randoms, strict=True)]
 
     def next(self, *, inference: bool, stream: bool) -> Fault | None:
-        """Return the fault that meets the next request, or None; every fault sees every request that it is for."""
-        found: Fault | None = None
+        """Return the fault for the next request, or None; every fault counts every request that it may apply to."""
+        chosen: Fault | None = None
         for rule in self.rules:
             kind = rule.fault.kind
             if not (inference or kind == "outage") or (kind in STREAM_ONLY and not stream):
                 continue
-            if rule.meets() and found is None:
-                found = rule.fault
+            if rule.applies() and chosen is None:
+                chosen = rule.fault
                 rule.met += 1
-        return found
+        return chosen
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return the faults as JSON, with what they have `seen` and `met`, and whether they are `active`."""
+        """Return the faults as JSON, with the requests that each has `seen` and `met`, and whether it is `active`."""
         return [
             {**rule.fault.model_dump(mode="json", exclude_unset=True), "seen": rule.seen, "met": rule.met,
              "active": rule.active}

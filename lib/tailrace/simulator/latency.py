@@ -1,4 +1,4 @@
-"""How long an answer takes: time to first token, then time per token, both lognormal, from a seed."""
+"""Latency of responses: time to first token, then time per token, both lognormal, from a seed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Latency(BaseModel):
 
 
 class Pace:
-    """Two seeded sequences of waits: request k gets the k-th first wait, whatever it asks for."""
+    """Two seeded sequences of waits: request k gets the k-th time to first token, whatever its content."""
 
     def __init__(self, latency: Latency, seed: int) -> None:
         self.latency = latency
@@ -36,7 +36,7 @@ class Pace:
         return _lognormal(self._first, self.latency.ttft_s, self.latency.ttft_sigma)
 
     def gaps_s(self, tokens: int) -> list[float]:
-        """Draw the waits between `tokens` tokens: one less than there are tokens."""
+        """Draw the waits between `tokens` tokens: one fewer than there are tokens."""
         median, sigma = self.latency.token_s, self.latency.token_sigma
         if median == 0:
             return [0.0] * max(0, tokens - 1)

@@ -1,22 +1,22 @@
-"""/v1/models: the names that are listed; any other is answered, too."""
+"""/v1/models: the models that are listed; requests may use any other name, too."""
 
 from __future__ import annotations
 
 import orjson
 
-from tailrace.simulator import refusals
-from tailrace.simulator.answers import Answer
+from tailrace.simulator import api_errors
+from tailrace.simulator.api_response import ApiResponse
 from tailrace.simulator.parameters import CONTEXTS
 
 
-def listed() -> Answer:
-    return Answer(orjson.dumps({"object": "list", "data": [_model(name) for name in CONTEXTS]}))
+def listed() -> ApiResponse:
+    return ApiResponse(orjson.dumps({"object": "list", "data": [_model(name) for name in CONTEXTS]}))
 
 
-def one(name: str) -> Answer:
+def one(name: str) -> ApiResponse:
     if name not in CONTEXTS:
-        raise refusals.no_model(name)
-    return Answer(orjson.dumps(_model(name)))
+        raise api_errors.no_model(name)
+    return ApiResponse(orjson.dumps(_model(name)))
 
 
 def _model(name: str) -> dict[str, str | int]:

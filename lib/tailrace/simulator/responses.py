@@ -1,4 +1,4 @@
-"""/v1/responses, plain and as the events that the SDK expects."""
+"""/v1/responses, whole and as the events that the SDK expects."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import Any
 
 import orjson
 
-from tailrace.simulator import parameters, refusals, schema, tokens
-from tailrace.simulator.answers import Answer, Question, Text, created, cut, write
+from tailrace.simulator import api_errors, parameters, schema, tokens
+from tailrace.simulator.api_request import ParsedRequest
+from tailrace.simulator.api_response import ApiResponse
 from tailrace.simulator.chat import EVENT_STREAM
+from tailrace.simulator.text import Text, created, generate, truncate
 
 
-def answer(question: Question) -> Answer:
-    """Check the request and answer it; tools are tolerated, and never called."""
-    content = question.content
+def respond(request: ParsedRequest) -> ApiResponse:
+    """Return the response, or raise ApiError for an invalid request; tools are accepted, and never called."""
+    content = request.content
     parameters.model(content)
     parameters.sampling(content)
     in_tok = _count(parameters.required(content, "input")) + _count(content.get("instructions") or "")
     parameters.fits(content["model"], in_tok, "input")
-    text = _text(question)
+    text = _text(request)
     out_tok = len(text.pieces)
     usage = {
         "input_tokens": in_tok,
@@ -28,35 +30,35 @@ def answer(question: Question) -> Answer:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": in_tok + out_tok,
     }
-    message = _message(question, text)
-    whole = _response(question, text, [message], usage)
+    message = _message(request, text)
+    whole = _response(request, text, [message], usage)
     if not parameters.flag(content, "stream"):
-        return Answer(orjson.dumps(whole), in_tok=in_tok, out_tok=out_tok, steps=out_tok)
-    parts, tail = _events(question, whole, message, text)
-    return Answer(parts=parts, tail=tail, in_tok=in_tok, out_tok=out_tok, steps=out_tok, media=EVENT_STREAM)
+        return ApiResponse(orjson.dumps(whole), in_tok=in_tok, out_tok=out_tok, steps=out_tok)
+    parts, tail = _events(request, whole, message, text)
+    return ApiResponse(parts=parts, tail=tail, in_tok=in_tok, out_tok=out_tok, steps=out_tok, media=EVENT_STREAM)
 
 
-def _count(given: Any) -> int:
-    if isinstance(given, str):
-        return tokens.count(given)
-    if not isinstance(given, list):
-        raise refusals.wrong_type("input", "a string or an array of items", given)
-    return tokens.count_messages([item for item in given if isinstance(item, dict)])
+def _count(value: Any) -> int:
+    if isinstance(value, str):
+        return tokens.count(value)
+    if not isinstance(value, list):
+        raise api_errors.wrong_type("input", "a string or an array of items", value)
+    return tokens.count_messages([item for item in value if isinstance(item, dict)])
 
 
-def _text(question: Question) -> Text:
-    limit = parameters.integer(question.content, "max_output_tokens", 1, 1_000_000)
-    form = parameters.mapping(parameters.mapping(question.content, "text"), "format")
+def _text(request: ParsedRequest) -> Text:
+    limit = parameters.integer(request.content, "max_output_tokens", 1, 1_000_000)
+    form = parameters.mapping(parameters.mapping(request.content, "text"), "format")
     if form.get("type") in ("json_object", "json_schema"):
-        return cut(schema.document(question, 0, parameters.mapping(form, "schema") or None), limit)
-    return write(question, 0, limit)
+        return truncate(schema.document(request, 0, parameters.mapping(form, "schema") or None), limit)
+    return generate(request, 0, limit)
 
 
-def _message(question: Question, text: Text) -> dict[str, Any]:
+def _message(request: ParsedRequest, text: Text) -> dict[str, Any]:
     return {
-        "id": f"msg_{question.digest.hex()[:32]}",
+        "id": f"msg_{request.digest.hex()[:32]}",
         "type": "message",
-        "status": "incomplete" if text.cut else "completed",
+        "status": "incomplete" if text.truncated else "completed",
         "role": "assistant",
         "content": [_part("".join(text.pieces))],
     }
@@ -67,19 +69,19 @@ def _part(text: str) -> dict[str, Any]:
 
 
 def _response(
-    question: Question, text: Text, output: list[dict[str, Any]], usage: dict[str, Any] | None
+    request: ParsedRequest, text: Text, output: list[dict[str, Any]], usage: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Return the response: without `usage`, as it stands while it is in progress."""
-    content = question.content
-    done = "incomplete" if text.cut else "completed"
+    """Return the response object; without `usage`, the one that is still in progress."""
+    content = request.content
+    done = "incomplete" if text.truncated else "completed"
     return {
-        "id": f"resp_{question.digest.hex()[:32]}",
+        "id": f"resp_{request.digest.hex()[:32]}",
         "object": "response",
-        "created_at": created(question.digest),
+        "created_at": created(request.digest),
         "status": "in_progress" if usage is None else done,
         "background": False,
         "error": None,
-        "incomplete_details": {"reason": "max_output_tokens"} if usage and text.cut else None,
+        "incomplete_details": {"reason": "max_output_tokens"} if usage and text.truncated else None,
         "instructions": content.get("instructions"),
         "max_output_tokens": content.get("max_output_tokens"),
         "model": content["model"],
@@ -102,10 +104,10 @@ def _response(
 
 
 def _events(
-    question: Question, whole: dict[str, Any], message: dict[str, Any], text: Text
+    request: ParsedRequest, whole: dict[str, Any], message: dict[str, Any], text: Text
 ) -> tuple[tuple[bytes, ...], bytes]:
-    """Return what leaves with each token, and what ends the stream: there is no [DONE] here."""
-    begun = _response(question, text, [], None)
+    """Return the events sent with each token, and those that end the stream: this API has no [DONE]."""
+    begun = _response(request, text, [], None)
     place = {"item_id": message["id"], "output_index": 0, "content_index": 0}
     part = message["content"][0]
     opening = _numbered(0, [

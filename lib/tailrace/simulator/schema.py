@@ -1,4 +1,4 @@
-"""Made-up JSON that fits a JSON schema: enough for structured output and for tool calls to be parsed."""
+"""Invented JSON that fits a JSON schema, so that structured output and tool calls can be parsed."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from typing import Any
 
 import orjson
 
-from tailrace.simulator.answers import Question, write
+from tailrace.simulator.api_request import ParsedRequest
+from tailrace.simulator.text import generate
 
 SHALLOW = 4
-"""Nesting from which on lists are left empty and options null, so that a recursive schema comes to an end."""
+"""Depth below which lists are empty and optional values null, so that a recursive schema ends."""
 DEEP = 24
 NODES = 2_000
-"""Values in one document; beyond them everything is null."""
+"""Limit for the values in one document; all further ones are null."""
 
 
-def document(question: Question, index: int, schema: dict[str, Any] | None) -> str:
+def document(request: ParsedRequest, index: int, schema: dict[str, Any] | None) -> str:
     """Return a JSON text that fits `schema`; without one, an object with the text under "answer"."""
-    words = write(question, index, None).text
+    words = generate(request, index, None).text
     if schema is None:
         return orjson.dumps({"answer": words}).decode()
     return orjson.dumps(_Maker(schema, words).make(schema, 0)).decode()
 
 
 class _Maker:
-    """Makes one document."""
+    """Makes one document for a schema."""
 
     def __init__(self, root: dict[str, Any], words: str) -> None:
         self._root, self._words, self._left = root, words, NODES
@@ -73,11 +74,11 @@ class _Maker:
 
     def _resolve(self, reference: str) -> Any:
         """Return what a reference within the document ("#/$defs/Name") points to, or None."""
-        found: Any = self._root
+        node: Any = self._root
         for part in reference.removeprefix("#").strip("/").split("/"):
             if part:
-                found = found.get(part) if isinstance(found, dict) else None
-        return found
+                node = node.get(part) if isinstance(node, dict) else None
+        return node
 
 
 def _filled(schema: dict[str, Any], key: str) -> bool:

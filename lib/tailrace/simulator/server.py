@@ -1,4 +1,4 @@
-"""The listening simulator: connections, counts and the way to an end."""
+"""The simulator as a server: listener, connections, counts and shutdown."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from tailrace.simulator import refusals, replies
+from tailrace.simulator import api_errors
+from tailrace.simulator.access_log import AccessLog, AccessRecord
 from tailrace.simulator.admin import PREFIX, Admin
-from tailrace.simulator.answers import Answer
+from tailrace.simulator.api_request import ApiRequest
+from tailrace.simulator.api_response import ApiResponse
 from tailrace.simulator.connection import Connection
-from tailrace.simulator.ledger import Access, Ledger
-from tailrace.simulator.provider import ENDPOINTS, MODELS, Provider
-from tailrace.simulator.replies import Reply
-from tailrace.simulator.requests import Request
+from tailrace.simulator.delivery import Delivery, whole
+from tailrace.simulator.provider import ENDPOINTS, MODELS, SimulatedProvider
 from tailrace.simulator.settings import Settings
 
 BACKLOG = 2_048
@@ -26,17 +26,17 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.ledger = Ledger(settings.log)
-        self.provider = Provider(settings, time.monotonic)
+        self.access_log = AccessLog(settings.log)
+        self.provider = SimulatedProvider(settings, time.monotonic)
         self.connections: set[Connection] = set()
-        self._admin = Admin(self.provider, self.ledger, settings.admin_from)
+        self._admin = Admin(self.provider, self.access_log, settings.admin_from)
         self._server: asyncio.Server | None = None
         self._ids = 0
         self._empty = asyncio.Event()
         self.closing = False
 
     async def start(self) -> None:
-        """Listen; OSError when the port is taken."""
+        """Listen; raises OSError if the port is taken."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: Connection(self, loop), self.settings.host, self.settings.port, backlog=BACKLOG
@@ -53,20 +53,20 @@ class Server:
         host = self.settings.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/v1"
 
-    def take(self, request: Request, peer: str) -> tuple[Reply, str]:
-        """Return what is done for a request, and its id."""
+    def respond(self, request: ApiRequest, peer: str) -> tuple[Delivery, str]:
+        """Return the delivery for a request, and the request's id."""
         if not request.path.startswith(API):
-            return replies.plain(self._own(request, peer)), self._request_id(request)
-        self.ledger.begin(_label(request.path))
-        return self.provider.reply(request), self._request_id(request)
+            return whole(self._respond_locally(request, peer)), self._request_id(request)
+        self.access_log.begin(_label(request.path))
+        return self.provider.deliver(request), self._request_id(request)
 
-    def note(self, access: Access) -> None:
-        """Count a request that has ended; only those under /v1/ count."""
+    def record(self, access: AccessRecord) -> None:
+        """Count a request that has ended, if it is under /v1/."""
         if access.path.startswith(API):
-            self.ledger.end(access)
+            self.access_log.end(access)
 
     async def close(self, grace_s: float = 2.0) -> None:
-        """Stop listening, let what is in flight end within `grace_s`, then cut it."""
+        """Stop listening, give requests in flight `grace_s` to end, then close their connections."""
         assert self._server is not None, "the simulator has not been started"
         self._server.close()
         self.closing = True
@@ -74,9 +74,9 @@ class Server:
         if not await self._emptied(grace_s):
             self._end(list(self.connections))
             await self._emptied(1.0)
-        self.ledger.close()
+        self.access_log.close()
 
-    def leave(self, connection: Connection) -> None:
+    def forget(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
         self.connections.discard(connection)
         if not self.connections:
@@ -93,23 +93,23 @@ class Server:
         for connection in connections:
             connection.end(reset=False)
 
-    def _own(self, request: Request, peer: str) -> Answer:
+    def _respond_locally(self, request: ApiRequest, peer: str) -> ApiResponse:
         if request.path.startswith(PREFIX):
-            return self._admin.answer(request, peer)
+            return self._admin.respond(request, peer)
         if request.path == "/healthz" and request.method == "GET":
-            return Answer(b'{"status":"ok"}')
-        return refusals.no_path(request.method, request.path).answer
+            return ApiResponse(b'{"status":"ok"}')
+        return api_errors.no_path(request.method, request.path).response
 
-    def _request_id(self, request: Request) -> str:
-        given = request.headers.get("x-request-id", "")
-        if given and len(given) <= 128 and given.isascii() and given.isprintable():
-            return given
+    def _request_id(self, request: ApiRequest) -> str:
+        caller_id = request.headers.get("x-request-id", "")
+        if caller_id and len(caller_id) <= 128 and caller_id.isascii() and caller_id.isprintable():
+            return caller_id
         self._ids += 1
         return f"req_{self._ids:016x}"
 
 
 def _label(path: str) -> str:
-    """Return the path under which a request is counted: one of a few, whatever is asked for."""
+    """Return the label that a request is counted under: one of a few, whatever its path."""
     if path in ENDPOINTS or path == MODELS:
         return path
     return f"{MODELS}/{{id}}" if path.startswith(f"{MODELS}/") else "other"

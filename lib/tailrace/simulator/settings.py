@@ -1,4 +1,4 @@
-"""How a simulator is set up."""
+"""The settings of a simulator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that `tailrace simulate` can be told; latency and faults can be changed while it runs."""
+    """The options of `tailrace simulate`; latency and faults can be changed while it runs."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -23,10 +23,10 @@ class Settings:
     latency: Latency = field(default_factory=Latency)
     faults: tuple[Fault, ...] = ()
     log: Path | None = None
-    """Access log, one JSON object per line."""
+    """AccessRecord log, one JSON object per line."""
     tokens: int = 16
-    """Median length of an answer."""
+    """Median length of a response, in tokens."""
     require_key: bool = False
-    """Refuse requests without a credential."""
+    """Answer 401 to requests without a credential."""
     admin_from: tuple[Network, ...] = ()
-    """From where, beside the loopback, the admin path may be used: in a container, the host comes by a gateway."""
+    """Networks beside the loopback that may use the admin path: a container sees its host as a gateway."""

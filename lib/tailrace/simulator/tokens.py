@@ -1,7 +1,7 @@
-"""The estimate by which the simulator counts: one token for every four characters that were begun.
+"""The simulator's estimate of tokens: one for every four characters, rounded up.
 
-It is no tokenizer. It is cheap, the same everywhere, and exact about itself: a streamed answer has as many
-text chunks as its usage says completion tokens.
+It is not a tokenizer. It is cheap, the same everywhere, and consistent: a streamed response has as many text chunks
+as its usage counts completion tokens.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Any
 
 CHARACTERS = 4
 PER_MESSAGE = 4
-"""Tokens that the role and the separators of a chat message are counted as."""
+"""Tokens counted for the role and the separators of a chat message."""
 
 
 def count(text: str) -> int:
-    """Return the tokens of `text`; none for no text."""
+    """Return the number of tokens of `text`; 0 for an empty one."""
     return -(-len(text) // CHARACTERS)
 
 
@@ -24,7 +24,7 @@ def pieces(text: str) -> list[str]:
 
 
 def count_content(content: Any) -> int:
-    """Return the tokens of a message's content: a text, or a list of parts, of which only texts count."""
+    """Return the number of tokens of a message's content: a text, or a list of parts, of which only texts count."""
     if isinstance(content, str):
         return count(content)
     if isinstance(content, list):
@@ -33,15 +33,15 @@ def count_content(content: Any) -> int:
 
 
 def count_messages(messages: list[dict[str, Any]]) -> int:
-    """Return the tokens of a conversation."""
+    """Return the number of tokens of a conversation."""
     return sum(PER_MESSAGE + count_content(message.get("content")) for message in messages)
 
 
 def cached(tokens: int, content: dict[str, Any]) -> int:
-    """Return how many of a prompt's `tokens` are called cached.
+    """Return how many of a prompt's `tokens` are reported as cached.
 
-    Without state there is no prompt cache, so a rule stands in for it: a request with a `prompt_cache_key` and
-    at least 1,024 tokens is said to have found all its whole blocks of 128.
+    The simulator has no prompt cache, so a rule stands in for it: a request with a `prompt_cache_key` and at least
+    1,024 tokens has all of its whole blocks of 128 cached.
     """
     return tokens // 128 * 128 if tokens >= 1024 and content.get("prompt_cache_key") else 0
 

@@ -14,7 +14,7 @@ from tailrace.client.request import envelope
 from tailrace.client.request.key import asker, cache_key
 from tailrace.client.senders.aiohttp import AiohttpSender
 from tailrace.headers import CACHE
-from tailrace.simulator.requests import Request
+from tailrace.simulator.api_request import ApiRequest
 
 AT_ONCE = 16
 SEED = 1  # of the simulator: its answer's id is a digest of the request and of this
@@ -62,7 +62,7 @@ def wanted(url, drawn):
     headers = (("authorization", f"Bearer {credential}"), ("content-type", "application/json"))
     headers += (("openai-organization", organisation),) if organisation else ()
     path = "/v1/chat/completions"
-    seen = Request("POST", path, query.removeprefix("?"), dict(headers), body, 0)
+    seen = ApiRequest("POST", path, query.removeprefix("?"), dict(headers), body, 0)
     asked = wire.Request("POST", f"{url.removesuffix('/v1')}{path}{query}", headers, body)
     return asked, f"chatcmpl-{seen.digest(SEED).hex()[:29]}"
 

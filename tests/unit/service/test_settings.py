@@ -14,8 +14,8 @@ def refused(**environment: str) -> str:
     return str(caught.value)
 
 
-def test_a_url_is_all_that_has_to_be_set() -> None:
-    """With the provider's URL alone, every other setting has its default."""
+def test_only_the_url_is_required() -> None:
+    """Every other setting has a default."""
     assert Settings.read(URL) == Settings(provider_url="http://127.0.0.1:9/v1")
 
 
@@ -49,40 +49,43 @@ def test_every_setting_is_read() -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_one_line(name: str, value: str) -> None:
-    """A wrong value gives one line with its name, what was found and what was expected."""
+    """A wrong value gives one line with its name, the value and what is expected."""
     line = refused(**{f"TAILRACE_{name}": value})
     assert line.startswith(f"TAILRACE_{name}: found {value!r}; expected ")
     assert "\n" not in line
 
 
-def test_problems_are_told_all_at_once() -> None:
-    """Several problems give as many lines."""
+def test_all_problems_are_reported_together() -> None:
+    """Each problem has its own line."""
     assert len(refused(TAILRACE_DRAIN_S="x", TAILRACE_COLOUR="?", TAILRACE_NONSENSE="1").splitlines()) == 3
 
 
 def test_an_unknown_name_is_refused() -> None:
-    """A misspelt name is refused, with the name that was probably meant."""
+    """A misspelt name is refused, and the nearest known one suggested."""
     assert refused(TAILRACE_DEADLINES="1") == "TAILRACE_DEADLINES: unknown setting; did you mean TAILRACE_DEADLINE_S?"
 
 
 def test_a_missing_url_is_refused() -> None:
-    """Without the provider's URL there is no service."""
+    """The provider's URL has no default."""
     with pytest.raises(SettingsError, match=r"^TAILRACE_PROVIDER_URL: not set; expected an http\(s\) URL"):
         Settings.read({})
 
 
 def test_a_value_that_may_be_a_secret_is_not_shown() -> None:
-    """What looks like a credential is not repeated in the error, and never in the settings' own text."""
+    """A value that looks like a credential is neither in the error nor in the settings' repr."""
     key = "sk-" + "a" * 30
     assert key not in refused(TAILRACE_CACHE=key)
     assert "hunter2" not in refused(TAILRACE_PROVIDER_URL="http://me:hunter2@x/v1")
+    assert "hunter2" not in refused(TAILRACE_CACHE="redis://:hunter2@h/nonsense")
+    assert "hunter2" not in refused(TAILRACE_CACHE="redis://h?password=hunter2")
+    assert "hunter2" not in repr(Settings.read({**URL, "TAILRACE_CACHE": "redis://:hunter2@h:6379/1"}))
     settings = Settings.read({**URL, "OPENAI_API_KEY": key})
     assert settings.api_key == key
     assert key not in repr(settings)
 
 
-def test_a_key_that_is_no_header_value_is_refused() -> None:
-    """A key with a line break in it is refused without being shown."""
+def test_a_key_that_cannot_be_a_header_is_refused() -> None:
+    """A key with a line break is refused, and not shown."""
     line = refused(OPENAI_API_KEY="abc\ndef")
     assert line.startswith("OPENAI_API_KEY: ")
     assert "abc" not in line

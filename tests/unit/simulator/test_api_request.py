@@ -1,4 +1,4 @@
-"""The digest on which an answer depends."""
+"""The digest that decides a response."""
 
 from dataclasses import replace
 
@@ -7,11 +7,11 @@ import orjson
 import pytest
 from hypothesis import given
 
-from tailrace.simulator.requests import Request
+from tailrace.simulator.api_request import ApiRequest
 
 BODY = {"model": "m", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
 HEADERS = {"authorization": "Bearer one", "openai-organization": "o", "openai-project": "p", "user-agent": "a"}
-PLAIN = Request("POST", "/v1/chat/completions", "", HEADERS, orjson.dumps(BODY), 0)
+PLAIN = ApiRequest("POST", "/v1/chat/completions", "", HEADERS, orjson.dumps(BODY), 0)
 
 names = st.text(min_size=1, max_size=8)
 json = st.recursive(
@@ -42,13 +42,13 @@ def changed(**fields):
         *(replace(PLAIN, headers={k: v for k, v in HEADERS.items() if k != name}) for name in list(HEADERS)[:3]),
     ],
 )
-def test_whatever_matters_changes_the_digest(other):
-    """Model, any parameter, the text, the path and who asks all change the digest."""
+def test_what_matters_changes_the_digest(other):
+    """Model, any parameter, the text, the path and the caller all change the digest."""
     assert other.digest(1) != PLAIN.digest(1)
 
 
 def test_what_does_not_matter_leaves_the_digest():
-    """The order of keys, white space and the user agent change nothing; the seed does."""
+    """The order of keys, white space and the user agent do not change the digest; the seed does."""
     shuffled = orjson.dumps(dict(reversed(BODY.items())), option=orjson.OPT_INDENT_2)
     same = replace(PLAIN, body=shuffled, headers={**HEADERS, "user-agent": "b"})
     assert same.digest(1) == PLAIN.digest(1)
@@ -56,16 +56,16 @@ def test_what_does_not_matter_leaves_the_digest():
 
 
 @given(st.dictionaries(names, json, max_size=4), st.dictionaries(names, json, max_size=4))
-def test_two_bodies_have_one_digest_only_when_they_are_equal(one, two):
-    """Digests of two JSON objects agree exactly when the objects do."""
+def test_two_bodies_have_equal_digests_only_if_they_are_equal(one, two):
+    """The digests of two JSON objects are equal exactly when the objects are."""
     digests = {replace(PLAIN, body=orjson.dumps(body)).digest(1) for body in (one, two)}
     canonical = {orjson.dumps(body, option=orjson.OPT_SORT_KEYS) for body in (one, two)}
     assert len(digests) == len(canonical)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b"\xff"])
-def test_a_body_that_is_no_object_has_no_content(body):
-    """Anything but a JSON object reads as no content, and is not streamed."""
+def test_a_body_that_is_not_an_object_has_no_content(body):
+    """Anything but a JSON object has no content, and is not streamed."""
     request = replace(PLAIN, body=body)
     assert request.content is None
     assert not request.stream

@@ -1,4 +1,4 @@
-"""One request and what is sent for it: the parts in their time, then the ending."""
+"""Writes one delivery to a connection: each part at its time, then the ending."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import time
 from http import HTTPStatus
 from typing import Protocol
 
-from tailrace.simulator.ledger import Access
-from tailrace.simulator.replies import Ending, Reply
-from tailrace.simulator.requests import Request
+from tailrace.simulator.access_log import AccessRecord
+from tailrace.simulator.api_request import ApiRequest
+from tailrace.simulator.delivery import Delivery, Ending
 
 TICK_S = 0.0005
-"""Parts that are due within it leave together: the event loop's timers have a grain of 1 ms."""
+"""Parts that are due within it are sent together: the event loop's timers have a resolution of 1 ms."""
 LAST_CHUNK = b"0\r\n\r\n"
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
 class Wire(Protocol):
-    """The connection, as an exchange sees it."""
+    """The connection, as a writer sees it."""
 
     loop: asyncio.AbstractEventLoop
 
@@ -26,54 +26,54 @@ class Wire(Protocol):
 
     def end(self, *, reset: bool) -> None: ...
 
-    def ended(self, access: Access) -> None: ...
+    def ended(self, access: AccessRecord) -> None: ...
 
 
-class Exchange:
-    """Sends a reply on a connection; exactly one of `_finish` and `leave` ends it."""
+class ResponseWriter:
+    """Sends one delivery; exactly one of `_finish` and `disconnected` ends it."""
 
     __slots__ = (
-        "_bytes", "_chunked", "_connection", "_first_ns", "_keep", "_last_ns", "_reply", "_request", "_request_id",
+        "_bytes", "_chunked", "_connection", "_delivery", "_first_ns", "_keep", "_last_ns", "_request", "_request_id",
         "_sent", "_start_ns", "_timer",
     )  # fmt: skip
 
-    def __init__(self, connection: Wire, request: Request, reply: Reply, request_id: str) -> None:
-        self._connection, self._request, self._reply, self._request_id = connection, request, reply, request_id
+    def __init__(self, connection: Wire, request: ApiRequest, delivery: Delivery, request_id: str) -> None:
+        self._connection, self._request, self._delivery, self._request_id = connection, request, delivery, request_id
         self._keep, self._chunked = request.keep_alive, request.version == "1.1"
         self._start_ns = time.perf_counter_ns()
         self._first_ns = self._last_ns = self._sent = self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def advance(self) -> None:
-        """Send what is due; then wait for the next part, or end."""
-        reply, parts = self._reply, self._reply.answer.parts
+        """Send the parts that are due; then wait for the next one, or end."""
+        delivery, parts = self._delivery, self._delivery.response.parts
         elapsed_s = (time.perf_counter_ns() - self._start_ns) / 1e9 + TICK_S
-        if reply.due_s[0] > elapsed_s and not self._sent:
-            return self._wait(reply.due_s[0] - elapsed_s)
-        if reply.sends is None:
+        if delivery.due_s[0] > elapsed_s and not self._sent:
+            return self._wait(delivery.due_s[0] - elapsed_s)
+        if delivery.sends is None:
             return self._end()
         if not parts:
             self._sent = 1
-            self._write(self._head() + (b"" if self._request.method == "HEAD" else reply.answer.body))
+            self._write(self._head() + (b"" if self._request.method == "HEAD" else delivery.response.body))
             return self._end()
-        return self._stream(parts, reply.sends, elapsed_s)
+        return self._stream(parts, delivery.sends, elapsed_s)
 
-    def leave(self) -> None:
-        """Note that the client went away before the end."""
+    def disconnected(self) -> None:
+        """Record that the client disconnected before the end."""
         if self._timer is not None:
             self._timer.cancel()
         self._connection.ended(self._access("left"))
 
     def _stream(self, parts: tuple[bytes, ...], sends: int, elapsed_s: float) -> None:
-        due_s, begin = self._reply.due_s, self._sent
+        due_s, begin = self._delivery.due_s, self._sent
         while self._sent < sends and due_s[self._sent] <= elapsed_s:
             self._sent += 1
         done = self._sent == sends
         events = b"".join(parts[begin : self._sent])
-        if done and self._reply.ending is Ending.COMPLETE:
-            events += self._reply.answer.tail
+        if done and self._delivery.ending is Ending.COMPLETE:
+            events += self._delivery.response.tail
         out = self._chunk(events) if events else b""
-        if done and self._chunked and self._reply.ending in (Ending.COMPLETE, Ending.CLEAN):
+        if done and self._chunked and self._delivery.ending in (Ending.COMPLETE, Ending.CLEAN):
             out += LAST_CHUNK
         self._write(out if self._first_ns else self._head() + out)
         if done:
@@ -85,11 +85,11 @@ class Exchange:
         self._timer = self._connection.loop.call_later(seconds + TICK_S, self.advance)
 
     def _end(self) -> None:
-        match self._reply.ending:
+        match self._delivery.ending:
             case Ending.HANG:
-                self._timer = self._connection.loop.call_later(self._reply.hold_s, self._finish, "close")
+                self._timer = self._connection.loop.call_later(self._delivery.hold_s, self._finish, "close")
             case Ending.RESET if self._first_ns:
-                # What was written has to reach the kernel first: a reset drops what is still in our buffers.
+                # The bytes written must reach the kernel first: a reset drops what is still in our buffers.
                 self._timer = self._connection.loop.call_later(0.002, self._finish, "reset")
             case Ending.RESET:
                 self._finish("reset")
@@ -99,7 +99,7 @@ class Exchange:
                 self._finish("keep" if self._keep else "close")
 
     def _finish(self, then: str) -> None:
-        connection, access = self._connection, self._access(self._reply.ending.value)
+        connection, access = self._connection, self._access(self._delivery.ending.value)
         if then != "keep":
             connection.end(reset=then == "reset")
         connection.ended(access)
@@ -115,12 +115,12 @@ class Exchange:
         return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
 
     def _head(self) -> bytes:
-        answer = self._reply.answer
-        lines = [_STATUS[answer.status], f"content-type: {answer.media}\r\nx-request-id: {self._request_id}\r\n"]
+        response = self._delivery.response
+        lines = [_STATUS[response.status], f"content-type: {response.media}\r\nx-request-id: {self._request_id}\r\n"]
         lines.append(f"openai-processing-ms: {(time.perf_counter_ns() - self._start_ns) // 1_000_000}\r\n")
-        lines += [f"{name}: {value}\r\n" for name, value in answer.headers]
-        if not answer.parts:
-            lines.append(f"content-length: {len(answer.body)}\r\n")
+        lines += [f"{name}: {value}\r\n" for name, value in response.headers]
+        if not response.parts:
+            lines.append(f"content-length: {len(response.body)}\r\n")
         elif self._chunked:
             lines.append("cache-control: no-cache\r\ntransfer-encoding: chunked\r\n")
         else:
@@ -129,21 +129,21 @@ class Exchange:
             lines.append("connection: close\r\n")
         return "".join((*lines, "\r\n")).encode("latin-1")
 
-    def _access(self, outcome: str) -> Access:
-        request, answer = self._request, self._reply.answer
+    def _access(self, outcome: str) -> AccessRecord:
+        request, response = self._request, self._delivery.response
         whole = outcome in (Ending.COMPLETE.value, Ending.CLEAN.value)
-        return Access(
+        return AccessRecord(
             request_id=self._request_id,
             method=request.method,
             path=request.path,
             model=request.model,
-            stream=answer.stream,
-            status=answer.status if self._first_ns else 0,
+            stream=response.stream,
+            status=response.status if self._first_ns else 0,
             outcome=outcome,
-            fault=self._reply.fault,
-            in_tok=answer.in_tok,
-            out_tok=answer.out_tok,
-            chunks=self._sent if answer.stream else 0,
+            fault=self._delivery.fault,
+            in_tok=response.in_tok,
+            out_tok=response.out_tok,
+            chunks=self._sent if response.stream else 0,
             sent_bytes=self._bytes,
             arrival_ns=request.arrival_ns,
             start_ns=self._start_ns,

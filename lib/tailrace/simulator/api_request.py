@@ -1,4 +1,4 @@
-"""A request as it came in, and the digest on which its answer depends."""
+"""A request to the simulated API, and the digest that decides its response."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 import orjson
 
 SIGNIFICANT = ("authorization", "openai-organization", "openai-project")
-"""Headers that change who asks, and so the answer."""
+"""Headers that identify the caller, and so change the response."""
 _AZURE = re.compile(r"/openai/(?:v1/|deployments/(?P<deployment>[^/]+)/)?")
-"""Azure has the same paths below others: of a deployment, or of the resource."""
+"""Azure serves the same paths under a prefix: that of a deployment, or of the resource."""
 
 
-def parted(target: str) -> tuple[str, str, str]:
-    """Return path, query and Azure deployment ("" when it is none) of what stands in a request line."""
+def split_target(target: str) -> tuple[str, str, str]:
+    """Return path, query and Azure deployment ("" for none) of the target in a request line."""
     path, _, query = target.partition("?")
     azure = _AZURE.match(path)
     return (path, query, "") if azure is None else (f"/v1/{path[azure.end() :]}", query, azure["deployment"] or "")
 
 
 @dataclass(frozen=True)
-class Request:
-    """One HTTP request, read to its end."""
+class ApiRequest:
+    """One complete HTTP request."""
 
     method: str
     path: str
@@ -41,7 +41,7 @@ class Request:
 
     @cached_property
     def content(self) -> dict[str, Any] | None:
-        """The JSON object in the body; None when it holds none."""
+        """The JSON object in the body; None if the body is not one."""
         try:
             content = orjson.loads(self.body)
         except orjson.JSONDecodeError:
@@ -57,7 +57,7 @@ class Request:
         return str((self.content or {}).get("model") or "")
 
     def digest(self, seed: int) -> bytes:
-        """Return 32 bytes that differ when anything that matters to the answer does.
+        """Return 32 bytes that change with everything that decides the response.
 
         The order of JSON keys does not matter; `0` and `0.0` are two values.
         """
@@ -68,3 +68,15 @@ class Request:
             digest.update(b"\n" + hashlib.blake2b(self.headers.get(name, "").encode(), digest_size=16).digest())
         digest.update(orjson.dumps(self.content, option=orjson.OPT_SORT_KEYS))
         return digest.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedRequest:
+    """A request as an endpoint gets it."""
+
+    content: dict[str, Any]
+    """The JSON body."""
+    digest: bytes
+    """Of the whole request: method, path, credential, every parameter, and the simulator's seed."""
+    median_tokens: int
+    """Median length of a response, in tokens."""

@@ -1,4 +1,4 @@
-"""What is known of one request while it is answered: the row that its log line and its metrics are made of."""
+"""The context of one request while it is handled: the source of its log line and its metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tailrace.client.accounting import Call
 
 ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-"""Long enough for what proxies and tracers make."""
+"""Long enough for the ids that proxies and tracers make."""
 
 ROUTES = frozenset(
     f"/v1/{name}"
@@ -25,7 +25,7 @@ ROUTES = frozenset(
 
 
 @dataclass(slots=True)
-class Exchange:
+class RequestContext:
     """One request; `route` is a template, never the caller's path."""
 
     request_id: str
@@ -33,15 +33,15 @@ class Exchange:
     route: str
     started_s: float = field(default_factory=time.perf_counter)
     status: int = 0
-    """Of the answer that was begun; 0 before."""
+    """Of the response, once it has begun; 0 before."""
     outcome: str = ""
     error_type: str = ""
     call: Call | None = None
-    """The client's account of the call, when it has ended."""
+    """The client's record of the call, once the call has ended."""
 
-    def facts(self, duration_s: float) -> dict[str, Any]:
+    def log_fields(self, duration_s: float) -> dict[str, Any]:
         """Return the fields of the log line."""
-        facts: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "request_id": self.request_id,
             "method": self.method,
             "route": self.route,
@@ -49,10 +49,10 @@ class Exchange:
             "outcome": self.outcome,
             "duration_ms": round(duration_s * 1e3, 3),
         }
-        if error_type := self.error_type or word(self.call.error_type if self.call is not None else ""):
-            facts["error_type"] = error_type
+        if error_type := self.error_type or plain_word(self.call.error_type if self.call is not None else ""):
+            fields["error_type"] = error_type
         if (call := self.call) is not None:
-            facts |= {
+            fields |= {
                 "cache": call.cache,
                 "attempts": call.attempts,
                 "backoff_ms": round(call.backoff_s * 1e3, 3),
@@ -61,35 +61,33 @@ class Exchange:
                 "cached_tok": call.cached_tok,
                 "cost_usd": call.cost_usd,
             }
-        return facts
+        return fields
 
 
-CURRENT: ContextVar[Exchange] = ContextVar("tailrace_exchange")
-"""The exchange of the running request; tasks that a call starts inherit it."""
+CURRENT: ContextVar[RequestContext] = ContextVar("tailrace_request")
+"""The context of the running request; the tasks that a call starts inherit it."""
 
 
-def begin(scope: Any, route: str) -> Exchange:
-    """Return the exchange of a new request and make it the current one."""
-    exchange = Exchange(request_id(scope["headers"]), scope["method"], route)
-    CURRENT.set(exchange)
-    return exchange
+def begin(scope: Any, route: str) -> RequestContext:
+    """Return the context of a new request and make it the current one."""
+    context = RequestContext(request_id(scope["headers"]), scope["method"], route)
+    CURRENT.set(context)
+    return context
 
 
 def request_id(headers: list[tuple[bytes, bytes]]) -> str:
-    """Return the caller's `x-request-id` where it is a plain identifier, else a new one.
+    """Return the caller's `x-request-id` if it is a plain identifier, else a new one.
 
-    It goes into logs: what looks like a credential, or could break a line, is not taken over.
+    The id goes into logs, so one that looks like a credential or could break a line is replaced.
     """
     for name, value in headers:
-        if name == b"x-request-id":
-            text = value.decode("latin-1")
-            if plain := word(text):
-                return plain
+        if name == b"x-request-id" and (plain := plain_word(value.decode("latin-1"))):
+            return plain
     return f"req_{secrets.token_hex(12)}"
 
 
-def word(text: str) -> str:
-    """Return `text` where it is a plain word, else "": an error's code comes from the provider."""
+def plain_word(text: str) -> str:
+    """Return `text` if it is one plain word, else "": error codes come from the provider."""
     return text if ID.fullmatch(text) and not any(True for _ in credentials.find(text)) else ""
 
 

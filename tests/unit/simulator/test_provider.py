@@ -1,4 +1,4 @@
-"""The provider as a function: every body gets a reply in OpenAI's shape."""
+"""The simulated provider as a function: every body gets a response in OpenAI's shape."""
 
 import hypothesis.strategies as st
 import orjson
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 
 from tailrace.simulator import Fault, Latency, Settings
-from tailrace.simulator.provider import ENDPOINTS, Provider
-from tailrace.simulator.replies import Ending
-from tailrace.simulator.requests import Request
+from tailrace.simulator.api_request import ApiRequest
+from tailrace.simulator.delivery import Ending
+from tailrace.simulator.provider import ENDPOINTS, SimulatedProvider
 
 NOW = Settings(latency=Latency(ttft_s=0, token_s=0))
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
@@ -26,14 +26,14 @@ json = st.recursive(
 )  # fmt: skip
 
 
-def reply(body, path="/v1/chat/completions", method="POST", headers=None, **options):
-    provider = Provider(Settings(latency=NOW.latency, **options), lambda: 0.0)
+def deliver(body, path="/v1/chat/completions", method="POST", headers=None, **options):
+    provider = SimulatedProvider(Settings(latency=NOW.latency, **options), lambda: 0.0)
     data = body if isinstance(body, bytes) else orjson.dumps(body)
-    return provider.reply(Request(method, path, "", headers or {}, data, 0))
+    return provider.deliver(ApiRequest(method, path, "", headers or {}, data, 0))
 
 
-def error(answered):
-    return orjson.loads(answered.answer.body)["error"]
+def error(delivery):
+    return orjson.loads(delivery.response.body)["error"]
 
 
 @settings(max_examples=400, deadline=None)
@@ -43,15 +43,15 @@ def error(answered):
     st.sampled_from([{}, CHAT, {"model": "m", "input": "hi"}]),
 )
 def test_any_json_is_answered_or_refused(path, odd, base):
-    """Whatever JSON comes in, what goes out is a 200 or a 400 that can be parsed."""
-    answered = reply({**base, **odd}, path)
-    assert answered.answer.status in (200, 400)
-    if answered.answer.status == 400:
-        assert error(answered).keys() == {"message", "type", "param", "code"}
-    elif not answered.answer.stream:
-        assert orjson.loads(answered.answer.body)["model"] == {**base, **odd}["model"]
+    """For any JSON, the response is a 200 or a 400 that can be parsed."""
+    delivery = deliver({**base, **odd}, path)
+    assert delivery.response.status in (200, 400)
+    if delivery.response.status == 400:
+        assert error(delivery).keys() == {"message", "type", "param", "code"}
+    elif not delivery.response.stream:
+        assert orjson.loads(delivery.response.body)["model"] == {**base, **odd}["model"]
     else:
-        assert len(answered.answer.parts) == len(answered.due_s) == answered.answer.steps
+        assert len(delivery.response.parts) == len(delivery.due_s) == delivery.response.steps
 
 
 @pytest.mark.parametrize(
@@ -79,16 +79,16 @@ def test_any_json_is_answered_or_refused(path, odd, base):
     ],
 )
 def test_a_bad_parameter_is_named(fields, param, code):
-    """A 400 says which parameter is wrong, and how."""
-    answered = reply({**CHAT, **fields})
-    assert answered.answer.status == 400
-    assert (error(answered)["param"], error(answered)["code"]) == (param, code)
+    """A 400 names the parameter and the error code."""
+    delivery = deliver({**CHAT, **fields})
+    assert delivery.response.status == 400
+    assert (error(delivery)["param"], error(delivery)["code"]) == (param, code)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"a":' * 500 + b"1" + b"}" * 500])
-def test_what_is_no_json_object_is_refused(body):
-    """No body, half a body, a list, and a body nested too deep are 400."""
-    assert reply(body).answer.status == 400
+def test_a_body_that_is_not_a_json_object_is_refused(body):
+    """An empty body, half a body, a list, and a body nested too deep are a 400."""
+    assert deliver(body).response.status == 400
 
 
 @pytest.mark.parametrize(
@@ -103,19 +103,19 @@ def test_what_is_no_json_object_is_refused(body):
     ],
 )
 def test_paths_and_methods(method, path, status):
-    """Unknown paths are 404, wrong methods 405."""
-    assert reply(CHAT, path, method).answer.status == status
+    """An unknown path is a 404, a wrong method a 405."""
+    assert deliver(CHAT, path, method).response.status == status
 
 
-def test_a_long_prompt_is_refused_at_the_size_of_the_context():
-    """8,192 tokens fit gpt-4, one more does not, and the code says why."""
+def test_a_prompt_longer_than_the_context_is_refused():
+    """8,192 tokens fit gpt-4, one more does not, and the error code says why."""
 
-    def asked(tokens):
-        return reply({"model": "gpt-4", "messages": [{"role": "user", "content": "a" * 4 * (tokens - 4)}]})
+    def prompt_of(tokens):
+        return deliver({"model": "gpt-4", "messages": [{"role": "user", "content": "a" * 4 * (tokens - 4)}]})
 
-    assert asked(8_192).answer.status == 200
-    assert asked(8_193).answer.status == 400
-    assert error(asked(8_193))["code"] == "context_length_exceeded"
+    assert prompt_of(8_192).response.status == 200
+    assert prompt_of(8_193).response.status == 400
+    assert error(prompt_of(8_193))["code"] == "context_length_exceeded"
 
 
 @pytest.mark.parametrize(
@@ -126,33 +126,35 @@ def test_a_long_prompt_is_refused_at_the_size_of_the_context():
     ],
 )  # fmt: skip
 def test_credentials(header, require, status):
-    """Without a credential all is well unless one is required; one that is none is always refused."""
+    """A request without a credential is accepted unless one is required; a malformed one is always refused."""
     headers = {} if header is None else {"authorization": header}
-    assert reply(CHAT, headers=headers, require_key=require).answer.status == status
+    assert deliver(CHAT, headers=headers, require_key=require).response.status == status
 
 
-def test_a_schema_that_refers_to_itself_ends_and_a_greedy_one_stays_small():
-    """Recursion and lists of lists of lists are cut off."""
+def test_a_recursive_schema_ends_and_a_large_one_stays_small():
+    """Recursion and nested lists are limited."""
     tree = {"type": "array", "minItems": 100}
     tree["items"] = {"$ref": "#"}
     form = {"type": "json_schema", "json_schema": {"name": "tree", "schema": tree}}
-    answered = reply({**CHAT, "response_format": form})
-    assert answered.answer.status == 200
-    assert len(answered.answer.body) < 200_000
+    delivery = deliver({**CHAT, "response_format": form})
+    assert delivery.response.status == 200
+    assert len(delivery.response.body) < 200_000
 
 
 def test_faults_change_how_a_stream_ends():
-    """A cut stream closes half-way without its tail; the same stream without a fault is whole."""
-    whole = reply({**CHAT, "stream": True})
-    cut = reply({**CHAT, "stream": True}, faults=(Fault(kind="cut_stream"),))
-    assert (whole.ending, whole.sends) == (Ending.COMPLETE, len(whole.answer.parts))
-    assert (cut.ending, cut.sends) == (Ending.CLOSE, len(cut.answer.parts) // 2)
+    """A cut stream closes half-way without its tail; the same stream without a fault is complete."""
+    whole = deliver({**CHAT, "stream": True})
+    cut = deliver({**CHAT, "stream": True}, faults=(Fault(kind="cut_stream"),))
+    assert (whole.ending, whole.sends) == (Ending.COMPLETE, len(whole.response.parts))
+    assert (cut.ending, cut.sends) == (Ending.CLOSE, len(cut.response.parts) // 2)
 
 
-def test_choices_run_beside_each_other():
-    """Four choices take as long as their longest, not as all of them."""
-    provider = Provider(Settings(latency=Latency(ttft_s=1, ttft_sigma=0, token_s=1, token_sigma=0)), lambda: 0.0)
+def test_choices_are_generated_in_parallel():
+    """Four choices take as long as the longest of them, not as all together."""
+    provider = SimulatedProvider(
+        Settings(latency=Latency(ttft_s=1, ttft_sigma=0, token_s=1, token_sigma=0)), lambda: 0.0
+    )
     body = orjson.dumps({**CHAT, "n": 4})
-    answered = provider.reply(Request("POST", "/v1/chat/completions", "", {}, body, 0))
-    assert answered.due_s == (answered.answer.steps,)
-    assert answered.answer.steps < answered.answer.out_tok
+    delivery = provider.deliver(ApiRequest("POST", "/v1/chat/completions", "", {}, body, 0))
+    assert delivery.due_s == (delivery.response.steps,)
+    assert delivery.response.steps < delivery.response.out_tok

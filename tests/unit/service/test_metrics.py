@@ -1,4 +1,4 @@
-"""The service's figures."""
+"""The service's metrics."""
 
 from itertools import pairwise
 
@@ -23,8 +23,8 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, labels)
 
 
-def test_buckets_double_and_know_the_limits() -> None:
-    """The bounds double from 100 µs, with one at each limit, rising."""
+def test_buckets_double_and_include_the_limits() -> None:
+    """The bounds double from 100 µs, with one at each limit, in order."""
     bounds = buckets((50.0, 300.0))
     doubling = [bound for bound in bounds if bound not in (0.05, 0.3)]
     assert doubling[0] == 1e-4
@@ -36,7 +36,7 @@ def test_buckets_double_and_know_the_limits() -> None:
 def test_a_retried_miss_is_counted() -> None:
     """A miss in three attempts counts three requests upstream, two retries, its tokens and its cost."""
     metrics = Metrics(SETTINGS)
-    metrics.called(call(attempts=3, in_tok=10, out_tok=5, cached_tok=4, cost_usd=0.5))
+    metrics.count_call(call(attempts=3, in_tok=10, out_tok=5, cached_tok=4, cost_usd=0.5))
     assert value(metrics, "tailrace_upstream_attempts_total") == 3
     assert value(metrics, "tailrace_retries_total") == 2
     assert value(metrics, "tailrace_cache_lookups_total", result="miss") == 1
@@ -45,33 +45,33 @@ def test_a_retried_miss_is_counted() -> None:
 
 
 def test_a_hit_costs_nothing() -> None:
-    """A hit counts as a look-up and as money saved; no token is counted again."""
+    """A hit counts as a look-up and as money saved; its tokens are not counted again."""
     metrics = Metrics(SETTINGS)
-    metrics.called(call(cache="hit", attempts=0, in_tok=10, out_tok=5, cost_usd=0.0, saved_usd=0.5))
+    metrics.count_call(call(cache="hit", attempts=0, in_tok=10, out_tok=5, cost_usd=0.0, saved_usd=0.5))
     assert value(metrics, "tailrace_tokens_total", kind="in") == 0
     assert value(metrics, "tailrace_cost_usd_total") == 0
     assert value(metrics, "tailrace_saved_usd_total") == 0.5
 
 
-def test_an_old_answer_in_place_of_an_error_costs_no_tokens() -> None:
-    """What was tried counts as asked upstream; the tokens are those of an earlier call."""
+def test_a_stale_response_costs_no_tokens() -> None:
+    """The failed attempts count; the tokens are those of an earlier call."""
     metrics = Metrics(SETTINGS)
-    metrics.called(call(cache="stale", attempts=2, in_tok=10, out_tok=5, cost_usd=0.0, saved_usd=0.5))
+    metrics.count_call(call(cache="stale", attempts=2, in_tok=10, out_tok=5, cost_usd=0.0, saved_usd=0.5))
     assert value(metrics, "tailrace_upstream_attempts_total") == 2
     assert value(metrics, "tailrace_tokens_total", kind="in") == 0
 
 
-def test_a_price_that_is_not_known_is_not_zero() -> None:
-    """A call without a known price is counted as such."""
+def test_an_unknown_price_is_not_zero() -> None:
+    """A call without a known price is counted as unpriced."""
     metrics = Metrics(SETTINGS)
-    metrics.called(call(in_tok=10))
+    metrics.count_call(call(in_tok=10))
     assert value(metrics, "tailrace_unpriced_calls_total") == 1
 
 
-def test_the_build_is_told() -> None:
+def test_the_text_names_the_build() -> None:
     """The exposition names version, release and colour, and the duration by outcome."""
     metrics = Metrics(SETTINGS)
-    metrics.forwarded("hit", 0.0003)
+    metrics.observe_request("hit", 0.0003)
     text = metrics.text().decode()
     assert 'colour="blue"' in text
     assert 'release="r1"' in text

@@ -1,4 +1,4 @@
-"""How the app reads a request and passes a stream on."""
+"""The app reads a request's body and passes a stream on."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tailrace.service.answers import Refusal
-from tailrace.service.app import Gone, chunks, read
+from tailrace.service.app import ClientDisconnected, chunks, read
+from tailrace.service.http_response import HttpError
 
 
 def reading(limit: int, *messages: dict[str, Any], headers: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
@@ -24,25 +24,25 @@ def part(body: bytes, more: bool = False) -> dict[str, Any]:
 
 
 def test_a_body_is_read_to_its_end() -> None:
-    """Parts are put together, up to the limit itself."""
+    """Components are put together, up to the limit itself."""
     assert reading(4, part(b"ab", True), part(b"cd")) == b"abcd"
 
 
 def test_a_body_above_the_limit_is_refused() -> None:
-    """A body is refused by its announced length before it is read, and by its bytes when none was announced."""
-    with pytest.raises(Refusal):
+    """A body is refused by its content-length before it is read, or by its bytes when it has none."""
+    with pytest.raises(HttpError):
         reading(4, headers=((b"content-length", b"5"),))
-    with pytest.raises(Refusal):
+    with pytest.raises(HttpError):
         reading(4, part(b"abc", True), part(b"de", True))
 
 
-def test_a_caller_who_leaves_while_sending_is_gone() -> None:
-    """A disconnect in the middle of a body ends the request."""
-    with pytest.raises(Gone):
+def test_a_disconnect_in_the_middle_of_a_body_is_raised() -> None:
+    """A disconnect before the body is complete ends the request."""
+    with pytest.raises(ClientDisconnected):
         reading(4, part(b"a", True), {"type": "http.disconnect"})
 
 
-def test_a_stream_that_is_left_is_closed() -> None:
+def test_a_stream_that_is_abandoned_is_closed() -> None:
     """When the reader stops half-way, the source is closed at once; empty chunks are not passed on."""
     closed = []
 

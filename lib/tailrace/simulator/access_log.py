@@ -1,4 +1,4 @@
-"""What came by: counts for the admin path, and the access log, which is the ground truth of a load test."""
+"""The access log, which is the ground truth of a load test, and the counts for the admin path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class AccessRecord:
     """One line of the access log; times are `time.perf_counter_ns()`, one clock for the whole machine."""
 
     request_id: str  # the caller's x-request-id, or one of ours
@@ -20,30 +20,30 @@ class Access:
     path: str
     model: str
     stream: bool
-    status: int  # 0: no answer went out
-    outcome: str  # complete, clean, close, reset, hang (see replies.Ending) or left: the client went away
+    status: int  # 0: no response was sent
+    outcome: str  # complete, clean, close, reset, hang (see delivery.Ending) or left: the client disconnected
     fault: str
     in_tok: int
     out_tok: int
     chunks: int  # parts of the stream that were sent
     sent_bytes: int
-    arrival_ns: int  # its first bytes were read
-    start_ns: int  # it was read to its end, and taken up
-    ttfb_ns: int  # the first byte of the answer was handed to the event loop; 0: none was
-    end_ns: int  # the last was handed over, or the connection was ended
+    arrival_ns: int  # when its first bytes were read
+    start_ns: int  # when it was read to its end, and its handling began
+    ttfb_ns: int  # when the first byte of the response was handed to the event loop; 0: none was
+    end_ns: int  # when the last byte was handed over, or the connection closed
 
 
-class Ledger:
-    """Counts requests under /v1/, and writes a line for each when `log` is given."""
+class AccessLog:
+    """Counts requests under /v1/, and writes a line for each if `log` names a file."""
 
     def __init__(self, log: Path | None) -> None:
-        # Unbuffered: the log has to be whole after a SIGKILL, too.
+        # Unbuffered: the log must be complete after a SIGKILL, too.
         self._log: FileIO | None = None if log is None else FileIO(log, "a")
         self.reset()
         self.in_flight = 0
 
     def reset(self) -> None:
-        """Count from zero; what is in flight stays so."""
+        """Count from zero; requests in flight stay counted."""
         self.requests = 0
         self._paths: Counter[str] = Counter()
         self._statuses: Counter[int] = Counter()
@@ -55,7 +55,7 @@ class Ledger:
         self.in_flight += 1
         self._paths[path] += 1
 
-    def end(self, access: Access) -> None:
+    def end(self, access: AccessRecord) -> None:
         self.in_flight -= 1
         self._statuses[access.status] += 1
         self._outcomes[access.outcome] += 1
@@ -65,7 +65,7 @@ class Ledger:
             self._log.write(orjson.dumps(access, option=orjson.OPT_APPEND_NEWLINE))
 
     def describe(self) -> dict[str, Any]:
-        """Return the counts as JSON; `requests` counts what began, statuses, outcomes and faults what ended."""
+        """Return the counts as JSON; `requests` counts those that began, the others those that ended."""
         return {
             "requests": self.requests,
             "in_flight": self.in_flight,

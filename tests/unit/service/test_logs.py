@@ -33,8 +33,8 @@ def test_an_event_is_one_json_line() -> None:
     ]
 
 
-def test_an_error_is_told_without_its_text() -> None:
-    """An exception is logged by type and place; what it says is not."""
+def test_an_error_is_logged_without_its_text() -> None:
+    """An exception is logged by its type and traceback, not by its message."""
     written, log = collected()
     try:
         raise ValueError("my prompt")
@@ -43,12 +43,12 @@ def test_an_error_is_told_without_its_text() -> None:
     log.close()
     (row,) = rows(written)
     assert row["error_type"] == "ValueError"
-    assert "test_an_error_is_told_without_its_text" in str(row["where"])
+    assert "test_an_error_is_logged_without_its_text" in str(row["where"])
     assert b"my prompt" not in b"".join(written)
 
 
 def test_another_librarys_record_keeps_its_place_only() -> None:
-    """A record of another library comes with level, logger and place, without its text."""
+    """A record of another library keeps level, logger and place, and loses its text."""
     written, log = collected()
     logger = logging.Logger("elsewhere")
     logger.addHandler(Bridge(log))
@@ -56,12 +56,12 @@ def test_another_librarys_record_keeps_its_place_only() -> None:
     log.close()
     (row,) = rows(written)
     assert (row["level"], row["logger"]) == ("warning", "elsewhere")
-    assert "test_service_logs.py" in str(row["place"])
+    assert "test_logs.py" in str(row["place"])
     assert "my prompt" not in json.dumps(row)
 
 
-def test_a_reader_that_stands_still_costs_lines_not_time(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    """When stderr takes nothing, lines beyond the limit are dropped and counted, and nobody waits."""
+def test_a_blocked_stderr_costs_lines_not_time(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """When stderr blocks, lines beyond the limit are dropped and counted, and no caller waits."""
     monkeypatch.setattr(logs, "LIMIT_LINES", 10)
     blocked = threading.Event()
     written, log = collected(blocked=blocked)

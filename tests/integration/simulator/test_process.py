@@ -225,7 +225,7 @@ def test_it_runs_in_an_event_loop_of_ones_own_without_uvloop():
             server.provider.script.set([Fault(kind="reset")])
             with pytest.raises(httpx2.ReadError):
                 await http.post(f"{server.url}/chat/completions", json=CHAT)
-        return server.ledger.describe()["by_outcome"]
+        return server.access_log.describe()["by_outcome"]
 
     assert asyncio.run(body()) == {"complete": 2, "reset": 1}
 

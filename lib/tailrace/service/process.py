@@ -1,0 +1,89 @@
+"""The life of a service process: listen, serve until a signal, drain, exit."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+
+from tailrace.headers import COLOUR, RELEASE
+from tailrace.service import server, stores
+from tailrace.service.app import App
+from tailrace.service.components import assemble
+from tailrace.service.health import reason
+from tailrace.service.in_flight import InFlight
+from tailrace.service.logs import Bridge, Log
+from tailrace.service.settings import Settings
+
+
+def run(settings: Settings, host: str, port: int) -> None:
+    """Serve on `host` and `port` until a signal; exit 3 when the port cannot be had."""
+    try:
+        listener = server.listen(host, port)
+    except OSError as error:
+        click.echo(f"{host}:{port}: cannot listen there: {reason(error)}; choose another address or port", err=True)
+        sys.exit(3)
+    log = Log(functools.partial(os.write, 2), release=settings.release, colour=settings.colour)
+    _capture_stderr(log)
+    try:
+        _run_loop(serving(settings, listener, log))
+    finally:
+        log.close()
+
+
+async def serving(settings: Settings, listener: socket.socket, log: Log) -> None:
+    """Serve on `listener` until a signal, and return once the service is drained."""
+    asyncio.get_running_loop().set_exception_handler(_exception_handler(log))
+    in_flight = InFlight()
+    async with assemble(settings, log, in_flight) as components:
+        http = server.make(App(components), [(RELEASE, settings.release), (COLOUR, settings.colour)])
+        server.watch_signals(lambda: server.drain(in_flight, http, listener, log, settings.drain_s), log)
+        host, port = listener.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        log.event("listening", url=url, cache=stores.name(settings.cache), own_key=bool(settings.api_key))
+        gc.collect()
+        gc.freeze()  # modules are not garbage: full collections need not walk them again
+        click.echo(f"service listening on {url}")
+        await http.serve(sockets=[listener])
+    log.event("stopped")
+
+
+def _run_loop(main: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+
+        factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
+    except ImportError:
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+def _capture_stderr(log: Log) -> None:
+    """Let only our own lines reach stderr: other libraries' records and uncaught exceptions become events."""
+    logging.lastResort = None
+    logging.captureWarnings(True)
+    logging.getLogger().addHandler(Bridge(log))
+    sys.excepthook = lambda kind, error, trace: log.error("crashed", error)
+    threading.excepthook = lambda failed: log.event("crashed", level="error", error_type=failed.exc_type.__name__)
+    sys.unraisablehook = lambda failed: log.event("unraisable", level="error", error_type=failed.exc_type.__name__)
+
+
+def _exception_handler(log: Log) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, BaseException):
+            log.error("loop", error)
+        else:
+            log.event("loop", level="error")
+
+    return handle

@@ -1,0 +1,150 @@
+"""`/v1/*`: the caller's request to the provider and the provider's response back, through the policy.
+
+If the service has its own key (the variable named by TAILRACE_API_KEY_ENV is set), it sends that key with every call.
+The caller's credential then never leaves the service: it only keeps the caller's cached responses apart from those of
+other callers. Without a key of its own, the service passes the caller's credential on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+import openai
+
+from tailrace.client import context, errors, wire
+from tailrace.headers import ATTEMPTS, CACHE, COLOUR, OURS, RELEASE
+from tailrace.service.http_response import Headers, HttpError, HttpResponse, error_response, retry_after
+from tailrace.service.settings import Settings
+
+Driver = Callable[[wire.Request], Awaitable[wire.Response]]
+
+RETRY_AFTER_S = 2.0
+"""Sent to callers during an outage, unless the provider sends a Retry-After of its own."""
+
+CREDENTIALS = frozenset({b"authorization", b"api-key", b"x-api-key"})
+HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding "
+    b"upgrade content-length".split()
+)
+NOT_SENT = HOP_BY_HOP | frozenset(b"host expect accept-encoding cookie forwarded via x-real-ip x-request-id".split())
+"""Request headers about the hop to this service, or of no concern to a provider. Responses are requested uncompressed,
+because a cached one may go to a caller that accepts no compression."""
+INSTANCE = frozenset({COLOUR.encode(), RELEASE.encode()})
+"""Response headers in which an instance names itself: this one's are sent, never those of one behind it."""
+NOT_SENT_PREFIXES = (b"x-forwarded-", b"x-envoy-")
+NOT_RETURNED = HOP_BY_HOP | frozenset(b"date server set-cookie alt-svc strict-transport-security".split())
+"""Response headers about the hop from the provider, or meant for one caller only."""
+OUTAGE = frozenset({502, 503, 504})
+
+
+class UpstreamHeaders(NamedTuple):
+    """The headers of a request to the provider, and the tenant that its response may be cached for."""
+
+    headers: wire.Headers
+    tenant: str
+
+
+class Upstream:
+    """Sends requests to the provider through `driver`; errors come back in OpenAI's shape."""
+
+    def __init__(self, settings: Settings, driver: Driver) -> None:
+        self._base = settings.provider_url
+        self._key = settings.api_key
+        self._driver = driver
+
+    async def __call__(self, scope: Mapping[str, Any], body: bytes) -> HttpResponse:
+        sent = upstream_headers(scope["headers"], self._key)
+        url = self._base + upstream_path(scope["raw_path"], scope["query_string"])
+        try:
+            return caller_response(await self.send(wire.Request(scope["method"], url, sent.headers, body), sent.tenant))
+        except openai.APIError as error:
+            return failure_response(error)
+
+    async def send(self, request: wire.Request, tenant: str) -> wire.Response:
+        """Return the driver's response; raises the client's errors when there is none."""
+        if not tenant:
+            return await self._driver(request)
+        with context.limits(tenant=tenant):
+            return await self._driver(request)
+
+
+def upstream_headers(headers: Iterable[tuple[bytes, bytes]], key: str) -> UpstreamHeaders:
+    """Return the headers for the provider; the service's own `key`, if any, replaces the caller's credential."""
+    sent: list[tuple[str, str]] = []
+    credential = b""
+    extra = _named_by_connection(headers)
+    for name, value in headers:
+        if name in CREDENTIALS and key:
+            credential += b"%b:%b\n" % (name, value)
+        elif name not in NOT_SENT and name not in extra and not name.startswith(NOT_SENT_PREFIXES):
+            sent.append((name.decode("latin-1"), value.decode("latin-1")))
+    if not key:
+        return UpstreamHeaders(tuple(sent), "")
+    sent.append(("authorization", f"Bearer {key}"))
+    return UpstreamHeaders(tuple(sent), hashlib.sha256(credential).hexdigest()[:32] if credential else "")
+
+
+def upstream_path(raw_path: bytes, query: bytes) -> str:
+    """Return the path and query below the provider's base; raise HttpError for a path that leads out of it."""
+    segments = unquote_to_bytes(raw_path).replace(b"\\", b"/").split(b"/")
+    if b".." in segments or b"." in segments or not raw_path.startswith(b"/v1/"):
+        raise HttpError(error_response(400, "The path leads out of /v1/.", "invalid_path"))
+    path = raw_path[3:].decode("ascii")
+    return f"{path}?{query.decode('ascii')}" if query else path
+
+
+def caller_response(response: wire.Response) -> HttpResponse:
+    """Return the provider's response for the caller, without hop-by-hop headers; an outage gets a Retry-After."""
+    cache = wire.header(response.headers, CACHE) or "bypass"
+    outcome = cache if response.status < 400 else "error"
+    if response.status >= 500 and not _is_json(response.headers):
+        message = f"The provider answered {response.status} without JSON."
+        error = error_response(response.status, message, "provider_error")
+        headers = tuple(pair for pair in _passed(response.headers) if pair[0].startswith(OURS.encode()))
+        return _with_retry_after(error._replace(headers=error.headers + headers))
+    return _with_retry_after(HttpResponse(response.status, _passed(response.headers), response.body, outcome))
+
+
+def failure_response(error: openai.APIError) -> HttpResponse:
+    """Return the response for a call that failed: 400 rejected, 429 over budget, 503 unavailable, 504 timeout."""
+    attempts = (ATTEMPTS.encode(), b"%d" % getattr(error, "attempts", 0))
+    if isinstance(error, errors.InputRejected):
+        return error_response(400, error.message, "input_rejected", attempts, param=error.where)
+    if isinstance(error, errors.BudgetExceeded):
+        return error_response(429, "The service's spend limit is reached.", "budget_exceeded", attempts)
+    later = retry_after(RETRY_AFTER_S)
+    if isinstance(error, openai.APITimeoutError):
+        return error_response(504, "The provider did not answer in time.", "provider_timeout", later, attempts)
+    return error_response(503, "The provider cannot be reached now.", "provider_unavailable", later, attempts)
+
+
+def _with_retry_after(response: HttpResponse) -> HttpResponse:
+    if response.status not in OUTAGE or any(name == b"retry-after" for name, _ in response.headers):
+        return response
+    return response._replace(headers=(*response.headers, retry_after(RETRY_AFTER_S)))
+
+
+def _passed(headers: wire.Headers) -> Headers:
+    passed = []
+    for text, value in headers:
+        name = text.lower().encode("latin-1")
+        if name == b"x-request-id":
+            name = b"x-upstream-request-id"  # the provider's own; ours is the caller's
+        elif name in NOT_RETURNED or name in INSTANCE:
+            continue
+        passed.append((name, value.encode("latin-1")))
+    return tuple(passed)
+
+
+def _is_json(headers: wire.Headers) -> bool:
+    return "json" in (wire.header(headers, "content-type") or "")
+
+
+def _named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+            return frozenset(part.strip().lower() for part in value.split(b","))
+    return frozenset()

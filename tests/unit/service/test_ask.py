@@ -1,0 +1,42 @@
+"""A body of `/ask` becomes a chat completion, and a completion becomes a text."""
+
+import orjson
+import pytest
+
+from tailrace.client import AIConfig, wire
+from tailrace.service.ask import completion_request, parse, text_response
+from tailrace.service.http_response import HttpError
+
+
+def test_a_question_without_a_model_uses_the_services() -> None:
+    """The service's model is the default; a model in the configuration wins."""
+    assert parse(b'{"prompt": "hi"}', "m1") == ("hi", AIConfig(model="m1"))
+    assert parse(b'{"prompt": "hi", "config": {"model": "m2"}}', "m1") == ("hi", AIConfig(model="m2"))
+
+
+def test_a_completion_has_only_what_the_question_sets() -> None:
+    """Without a limit of tokens none is sent; a system prompt goes first."""
+    assert completion_request("hi", AIConfig(model="m", temperature=0.5, system_prompt="brief", max_tokens=7)) == {
+        "model": "m",
+        "temperature": 0.5,
+        "max_tokens": 7,
+        "messages": [{"role": "system", "content": "brief"}, {"role": "user", "content": "hi"}],
+    }
+    assert "max_tokens" not in completion_request("hi", AIConfig())
+
+
+def test_an_error_names_the_field_and_not_the_value() -> None:
+    """The message for an invalid value says where it is and what is allowed, and does not repeat it."""
+    with pytest.raises(HttpError) as caught:
+        parse(b'{"prompt": "hi", "config": {"temperature": 31.4159}}', "m")
+    body = caught.value.response.body
+    assert isinstance(body, bytes)
+    error = orjson.loads(body)["error"]
+    assert error["param"] == "config.temperature"
+    assert "31.4159" not in error["message"]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{"message": null}]}'])
+def test_a_response_without_a_completion_is_a_502(body: bytes) -> None:
+    """A response with status 200 that is not a completion is the provider's error, and a 502."""
+    assert text_response(wire.Response(200, (), body)).status == 502
