@@ -30,7 +30,7 @@ def run(settings: Settings, host: str, port: int) -> None:
     try:
         listener = server.listen(host, port)
     except OSError as error:
-        click.echo(f"{host}:{port}: cannot listen there: {reason(error)}; choose another address or port", err=True)
+        click.echo(f"{host}:{port}: cannot listen there: {reason(error)}; choose another port", err=True)
         sys.exit(3)
     log = Log(functools.partial(os.write, 2), release=settings.release, colour=settings.colour)
     _capture_stderr(log)
