@@ -92,14 +92,14 @@ FEATURES = {
     "ConnectionFailed": ["isinstance(error, ConnectionFailed)"],
     "TimedOut": ["isinstance(error, TimedOut)"],
     "DeadlineExceeded": ["except DeadlineExceeded"],
-    "CircuitOpen": ["seen == [ConnectionFailed, ConnectionFailed, CircuitOpen]"],
+    "CircuitOpen": ["errors == [ConnectionFailed, ConnectionFailed, CircuitOpen]"],
     "BudgetExceeded": ["except BudgetExceeded"],
     "InputRejected": ["except InputRejected"],
     "an error's story": ["error.attempts == 2", "error.__cause__"],
     "an answer's error": ["except openai.RateLimitError", "error.elapsed_s"],
     "service": ["SERVICE_URL", '== "hit"', "/ask"],
 }
-"""What the client can do, and what has to stand in one example for it to be shown."""
+"""The client's features, and what one example must contain to show each."""
 
 
 def examples(page: str) -> list[str]:
@@ -113,23 +113,23 @@ def not_shown(page: str) -> list[str]:
 
 
 def not_named(page: str) -> list[str]:
-    """Return what the page keeps to itself: public names, errors without a row, arguments of a policy."""
+    """Return what the page does not name: public names, errors without a row, arguments of a policy."""
     names = [name for name in tailrace.__all__ if not re.search(rf"\b{name}\b", page)]
     rows = [name for name in errors.__all__ if f"\n| `{name}` |" not in page]
-    given = {given for code in examples(page) for given in arguments(code)}
+    used = {argument for code in examples(page) for argument in arguments(code)}
     silent = [f"{kind.__name__}({field.name}=…)" for kind in POLICY for field in fields(kind)
-              if (kind.__name__, field.name) not in given and not re.search(rf"`{field.name}[`=]", page)]  # fmt: skip
+              if (kind.__name__, field.name) not in used and not re.search(rf"`{field.name}[`=]", page)]  # fmt: skip
     return names + rows + silent
 
 
 def arguments(code: str) -> set[tuple[str, str]]:
-    """Return the named arguments that an example gives, each with what it is given to."""
+    """Return the named arguments in an example, each with its function."""
     calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
     return {(call.func.id, one.arg) for call in calls if isinstance(call.func, ast.Name) for one in call.keywords}
 
 
 def unreached(code: str, reached: set[int]) -> list[str]:
-    """Return the lines of an example on which a statement begins that was not reached."""
+    """Return the lines of an example whose statements were not reached."""
     lines = code.splitlines()
     plain = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.stmt) and not hasattr(node, "body"))
     return [lines[node.lineno - 1] for node in plain if reached.isdisjoint(range(node.lineno, node.end_lineno + 1))]
@@ -158,7 +158,7 @@ def run(code: str) -> set[int]:
 
 
 def unmet(simulator) -> list[str]:
-    """Return the faults that were set and have met nobody."""
+    """Return the faults that were set and never happened."""
     return [fault["kind"] for fault in simulator.admin("GET", "faults") if not fault["met"]]
 
 
@@ -177,7 +177,7 @@ def service(simulator) -> Iterator[str]:
 
 @pytest.fixture
 def surroundings(simulator, key, monkeypatch, tmp_path, request, code):
-    """What the page says an example needs."""
+    """Set the environment variables that an example needs."""
     monkeypatch.setenv("OPENAI_API_KEY", key)
     monkeypatch.setenv("OPENAI_BASE_URL", simulator.url)
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", key)
@@ -208,7 +208,7 @@ def test_an_example_runs(simulator, code):
 
 
 def test_every_feature_has_an_example():
-    """What the client can do is shown by a call, and what it may be told is named."""
+    """An example shows each feature, and the page names each argument."""
     assert not_shown(PAGE) == []
     assert not_named(PAGE) == []
     assert set(errors.__all__) <= set(FEATURES)
@@ -220,14 +220,14 @@ def test_an_example_that_is_taken_away_is_missed(code):
     assert not_shown(PAGE.replace(code, "")) != []
 
 
-@pytest.mark.parametrize(("name", "said"), [
+@pytest.mark.parametrize(("name", "word"), [
     ("aask", "aask"), ("CircuitOpen", "CircuitOpen"), ("Cache(lease_s=…)", "lease_s"), ("Retry(cap_s=…)", "cap_s"),
     ("Guard(detect=…)", "detect"), ("Breaker(open_s=…)", "open_s"), ("Fallback(api_key_env=…)", "api_key_env"),
     ("Spend(unknown_price=…)", "unknown_price"), ("Limits(tokens_per_min=…)", "tokens_per_min"),
 ])  # fmt: skip
-def test_a_name_that_is_not_explained_is_missed(name, said):
-    """Negative control: a name, an error or an argument that the page does not say is reported."""
-    assert name in not_named(re.sub(rf"\b{said}\b", "it", PAGE))
+def test_a_name_that_is_not_explained_is_missed(name, word):
+    """Negative control: a name, an error or an argument that the page does not mention is reported."""
+    assert name in not_named(re.sub(rf"\b{word}\b", "it", PAGE))
 
 
 def test_an_assertion_that_is_not_reached_is_missed():
@@ -237,11 +237,11 @@ def test_an_assertion_that_is_not_reached_is_missed():
 
 
 def test_a_fault_that_is_not_met_is_missed(simulator):
-    """Negative control: a fault that no request came to did not show anything."""
+    """Negative control: a fault that no request met shows nothing."""
     simulator.faults({"kind": "hang"})
     assert unmet(simulator) == ["hang"]
 
 
 def test_every_section_has_an_example():
-    """No section promises something without showing it; proofs and benchmark are commands."""
-    assert [name for name, text in SECTIONS.items() if not examples(text)] == ["How it is proved", "Benchmark"]
+    """No section promises something without showing it; tests and benchmark are commands."""
+    assert [name for name, text in SECTIONS.items() if not examples(text)] == ["How it is tested", "Benchmark"]
