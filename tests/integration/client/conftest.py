@@ -1,4 +1,4 @@
-"""Real HTTP for the client: the simulator as a process, and a server whose every answer a test writes down."""
+"""Real HTTP for the client: the simulator as a process, and a scripted server."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ class Seen:
 
 @dataclass
 class Answer:
-    """What to answer: `chunks` make it a chunked stream; `cut` closes the connection instead of ending it."""
+    """A scripted answer: `chunks` make it a chunked stream; `cut` closes the connection instead of ending it."""
 
     status: int = 200
     body: bytes = b""
@@ -44,7 +44,7 @@ class Answer:
 
 @dataclass
 class Provider:
-    """A scripted server: `answers` are given in turn, then `usual(seen)` for ever."""
+    """A scripted server: it gives `answers` in turn, then `usual(seen)`."""
 
     url: str
     seen: list[Seen]
@@ -78,7 +78,7 @@ def events(*texts: str, finish: str | None = "stop", done: bool = True) -> tuple
 
 
 def echo(seen: Seen) -> Answer:
-    """Answer with a text that only this request gets."""
+    """Return an answer whose text is unique to the request."""
     asked = seen.json if seen.body.startswith(b"{") else {}
     text = json.dumps([seen.path, seen.headers.get("authorization"), asked], sort_keys=True)
     if asked.get("stream"):
@@ -183,7 +183,7 @@ def simulator_process() -> Iterator[Simulated]:
 
 @pytest.fixture
 def simulator(simulator_process: Simulated) -> Simulated:
-    """The simulator, without faults and with its counts at 0."""
+    """The simulator, without faults and with its counters at 0."""
     simulator_process.admin("DELETE", "faults")
     simulator_process.admin("POST", "reset")
     return simulator_process
@@ -208,11 +208,11 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def make() -> Any:
-    """What a test writes its answers with."""
+    """Builders of answers and bodies."""
     return type("Make", (), {"answer": Answer, "completion": staticmethod(completion), "events": staticmethod(events)})
 
 
 @pytest.fixture
 def key() -> str:
-    """A credential that is none."""
+    """A fake API key."""
     return "sk-" + "t" * 30

@@ -1,4 +1,4 @@
-"""Every way out of a call is booked, paid and given back: malformed answers, cancelled callers, forgotten streams."""
+"""Accounting at every way out of a call: malformed answers, cancelled callers, abandoned streams."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ def pipeline(client):
 
 
 def test_an_answer_that_is_no_json_is_asked_for_again(provider, make, key):
-    """A 200 whose JSON stops in the middle counts as no answer: retried, never cached, and paid as it may have been."""
+    """A 200 with truncated JSON counts as no answer: retried, never cached, and its reservation is spent."""
     calls = []
     provider.answers = [make.answer(body=make.completion()[:-20]), make.answer(body=b"")]
     with OpenAI(api_key=key, base_url=provider.url, policy=Policy(retry=QUICK, hooks=(calls.append,))) as client:
@@ -31,7 +31,7 @@ def test_an_answer_that_is_no_json_is_asked_for_again(provider, make, key):
 
 
 def test_an_answer_that_stays_malformed_is_an_error_in_the_books(provider, make, key):
-    """What the SDK raises is raised, the row names it, nothing is kept, and the spend limit assumes the worst."""
+    """The SDK's error is raised, the row names it, nothing is stored, and the whole reservation is spent."""
     calls = []
     provider.usual = lambda seen: make.answer(body=make.completion()[:-20])
     policy = Policy(retry=QUICK, spend=Spend(1.0), hooks=(calls.append,))
@@ -48,7 +48,7 @@ def test_an_answer_that_stays_malformed_is_an_error_in_the_books(provider, make,
 
 @pytest.mark.parametrize("odd", [b'"logprobs": NaN', b'"refusal": "\\ud83d"'])
 def test_what_the_sdk_can_read_is_not_malformed(provider, make, key, odd):
-    """NaN and half a surrogate pair, which strict parsers refuse and the SDK takes, are answers."""
+    """NaN and half a surrogate pair, which strict parsers refuse and the SDK accepts, are answers."""
     provider.usual = lambda seen: make.answer(
         body=make.completion().replace(b'"' + odd.split(b'"')[1] + b'": null', odd)
     )
@@ -59,7 +59,7 @@ def test_what_the_sdk_can_read_is_not_malformed(provider, make, key, odd):
 
 
 def test_malformed_answers_open_the_breaker(provider, make, key):
-    """A provider that answers nonsense is as broken as one that answers 500."""
+    """A malformed answer counts as a failure, as a 500 does."""
     provider.usual = lambda seen: make.answer(body=b"<html>")
     policy = Policy(cache=None, retry=None, limits=Limits(breaker=Breaker(min_calls=5)))
     with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
@@ -72,7 +72,7 @@ def test_malformed_answers_open_the_breaker(provider, make, key):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_cancelled_caller_is_booked_and_gives_all_back(provider, make, key, stream):
-    """Cancelled while the provider works: one row "cancelled", nothing held any more, the worst case spent."""
+    """A call cancelled while the provider works is one row "cancelled"; nothing is held, the reservation is spent."""
     calls = []
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=60)
     policy = Policy(cache=None, limits=Limits(concurrency=2), spend=Spend(1.0), hooks=(calls.append,))
@@ -94,7 +94,7 @@ def test_a_cancelled_caller_is_booked_and_gives_all_back(provider, make, key, st
 
 
 def test_a_follower_who_leaves_is_booked_too(provider, make, key):
-    """Of three who wait for one answer one is cancelled: a row for each, and one request."""
+    """When one of three calls that share an answer is cancelled, there are three rows and one request."""
     calls = []
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.5)
 
@@ -113,9 +113,9 @@ def test_a_follower_who_leaves_is_booked_too(provider, make, key):
 
 @pytest.mark.parametrize("collected", [False, True], ids=["alone", "with all that it holds"])
 def test_a_forgotten_stream_gives_back_what_it_held(provider, key, collected):
-    """A stream that nobody reads on and nobody closes frees its permit at once, and is told with the next call.
+    """A stream that is abandoned without a close frees its permit at once, and is booked with the next call.
 
-    In a circle of references the collector ends all of its parts together, in any order: it is booked once.
+    In a reference cycle the collector finalises all parts together, in any order: it is booked once.
     """
     calls = []
     policy = Policy(cache=None, limits=Limits(concurrency=1), spend=Spend(1.0), hooks=(calls.append,))
@@ -133,7 +133,7 @@ def test_a_forgotten_stream_gives_back_what_it_held(provider, key, collected):
 
 
 def test_a_probe_that_is_cancelled_does_not_close_the_circuit(provider, make, key):
-    """Who leaves before the probe was answered has learnt nothing: the circuit stays open, the next may probe."""
+    """A probe that is cancelled says nothing: the circuit stays open, and the next call may probe."""
     provider.usual = lambda seen: make.answer(500, b"{}")
     breaker = Breaker(min_calls=5, open_s=0.2)
     policy = Policy(cache=None, retry=None, limits=Limits(breaker=breaker))
@@ -154,7 +154,7 @@ def test_a_probe_that_is_cancelled_does_not_close_the_circuit(provider, make, ke
 
 
 class Leased(Memory):
-    """A store that writes down who holds which lease."""
+    """A store that notes the leases that are held."""
 
     def __init__(self):
         super().__init__()
@@ -173,7 +173,7 @@ WAYS = ["answered", "refused", "down", "by a fallback", "over budget", "streamed
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_lease_is_given_back_on_every_way(provider, make, key, way):
-    """Whatever becomes of the call, no other process has to wait for the lease to run out."""
+    """The lease is released however the call ends, so that no process waits for its expiry."""
     store = Leased()
     bad = {"refused": make.answer(400, b"{}"), "down": make.answer(cut=True), "by a fallback": make.answer(500, b"{}")}
     provider.answers = [bad[way]] if way in bad else []
@@ -193,7 +193,7 @@ def test_a_lease_is_given_back_on_every_way(provider, make, key, way):
 
 
 def test_whoever_waits_when_the_client_closes_gets_the_sdks_error(provider, make):
-    """A driver that is closed in the middle raises a connection error to those who wait, never an inner one."""
+    """When a driver is closed, waiting callers get a connection error, never an internal one."""
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=60)
 
     async def main():

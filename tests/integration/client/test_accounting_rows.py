@@ -1,4 +1,4 @@
-"""Each call is one row in the accounts, whatever becomes of it, over real HTTP."""
+"""Each call is one row in the accounts, however it ends, over real HTTP."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ def told(rows):
 
 
 def ask(asynchronous, provider, key, policy, script):
-    """Carry out `script(ask)` with a client of either kind; `ask` gives the answer's headers or the error."""
+    """Carry out `script(ask)` with a client of either kind; `ask` returns the answer's headers or the error."""
 
     def headers(raw):
         return raw.headers["x-tailrace-cache"], raw.headers["x-tailrace-attempts"]
@@ -66,7 +66,7 @@ FAILURES = {
 def test_an_old_answer_in_place_of_an_error_is_one_row_with_its_attempts(
     provider, make, key, asynchronous, failure, coalesce
 ):
-    """`stale_if_error_s`: the call did not fail, and what was tried for it is told; a call without an old one fails."""
+    """`stale_if_error_s`: the call succeeds and its row counts the attempts; without a stale answer it fails."""
     rows = []
     policy = Policy(
         cache=Cache(ttl_s=0.05, stale_if_error_s=60, coalesce=coalesce), retry=Retry(attempts=2, base_s=0.001),
@@ -92,7 +92,7 @@ def test_an_old_answer_in_place_of_an_error_is_one_row_with_its_attempts(
 
 @pytest.mark.parametrize("asynchronous", [True, False])
 def test_a_deadline_that_passes_is_one_row(provider, make, key, asynchronous):
-    """He who asked and those who fetched for him are one call."""
+    """The caller and the fetch that was made for it are one call."""
     rows = []
     provider.usual = lambda seen: make.answer(delay_s=1.0)
     policy = Policy(limits=Limits(deadline_s=0.15), hooks=(rows.append,))
@@ -101,7 +101,7 @@ def test_a_deadline_that_passes_is_one_row(provider, make, key, asynchronous):
 
 
 def test_those_who_wait_for_a_failing_call_are_a_row_each(provider, make, key):
-    """Each who joined is one row; with an old answer at hand each gets that."""
+    """Each waiting call is one row; when there is a stale answer, each gets it."""
     rows = []
 
     async def main():
@@ -125,7 +125,7 @@ def test_those_who_wait_for_a_failing_call_are_a_row_each(provider, make, key):
 
 
 def test_those_who_share_an_old_stream_each_get_all_of_it(provider, make, key):
-    """A stream from the store is read by each from its beginning, also when one fetch found it for all."""
+    """Each caller reads a stored stream from its beginning, also when one fetch found it for all."""
 
     async def main():
         policy = Policy(cache=Cache(ttl_s=0.05, stale_if_error_s=60), retry=None)
@@ -151,7 +151,7 @@ def test_those_who_share_an_old_stream_each_get_all_of_it(provider, make, key):
     (Policy(guard=Guard(max_bytes=10)), InputRejected), (Policy(spend=Spend(max_usd=1e-9)), BudgetExceeded),
 ])  # fmt: skip
 def test_a_refusal_tells_how_long_it_took(provider, key, asynchronous, policy, error):
-    """What was never sent has no attempts, and the little time that it took to refuse it."""
+    """A refused call has no attempts, and the time that the refusal took."""
     found = []
 
     def script(one):

@@ -1,4 +1,4 @@
-"""What a caller wants of the cache holds on every way to an answer, not only on the way by the store's door."""
+"""The caller's cache-control holds on every way to an answer."""
 
 import asyncio
 import threading
@@ -12,14 +12,14 @@ ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "
 
 
 def asked(client, wish=None, **more):
-    """Return (what the cache did, the answer) of a call."""
+    """Return the cache label and the answer of a call."""
     headers = {"cache-control": wish} if wish else {}
     raw = client.chat.completions.with_raw_response.create(**ASK, extra_headers=headers, **more)
     return raw.headers["x-tailrace-cache"], raw.parse().choices[0].message.content
 
 
 def until(true):
-    """Wait for that, some seconds at most."""
+    """Wait until `condition` holds, some seconds at most."""
     latest = time.monotonic() + 5
     while not true() and time.monotonic() < latest:
         time.sleep(0.01)
@@ -34,7 +34,7 @@ def numbered(make, delay_s=0.0):
 
 @pytest.mark.parametrize(("wish", "got"), [("max-age=1", "2"), ("max-age=3600", "1")])
 def test_who_waits_for_another_process_gets_nothing_older_than_wanted(provider, make, key, tmp_path, wish, got):
-    """Two clients on one file: one fetches anew; the other waits for that, and is not given what lies there."""
+    """Of two clients on one file one fetches; the other waits for that answer, and does not get the old one."""
     provider.usual = numbered(make)
     first, second = (
         OpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=Cache(store=Sqlite(tmp_path / "llm.db"))))
@@ -58,7 +58,7 @@ def test_who_waits_for_another_process_gets_nothing_older_than_wanted(provider, 
 
 @pytest.mark.parametrize(("wish", "got"), [("max-age=1", "2"), ("no-cache", "2"), ("max-age=3600", "1"), (None, "1")])
 def test_the_wish_holds_for_a_fallbacks_answer_too(provider, make, key, wish, got):
-    """The first choice fails; what the fallback once said is given to him only who takes it."""
+    """The first choice fails; a stored answer of the fallback is given only to a caller who accepts its age."""
     good = numbered(make)
     provider.usual = lambda seen: make.answer(500, b"{}") if seen.json["model"] == ASK["model"] else good(seen)
     policy = Policy(retry=None, fallbacks=(Fallback(model="gpt-4o"),))
@@ -69,7 +69,7 @@ def test_the_wish_holds_for_a_fallbacks_answer_too(provider, make, key, wish, go
 
 
 class Ageing(Memory):
-    """A store of which all that is in it can be made older."""
+    """A store whose entries can be made older."""
 
     def age(self, seconds):
         for key, (entry, size) in self._entries.items():
@@ -81,9 +81,9 @@ class Ageing(Memory):
 @pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
 @pytest.mark.parametrize("swr_s", [60, 0])
 def test_what_is_old_is_made_new_behind_the_call(provider, key, kind, stream, swr_s):
-    """Streams too, with threads and asyncio: once old, then new, and no fetch is left before its end.
+    """Streams too, with threads and asyncio: first the old answer, then the new one, and every fetch completes.
 
-    Negative control: a policy that gives nothing old asks in the call.
+    Negative control: without stale-while-revalidate the call itself fetches.
     """
     rows, store = [], Ageing()
     policy = Policy(cache=Cache(store=store, ttl_s=60, stale_while_revalidate_s=swr_s), hooks=(rows.append,))

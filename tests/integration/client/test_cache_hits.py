@@ -1,4 +1,4 @@
-"""Who shares an answer, and who does not, over real HTTP."""
+"""Cache hits: who shares an answer and who does not, over real HTTP."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ def labels(client, times=2, **change):
 
 
 def test_the_same_question_is_asked_once(provider, key):
-    """A hit is the same object to the caller, costs no request, and says so."""
+    """A hit equals the first answer, sends no request, and is labelled as a hit."""
     with OpenAI(api_key=key, base_url=provider.url) as client:
         first, second = (client.chat.completions.create(**ASK) for _ in range(2))
         raw = client.chat.completions.with_raw_response.create(**ASK)
@@ -35,7 +35,7 @@ def test_the_same_question_is_asked_once(provider, key):
 
 
 def test_a_hit_is_the_callers_own(provider, key):
-    """Changing an answer changes nobody else's."""
+    """Changing an answer does not change another caller's."""
     with OpenAI(api_key=key, base_url=provider.url) as client:
         for _ in range(3):
             answer = client.chat.completions.create(**ASK)
@@ -44,7 +44,7 @@ def test_a_hit_is_the_callers_own(provider, key):
 
 
 def test_every_surface_gets_the_same_hit(provider, key):
-    """Raw, streaming-response and parsed access all read the one stored answer."""
+    """Raw, streaming-response and parsed access all read the stored answer."""
     with OpenAI(api_key=key, base_url=provider.url) as client:
         plain = client.chat.completions.create(**ASK)
         with client.chat.completions.with_streaming_response.create(**ASK) as streamed:
@@ -71,7 +71,7 @@ def test_any_other_question_is_another(provider, key, change):
 
 
 def test_credentials_and_tenants_never_share(provider, key):
-    """Two keys, two organisations and two tenants on one store are asked for one by one."""
+    """Two keys, two organisations or two tenants on one store do not share answers."""
     policy = Policy(cache=Cache(store=Memory()))
     for arguments in ({"api_key": key}, {"api_key": key + "2"}, {"api_key": key, "organization": "o"},
                       {"api_key": key, "project": "p"}):  # fmt: skip
@@ -83,7 +83,7 @@ def test_credentials_and_tenants_never_share(provider, key):
 
 
 def test_clients_of_a_stock_sdk_compose(provider, key):
-    """The transports are public: a stock client, Azure's, and one on a plain httpx2 transport go through the policy."""
+    """A stock client, Azure's, and one on a plain httpx2 transport go through the policy by our transports."""
     from tailrace import async_transport, transport
 
     with httpx2.Client(transport=transport(Policy())) as http:
@@ -110,7 +110,7 @@ def test_clients_of_a_stock_sdk_compose(provider, key):
 
 
 def test_threads_that_ask_at_once_ask_once(provider, make, key):
-    """Of 16 threads with the same question one asks; the others get its answer."""
+    """Of 16 threads with the same question one sends a request; the others get its answer."""
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.2)
     found = []
     with OpenAI(api_key=key, base_url=provider.url, policy=Policy(retry=Retry())) as client:
@@ -128,7 +128,7 @@ def said(client):
 
 
 def test_a_waiter_who_is_interrupted_lets_the_others_go_on(provider, make, key):
-    """Ctrl-C at the moment of the answer: those who wait for it as well get it, and do not hang."""
+    """Ctrl-C at the moment of the answer: the other waiting threads get the answer, and do not hang."""
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.4)
 
     class Interrupting(dict):
@@ -152,7 +152,7 @@ def test_a_waiter_who_is_interrupted_lets_the_others_go_on(provider, make, key):
 
 
 def test_a_deadline_may_be_infinite(provider, make, key):
-    """Also for those who wait for what is asked already."""
+    """An infinite deadline works, also for calls that wait for another's answer."""
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.2)
     found = []
 
@@ -194,7 +194,7 @@ os._exit(answer != me) if child else sys.exit(os.wait()[1])
 
 @pytest.mark.parametrize("when", ["between calls", "during a call"])
 def test_two_processes_never_read_each_others_answers(provider, make, when):
-    """After a fork each opens its own connections, and waits for its own calls only."""
+    """After a fork each process opens its own connections, and waits only for its own calls."""
     provider.usual = lambda seen: make.answer(
         body=make.completion(seen.json["messages"][0]["content"]), delay_s=0.3)  # fmt: skip
     ran = subprocess.run([sys.executable, "-c", FORKED, provider.url, when], capture_output=True, text=True, timeout=20)
@@ -202,7 +202,7 @@ def test_two_processes_never_read_each_others_answers(provider, make, when):
 
 
 def test_a_store_that_says_nothing_of_being_shared_takes_leases(provider, key):
-    """A store of the caller's own, made before stores said so, works as it did."""
+    """A custom store without the attribute `shared` still works."""
 
     class Own:
         slow_get = slow_put = False

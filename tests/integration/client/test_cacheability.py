@@ -1,4 +1,4 @@
-"""What is kept and what never is, over real HTTP."""
+"""Which answers are cached and which are not, over real HTTP."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ NEVER = {
 
 @pytest.mark.parametrize(("change", "answer"), NEVER.values(), ids=NEVER.keys())
 def test_is_never_kept(provider, make, key, change, answer):
-    """What is not a complete, deterministic answer is asked for again."""
+    """An answer that is not complete, or not deterministic, is not cached."""
     provider.usual = lambda seen: make.answer(body=make.completion(**answer))
     with OpenAI(api_key=key, base_url=provider.url) as client:
         assert "hit" not in labels(client, times=3, **change)
@@ -35,7 +35,7 @@ def test_is_never_kept(provider, make, key, change, answer):
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 500])
 def test_an_error_is_never_kept(provider, make, key, status):
-    """After an error the same question is asked again, and answered."""
+    """After an error the same question is sent again, and answered."""
     provider.answers = [make.answer(status, b'{"error": {"message": "no"}}')]
     with OpenAI(api_key=key, base_url=provider.url, policy=Policy(retry=None)) as client:
         with pytest.raises(openai.APIStatusError):
@@ -44,7 +44,7 @@ def test_an_error_is_never_kept(provider, make, key, status):
 
 
 def test_stream_hits_replay_every_byte(provider, key):
-    """A stream is kept when its terminator has come, and comes again chunk by chunk, byte for byte."""
+    """A stream is stored once its terminator has come, and replayed chunk by chunk, byte for byte."""
     with OpenAI(api_key=key, base_url=provider.url) as client:
         replies = []
         for _ in range(2):
@@ -67,7 +67,7 @@ CUT = {
 
 @pytest.mark.parametrize("how", CUT.values(), ids=CUT.keys())
 def test_a_cut_stream_is_never_kept(provider, make, key, how):
-    """A stream that is not complete is never given to another."""
+    """A stream that is not complete is never replayed."""
     how = dict(how)
     cut = how.pop("cut", False)
     answer = make.answer(headers={"content-type": "text/event-stream"}, chunks=make.events("a", "b", **how), cut=cut)
@@ -84,7 +84,7 @@ def test_a_cut_stream_is_never_kept(provider, make, key, how):
 
 
 def test_a_stream_that_is_left_is_not_kept_unless_it_was_over(provider, make, key):
-    """Leaving in the middle keeps nothing; reading to the terminator and leaving then keeps it."""
+    """A stream that is left in the middle is not stored; one that is left after its terminator is."""
 
     async def main():
         async with AsyncOpenAI(
@@ -108,7 +108,7 @@ def test_a_stream_that_is_left_is_not_kept_unless_it_was_over(provider, make, ke
 
 
 def test_the_callers_cache_control_is_followed(provider, key):
-    """`no-store` passes by, `no-cache` fetches anew and keeps it, `max-age` opts in and bounds the age."""
+    """`no-store` bypasses the cache, `no-cache` fetches and stores, `max-age` opts in and limits the age."""
 
     def label(value, **change):
         answer = client.chat.completions.with_raw_response.create(
@@ -125,7 +125,7 @@ def test_the_callers_cache_control_is_followed(provider, key):
 
 
 def test_a_default_header_that_forbids_the_cache_is_followed(provider, key):
-    """`cache-control: no-cache` set once on the client holds for every call, the short way included."""
+    """`cache-control: no-cache` set once on the client holds for every call, the fast path included."""
     headers = {"Cache-Control": "no-cache"}
     with OpenAI(api_key=key, base_url=provider.url, default_headers=headers) as client:
         for _ in range(3):

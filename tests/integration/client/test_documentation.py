@@ -1,4 +1,4 @@
-"""The client's page keeps its word: each feature has an example, and each example runs as it stands."""
+"""The client's page: each feature has an example, and each example runs as it stands."""
 
 import ast
 import os
@@ -243,5 +243,5 @@ def test_a_fault_that_is_not_met_is_missed(simulator):
 
 
 def test_every_section_has_an_example():
-    """No section promises something without showing it; tests and benchmark are commands."""
+    """Every section shows what it promises; tests and benchmark are commands."""
     assert [name for name, text in SECTIONS.items() if not examples(text)] == ["How it is tested", "Benchmark"]

@@ -1,4 +1,4 @@
-"""The short way to a hit gives what the long way would give, and is not taken where nobody can know."""
+"""The fast path to a hit gives what the full path would give, and is not taken when that is uncertain."""
 
 import asyncio
 import copy
@@ -16,8 +16,8 @@ def said(client):
     return client.chat.completions.create(**ASK).choices[0].message.content
 
 
-def test_the_short_way_notices_that_the_client_changed(provider, key):
-    """A key, an organisation or a base URL that is changed on the client changes what is answered at once."""
+def test_the_fast_path_notices_that_the_client_changed(provider, key):
+    """A changed key, organisation or base URL of the client takes effect at once."""
     with OpenAI(api_key=key, base_url=provider.url) as client:
         for change in (lambda: None, lambda: setattr(client, "api_key", key + "2"),
                        lambda: setattr(client, "organization", "o"),
@@ -29,8 +29,8 @@ def test_the_short_way_notices_that_the_client_changed(provider, key):
             assert len(provider.seen) == before + 1
 
 
-def test_the_short_way_keeps_tenants_apart(provider, key):
-    """Each tenant asks once, by plain calls, which take the short way from the second on; in both forms."""
+def test_the_fast_path_keeps_tenants_apart(provider, key):
+    """Each tenant sends one request; plain calls take the fast path from the second on; in both forms."""
 
     async def asynchronous():
         async with AsyncOpenAI(api_key=key, base_url=provider.url) as client:
@@ -47,8 +47,8 @@ def test_the_short_way_keeps_tenants_apart(provider, key):
     assert len(provider.seen) == 6
 
 
-def test_the_short_way_is_not_fooled_by_nan(provider, key):
-    """None and NaN look alike to some; they are not the same call."""
+def test_the_fast_path_is_not_fooled_by_nan(provider, key):
+    """None and NaN are written alike by some; they are not the same call."""
     with OpenAI(api_key=key, base_url=provider.url) as client:
         for _ in range(3):
             client.chat.completions.create(**ASK, top_p=None)
@@ -81,7 +81,7 @@ def test_a_call_is_what_it_was_when_it_was_made(provider, make, key):
 
 
 def test_a_new_answer_is_read_anew(provider, make, key):
-    """When the store has other bytes than before, those are what a hit gives, by the short way as well."""
+    """When the stored bytes have changed, a hit gives the new ones, on the fast path as well."""
     with OpenAI(api_key=key, base_url=provider.url) as client:
         for text in ("one", "two"):
             provider.usual = lambda seen, text=text: make.answer(body=make.completion(text))
@@ -92,7 +92,7 @@ def test_a_new_answer_is_read_anew(provider, make, key):
 
 
 def test_an_answer_is_not_remembered_for_the_key_that_came_meanwhile(provider, make, key):
-    """The key is changed while a call is under way: its answer is not the new key's."""
+    """When the key is changed during a call, its answer is not remembered for the new key."""
     provider.usual = lambda seen: make.answer(body=make.completion(seen.headers["authorization"]), delay_s=0.3)
     with OpenAI(api_key=key, base_url=provider.url) as client:
         asking = threading.Thread(target=said, args=(client,))
@@ -105,8 +105,8 @@ def test_an_answer_is_not_remembered_for_the_key_that_came_meanwhile(provider, m
 
 
 @pytest.mark.parametrize("what", ["default_headers", "default_query"])
-def test_the_short_way_notices_what_the_caller_changes_in_his_own(provider, key, what):
-    """The SDK reads the caller's headers and query at each call, and so what he changes in them counts."""
+def test_the_fast_path_notices_what_the_caller_changes_in_his_own(provider, key, what):
+    """The SDK reads the caller's headers and query at each call, so his changes to them take effect."""
     given = {"x-user": "alice"}
     with OpenAI(api_key=key, base_url=provider.url, **{what: given}) as client:
         for user, asked in (("alice", 1), ("bob", 2), ("alice", 2)):
@@ -139,8 +139,8 @@ class Requesting(OpenAI):
 
 
 @pytest.mark.parametrize("kind", [Headed, Signed, Requesting])
-def test_a_subclass_that_makes_other_requests_takes_the_long_way(provider, key, kind):
-    """Whatever of the SDK it overrides may make the next request another one."""
+def test_a_subclass_that_makes_other_requests_takes_the_full_path(provider, key, kind):
+    """Whatever it overrides in the SDK may change the next request."""
     with kind(api_key=key, base_url=provider.url) as client:
         said(client)
         client.user = "bob"
@@ -149,7 +149,7 @@ def test_a_subclass_that_makes_other_requests_takes_the_long_way(provider, key, 
 
 
 def test_a_copy_of_a_client_has_no_memory_of_the_first(provider, key):
-    """What `copy.copy` makes may get another key; the first one's answers are not its own."""
+    """A `copy.copy` may get another key; the original's answers are not its own."""
     with OpenAI(api_key=key, base_url=provider.url) as client:
         other = copy.copy(client)
         other.api_key = key + "2"
@@ -158,8 +158,8 @@ def test_a_copy_of_a_client_has_no_memory_of_the_first(provider, key):
     assert [seen.headers["authorization"] for seen in provider.seen] == [f"Bearer {key}", f"Bearer {key}2"]
 
 
-def test_the_short_way_does_not_keep_to_a_fallback(provider, make, key):
-    """A fallback's answer is its own: who comes back is asked again, as on the long way."""
+def test_the_fast_path_does_not_keep_to_a_fallback(provider, make, key):
+    """A fallback's answer is stored under its own key: the provider is tried again, as on the full path."""
     provider.answers += [make.answer(status=500, body=b"{}"), make.answer(body=make.completion("instead"))]
     policy = Policy(retry=None, fallbacks=(Fallback(model="gpt-4o"),))
     with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
@@ -168,7 +168,7 @@ def test_the_short_way_does_not_keep_to_a_fallback(provider, make, key):
 
 
 def test_a_create_that_is_put_before_the_sdks_sees_every_call(provider, key, monkeypatch):
-    """Hits too, whether it came before the client or after its first call, and the SDK's is back when it has gone."""
+    """It sees hits, too, whether patched in before the client or after its first call, until it is removed."""
     from openai.resources.chat.completions import Completions
 
     original, seen = Completions.create, []
@@ -191,7 +191,7 @@ def test_a_create_that_is_put_before_the_sdks_sees_every_call(provider, key, mon
 
 
 def test_a_hit_has_the_request_id_of_the_answer_in_the_store(provider, make, key):
-    """Also when the same bytes came once more."""
+    """A hit has the stored answer's request id, also when another answer had the same bytes."""
 
     def answer(seen):
         return make.answer(body=make.completion(), headers={"x-request-id": f"req_{len(provider.seen)}"})

@@ -13,7 +13,7 @@ ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "
 
 
 def test_the_breaker_opens_on_failures_and_spares_the_provider(simulator, key):
-    """After ten failures nobody asks any more, until one probe finds the provider well again."""
+    """After ten failures nothing is sent, until one probe finds the provider healthy."""
     simulator.faults({"kind": "error500", "count": 10})
     breaker = Breaker(min_calls=10, open_s=0.3)
     policy = Policy(cache=None, retry=None, limits=Limits(breaker=breaker))
@@ -43,7 +43,7 @@ def test_429_never_opens_the_breaker(simulator, key):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_no_more_than_so_many_are_in_flight(provider, make, key, stream):
-    """Of 12 calls at once three are with the provider at a time, streams to their end; all are answered."""
+    """Of 12 calls at once three are in flight at a time, streams to their end; all are answered."""
     answer = make.answer(headers={"content-type": "text/event-stream"}, chunks=make.events("a", "b"), between_s=0.03)
     whole = make.answer(body=make.completion(), delay_s=0.1)
     times = []
@@ -70,7 +70,7 @@ def test_no_more_than_so_many_are_in_flight(provider, make, key, stream):
 
 
 def test_a_permit_is_free_while_its_call_backs_off(provider, make, key):
-    """With one permit, a call that waits to retry lets the next one through."""
+    """With one permit, a call in backoff lets the next one through."""
     provider.answers = [make.answer(500, b"{}", {"retry-after": "1"})]
 
     async def main():
@@ -101,7 +101,7 @@ def test_requests_per_minute_are_spread(provider, key):
 
 
 def test_a_deadline_counts_the_wait_for_a_permit(provider, make, key):
-    """With the only permit taken for a minute, a call of 0.3 s ends by then, and says that it was never sent."""
+    """With the only permit taken, a call with a deadline of 0.3 s fails by then, without an attempt."""
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=60)
 
     async def main():
@@ -121,7 +121,7 @@ def test_a_deadline_counts_the_wait_for_a_permit(provider, make, key):
 
 
 def test_tokens_per_minute_are_spread_and_corrected(provider, key):
-    """6,000 a minute: what a call could take is waited for, what it did take is counted, what never fits fails now."""
+    """At 6,000 a minute a call waits for its estimate, its real usage counts, and one that never fits fails now."""
     calls = []
     policy = Policy(cache=None, limits=Limits(tokens_per_min=6000), hooks=(calls.append,))
     with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client, limits(deadline_s=3):
@@ -134,7 +134,7 @@ def test_tokens_per_minute_are_spread_and_corrected(provider, key):
 
 
 def test_the_adaptive_limit_follows_the_provider(provider, make, key):
-    """Rate limits bring it down from its start, good answers that use it bring it up again."""
+    """Rate limits lower it, and good answers that use it raise it again."""
     policy = Policy(cache=None, retry=None, limits=Limits(concurrency="adaptive"))
 
     async def main():
@@ -154,7 +154,7 @@ def test_the_adaptive_limit_follows_the_provider(provider, make, key):
 
 
 def test_hedges_are_retries_and_give_their_permits_back(provider, make, key):
-    """A second request takes of the retry budget and of the permits; with neither to spare there is none."""
+    """A hedge needs a retry from the budget and a permit; without either there is no hedge."""
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.2)
 
     async def sent(calls, **change):
@@ -172,7 +172,7 @@ def test_hedges_are_retries_and_give_their_permits_back(provider, make, key):
 
 
 def test_an_exhausted_quota_goes_to_the_fallback(simulator, provider, key, monkeypatch):
-    """It is tried once, and the other provider answers."""
+    """An exhausted quota is tried once, and the fallback answers."""
     monkeypatch.setenv("OTHER_KEY", "other")
     simulator.faults({"kind": "quota"})
     policy = Policy(fallbacks=(Fallback(base_url=provider.url, api_key_env="OTHER_KEY"),))
@@ -182,7 +182,7 @@ def test_an_exhausted_quota_goes_to_the_fallback(simulator, provider, key, monke
 
 
 def test_a_slow_answer_is_hedged(provider, make, key):
-    """After 0.1 s a second request goes out and its answer is taken; a client of threads refuses to try."""
+    """After 0.1 s a second request is sent and its answer is taken; the threaded client refuses to hedge."""
     provider.answers = [make.answer(body=make.completion("slow"), delay_s=60)]
     provider.usual = lambda seen: make.answer(body=make.completion("quick"))
     calls = []
@@ -201,7 +201,7 @@ def test_a_slow_answer_is_hedged(provider, make, key):
 
 
 def test_fallbacks_are_asked_in_order_and_kept_under_what_was_asked(provider, make, key, monkeypatch):
-    """When a model fails another is asked; its answer is kept as its own, and no key leaves its origin."""
+    """When a model fails the next is tried; its answer has a key of its own, and no credential leaves its origin."""
     monkeypatch.setenv("OTHER_KEY", "other")
     tries = []
 
@@ -231,7 +231,7 @@ def test_fallbacks_are_asked_in_order_and_kept_under_what_was_asked(provider, ma
 
 
 def test_a_fallback_that_refuses_is_passed_over(provider, make, key, monkeypatch):
-    """No such model, a wrong key: the next one is asked; what the first model refuses is refused."""
+    """A fallback without the model, or with a wrong key, is passed over; a refusal by the first model is final."""
     refusing = {"gpt-4o-mini": 500, "gone": 404, "locked": 401}
 
     def usual(seen):
@@ -251,7 +251,7 @@ def test_a_fallback_that_refuses_is_passed_over(provider, make, key, monkeypatch
 
 
 def test_a_spend_limit_reserves_before_and_settles_after(provider, make, key):
-    """What could cost too much is not sent; what was cheaper than feared leaves room for more."""
+    """A call that could cost too much is not sent; a cheap one gives back the rest of its reservation."""
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=0.1)
     worst = 4096 * 0.60e-6
     policy = Policy(cache=None, spend=Spend(max_usd=worst * 2.5))
@@ -273,7 +273,7 @@ def test_a_spend_limit_reserves_before_and_settles_after(provider, make, key):
 
 
 def test_an_input_that_is_refused_is_not_sent(provider, key):
-    """The guard raises before anything goes out, an APIError that names the place and not the text."""
+    """The guard raises before anything is sent; the APIError names the place, not the text."""
     bad = [{"role": "user", "content": "secret\u202etext"}]
     with OpenAI(api_key=key, base_url=provider.url) as client, pytest.raises(InputRejected) as caught:
         client.chat.completions.create(**{**ASK, "messages": bad})

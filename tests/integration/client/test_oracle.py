@@ -1,4 +1,4 @@
-"""The official SDK as oracle: through an empty policy, and through a full one, calls come out as the SDK's own."""
+"""The official SDK as oracle: with an empty policy, and with a full one, results are the SDK's own."""
 
 import asyncio
 
@@ -38,7 +38,7 @@ MOMENT = {"date", "x-request-id", "openai-processing-ms", "content-length", "con
 
 
 def told(outcome):
-    """Return all that a caller can see of an answer or an error, but what changes from moment to moment."""
+    """Return what a caller can see of an answer or an error, without times and random ids."""
     if isinstance(outcome, openai.APIStatusError):
         return type(outcome), outcome.status_code, outcome.message, outcome.code, outcome.param, outcome.type
     if isinstance(outcome, Exception):
@@ -61,7 +61,7 @@ def run(client, call):
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_with_an_empty_policy_nothing_is_different(simulator, key, call):
-    """Results, errors and headers through ours are those of the plain SDK."""
+    """Results, errors and headers are those of the plain SDK."""
     with (
         openai.OpenAI(api_key=key, base_url=simulator.url, max_retries=0) as plain,
         OpenAI(api_key=key, base_url=simulator.url, policy=EMPTY) as ours,
@@ -71,7 +71,7 @@ def test_with_an_empty_policy_nothing_is_different(simulator, key, call):
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_with_a_full_policy_only_our_headers_are_added(simulator, key, call):
-    """The first call and the hits after it give what the plain SDK gives, and four headers more."""
+    """The first call and its hits give what the plain SDK gives, plus four headers."""
     with (
         openai.OpenAI(api_key=key, base_url=simulator.url, max_retries=0) as plain,
         OpenAI(api_key=key, base_url=simulator.url) as ours,
@@ -152,7 +152,7 @@ def test_parse_and_its_stream_work(provider, make, key):
 
 
 def test_an_http_client_of_ones_own_keeps_its_settings(provider, key):
-    """Headers and hooks of a given client still work, the client itself is not changed, and it stays usable."""
+    """The caller's `http_client` keeps its headers and hooks, is not changed, and stays usable."""
     import httpx2
 
     asked = []

@@ -1,4 +1,4 @@
-"""The official SDK as oracle, to the last header: answers, refusals and failures look the same through ours."""
+"""The official SDK as oracle, to the last header: answers, refusals and failures are the same."""
 
 import asyncio
 import json
@@ -26,12 +26,12 @@ BODIES = {"an error": json.dumps(REFUSAL).encode(), "no JSON": b"<html>away</htm
 
 
 def asked(request):
-    """Return all of a request."""
+    """Return every part of a request."""
     return request.method, str(request.url), sorted(request.headers.raw), request.content
 
 
 def answered(response, without=frozenset()):
-    """Return all of an answer but its moment, its names as they came over the wire and as often, and its request."""
+    """Return every part of an answer but its time, with its headers as they came over the wire, and its request."""
     headers = sorted((name.lower(), value) for name, value in response.headers.raw)
     kept = [(name, value) for name, value in headers
             if name.decode() not in MOMENT | without and not name.startswith(b"x-tailrace-")]  # fmt: skip
@@ -40,7 +40,7 @@ def answered(response, without=frozenset()):
 
 
 def told(error, without=frozenset()):
-    """Return all that a caller finds in an error."""
+    """Return every part of an error."""
     kind = next(kind for kind in type(error).__mro__ if kind.__module__.startswith("openai"))
     found = [kind, str(error), error.message, error.code, error.param, error.type, error.body, asked(error.request)]
     if isinstance(error, openai.APIStatusError):
@@ -50,7 +50,7 @@ def told(error, without=frozenset()):
 
 
 def outcome(kind, url, key, call, policy=None, **client):
-    """Return what `call` brought through the SDK's own client, or ours under `policy`: "sync" or "async"."""
+    """Return the outcome of `call` with the SDK's own client, or ours under `policy`: "sync" or "async"."""
     ours = {"policy": policy} if policy is not None else {"max_retries": 0}
     if kind == "sync":
         with (openai.OpenAI if policy is None else OpenAI)(api_key=key, base_url=url, **ours, **client) as one:
@@ -85,7 +85,7 @@ def streamed(client):
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("policy", [EMPTY, FULL], ids=["empty", "full"])
 def test_an_answer_has_the_headers_that_came(provider, make, key, kind, policy):
-    """Headers, bytes and request of an answer are those of the plain SDK; a full policy adds its own and no others."""
+    """Headers, bytes and request of an answer are the plain SDK's; a full policy adds only its own headers."""
     provider.usual = lambda seen: make.answer(body=make.completion(), headers=SAID)
     without = ON_THE_WAY if policy is FULL else frozenset()
     expected = answered(outcome(kind, provider.url, key, raw).http_response, without)
@@ -99,7 +99,7 @@ def test_an_answer_has_the_headers_that_came(provider, make, key, kind, policy):
 @pytest.mark.parametrize("policy", [EMPTY, FULL], ids=["empty", "full"])
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_refusal_is_the_sdks_own_to_the_last_header(provider, make, key, kind, policy, status):
-    """For every status: class, words, body, headers and request of the error, of a whole answer and of a stream."""
+    """For every status, class, message, body, headers and request of the error are the SDK's, also for streams."""
     provider.usual = lambda seen: make.answer(status, BODIES["an error"], SAID)
     without = ON_THE_WAY if policy is FULL else frozenset()
     for call in (chat, streamed):
@@ -114,7 +114,7 @@ def test_a_refusal_is_the_sdks_own_to_the_last_header(provider, make, key, kind,
 @pytest.mark.parametrize("policy", [EMPTY, FULL], ids=["empty", "full"])
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
 def test_a_refusal_in_any_words_is_the_sdks_own(provider, make, key, kind, policy, body):
-    """A refusal that is no JSON, or none as OpenAI writes it, or empty, is told as the plain SDK tells it."""
+    """A refusal that is empty, not JSON, or not in OpenAI's form, gives the same error as the plain SDK."""
     provider.usual = lambda seen: make.answer(502, body, {"content-type": "text/html"})
     without = ON_THE_WAY if policy is FULL else frozenset()
     expected = outcome(kind, provider.url, key, chat)
@@ -124,7 +124,7 @@ def test_a_refusal_in_any_words_is_the_sdks_own(provider, make, key, kind, polic
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("failure", ["refused", "cut", "timeout"])
 def test_a_failure_is_the_sdks_own_with_its_request(provider, make, key, kind, failure):
-    """Nobody there, nobody who answers, nobody in time: class, words, cause and request are the plain SDK's."""
+    """Connection refused, no answer, timeout: class, message, cause and request are the plain SDK's."""
     answers = {"cut": make.answer(cut=True), "timeout": make.answer(body=make.completion(), delay_s=0.4)}
     provider.usual = lambda seen: answers[failure]
     url = "http://127.0.0.1:9/v1" if failure == "refused" else provider.url
@@ -149,7 +149,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_a_difference_is_seen(provider, make, key, change):
-    """Negative control: whatever of an answer is changed, the comparison tells it apart."""
+    """Negative control: the comparison detects a change in any part of an answer."""
     provider.usual = lambda seen: make.answer(429, BODIES["an error"], SAID)
     error = outcome("sync", provider.url, key, chat)
     for without in (frozenset(), ON_THE_WAY):

@@ -1,4 +1,4 @@
-"""Processes of the system on one SQLite file: one request for one question, and no event loop that stands."""
+"""Processes on one SQLite file: one request for one question, and no blocked event loop."""
 
 import asyncio
 import sqlite3
@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from depth import scaled
 from tailrace import AsyncOpenAI, Cache, Policy, Sqlite
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
@@ -41,37 +42,40 @@ def started(code, *arguments):
     )
 
 
-def asked_by_processes(url, path, key, coalesce, number=4):
-    """Return what `number` processes got that asked the same at the same moment."""
-    askers = [started(ASKER, url, str(path), key, coalesce) for _ in range(number)]
+NUMBER = scaled(4, 2)
+
+
+def results_of_processes(url, path, key, coalesce):
+    """Return the labels and texts of processes that send the same request at the same moment."""
+    askers = [started(ASKER, url, str(path), key, coalesce) for _ in range(NUMBER)]
     for asker in askers:
         assert asker.stdout.readline() == "ready\n"
     for asker in askers:
         asker.stdin.write("go\n")
         asker.stdin.flush()
-    told = [asker.communicate(timeout=60)[0].split(" ", 1) for asker in askers]
-    assert [asker.returncode for asker in askers] == [0] * number
-    return sorted(label for label, _ in told), {text for _, text in told}
+    results = [asker.communicate(timeout=60)[0].split(" ", 1) for asker in askers]
+    assert [asker.returncode for asker in askers] == [0] * NUMBER
+    return sorted(label for label, _ in results), {text for _, text in results}
 
 
 def test_processes_of_the_system_ask_once(provider, make, key, tmp_path):
-    """Four processes with the same question on one file make one request, and all have its answer."""
+    """Processes with the same question on one file make one request, and all get its answer."""
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=1.0)
-    labels, texts = asked_by_processes(provider.url, tmp_path / "c.db", key, "yes")
-    assert labels == ["coalesced", "coalesced", "coalesced", "miss"]
+    labels, texts = results_of_processes(provider.url, tmp_path / "c.db", key, "yes")
+    assert labels == ["coalesced"] * (NUMBER - 1) + ["miss"]
     assert len(texts) == len(provider.seen) == 1
 
 
 def test_without_the_lease_each_of_them_asks(provider, make, key, tmp_path):
-    """Negative control: on the same file, but without the lease, the same four make four requests."""
+    """Negative control: without the lease, each of the same processes makes a request."""
     provider.usual = lambda seen: make.answer(body=make.completion(), delay_s=1.0)
-    labels, _ = asked_by_processes(provider.url, tmp_path / "c.db", key, "no")
-    assert labels == ["miss"] * 4
-    assert len(provider.seen) == 4
+    labels, _ = results_of_processes(provider.url, tmp_path / "c.db", key, "no")
+    assert labels == ["miss"] * NUMBER
+    assert len(provider.seen) == NUMBER
 
 
 async def stood_s(work):
-    """Return the longest time that the event loop did not come round while `work` was done."""
+    """Return the longest time that `work` blocked the event loop."""
     longest, over = 0.0, asyncio.Event()
 
     async def look():
@@ -94,7 +98,7 @@ HELD = {"for writing": ["BEGIN IMMEDIATE"], "altogether": ["PRAGMA locking_mode 
 
 @pytest.mark.parametrize("statements", HELD.values(), ids=HELD.keys())
 def test_a_file_that_another_process_holds_does_not_stop_the_loop(provider, key, tmp_path, statements):
-    """While another process holds the file, calls are answered and the event loop comes round all the time."""
+    """While another process holds the file, calls are answered and the event loop is not blocked."""
     path = tmp_path / "c.db"
     if "BEGIN IMMEDIATE" in statements:
         store = Sqlite(path)
@@ -125,7 +129,7 @@ def test_a_file_that_another_process_holds_does_not_stop_the_loop(provider, key,
 
 
 def test_waiting_on_the_loop_would_be_seen(tmp_path):
-    """Negative control: the same look at the loop sees a store that waits for the file where it must not."""
+    """Negative control: the same measurement detects a store that waits for the file on the loop."""
     path = tmp_path / "c.db"
 
     async def waiting():

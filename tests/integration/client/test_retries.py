@@ -20,7 +20,7 @@ QUICK = Retry(base_s=0.01, cap_s=0.05)
 
 @pytest.fixture
 def client(simulator, key):
-    """A client of the simulator with quick retries, that tells its calls to `client.calls`."""
+    """A client of the simulator with quick retries, whose rows are in `client.calls`."""
     calls = []
     policy = Policy(cache=None, retry=QUICK, limits=Limits(attempt_timeout_s=0.5, breaker=None), hooks=(calls.append,))
     with OpenAI(api_key=key, base_url=simulator.url, policy=policy) as made:
@@ -35,7 +35,7 @@ RETRIED = [{"kind": "rate_limit", "retry_after_s": 0}, {"kind": "error500"}, {"k
 @pytest.mark.parametrize("fault", RETRIED, ids=[fault["kind"] for fault in RETRIED])
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_may_be_another_next_time_is_asked_again(client, simulator, fault, stream):
-    """429, 500, 503, a hang and a reset are retried, streams before their first byte too, and told in the headers."""
+    """429, 500, 503, a hang and a reset are retried, streams too before their first byte; headers count attempts."""
     simulator.faults({**fault, "count": 2})
     answer = client.chat.completions.with_raw_response.create(**ASK, stream=stream)
     assert answer.headers["x-tailrace-attempts"] == "3"
@@ -51,7 +51,7 @@ NOT_RETRIED = [({"kind": "quota"}, openai.RateLimitError, 1), ({"kind": "error50
 
 @pytest.mark.parametrize(("fault", "error", "attempts"), NOT_RETRIED, ids=["quota", "always 500", "always reset"])
 def test_what_stays_the_same_is_raised_as_the_sdk_raises_it(client, simulator, fault, error, attempts):
-    """An exhausted quota is tried once, never for minutes; the others as often as the policy says, then they raise."""
+    """An exhausted quota is tried once; other errors as often as the policy says, and then they are raised."""
     simulator.faults(fault)
     with pytest.raises(error) as caught:
         client.chat.completions.create(**ASK)
@@ -80,7 +80,7 @@ ROWS = {
 @pytest.mark.parametrize(("status", "code", "headers", "asked"), ROWS.values(), ids=ROWS.keys())
 @pytest.mark.parametrize("stream", [False, True])
 def test_each_row_of_the_classification_over_http(provider, make, key, status, code, headers, asked, stream):
-    """What may be another next time is asked a second time and answered; what will be the same is raised at once."""
+    """Errors that may pass are retried and answered; others are raised at once."""
     body = b'{"error": {"message": "no", "code": "%b"}}' % code.encode()
     provider.answers = [make.answer(status, body, headers)]
     raised = pytest.raises(openai.APIStatusError) if asked == 1 else nullcontext()
@@ -90,7 +90,7 @@ def test_each_row_of_the_classification_over_http(provider, make, key, status, c
 
 
 def test_the_context_length_of_a_model_is_tried_once(simulator, key):
-    """The simulator refuses what is too long for the model; nobody asks again."""
+    """The simulator refuses a prompt that is too long for the model; it is not retried."""
     with (
         OpenAI(api_key=key, base_url=simulator.url, policy=Policy(retry=QUICK)) as client,
         pytest.raises(openai.BadRequestError) as caught,
@@ -110,7 +110,7 @@ def in_two_s():
     ids=["seconds", "milliseconds", "date"],
 )
 def test_what_the_provider_asks_to_wait_is_waited(provider, make, key, name, value, least_s):
-    """In each of its forms: the second attempt comes no earlier, and the wait is told."""
+    """In each form of the header, the second attempt comes no earlier, and the wait is reported."""
     calls = []
     provider.answers = [make.answer(429, b"{}", {name: value()})]
     policy = Policy(cache=None, retry=QUICK, hooks=(calls.append,))
@@ -124,7 +124,7 @@ def test_what_the_provider_asks_to_wait_is_waited(provider, make, key, name, val
 
 
 def test_a_provider_that_asks_for_too_long_is_not_waited_for(provider, make, key):
-    """Beyond `max_retry_after_s` its answer is given at once."""
+    """Beyond `max_retry_after_s` the provider's answer is returned at once."""
     provider.usual = lambda seen: make.answer(429, b"{}", {"retry-after": "60"})
     policy = Policy(cache=None, retry=Retry(max_retry_after_s=2))
     with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
@@ -137,7 +137,7 @@ def test_a_provider_that_asks_for_too_long_is_not_waited_for(provider, make, key
 
 @pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
 def test_a_stream_that_breaks_before_its_first_byte_is_asked_again(provider, make, key, kind):
-    """Status and headers came, nothing else: as good as no answer."""
+    """Status and headers without any body count as no answer."""
     head = make.answer(headers={"content-type": "text/event-stream"}, chunks=(), cut=True)
     provider.answers = [head]
     client = kind(api_key=key, base_url=provider.url, policy=Policy(cache=None, retry=QUICK))
@@ -155,7 +155,7 @@ def test_a_stream_that_breaks_before_its_first_byte_is_asked_again(provider, mak
 
 
 def test_a_stream_is_not_asked_again_after_its_first_byte(client, simulator):
-    """A stream that breaks while it is read is an error to the reader; nobody asks a second time."""
+    """A stream that breaks while it is read raises an error in the reader, and is not retried."""
     simulator.faults({"kind": "cut_stream"})
     with pytest.raises(openai.APIConnectionError):
         list(client.chat.completions.create(**ASK, stream=True))
@@ -164,7 +164,7 @@ def test_a_stream_is_not_asked_again_after_its_first_byte(client, simulator):
 
 
 def test_each_attempt_has_its_own_time(client, simulator):
-    """A provider that hangs costs the attempt's timeout each time, and then raises the SDK's timeout."""
+    """Each attempt at a provider that hangs ends after its timeout; then the SDK's timeout error is raised."""
     simulator.faults({"kind": "hang"})
     began = time.perf_counter()
     with pytest.raises(TimedOut) as caught:
@@ -175,7 +175,7 @@ def test_each_attempt_has_its_own_time(client, simulator):
 
 @pytest.mark.parametrize("kind", ["hang", "rate_limit", "slow"])
 def test_the_deadline_holds_waiting_and_all(simulator, key, kind):
-    """With 0.5 s in all, the call ends by then, however the provider wastes the time, in both forms of the client."""
+    """With a deadline of 0.5 s the call ends by then, however the provider delays it, in both forms of the client."""
     simulator.faults({"kind": kind, **({"retry_after_s": 0.3} if kind == "rate_limit" else {})})
     policy = Policy(cache=None, retry=Retry(attempts=100, base_s=0.05, budget=None), limits=Limits(deadline_s=0.5))
     expected = openai.RateLimitError if kind == "rate_limit" else DeadlineExceeded
@@ -196,7 +196,7 @@ def test_the_deadline_holds_waiting_and_all(simulator, key, kind):
 
 
 def test_a_wait_that_does_not_fit_fails_now(provider, make, key):
-    """When the provider asks to wait beyond the deadline, its answer is given at once; nobody sleeps for nothing."""
+    """When the provider demands a wait beyond the deadline, its answer is returned at once, without a sleep."""
     provider.usual = lambda seen: make.answer(429, b"{}", {"retry-after": "600"})
     with OpenAI(api_key=key, base_url=provider.url) as client:
         began = time.perf_counter()
@@ -207,7 +207,7 @@ def test_a_wait_that_does_not_fit_fails_now(provider, make, key):
 
 
 def test_the_idempotency_key_is_the_same_on_every_attempt(provider, make, key):
-    """All attempts of a call carry one key, two calls carry two, however `random` is seeded; a caller's own is kept."""
+    """Attempts share their call's key, two calls have two, however `random` is seeded; a caller's own is kept."""
     provider.answers = [make.answer(500, b"{}"), make.answer(500, b"{}")]
     with OpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=None, retry=QUICK)) as client:
         random.seed(1)
@@ -232,7 +232,7 @@ def test_an_outage_does_not_multiply(provider, make, key):
 
 
 def test_a_stock_client_that_retries_as_well_is_warned_of(provider, make, key):
-    """Over our transport, a stock client's own retries make 4 × 3 attempts of one call, and a warning."""
+    """A stock client's own retries over our transport make 4 × 3 attempts for one call, and a warning."""
     provider.usual = lambda seen: make.answer(500, b"{}")
     with httpx2.Client(transport=transport(Policy(retry=Retry(base_s=0.001, cap_s=0.002)))) as http:
         stock = openai.OpenAI(api_key=key, base_url=provider.url, http_client=http, max_retries=2)
@@ -242,7 +242,7 @@ def test_a_stock_client_that_retries_as_well_is_warned_of(provider, make, key):
 
 
 def test_the_sdks_own_retries_are_off_or_warned_of(simulator, key):
-    """The SDK retries nothing; who turns it on is told how many attempts that makes."""
+    """The SDK does not retry; turning it on gives a warning with the number of attempts."""
     with OpenAI(api_key=key, base_url=simulator.url) as client:
         assert client.max_retries == 0
         with pytest.warns(RuntimeWarning, match="12 attempts"):

@@ -1,4 +1,4 @@
-"""Every way to call the SDK, beside the plain SDK: parsed, raw and streamed access, both forms, and Azure."""
+"""Every way to call the SDK, compared with the plain SDK: parsed, raw and streamed, both forms, and Azure."""
 
 import asyncio
 
@@ -26,18 +26,18 @@ PLACES = {
 
 
 def shown(parsed):
-    """Return what a parsed answer holds, but its moment."""
+    """Return the fields of a parsed answer, without its time."""
     kept = parsed.model_dump()
     return {name: value for name, value in kept.items() if name not in ("created", "created_at", "completed_at")}
 
 
 def headers(answer):
-    """Return what headers tell of the answer itself; a hit keeps no more of them."""
+    """Return the headers that belong to the answer; a hit has no others."""
     return {name: answer.headers[name] for name in ("content-type",)}
 
 
 async def through(client, place):
-    """Return what each kind of access to `place` gives, by an asynchronous client."""
+    """Return the result of each kind of access to `place`, with an asynchronous client."""
     get, arguments = PLACES[place]
     raw = await get(client).with_raw_response.create(**arguments)
     assert 0 <= raw.elapsed.total_seconds() < 60
@@ -51,7 +51,7 @@ async def through(client, place):
 
 
 def through_threads(client, place):
-    """The same by a client of threads."""
+    """Return the same with a threaded client."""
     get, arguments = PLACES[place]
     raw = get(client).with_raw_response.create(**arguments)
     assert 0 <= raw.elapsed.total_seconds() < 60
@@ -67,7 +67,7 @@ def through_threads(client, place):
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("policy", [Policy(), Policy(cache=None, retry=None, guard=None)], ids=["full", "empty"])
 def test_every_access_gives_what_the_plain_sdk_gives(simulator, key, place, policy):
-    """Raw answers to their text, streamed ones to their lines, parsed ones to their fields: twice, so from hits too."""
+    """Raw text, streamed lines and parsed fields are the same, twice, so that hits are compared, too."""
     given = {"api_key": key, "base_url": simulator.url}
     with openai.OpenAI(**given, max_retries=0) as plain, OpenAI(**given, policy=policy) as ours:
         expected = through_threads(plain, place)
@@ -89,7 +89,7 @@ def parse_calls(client):
 
 
 def test_parse_gives_what_the_plain_sdk_gives(simulator, key):
-    """Structured outputs of both APIs come out as the same objects, fetched and from the cache, in both forms."""
+    """Structured outputs of both APIs are the same objects, fetched and from the cache, in both forms."""
     given = {"api_key": key, "base_url": simulator.url}
 
     def read(chat, response):
@@ -117,7 +117,7 @@ def azure(kind, http, url, key):
 
 
 def test_azure_gives_what_the_plain_sdk_gives(provider, key):
-    """Azure's clients over our transports: same paths, same credentials, same answers; deployments do not share."""
+    """Azure's clients over our transports: same paths, credentials and answers; deployments do not share."""
     with (
         httpx2.Client() as stock,
         httpx2.Client(transport=transport(Policy())) as http,

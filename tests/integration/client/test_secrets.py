@@ -1,4 +1,4 @@
-"""What the client never tells: canaries on every way that a call can take, and whatever is told on it."""
+"""Secrets: canaries in every part of a call, and everything that the client reports about it."""
 
 import asyncio
 import io
@@ -35,7 +35,7 @@ STREAM, CUT, STALLED = "stream", "cut", "stalled"
 
 @dataclass(frozen=True)
 class Way:
-    """What the provider gives in turn, the last one for ever; what is asked; and the rows that tell it was so."""
+    """The provider's answers in turn, the last one repeated; the calls; and the rows that show what happened."""
 
     gives: tuple[str, ...]
     rows: set[tuple[str, str, str]]  # cache ("" where it is a matter of chance), outcome, error_type
@@ -86,7 +86,7 @@ WAYS = {
 
 
 def given(make, what):
-    """Return the answer that is called `what`; all hold the canaries of answer and cookie where they can."""
+    """Return the answer named `what`, with canaries in body and cookie where it can hold them."""
     events = {"content-type": "text/event-stream", "set-cookie": COOKIE}
     headers = {"set-cookie": COOKIE, "x-request-id": "req_1"}
     whole, chunks = make.completion(CANARY["answer"]), make.events("a", CANARY["answer"], "b", "c")
@@ -105,7 +105,7 @@ def given(make, what):
 
 
 class Ears:
-    """Everything that hears of a call: rows, logs, metrics, spans, standard error."""
+    """Everything that reports a call: rows, logs, metrics, spans, standard error."""
 
     def __init__(self, caplog, monkeypatch):
         from opentelemetry.sdk.metrics import MeterProvider
@@ -131,7 +131,7 @@ class Ears:
     warning = info
 
     def hear(self, error):
-        """Note all that is shown of an error, and of those behind it."""
+        """Note everything that an error and its causes show."""
         one = error
         while one is not None:
             self.told += [str(one), repr(one), repr(one.args)]
@@ -159,7 +159,7 @@ class Ears:
 
 
 def walked(kind, way, url, policy, ears):
-    """Make the calls of `way`, at once or one after the other, and let `ears` hear what they raise."""
+    """Make the calls of `way`, concurrently or in sequence, and note in `ears` what they raise."""
     asked = {**ASK, "messages": [{"role": "user", "content": way.prompt}],
              "stream": way.gives[0] in (STREAM, CUT, STALLED)}  # fmt: skip
 
@@ -201,7 +201,7 @@ def walked(kind, way, url, policy, ears):
 @pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
 @pytest.mark.parametrize("name", WAYS)
 def test_secrets_never_surface(provider, make, tmp_path, caplog, monkeypatch, kind, name):
-    """Canaries in prompt, keys, headers, query, tools and answer stand in no log, row, metric, error, or file."""
+    """Canaries in prompt, keys, headers, query, tools and answer are in no log, row, metric, error or file."""
     if name == "hedge" and kind is OpenAI:
         return  # threads do not hedge
     way, ears = WAYS[name], Ears(caplog, monkeypatch)
@@ -250,14 +250,14 @@ LEAKS = {
 
 @pytest.mark.parametrize("leak", LEAKS.values(), ids=LEAKS.keys())
 def test_a_canary_that_is_told_is_found(caplog, monkeypatch, leak):
-    """Negative control: the same ears hear of a prompt that somebody does tell, wherever he tells it."""
+    """Negative control: the same search finds a prompt that is leaked, wherever it is leaked."""
     ears = Ears(caplog, monkeypatch)
     leak(ears)
     assert CANARY["prompt"] in ears.text()
 
 
 def test_a_provider_that_quotes_the_prompt_is_not_quoted(provider, make, key):
-    """A code that is no plain word is told as the status; a plain one is told as it is."""
+    """An error code that is not a plain word is reported as the status; a plain one as it is."""
     calls = []
     with OpenAI(api_key=key, base_url=provider.url, policy=Policy(hooks=(calls.append,))) as client:
         for code in (CANARY["prompt"] + " is not allowed", "model_not_found"):

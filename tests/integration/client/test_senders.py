@@ -1,4 +1,4 @@
-"""What makes the attempts: aiohttp and httpx2, with the SDK above and without it."""
+"""Senders: aiohttp and httpx2, with the SDK and without it."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "
 
 
 def test_the_driver_needs_no_sdk(provider, key):
-    """The service's way: bytes in, bytes out, over one shared aiohttp session."""
+    """The driver alone, as the service uses it: bytes in, bytes out, over one shared aiohttp session."""
     from tailrace.client import AsyncDriver, wire
     from tailrace.client.senders.aiohttp import AiohttpSender
 
@@ -39,7 +39,7 @@ def test_the_driver_needs_no_sdk(provider, key):
 
 @pytest.mark.parametrize(("cut", "error"), [(True, ConnectionFailed), (False, TimedOut)])
 def test_the_drivers_errors_are_the_sdks(provider, make, cut, error):
-    """When nothing came back, the driver raises the SDK's errors, with attempts and time."""
+    """Without an answer the driver raises the SDK's errors, with attempts and time."""
     from tailrace.client import AsyncDriver, wire
     from tailrace.client.senders.aiohttp import AiohttpSender
 
@@ -58,7 +58,7 @@ def test_the_drivers_errors_are_the_sdks(provider, make, cut, error):
 
 
 def test_a_client_outlives_its_loop_and_may_be_forgotten(provider, key, recwarn):
-    """One client works on loop after loop, and one that nobody closes goes without a complaint."""
+    """One client works on several loops in turn, and a client that is never closed causes no warning."""
     import gc
 
     client = AsyncOpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=None))
@@ -70,7 +70,7 @@ def test_a_client_outlives_its_loop_and_may_be_forgotten(provider, key, recwarn)
 
 
 def test_on_httpx2_and_on_aiohttp_it_is_the_same(simulator, key):
-    """The lean way and the SDK's own transport give the same answers, streams and errors."""
+    """The lean sender and the SDK's own transport give the same answers, streams and errors."""
 
     def outcomes(http):
         async def main():
@@ -94,7 +94,7 @@ def test_on_httpx2_and_on_aiohttp_it_is_the_same(simulator, key):
 
 
 def test_a_short_answer_time_keeps_a_thread_from_hanging(provider, make, key):
-    """A blocking client is held to the attempt's time even by a provider that trickles its answer."""
+    """A blocking client keeps the attempt's timeout even when the provider trickles its answer."""
     slow = make.answer(chunks=tuple(make.completion()[at : at + 8] for at in range(0, 320, 8)), between_s=1.0)
     provider.usual = lambda seen: slow
     policy = Policy(cache=None, retry=None, limits=Limits(attempt_timeout_s=0.3))

@@ -1,4 +1,4 @@
-"""Memory stays bounded, and what the policy itself does stays little."""
+"""Soak: memory stays bounded, and the policy makes few function calls."""
 
 import asyncio
 import gc
@@ -8,6 +8,7 @@ import orjson
 import psutil
 import pytest
 
+from depth import scaled
 from tailrace import Cache, Limits, Memory, OpenAI, Policy, Spend
 from tailrace.client import AsyncDriver, wire
 from tailrace.client.call.effects import Join, Lease, Load, Release, Save, Send
@@ -40,8 +41,9 @@ def rss_mb():
 
 
 @pytest.mark.slow
-def test_200_000_distinct_requests_leave_memory_bounded():
-    """With a cache of 16 MB, a hundred thousand more distinct calls add nothing to the process."""
+def test_distinct_requests_leave_memory_bounded():
+    """Once a cache of 16 MB is full, further distinct calls do not grow the process."""
+    calls, warm = scaled(200_000, 40_000), scaled(50_000, 20_000)
 
     async def send(_):
         return wire.Response(200, (("content-type", "application/json"),), ANSWER)
@@ -51,9 +53,9 @@ def test_200_000_distinct_requests_leave_memory_bounded():
         limits = Limits(deadline_s=30, attempt_timeout_s=20, concurrency="adaptive")
         driver = AsyncDriver(Policy(cache=Cache(store=store), limits=limits, spend=Spend(1e6)), send)
         sizes = []
-        for number in range(200_000):
+        for number in range(calls):
             await driver(request(number))
-            if number in (50_000, 199_999):
+            if number in (warm, calls - 1):
                 sizes.append(rss_mb())
         assert store.size_bytes <= store.max_bytes
         assert not driver._single_flight._under_way
@@ -64,8 +66,8 @@ def test_200_000_distinct_requests_leave_memory_bounded():
 
 
 @pytest.mark.slow
-def test_the_short_way_remembers_no_more_than_it_may(provider, make, key):
-    """Thousands of distinct calls through the SDK keep the memory of the short way within its bytes."""
+def test_the_fast_path_stays_within_its_memory(provider, make, key):
+    """Distinct calls through the SDK keep the memory of the fast path within its limit."""
     provider.usual = lambda seen: make.answer(body=ANSWER)
     with OpenAI(api_key=key, base_url=provider.url, policy=Policy(cache=Cache(store=Memory(4 << 20)))) as client:
         client._fast_path._max_bytes = 1 << 20
@@ -79,7 +81,7 @@ def test_the_short_way_remembers_no_more_than_it_may(provider, make, key):
 
 
 def decided(work, doing):
-    """Carry out `work` with answers that are at hand: what it takes is what the policy takes."""
+    """Carry out `work` with prepared results, so that only the policy's own code runs."""
     try:
         effect = work.send(None)
         while True:
@@ -89,9 +91,9 @@ def decided(work, doing):
 
 
 def functions_called():
-    """Return how many of Python's functions the policy calls for a miss and for a hit, everything on.
+    """Return how many Python functions the policy calls for a miss and for a hit, with everything on.
 
-    In it: parsing, guard, key, store, price, limits, books; not the network, the tasks or the SDK.
+    That includes parsing, guard, key, store, price, limits and accounts; not the network, the tasks or the SDK.
     """
     store = Memory()
     limits = Limits(deadline_s=30, attempt_timeout_s=20, concurrency="adaptive")
@@ -123,7 +125,7 @@ def functions_called():
 
 
 def test_deciding_takes_few_steps():
-    """What the policy decides is a hundred or so calls of functions; how long they take, the benchmark tells."""
+    """The policy makes a hundred or so function calls; the benchmark measures their time."""
     called = functions_called()
     assert 50 < called["miss"] < 110
     assert 20 < called["hit"] < 45

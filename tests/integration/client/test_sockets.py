@@ -1,4 +1,4 @@
-"""Attempts of threads by sockets and h11: framing, packing, TLS, connections that are kept and that are gone."""
+"""The socket sender for threads: framing, compression, TLS, and connections that are kept or gone."""
 
 import gzip
 import shutil
@@ -21,7 +21,7 @@ JSON = "content-type: application/json\r\n"
 
 @pytest.fixture
 def server():
-    """What serves the raw bytes of `replies`, one after the other, on as many connections as come."""
+    """Return a function that starts a server of the raw bytes of `replies`, one after the other."""
     servers = []
 
     def serve(*replies, tls=None, close=(), delay_s=0.0):
@@ -103,7 +103,7 @@ FRAMED = {
 
 @pytest.mark.parametrize("reply", FRAMED.values(), ids=FRAMED.keys())
 def test_an_answer_is_read_however_it_is_framed(server, send, reply):
-    """Length, chunks, interim answers and packing give the same body, three times over one connection."""
+    """Length, chunks, interim responses and compression give the same body, three times over one connection."""
     url, connections = server(reply, reply, reply)
     for _ in range(3):
         answer = send(asked(url))
@@ -125,7 +125,7 @@ CUT = {
 
 @pytest.mark.parametrize("reply", CUT.values(), ids=CUT.keys())
 def test_an_answer_that_is_cut_is_no_answer(server, send, reply):
-    """What ends before its end, or is no HTTP, is a failed connection and never half an answer."""
+    """An answer that is cut, or is not HTTP, is a failed connection and never half an answer."""
     url, _ = server(reply, close=(0,))
     with pytest.raises(Unanswered) as caught:
         send(asked(url))
@@ -133,7 +133,7 @@ def test_an_answer_that_is_cut_is_no_answer(server, send, reply):
 
 
 def test_a_connection_that_was_closed_is_not_used_again(server, send):
-    """A server that ends a connection after its answer, told or not, costs no call."""
+    """A server that closes a connection after its answer, announced or not, does not fail the next call."""
     told = http(BODY, f"{JSON}content-length: {len(BODY)}\r\nconnection: close\r\n")
     url, connections = server(FRAMED["by length"], told, FRAMED["by length"], close=(0,))
     for _ in range(3):
@@ -143,7 +143,7 @@ def test_a_connection_that_was_closed_is_not_used_again(server, send):
 
 
 def test_a_stream_is_given_chunk_by_chunk_and_may_be_left(server, send):
-    """A stream passes as it comes; one that is read to its end leaves its connection, one that is left closes it."""
+    """A stream passes as it comes; a complete one keeps its connection, one that is left closes it."""
     stream = http(chunked(BODY, 100), "content-type: text/event-stream\r\n" + CHUNKED)
     url, connections = server(stream, stream, stream)
     assert b"".join(send(asked(url)).body) == BODY
@@ -156,7 +156,7 @@ def test_a_stream_is_given_chunk_by_chunk_and_may_be_left(server, send):
 
 
 def test_time_is_held_for_head_body_and_connection(server):
-    """An answer that does not come, a free connection that does not come, are timeouts within their time."""
+    """Waiting for an answer, or for a free connection, ends with a timeout in time."""
     url, _ = server(FRAMED["by length"], FRAMED["by length"], delay_s=2.0)
     send = SocketSender(connections=1)
     with pytest.raises(Unanswered) as caught:
@@ -173,7 +173,7 @@ def test_time_is_held_for_head_body_and_connection(server):
 
 
 def test_nobody_there_is_a_failed_connection(send):
-    """A refused connection and a name that does not exist are told as such, and cost no slot."""
+    """A refused connection and an unknown host name are connection errors, and free their slot."""
     for url in ("http://127.0.0.1:9/v1", "http://nowhere.invalid/v1"):
         with pytest.raises(Unanswered) as caught:
             send(asked(url, 5.0, "GET"))
@@ -182,7 +182,7 @@ def test_nobody_there_is_a_failed_connection(send):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1 that nobody else trusts."""
+    """A certificate for 127.0.0.1 that only this test trusts."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl on this machine")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
@@ -193,7 +193,7 @@ def certificate(tmp_path_factory):
 
 
 def test_tls_is_checked(server, certificate):
-    """Over https the certificate is checked: a trusted one answers, a strange one is a failed connection."""
+    """The certificate is checked: with a trusted one the call succeeds, with another it is a failed connection."""
     ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ours.load_cert_chain(f"{certificate}.crt", certificate)
     url, _ = server(FRAMED["in chunks"], FRAMED["in chunks"], tls=ours)
@@ -215,7 +215,7 @@ def test_a_header_cannot_smuggle_another(provider, key):
 
 
 def test_many_threads_share_it(simulator, key):
-    """Sixteen threads on one client: every answer is the one that was asked for, and no connection is left behind."""
+    """Sixteen threads on one client: every answer is the right one, and no connection leaks."""
     found = []
     with OpenAI(api_key=key, base_url=simulator.url, policy=Policy(cache=None)) as client:
 

@@ -1,4 +1,4 @@
-"""The time of a stream: what ends one that flows for too long, and one that stands still."""
+"""Streams under a deadline or a timeout: too long in all, or stalled."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ FLOWING = {"flows": 0.1, "stands still": 3.0}
 
 
 def read(kind, http, url, key, policy):
-    """Return the chunks of a call, or what it raised; over our own connections or a given HTTP client's."""
+    """Return the chunks of a call, or its error; over our own connections or the caller's HTTP client."""
     given = {} if http == "ours" else {"http_client": httpx2.Client() if kind is OpenAI else httpx2.AsyncClient()}
 
     async def asynchronous():
@@ -34,7 +34,7 @@ def read(kind, http, url, key, policy):
 
 @pytest.fixture
 def stream(provider, make):
-    """Make the provider send nine words with so long between them."""
+    """Make the provider send nine words with a pause between them."""
 
     def flowing(between_s):
         provider.usual = lambda seen: make.answer(
@@ -48,7 +48,7 @@ def stream(provider, make):
 @pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
 @pytest.mark.parametrize("between_s", FLOWING.values(), ids=FLOWING.keys())
 def test_a_deadline_ends_a_stream_and_says_so(provider, stream, key, kind, http, between_s):
-    """Flowing or not, with threads or asyncio: DeadlineExceeded, with what was measured, and booked as that."""
+    """Flowing or stalled, with threads or asyncio: DeadlineExceeded, with what was measured, and booked as that."""
     stream(between_s)
     calls, began = [], time.perf_counter()
     policy = Policy(cache=None, limits=Limits(deadline_s=0.4), hooks=(calls.append,))
@@ -64,7 +64,7 @@ def test_a_deadline_ends_a_stream_and_says_so(provider, stream, key, kind, http,
 @pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
 @pytest.mark.parametrize("limits", [Limits(attempt_timeout_s=0.4), Limits(attempt_timeout_s=0.4, deadline_s=9)])
 def test_an_attempts_time_ends_a_stream_that_stands_still(provider, stream, key, kind, limits):
-    """Negative control: with time left until the deadline, or without one, it is TimedOut and names none."""
+    """Negative control: with time left until the deadline, or without one, it is TimedOut."""
     stream(1.0)
     calls, began = [], time.perf_counter()
     error = read(kind, "ours", provider.url, key, Policy(cache=None, limits=limits, hooks=(calls.append,)))
@@ -77,14 +77,14 @@ def test_an_attempts_time_ends_a_stream_that_stands_still(provider, stream, key,
 
 @pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
 def test_an_attempts_time_ends_no_stream_that_flows(provider, stream, key, kind):
-    """From chunk to chunk, not from end to end: nine words in 0.9 s are all read within an attempt's 0.4 s."""
+    """The timeout holds between chunks: nine words in 0.9 s are all read with a timeout of 0.4 s."""
     stream(0.1)
     found = read(kind, "ours", provider.url, key, Policy(cache=None, limits=Limits(attempt_timeout_s=0.4)))
     assert [chunk.choices[0].delta.content for chunk in found][:9] == list("abcdefghi")
 
 
 def test_a_shared_stream_that_a_deadline_ended_is_booked_as_that(provider, stream, key):
-    """What goes on for many readers is given up for the deadline of him who began it."""
+    """A shared stream ends at the deadline of the call that began it."""
     stream(3.0)
     calls = []
 

@@ -1,4 +1,4 @@
-"""Whatever JSON a caller sends or a provider answers: it is read, or seen to be unreadable; nothing falls over it."""
+"""Any JSON from a caller, a provider or a store is read or refused, and never raises another error."""
 
 import orjson
 import pytest
@@ -35,7 +35,7 @@ URL = "http://h/v1"
 @settings(max_examples=scaled(600, 60))
 @given(st.lists(ANY, max_size=4), st.sampled_from(OPERATIONS))
 def test_any_stream_is_read(events, name):
-    """Events of any shape: the stream is complete or not, its tokens are numbers or not known."""
+    """Events of any shape: the stream is complete or not, its tokens are numbers or unknown."""
     watch = StreamWatch(name, 1 << 20)
     for event in events:
         watch.feed(b"data: " + orjson.dumps(event) + b"\n\n")
@@ -66,7 +66,7 @@ def _holds(read, name):
 @settings(max_examples=scaled(600, 60))
 @given(st.dictionaries(st.sampled_from(NAMES), ANY), st.sampled_from(sorted(envelope.PATHS)))
 def test_any_request_is_read(document, path):
-    """A request of any shape is passed on or refused; what it may cost is never less than nothing."""
+    """A request of any shape is passed on or refused, and its output limit is never negative."""
     body = orjson.dumps(document)
     request = Request("POST", URL + path, (), body)
     request = parse(request, envelope.read(request))
@@ -85,7 +85,7 @@ FIELDS = orjson.loads(ENTRY.pack().partition(b"\n")[0])
 @settings(max_examples=scaled(600, 60))
 @given(st.sampled_from(sorted(FIELDS)), ANY | st.lists(st.integers(-9, 9)) | st.just(...))
 def test_any_entry_of_a_store_is_one_or_is_none(name, value):
-    """Others may write to a store: a field that is missing or of another type makes no entry, and no other error."""
+    """Others may write to a store: a missing field, or one of another type, raises ValueError and nothing else."""
     fields = {**FIELDS, name: value}
     if value is ...:
         del fields[name]
@@ -104,7 +104,7 @@ def test_any_entry_of_a_store_is_one_or_is_none(name, value):
 
 
 def test_an_entry_as_it_was_written_is_one():
-    """Negative control: what is whole is taken."""
+    """Negative control: an intact entry is read."""
     assert Entry.unpack(orjson.dumps(FIELDS) + b"\nxyz") == ENTRY
     assert Entry.unpack(ENTRY._replace(cost_usd=None).pack()).cost_usd is None
 
@@ -119,7 +119,7 @@ PATHS = {
 
 @pytest.mark.parametrize(("path", "name"), PATHS.items())
 def test_an_operations_name_is_a_known_word(path, name):
-    """It labels metrics and stands in logs: nothing of a path that a caller or a provider chose is in it."""
+    """The operation labels metrics and logs, so it holds no part of a path that a caller or a provider chose."""
     found = envelope.read(Request("POST", f"http://h{path}", (), b"{}"))
     assert found.operation == name
     assert found.known is path.endswith("/chat/completions")

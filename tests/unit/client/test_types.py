@@ -1,4 +1,4 @@
-"""The SDK's type checking holds for the drop-ins."""
+"""The SDK's types hold for our clients."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ def checked(path, root):
 
 @pytest.mark.slow
 def test_the_typed_example_holds(root):
-    """Every call through the drop-ins has the type that the SDK gives it."""
+    """Every call through our clients has the SDK's type."""
     answer = checked(EXAMPLE, root)
     assert answer.returncode == 0, answer.stdout
 
@@ -30,7 +30,7 @@ WRONG = [
 
 @pytest.mark.slow
 def test_a_wrong_example_does_not_hold(root, tmp_path):
-    """Negative control: wrong arguments to the call, to the client and to the SDK are found."""
+    """Negative control: mypy reports wrong arguments to the call, to the client and to the SDK."""
     text = EXAMPLE.read_text()
     for right, wrong, _ in WRONG:
         assert right in text
@@ -43,7 +43,7 @@ def test_a_wrong_example_does_not_hold(root, tmp_path):
 
 
 def test_the_public_names_are_sorted_and_there(root):
-    """What is promised can be imported, and stands in order, here and at the top."""
+    """Every name in `__all__` can be imported, and both lists are sorted."""
     import tailrace
     import tailrace.client
 

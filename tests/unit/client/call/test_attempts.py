@@ -1,4 +1,4 @@
-"""What an attempt takes and gives back, with a sender that a test writes down and a clock of its own."""
+"""Attempts: what they take and give back, with a scripted sender and a clock of the test's."""
 
 import asyncio
 import gc
@@ -23,9 +23,9 @@ def answered(status=200, body=GOOD):
 
 @pytest.mark.parametrize("gives_up", [True, False])
 def test_a_probe_that_is_never_made_is_anothers_to_make(gives_up):
-    """Whoever had the probe gave up while he waited for his turn: the next call asks, and is not told to wait.
+    """When the call that has the probe gives up while it waits for its turn, the next call makes the probe.
 
-    Negative control: while one who did not give up is asking, the next is told so.
+    Negative control: while the probe is under way, the next call is refused.
     """
     now, statuses, within = [time.perf_counter()], [500, 500], []
 
@@ -55,7 +55,7 @@ def test_a_probe_that_is_never_made_is_anothers_to_make(gives_up):
 
 @pytest.mark.parametrize(("concurrency", "status"), [(1, 200), (2, 500)])
 def test_a_hedge_for_which_there_is_no_permit_costs_no_retry(concurrency, status):
-    """The one retry is still there for a call that fails; with a permit for it, the hedge has used it up."""
+    """Without a permit for the hedge the retry budget stays untouched; with one, the hedge has used it up."""
     statuses = [200] * concurrency
 
     async def send(_request):
@@ -75,7 +75,7 @@ def test_a_hedge_for_which_there_is_no_permit_costs_no_retry(concurrency, status
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"{", b"\xff"])
 def test_an_answer_that_cannot_be_read_is_asked_for_again(body):
-    """Cut, no text, or nested deeper than any parser goes: as good as none."""
+    """An answer that is cut, not text, or nested too deep for any parser counts as no answer."""
     bodies = [body, GOOD]
     driver = Driver(Policy(cache=None, retry=Retry(base_s=0.001)), lambda _: answered(body=bodies.pop(0)))
     response = driver(ASKED)
@@ -89,9 +89,9 @@ EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_rea
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("failures", [0, 1])
 def test_a_stream_that_is_forgotten_after_a_retry_gives_its_permit_back_at_once(failures, held):
-    """Not when the collector comes: where all wait for that permit, nothing happens that would call it.
+    """It does not wait for the garbage collector, which nothing would trigger while all calls wait for that permit.
 
-    Negative control: who still holds the stream holds the permit.
+    Negative control: a stream that is still held holds its permit.
     """
     outcomes = [wire.Unanswered("connection", "reset")] * failures
 

@@ -1,4 +1,4 @@
-"""The classification, one row a test; the waits; the headers that providers send."""
+"""Retries: how outcomes are classified, how long to wait, and the headers that providers send."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -48,19 +48,19 @@ ROWS = [
 
 @pytest.mark.parametrize(("outcome", "verdict"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_an_outcome_means(outcome, verdict):
-    """What may be another next time is retried; what will be the same is not."""
+    """Outcomes that may differ next time are retried, others are not."""
     assert classify(outcome) is verdict
 
 
 @given(st.integers(1, 5000), st.floats(0, 1, exclude_max=True), st.floats(0.01, 10), st.floats(0.01, 100))
 def test_backoff_stays_within_its_bounds(failures, chance, base_s, cap_s):
-    """Full jitter: from 0 to the least of the cap and base · 2ⁿ, for any n."""
+    """Full jitter: from 0 to the smaller of the cap and base · 2ⁿ, for any n."""
     wait = backoff_s(Retry(base_s=base_s, cap_s=cap_s), failures, lambda: chance)
     assert 0 <= wait <= min(cap_s, base_s * 2.0 ** min(failures - 1, 60))
 
 
 def test_backoff_doubles_up_to_the_cap():
-    """With chance at its most, the waits are 0.5, 1, 2, 4, 8, 8."""
+    """Without jitter the waits are 0.5, 1, 2, 4, 8, 8."""
     assert [backoff_s(Retry(), n, lambda: 1.0) for n in range(1, 7)] == [0.5, 1, 2, 4, 8, 8]
 
 
@@ -80,12 +80,12 @@ WAITS = [
 
 @pytest.mark.parametrize(("headers", "expected"), WAITS)
 def test_retry_after_is_read_in_all_its_forms(headers, expected):
-    """Milliseconds first, then seconds, then an HTTP date; what is senseless says nothing."""
+    """Milliseconds come first, then seconds, then an HTTP date; nonsense is ignored."""
     assert retry_after_s(headers, NOW.timestamp()) == expected
 
 
 def test_the_budget_bounds_retries_to_a_share_of_calls():
-    """In an outage of 1000 calls that would each retry three times, retries are the burst and a fifth of the calls."""
+    """In an outage of 1,000 calls with up to three retries each, retries are the burst and a fifth of the calls."""
     budget, retries = RetryBudget(0.2, 10), 0
     for _ in range(1000):
         budget.earn()
@@ -94,6 +94,6 @@ def test_the_budget_bounds_retries_to_a_share_of_calls():
 
 
 def test_without_a_share_the_burst_is_all():
-    """Negative control: a budget that earns nothing ends."""
+    """Negative control: a budget that earns nothing runs out."""
     budget = RetryBudget(0.0, 3)
     assert [budget.take() for _ in range(5)] == [True, True, True, False, False]

@@ -1,4 +1,4 @@
-"""Of two attempts one is taken; what becomes of the other."""
+"""Hedging: one of two attempts is taken, and the other is closed."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from tailrace.client.wire import Response, Unanswered
 
 
 class Stream:
-    """A body that knows whether it was closed."""
+    """A body that notes whether it was closed."""
 
     def __init__(self):
         self.closed = False
@@ -26,7 +26,7 @@ class Stream:
 
 
 def raced(*attempts):
-    """Return the answer of the first attempts that `hedged` makes, those that it made, and the permits given back."""
+    """Return the answer that `hedged` takes, the streams of all attempts, and the number of permits given back."""
     made, released = [], []
 
     async def main():
@@ -65,7 +65,7 @@ def raced(*attempts):
     ],
 )
 def test_the_stream_that_lost_is_closed(attempts):
-    """Whenever it comes and whatever it says: only the one that is taken stays open, and the permit is given back."""
+    """Whatever the loser answers, and whenever: only the winner stays open, and the permit is given back."""
     taken, made, released = raced(*attempts)
     assert taken in made
     assert [answer.body.closed for answer in made] == [answer is not taken for answer in made]
@@ -73,7 +73,7 @@ def test_the_stream_that_lost_is_closed(attempts):
 
 
 def test_both_in_one_turn_of_the_loop():
-    """Two that are there at once: one is taken, the other closed."""
+    """Of two answers at the same moment, one is taken and the other closed."""
 
     async def main():
         gate, made = asyncio.Event(), []
@@ -95,7 +95,7 @@ def test_both_in_one_turn_of_the_loop():
 
 
 def test_a_good_answer_is_taken_before_a_failure_whichever_is_first():
-    """An attempt that fails leaves the field to the other; two failures are a failure."""
+    """When one attempt fails the other's answer is taken; when both fail, the call fails."""
     taken, _, _ = raced((0, 0.04), (200, 0.06))
     assert taken.status == 200
     taken, _, _ = raced((500, 0.04), (0, 0.06))

@@ -1,4 +1,4 @@
-"""What the adapters make of a row: costs that are not known, tokens that nobody billed, models and providers."""
+"""Hooks: how they report unknown costs, tokens that were not billed, models and providers."""
 
 import builtins
 import importlib
@@ -30,7 +30,7 @@ ROW = Call(
 
 
 class Told:
-    """Everything that the adapters tell of some rows."""
+    """Everything that the hooks report of some rows."""
 
     def __init__(self, *rows):
         lines, logger = io.StringIO(), logging.Logger("calls")
@@ -64,7 +64,7 @@ class Told:
 
 
 def test_a_cost_that_is_not_known_is_never_0():
-    """Nowhere; beside a call of known cost, the sum is that one's, and how many are not in it is told."""
+    """No hook reports 0 for it; beside a call of known cost, the sum is that call's, and the unknown are counted."""
     told = Told(ROW._replace(cost_usd=None))
     assert told.lines[0]["cost_usd"] is told.events[0]["cost_usd"] is None
     assert "tailrace.cost_usd" not in told.spans[0].attributes
@@ -75,7 +75,7 @@ def test_a_cost_that_is_not_known_is_never_0():
 
 
 def test_a_cost_of_0_is_known():
-    """Negative control: a hit costs nothing, which is a number."""
+    """Negative control: a hit costs 0, and that is known."""
     told = Told(ROW._replace(cost_usd=0.0, saved_usd=0.25, cache="hit", attempts=0))
     assert told.lines[0]["cost_usd"] == told.events[0]["cost_usd"] == 0.0
     assert told.spans[0].attributes["tailrace.cost_usd"] == 0.0
@@ -87,14 +87,14 @@ def test_a_cost_of_0_is_known():
     ("hit", 1, False), ("miss", 0, False),
 ])  # fmt: skip
 def test_only_tokens_of_this_very_call_are_billed(cache, attempts, billed):
-    """An old answer in place of an error has tokens, and attempts before it; nobody is billed for them again."""
+    """A stale answer in place of an error has tokens, and attempts before it, but is not billed again."""
     told = Told(ROW._replace(cache=cache, attempts=attempts))
     assert told.value("llm_tokens_total", kind="input") == (7 if billed else None)
     assert sorted(told.tokens()) == ([3, 7] if billed else [])
 
 
 def test_what_was_asked_and_what_answered_are_two():
-    """By the conventions: the model that was asked, the one that answered, and none where none did."""
+    """By the conventions: the requested model, the one that answered, and none when there was no answer."""
     ok, failed, listed = Told(
         ROW, ROW._replace(outcome="error", error_type="http_500", status=500), ROW._replace(asked_model="", model="")
     ).spans
@@ -113,12 +113,12 @@ def test_what_was_asked_and_what_answered_are_two():
     ("https://evilapi.x.ai/v1", "openai"), ("https://user:pass@api.x.ai/v1", "x_ai"),
 ])  # fmt: skip
 def test_the_provider_is_told_by_its_address(url, provider):
-    """By the whole name of the host or its end after a dot; everybody else speaks OpenAI's API."""
+    """By the whole host name or a domain suffix; every other host speaks OpenAI's API."""
     assert envelope.read(Request("GET", url, (), b"")).provider == provider
 
 
 def test_a_second_hook_on_one_registry_says_what_to_do():
-    """Instead of a complaint about time series; with a prefix of its own, and on another registry, it is made."""
+    """The error is not about time series; with another prefix, or on another registry, the hook is made."""
     registry = CollectorRegistry()
     prometheus(registry)
     with pytest.raises(ValueError, match="give it to every client"):
@@ -132,7 +132,7 @@ def test_a_second_hook_on_one_registry_says_what_to_do():
     ("tailrace.client.hooks.prometheus", "prometheus_client", "service"),
 ])  # fmt: skip
 def test_a_missing_extra_is_named(monkeypatch, module, package, extra):
-    """Whoever has not installed it is told what to install; with it, the same import works."""
+    """Without the extra the error names what to install; with it, the same import works."""
     importlib.import_module(module)
     real = builtins.__import__
 

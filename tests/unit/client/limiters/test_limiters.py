@@ -1,4 +1,4 @@
-"""Breaker, permits, rates, spend: decisions on a clock that the test turns."""
+"""Circuit breaker, permits, rates and spend limits, on a clock that the test controls."""
 
 import dataclasses
 import threading
@@ -25,7 +25,7 @@ class Time:
 
 @pytest.fixture
 def time():
-    """A clock that stands until it is turned."""
+    """A clock that stands still until the test moves it."""
     return Time()
 
 
@@ -36,7 +36,7 @@ def breaker(time):
 
 
 def test_it_opens_when_half_of_enough_calls_failed(breaker):
-    """Nine calls say too little; the tenth opens it."""
+    """Nine failures are too few; the tenth opens it."""
     for _ in range(9):
         breaker.report(True)
     assert breaker.admit() == 0
@@ -45,7 +45,7 @@ def test_it_opens_when_half_of_enough_calls_failed(breaker):
 
 
 def test_429_never_opens_it(breaker):
-    """A thousand answers that say nothing about health leave it closed, and do not dilute failures either."""
+    """A thousand answers that say nothing about health leave it closed, and do not dilute failures."""
     for _ in range(1000):
         breaker.report(None)
     assert breaker.admit() == 0
@@ -65,7 +65,7 @@ def test_old_failures_are_forgotten(breaker, time):
 
 @pytest.mark.parametrize(("well", "then"), [(False, 0.0), (None, 0.0), (True, 5.0)])
 def test_one_probe_decides(breaker, time, well, then):
-    """After its time one call is let through; an answer, even a 429, closes it, a failure opens it again."""
+    """After `open_s` one call is admitted; an answer, even a 429, closes the circuit, a failure opens it again."""
     for _ in range(10):
         breaker.report(True)
     time.now += 5
@@ -76,7 +76,7 @@ def test_one_probe_decides(breaker, time, well, then):
 
 
 def test_late_news_from_before_does_not_close_it(breaker):
-    """An attempt that was sent before it opened says nothing about now."""
+    """An attempt that was sent before the circuit opened does not close it."""
     for _ in range(10):
         breaker.report(True)
     breaker.report(False)
@@ -84,7 +84,7 @@ def test_late_news_from_before_does_not_close_it(breaker):
 
 
 def test_permits_go_round_in_order():
-    """With two permits the third waits, and is woken by the first release."""
+    """With two permits the third caller waits, and the first release wakes it."""
     permits, events = Permits(2), [threading.Event() for _ in range(4)]
     assert [permits.acquire(event) for event in events] == [True, True, False, False]
     permits.release()
@@ -96,7 +96,7 @@ def test_permits_go_round_in_order():
 
 
 def test_a_permit_that_came_too_late_goes_on():
-    """Who withdraws after he was given a permit gives it to the next."""
+    """A caller that withdraws after it got a permit passes the permit on."""
     permits, events = Permits(1), [threading.Event() for _ in range(3)]
     for event in events:
         permits.acquire(event)
@@ -108,7 +108,7 @@ def test_a_permit_that_came_too_late_goes_on():
 
 @given(st.lists(st.booleans(), max_size=400))
 def test_the_adaptive_limit_stays_within_its_bounds(outcomes):
-    """Whatever happens, at least one may go and at most the most."""
+    """Whatever happens, the limit stays between LEAST and MOST."""
     permits = Permits(None)
     for overloaded in outcomes:
         if permits.try_acquire():
@@ -118,7 +118,7 @@ def test_the_adaptive_limit_stays_within_its_bounds(outcomes):
 
 
 def test_the_adaptive_limit_finds_the_capacity():
-    """Against a provider that takes 40 at once, the limit settles around 40."""
+    """Against a provider that accepts 40 at once, the limit settles around 40."""
     permits, seen = Permits(None), []
     for turn in range(3000):
         at_once = int(permits.limit)
@@ -133,7 +133,7 @@ def test_the_adaptive_limit_finds_the_capacity():
 
 
 def test_the_adaptive_limit_doubles_until_the_first_overload():
-    """Twice as many after each good round that used them; after one overload one more per round."""
+    """It doubles after each good round that used it; after the first overload it grows by one per round."""
     permits, limits = Permits(None), [16]
     while len(limits) < 5:
         while permits.try_acquire():
@@ -146,7 +146,7 @@ def test_the_adaptive_limit_doubles_until_the_first_overload():
 
 
 def test_the_adaptive_limit_stays_where_it_is_not_used():
-    """A hundred calls one after the other say nothing about what the provider takes at once."""
+    """A hundred calls in sequence say nothing about the provider's capacity."""
     permits = Permits(None)
     for _ in range(100):
         permits.try_acquire()
@@ -163,7 +163,7 @@ def test_a_fixed_limit_does_not_move():
 
 
 def test_a_rate_spreads_what_is_beyond_its_burst(time):
-    """60 a minute: ten at once, then one a second."""
+    """60 a minute: ten at once, then one each second."""
     rate = RateLimiter(60, time)
     waits = [rate.reserve(1) for _ in range(13)]
     assert waits == pytest.approx([0.0] * 10 + [1.0, 2.0, 3.0])
@@ -174,15 +174,15 @@ def test_a_rate_spreads_what_is_beyond_its_burst(time):
 
 
 def test_a_clock_that_goes_back_gives_nothing_away(time):
-    """Time that runs backwards fills no bucket and raises nothing."""
+    """When time runs backwards the bucket does not fill, and nothing is raised."""
     rate = RateLimiter(60, time)
     rate.reserve(10)
     time.now -= 1000
     assert rate.reserve(1) == pytest.approx(1.0)
 
 
-def test_the_purse_never_promises_more_than_there_is():
-    """Reservations count at once; settling gives back what was not used."""
+def test_a_spend_limit_never_reserves_more_than_is_left():
+    """Reservations count at once; settling gives back the unused part."""
     limiter = SpendLimiter(Spend(max_usd=1.0))
     assert limiter.reserve("", 0.6) is None
     assert limiter.reserve("", 0.6) == pytest.approx(0.4)
@@ -193,8 +193,8 @@ def test_the_purse_never_promises_more_than_there_is():
     assert limiter.reserve("", 0.01) == pytest.approx(0.0)
 
 
-def test_purses_of_tenants_are_apart():
-    """One tenant's spending leaves another's untouched, where the policy says so."""
+def test_tenants_have_spend_limits_of_their_own():
+    """With `per_tenant`, one tenant's spending does not count for another."""
     limiter = SpendLimiter(Spend(max_usd=1.0, per_tenant=True))
     assert limiter.reserve("a", 1.0) is None
     assert limiter.reserve("b", 1.0) is None
@@ -216,7 +216,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("part", "arguments"), WRONG)
 def test_a_senseless_policy_is_refused_when_it_is_made(part, arguments):
-    """A limit of nothing, or of no number, is an error that names it."""
+    """A limit of zero, or one that is not a number, raises an error that names it."""
     with pytest.raises(ValueError, match=part.__name__):
         part(**arguments)
 
@@ -227,7 +227,7 @@ FIELDS = [(part, field) for part in (Cache, Retry, Breaker, Limits, Spend, Fallb
 
 @pytest.mark.parametrize(("part", "field"), FIELDS)
 def test_none_is_taken_where_the_type_says_so_and_nowhere_else(part, field):
-    """What cannot be left out is refused with its name, before the first call meets it."""
+    """None for a required setting is refused by name when the policy is made."""
     whole = {"max_usd": 1.0} if part is Spend else {"model": "m"} if part is Fallback else {}
     if "None" in field.type:
         part(**{**whole, field.name: None})
@@ -237,6 +237,6 @@ def test_none_is_taken_where_the_type_says_so_and_nowhere_else(part, field):
 
 
 def test_only_a_policy_without_anything_is_empty():
-    """An empty policy lets calls through untouched."""
+    """A policy with all parts off is empty."""
     assert Policy(cache=None, retry=None, guard=None).empty
     assert not Policy(cache=None, retry=None).empty

@@ -1,4 +1,4 @@
-"""What is read in a request's body, and whether everybody would read the same."""
+"""The JSON body of a request, and whether every parser reads the same in it."""
 
 import json
 
@@ -18,7 +18,7 @@ URL = "https://api.example/v1/chat/completions"
 
 
 def key(body):
-    """Return the key that the policy makes of `body`."""
+    """Return the cache key of `body`."""
     request = read(body)
     return cache_key(b"", body, request.document if request.exact else None)
 
@@ -39,7 +39,7 @@ SAME = [
 
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_how_it_is_written_does_not_matter(one, other):
-    """White space, escapes, the order of arguments and the length of a fraction leave the key alone."""
+    """White space, escapes, the order of arguments and trailing zeros do not change the key."""
     assert key(one) == key(other)
 
 
@@ -65,13 +65,13 @@ OTHER = [
 
 @pytest.mark.parametrize(("one", "other"), OTHER)
 def test_what_may_be_read_otherwise_is_another_request(one, other):
-    """Kinds of numbers, digits beyond a float, names that stand twice, the order of a schema: none share a key."""
+    """Types of numbers, digits beyond a float, repeated names and the order of a schema change the key."""
     assert key(one) != key(other)
     assert key(one) == key(bytes(one))
 
 
 def test_a_parser_alone_would_mix_them_up():
-    """Negative control: a key of the parsed body alone gives two requests the answer of one."""
+    """Negative control: a key of the parsed body alone mixes up two requests."""
     mixed = [pair for pair in OTHER if orjson.loads(pair[0]) == orjson.loads(pair[1])]
     assert len(mixed) >= 8
 
@@ -85,7 +85,7 @@ deep = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=3), deep, max_size=4), st.booleans(), st.booleans())
 def test_a_body_is_exact_when_it_can_be_written_again(fields, ascii, spaced):
-    """However it is written: exact means that the parsed form is the same document, to the last digit."""
+    """An exact body is the same document as its parsed form, to the last digit, however it is written."""
     text = json.dumps(fields, ensure_ascii=ascii, separators=(", ", ": ") if spaced else (",", ":"))
     try:
         body = text.encode()
@@ -99,7 +99,7 @@ def test_a_body_is_exact_when_it_can_be_written_again(fields, ascii, spaced):
 
 
 def test_a_body_in_doubt_is_refused_and_never_deterministic():
-    """A name that stands twice, or an abyss of brackets, is refused by the guard; without it, it is not cached."""
+    """The guard refuses a repeated name and very deep nesting; without the guard, the answer is not cached."""
     for body in (b'{"temperature":1,"temperature":0}', b'{"temperature":0,"a":' + b"[" * 900 + b"]" * 900 + b"}"):
         request = read(body)
         assert not request.deterministic
@@ -110,5 +110,5 @@ def test_a_body_in_doubt_is_refused_and_never_deterministic():
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b'{"a":NaN}', b'{"a":"\\ud800"}', b"[" * 2000, b"\xff"])
 def test_what_is_no_object_is_none(body):
-    """Anything but one whole JSON object is none, whatever it is."""
+    """Anything but one complete JSON object gives NONE."""
     assert parsed(body) == NONE

@@ -1,4 +1,4 @@
-"""The cache key tells apart whatever can change an answer, and nothing else."""
+"""The cache key depends on everything that can change an answer, and on nothing else."""
 
 import orjson
 import pytest
@@ -34,7 +34,7 @@ def backwards(value):
 
 @given(documents, documents)
 def test_the_order_of_arguments_does_not_matter(document, message):
-    """The same arguments in another order have the same key, and so have messages in which it is another."""
+    """Arguments in another order have the same key, and so do the fields of a message."""
     asked = {**document, "messages": [message, message]}
     turned = {name: asked[name] for name in reversed(asked)} | {"messages": backwards(asked["messages"])}
     assert key(asked) == key(turned)
@@ -42,7 +42,7 @@ def test_the_order_of_arguments_does_not_matter(document, message):
 
 @given(documents)
 def test_the_order_within_a_schema_does(document):
-    """A model fills in a schema in its order: turned round, it is another request, wherever a schema may stand."""
+    """A model fills in a schema in its order, so a schema in another order is another request, wherever it is."""
     text = orjson.dumps(document)
     for place in ("response_format", "text", "tools", "functions", "guided_json"):
         same = orjson.dumps(backwards(document)) == text
@@ -52,7 +52,7 @@ def test_the_order_within_a_schema_does(document):
 @settings(max_examples=scaled(200, 30))
 @given(st.lists(documents, min_size=2, max_size=12))
 def test_no_two_documents_share_a_key(several):
-    """Two bodies have the same key only when they are the same JSON; 1 and 1.0 are not."""
+    """Two bodies have the same key only when they are the same JSON; 1 and 1.0 differ."""
     by_key = {}
     for document in several:
         text = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
@@ -61,7 +61,7 @@ def test_no_two_documents_share_a_key(several):
 
 @given(documents, documents)
 def test_a_key_of_the_prompt_alone_is_refuted(one, other):
-    """Negative control: a key that leaves the model out gives two models the same answer; this one does not."""
+    """Negative control: a key without the model gives two models the same answer; the real key does not."""
     first, second = {**one, "model": "a"}, {**one, "model": "b"}
     without = [canonical({name: value for name, value in d.items() if name != "model"}) for d in (first, second)]
     assert without[0] == without[1]
@@ -85,12 +85,12 @@ CASES = {
 
 @pytest.mark.parametrize("change", CASES.values(), ids=CASES.keys())
 def test_whatever_may_change_the_answer_changes_the_key(change):
-    """Tenant, namespace, URL, method, credentials and every header that is not known to be neutral are in the key."""
+    """Tenant, namespace, URL, method, credentials and every header that is not neutral are in the key."""
     assert key({"model": "m"}, **change) != key({"model": "m"})
 
 
 def test_all_of_them_are_different():
-    """No two of those changes meet in one key: each part is framed by its length."""
+    """No two of these changes give the same key: each part is framed by its length."""
     keys = [key({"model": "m"}, **change) for change in CASES.values()]
     assert len(set(keys)) == len(keys)
     assert key({}, tenant="ab", namespace="c") != key({}, tenant="a", namespace="bc")
@@ -102,24 +102,24 @@ def test_all_of_them_are_different():
      ("idempotency-key", "1"), ("cookie", "__cf_bm=1; _cfuvid=2"), ("x-forwarded-for", "1.2.3.4")],
 )  # fmt: skip
 def test_what_is_about_the_way_is_not_in_the_key(header):
-    """Headers about the way of a request leave the key alone."""
+    """Headers about the transport of a request do not change the key."""
     assert key({}, headers=(*AUTH, header)) == key({})
 
 
 def test_a_cookie_that_may_say_who_asks_is_not_neutral():
-    """A load balancer's cookie beside another one counts as that other one."""
+    """A load balancer's cookie is not neutral when another cookie stands beside it."""
     assert not neutral("cookie", "__cf_bm=1; session=2")
 
 
 def test_names_and_values_of_headers_are_framed():
-    """Where a header's name ends and its value begins is in the key; so is the order of repeated ones, and no other."""
+    """The key separates names from values, and keeps the order of repeated headers, but no other order."""
     assert key({}, headers=(("x-a", "b=c"),)) != key({}, headers=(("x-a=b", "c"),))
     assert key({}, headers=(("x-a", "1"), ("x-a", "2"))) != key({}, headers=(("x-a", "2"), ("x-a", "1")))
     assert key({}, headers=(("x-a", "1"), ("x-b", "2"))) == key({}, headers=(("X-B", "2"), ("X-A", "1")))
 
 
 def test_remembered_headers_make_the_same_key():
-    """The memory of headers changes nothing but the time it takes, also when it is full."""
+    """Remembered envelopes equal those that are read again, also when the memory is full."""
     remembering = envelope.reader("n")
     for turn in range(600):
         request = Request("POST", URL, (("authorization", f"Bearer {turn % 300}"),), b"{}")
@@ -128,5 +128,5 @@ def test_remembered_headers_make_the_same_key():
 
 
 def test_a_body_that_is_no_json_is_taken_as_it_is():
-    """Raw bytes never meet a document of the same text."""
+    """Raw bytes never share a key with a document of the same text."""
     assert cache_key(b"", b'{"a":1}', None) != cache_key(b"", b'{"a":1}', {"a": 1})

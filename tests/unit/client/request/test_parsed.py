@@ -1,4 +1,4 @@
-"""What a request asks for: its operation, whether it may be cached, what the caller wishes."""
+"""Parsed requests: the operation, whether it is deterministic, and the caller's cache-control."""
 
 import orjson
 import pytest
@@ -38,12 +38,12 @@ DETERMINISTIC = [
 
 @pytest.mark.parametrize(("document", "path", "deterministic"), DETERMINISTIC)
 def test_only_what_is_explicitly_deterministic_is(document, path, deterministic):
-    """Temperature has to be the number 0, or it is an embedding; nothing may depend on the provider's state."""
+    """The temperature is the number 0, or it is an embedding, and nothing depends on the provider's state."""
     assert read(request(document, path)).deterministic is deterministic
 
 
 def test_an_operation_is_read_from_the_path():
-    """The end of the path names it, wherever the base URL leads; what is not known has no document."""
+    """The end of the path names the operation, whatever the base URL; an unknown one is not parsed."""
     assert read(request({"model": "m"}, "/x/openai/deployments/d/chat/completions?v=1")).envelope.operation == "chat"
     assert read(request({}, "/completions")).envelope.operation == "text_completion"
     assert not read(request({}, "/files")).known
@@ -59,12 +59,12 @@ def test_an_operation_is_read_from_the_path():
      ("max-age", Wishes(True, True, 0.0)), ('max-age="60"', Wishes(True, True, 60.0)), ("max-stale=5", Wishes())],
 )  # fmt: skip
 def test_cache_control_is_the_callers_wish(value, expected):
-    """`no-store`, `no-cache` and `max-age` are understood, in any case and together; no number is an age of 0."""
+    """`no-store`, `no-cache` and `max-age` are read in any case and combination; without a number the age is 0."""
     assert wishes(() if value is None else (("Cache-Control", value),)) == expected
 
 
 def test_limits_nest():
-    """The earlier deadline wins, the inner tenant counts, and outside nothing is left of either."""
+    """The earlier deadline wins, the inner tenant counts, and both end with the block."""
     with limits(deadline_s=5, tenant="a"):
         outer = current()
         with limits(deadline_s=50, tenant="b"):
@@ -78,7 +78,7 @@ def test_limits_nest():
 
 
 def test_a_copy_shares_nothing_that_can_be_changed():
-    """The quick copy equals pydantic's deep copy and leaves the original alone when it is changed."""
+    """The fast copy equals pydantic's deep copy, and changing it does not change the original."""
     from openai.types.chat import ChatCompletion
 
     from tailrace.client.sdk.copies import copied

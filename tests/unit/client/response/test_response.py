@@ -1,4 +1,4 @@
-"""What an answer says about itself: complete or cut, tokens, price."""
+"""Reading answers and streams: complete or cut, tokens, price."""
 
 import orjson
 import pytest
@@ -36,12 +36,12 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("operation", "document", "complete"), ANSWERS)
 def test_only_a_complete_answer_is_complete(operation, document, complete):
-    """Cut by length or by filter, unfinished, empty or with an error in it: not to be given again."""
+    """An answer cut by length or filter, unfinished, empty or with an error in it is not complete."""
     assert reading(document, operation).complete is complete
 
 
 def test_tokens_are_read_from_both_apis():
-    """Cached and reasoning tokens are told apart, whatever the API calls them."""
+    """Cached and reasoning tokens are counted separately, whatever the API calls them."""
     of_chat = {"prompt_tokens": 9, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4},
                "completion_tokens_details": {"reasoning_tokens": 2}}  # fmt: skip
     of_responses = {"input_tokens": 9, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 4},
@@ -69,14 +69,14 @@ COUNT = {"model": "m", "choices": [], "usage": {"prompt_tokens": 3, "completion_
 
 
 def test_a_stream_is_complete_with_its_terminator():
-    """Finish reason and [DONE] make it complete; the usage comes along."""
+    """A finish reason and [DONE] make a stream complete; its usage is read."""
     read = watched(events(DELTA, STOP, COUNT)).reading()
     assert read == Reading(True, Usage(True, 3, 4, 0, 0), "m")
 
 
 @given(st.integers(1, 400))
 def test_how_the_stream_is_cut_into_chunks_does_not_matter(size):
-    """Terminator, reasons and usage are found wherever the chunks begin and end."""
+    """Terminator, finish reasons and usage are found wherever the chunks begin and end."""
     whole = b"".join(events(DELTA, STOP, COUNT))
     chunks = [whole[at : at + size] for at in range(0, len(whole), size)]
     watch = watched(chunks)
@@ -99,7 +99,7 @@ CUT = {
 
 @pytest.mark.parametrize("chunks", CUT.values(), ids=CUT.keys())
 def test_a_cut_stream_is_not_complete(chunks):
-    """Whatever is missing from a stream, it is not to be given again."""
+    """A stream that misses any of its parts is not complete."""
     watch = watched(chunks)
     assert not (watch.reading().complete and watch.terminated)
 
@@ -118,7 +118,7 @@ def test_a_stream_of_responses_ends_with_completed():
 
 
 def test_a_stream_too_large_is_not_kept():
-    """Beyond its bytes a stream is only watched: memory stays bounded, the usage is still found."""
+    """Beyond its limit a stream is only watched: memory stays bounded, and the usage is still found."""
     watch = watched([b": " + b"x" * 100_000 + b"\n\n"] * 50 + events(STOP, COUNT), max_bytes=1_000_000)
     assert watch.whole is None
     assert watch.reading().usage.in_tok == 3
@@ -141,7 +141,7 @@ def test_an_unknown_price_is_none_and_never_0():
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 100))
 def test_the_quick_price_is_the_tables_price(fresh, out, cached):
-    """Three products give what genai-prices itself gives, for flat prices and for tiered ones."""
+    """The fast price equals the price of genai-prices, for flat prices and for tiered ones."""
     from genai_prices import Usage as Billed
     from genai_prices import calc_price
 

@@ -1,4 +1,4 @@
-"""Plain JSON is sent as the SDK would send it, without its comparing of types; all else is left to the SDK."""
+"""The lean path sends plain JSON as the SDK would; everything else is left to the SDK."""
 
 import asyncio
 import datetime
@@ -42,20 +42,20 @@ OTHER = [{"a": float("nan")}, {"a": float("inf")}, {"a": [None, float("nan")]}, 
 
 @pytest.mark.parametrize("given", PLAIN, ids=str)
 def test_plain_json_is_written_out_without_loss(given):
-    """What is read back from the text is what was given; tuples are lists, as on the wire."""
+    """The text reads back as the arguments; tuples become lists, as on the wire."""
     text = arguments.plain(given)
     assert text is not None
     assert orjson.loads(text) == {name: list(value) if type(value) is tuple else value for name, value in given.items()}
 
 
 def test_timeouts_as_a_tuple_are_left_to_the_sdk():
-    """(connect, read, write, pool) are four timeouts to httpx2; a list of them is none."""
+    """httpx2 takes (connect, read, write, pool) as four timeouts, but not a list."""
     assert arguments.plain({"timeout": (1, 2, 3, 4)}) is None
 
 
 @pytest.mark.parametrize("given", OTHER, ids=lambda given: type(given["a"]).__name__)
 def test_what_only_the_sdk_can_send_is_left_to_it(given):
-    """Numbers that JSON has not, dates, models, generators, and what was left out on purpose are not plain."""
+    """Numbers that JSON lacks, dates, models, generators and omitted arguments are not plain."""
     assert arguments.plain(given) is None
 
 
@@ -122,19 +122,19 @@ calls = st.one_of(
 @settings(max_examples=scaled(150, 25))
 @given(asks=st.lists(calls, min_size=1, max_size=3))
 def test_it_sends_what_the_sdk_sends(ours, plain, asks):
-    """Whatever plain JSON is asked, method, URL, headers and body are the stock SDK's, and so is the error."""
+    """For any plain JSON, method, URL, headers and body are the stock SDK's, and so is the error."""
     assert sent(ours, asks, policy=ALONE) == sent(plain, asks, max_retries=0)
 
 
 def test_a_step_that_loses_something_would_be_seen(monkeypatch):
-    """Negative control: a field less in the body, and the comparison above is red."""
+    """Negative control: without one field of the body, the comparison above fails."""
     ask = [("chat.completions.create", {"model": "m", "messages": [USER], "user": "u"})]
     monkeypatch.setattr(arguments, "_without_omitted", lambda data: {"model": data["model"]})
     assert sent(OpenAI, ask, policy=ALONE) != sent(openai.OpenAI, ask, max_retries=0)
 
 
 def test_what_is_missing_is_told_by_the_sdk():
-    """Without a message, or with an argument that does not exist, the error is the SDK's own."""
+    """Without messages, or with an unknown argument, the error is the SDK's own."""
     asks = [("chat.completions.create", {"model": "m"}), ("chat.completions.create", {}),
             ("chat.completions.create", {"model": "m", "messages": [USER], "odd": 1}),
             ("embeddings.create", {"model": "m"})]  # fmt: skip
@@ -154,21 +154,21 @@ class Formatted(TypedDict, total=False):
 
 
 def test_a_field_with_another_name_is_found_wherever_it_is():
-    """In a union, a list or a dict; a format alone changes nothing of plain JSON."""
+    """An alias is found in a union, a list or a dict; a format alone does not change plain JSON."""
     assert arguments.renames(Renamed)
     assert arguments.renames(Deep)
     assert not arguments.renames(Formatted)
 
 
 def test_a_type_that_renames_is_left_to_the_sdk():
-    """The step is left out only where it would change nothing."""
+    """The transform is left out only where it would change nothing."""
     assert arguments._transform({"kind": "a", "other": openai.omit}, Renamed) == {"type": "a"}
     assert asyncio.run(arguments._atransform({"kind": "a"}, Renamed)) == {"type": "a"}
     assert arguments._transform({"at": "2026-01-01", "other": openai.omit}, Formatted) == {"at": "2026-01-01"}
 
 
 def test_the_sdk_renames_nothing_in_what_we_shorten():
-    """Otherwise all that follows would still be right, and as slow as the SDK."""
+    """Otherwise the lean path would still be right, but as slow as the SDK."""
     for kind in (completion_create_params.CompletionCreateParamsNonStreaming,
                  completion_create_params.CompletionCreateParamsStreaming,
                  responses.response_create_params.ResponseCreateParamsNonStreaming,
@@ -178,7 +178,7 @@ def test_the_sdk_renames_nothing_in_what_we_shorten():
 
 
 def test_the_sdk_itself_is_not_changed():
-    """The step is left out of a copy of the code; the SDK's own has it still, and other clients use that."""
+    """Only a copy of the code leaves out the transform; other clients still use the SDK's own."""
     from openai.resources.chat.completions import completions
 
     before = completions.maybe_transform, completions.Completions.create
@@ -190,7 +190,7 @@ def test_the_sdk_itself_is_not_changed():
 
 @pytest.mark.parametrize("given", [(("m",), {}), ((), {}), ((), {"model": "m", "surprise": 1})])
 def test_a_call_that_is_wrong_is_told_in_the_sdks_words(given):
-    """What stands without a name, is missing or is too much: the same error, of the same text."""
+    """Positional, missing or unknown arguments raise the same error with the same text."""
     unnamed, named = given
     told = []
     for kind, policy in ((openai.OpenAI, {}), (OpenAI, {"policy": ALONE})):
@@ -210,7 +210,7 @@ def test_a_call_that_is_wrong_is_told_in_the_sdks_words(given):
 
 
 def test_a_create_that_somebody_has_wrapped_stays_wrapped(monkeypatch):
-    """Instruments put their own function before the SDK's: that one is called."""
+    """When instrumentation has wrapped `create`, its function is called."""
     from openai.resources.chat.completions import completions
 
     original, seen = completions.Completions.create, []
@@ -226,7 +226,7 @@ def test_a_create_that_somebody_has_wrapped_stays_wrapped(monkeypatch):
 
 
 class Proxy:
-    """What instruments put in a function's place: it gives itself out for the function in all but its call."""
+    """A wrapper as instrumentation libraries use it: it looks like the function in everything but its call."""
 
     def __init__(self, wrapped, seen):
         self.__wrapped__, self.seen = wrapped, seen
@@ -243,7 +243,7 @@ class Proxy:
 
 
 def test_a_proxy_is_not_taken_for_what_it_wraps(monkeypatch):
-    """wrapt's wrappers, which OpenTelemetry and Langfuse use, have the attributes of the SDK's own function."""
+    """The wrappers of wrapt, which OpenTelemetry and Langfuse use, have the attributes of the SDK's function."""
     from openai.resources.chat.completions import completions
 
     seen = []

@@ -1,4 +1,4 @@
-"""What the short way to a hit keeps in memory is bounded by what it says it keeps."""
+"""The fast path to a hit: the memory it takes stays within its own estimate."""
 
 import gc
 import json
@@ -60,11 +60,11 @@ def memory_of(body):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_remembered_answer_takes_no_more_than_it_says(shape):
-    """Many small objects take far more than their text: the bound is for the worst of them."""
+    """Many small objects take far more memory than their text; the estimate covers the worst shape."""
     body = SHAPES[shape]
     assert memory_of(body) <= Remembered("k", ChatCompletion, ParsedAnswer(body, None, None)).size_bytes
 
 
 def test_a_smaller_estimate_would_be_too_small():
-    """Negative control: half as much would not hold for some."""
+    """Negative control: half the estimate is too small for some shapes."""
     assert any(memory_of(body) > 4096 + 8 * len(body) for body in SHAPES.values())

@@ -1,4 +1,4 @@
-"""The SQLite store: bounded, shared by processes, and never the reason why a call fails or waits."""
+"""The SQLite store: bounded, shared by processes, and never the reason that a call fails or waits."""
 
 import os
 import sqlite3
@@ -19,7 +19,7 @@ def entry(text=b"answer", stored_at=1000.0, ttl_s=1e9):
 
 
 def test_sqlite_holds_its_bytes(tmp_path):
-    """The values in the file never take more than they may, and the newest stays."""
+    """The values in the file stay within `max_bytes`, and the newest is kept."""
     store = Sqlite(tmp_path / "c.db", max_bytes=20_000)
     for number in range(100):
         store.put(str(number), entry(b"x" * 500, time.time()))
@@ -33,7 +33,7 @@ def test_sqlite_holds_its_bytes(tmp_path):
 
 
 def test_a_corrupt_file_is_set_aside_and_reported(tmp_path, caplog):
-    """A file that is no database is moved away, said so, and the store works."""
+    """A file that is not a database is renamed, with a warning, and the store works."""
     path = tmp_path / "c.db"
     path.write_bytes(b"this is not a database" * 100)
     store = Sqlite(path)
@@ -46,7 +46,7 @@ def test_a_corrupt_file_is_set_aside_and_reported(tmp_path, caplog):
 
 
 def test_a_file_that_breaks_while_open_is_set_aside(tmp_path, caplog):
-    """Damage in the middle of work costs the cache, never the call."""
+    """A file that is damaged while open costs the cache, never the call."""
     path = tmp_path / "c.db"
     store = Sqlite(path)
     for number in range(200):
@@ -112,7 +112,7 @@ def test_sqlite_survives_kill_9_of_many_writers(tmp_path):
 
 @pytest.fixture
 def writing(tmp_path):
-    """Give what opens a transaction on the file that nobody ends, as a process that is stopped would."""
+    """Return a function that opens a transaction and leaves it open, as a stopped process would."""
     writers = []
 
     def begun(how):
@@ -127,7 +127,7 @@ def writing(tmp_path):
 
 @pytest.mark.parametrize("how", ["IMMEDIATE", "EXCLUSIVE"])
 def test_a_read_never_waits_for_a_writer(tmp_path, writing, how):
-    """While another process writes, a hit comes at once, also one whose last use is to be noted: the log is a WAL."""
+    """While another process writes, a hit comes at once, thanks to the WAL, also one whose last use is written."""
     store = Sqlite(tmp_path / "c.db")
     store.put("k", entry(stored_at=time.time()))
     writing(how)
@@ -149,7 +149,7 @@ def test_without_the_wal_a_writer_would_lock_readers_out(tmp_path, writing):
 
 
 def test_a_file_that_many_make_at_once_is_made_once(tmp_path):
-    """SQLite waits for nobody while it turns its log on; the store does: one gets the lease, and nobody an error."""
+    """SQLite does not wait while it turns on its WAL; the store does: one caller gets the lease, none an error."""
     for number in range(40):
         stores = [Sqlite(tmp_path / f"{number}.db") for _ in range(3)]
         together, leased = threading.Barrier(3), []

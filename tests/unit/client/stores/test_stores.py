@@ -59,7 +59,7 @@ def store(request, tmp_path):
 
 
 def test_it_is_a_store(store):
-    """Every store can do what a store has to do."""
+    """Every store follows the protocol."""
     assert isinstance(store, Store)
 
 
@@ -72,7 +72,7 @@ def test_what_is_put_is_got(store):
 
 
 def test_the_last_put_wins(store):
-    """Putting again replaces."""
+    """A second put replaces the first."""
     now = time.time()
     store.put("k", entry(b"one", now))
     store.put("k", entry(b"two", now))
@@ -80,14 +80,14 @@ def test_the_last_put_wins(store):
 
 
 def test_an_expired_entry_is_gone(store):
-    """After its time an entry is not given any more."""
+    """An entry is not returned after it has expired."""
     now = time.time()
     store.put("k", entry(stored_at=now, ttl_s=60))
     assert store.get("k", now + 61) is None
 
 
 def test_redis_drops_an_entry_by_itself(redis_url):
-    """Nobody has to ask for it: after its time Redis has forgotten it."""
+    """Redis drops an expired entry by itself, without a read."""
     from tailrace.client.stores.redis import Redis
 
     store, now = Redis(redis_url, "ttl:"), time.time()
@@ -119,7 +119,7 @@ def test_threads_may_share_it(store):
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 def test_a_lease_is_for_one(kind, request, tmp_path):
-    """Of two who share a store one gets the lease; the other gets it after release, or when it has run out."""
+    """Of two owners one gets the lease; the other gets it after its release or expiry."""
     if kind == "sqlite":
         one, other = Sqlite(tmp_path / "c.db"), Sqlite(tmp_path / "c.db")
     else:
@@ -142,20 +142,20 @@ def test_a_lease_is_for_one(kind, request, tmp_path):
 
 @given(st.lists(st.binary(max_size=50), max_size=6), st.floats(0, 1e10), st.none() | st.floats(0, 1e3))
 def test_packing_loses_nothing(chunks, stored_at, cost):
-    """What is packed is unpacked the same, whatever the chunks are."""
+    """An entry is the same after packing and unpacking, whatever its chunks."""
     kept = Entry(200, (("a", "b\u00e9"),), tuple(chunks), True, stored_at, stored_at, "m", 1, 2, 3, 4, cost)
     assert Entry.unpack(kept.pack()) == kept
 
 
 @given(st.binary(max_size=80))
 def test_damaged_bytes_are_no_entry(damaged):
-    """Bytes that are not an entry are a ValueError, never code that runs and never another error."""
+    """Bytes that are not an entry raise ValueError, and nothing else; no code in them runs."""
     with pytest.raises(ValueError):  # noqa: PT011
         Entry.unpack(damaged)
 
 
 def test_memory_holds_its_bytes_and_drops_the_least_recently_used():
-    """The store never holds more than it may; what was used last stays."""
+    """The store stays within its limit; the most recently used entries are kept."""
     store = Memory(max_bytes=20_000)
     for number in range(200):
         store.put(str(number), entry(b"x" * 500))
@@ -168,7 +168,7 @@ def test_memory_holds_its_bytes_and_drops_the_least_recently_used():
 
 
 def test_memory_counts_what_python_takes():
-    """The count of bytes is not far below what the process really grows by."""
+    """The counted bytes are close to the real growth of the process."""
     psutil = pytest.importorskip("psutil")
     store, before = Memory(max_bytes=1 << 30), psutil.Process().memory_info().rss
     for number in range(20_000):

@@ -1,4 +1,4 @@
-"""How the client is used, as a type checker sees it: the SDK's own types come out."""
+"""An example of the client for the type checker: the results have the SDK's own types."""
 
 from typing import assert_type
 
