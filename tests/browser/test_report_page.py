@@ -20,9 +20,9 @@ QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     spec = importlib.util.spec_from_file_location("made_up_run", MADE)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return page.write(made.write_run(tmp_path_factory.mktemp("runs") / "20260101-120000-ab12"))
+    synthetic = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(synthetic)
+    return page.write(synthetic.write_run(tmp_path_factory.mktemp("runs") / "20260101-120000-ab12"))
 
 
 def run(browser, tmp_path, *arguments):
@@ -37,7 +37,7 @@ def screenshot(browser, report, tmp_path, width, *scheme):
 
 
 def test_light_and_dark(browser, report, tmp_path):
-    """The page is dark on light for who prefers that, light on dark for who prefers that, and never empty."""
+    """The page is dark on light or light on dark, as the reader's system prefers, and never empty."""
     light = screenshot(browser, report, tmp_path, 1_300)
     dark = screenshot(browser, report, tmp_path, 1_300, "--blink-settings=preferredColorScheme=0")
     assert np.median(light) > 0.95
@@ -47,7 +47,7 @@ def test_light_and_dark(browser, report, tmp_path):
 
 
 def test_nothing_sticks_out(browser, report, tmp_path):
-    """On a phone's width nothing makes the page itself scroll sideways."""
+    """At the width of a phone, the page does not scroll sideways."""
     probe = report.with_name("probe.html")
     script = "<script>document.title = 'width ' + document.documentElement.scrollWidth + ' of ' + innerWidth</script>"
     probe.write_text(report.read_text().replace("</body>", script + "</body>"))
@@ -58,7 +58,7 @@ def test_nothing_sticks_out(browser, report, tmp_path):
 
 
 def test_no_request_leaves(browser, report, tmp_path):
-    """The browser asks for no other resource than the page."""
+    """The browser loads no resource but the page."""
     probe = report.with_name("resources.html")
     script = "<script>onload = () => document.title = 'n=' + performance.getEntriesByType('resource').length</script>"
     probe.write_text(report.read_text().replace("</body>", script + "</body>"))

@@ -1,4 +1,4 @@
-"""What looks like a credential is found; ordinary text is not."""
+"""Credentials are found; ordinary text is not."""
 
 import pytest
 from hypothesis import given
@@ -23,14 +23,14 @@ EXAMPLES = {
 
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in EXAMPLES.items() for text in texts])
 def test_a_credential_is_found_by_kind_and_place(kind, text):
-    """Each kind is found where it stands, in the middle of other text too."""
+    """Each kind is found in the middle of other text, with its position."""
     found = list(credentials.find(f'{{"key": "{text}"}}'))
     assert [finding.kind for finding in found] == [kind]
     assert found[0].start >= 9
 
 
 def test_every_kind_has_an_example():
-    """No pattern is untested."""
+    """Every pattern has an example."""
     assert EXAMPLES.keys() == credentials.PATTERNS.keys()
 
 
@@ -48,13 +48,13 @@ def test_every_kind_has_an_example():
     ],
 )
 def test_ordinary_text_is_let_through(text):
-    """Digests, addresses and words that only begin alike are no credentials."""
+    """Digests, addresses and words with a similar beginning are not credentials."""
     assert list(credentials.find(text)) == []
 
 
 @given(st.text())
 def test_a_finding_never_carries_the_text(text):
-    """Whatever is found, only kind and place come out of it."""
+    """A finding holds kind and place only."""
     for finding in credentials.find(text + EXAMPLES["OpenAI-style key"][0]):
         assert EXAMPLES["OpenAI-style key"][0] not in str(finding)
 
@@ -67,5 +67,5 @@ def test_names_of_secrets_are_known(name):
 
 @pytest.mark.parametrize("name", ["TAILRACE_RETRY_ATTEMPTS", "MAX_TOKENS", "KEYBOARD", "TAILRACE_API_KEY_ENV"])
 def test_names_of_plain_settings_are_not(name):
-    """Names that only contain such a word are plain."""
+    """Names that merely contain such a word are ordinary settings."""
     assert not credentials.SECRET_NAME.search(name)

@@ -14,7 +14,7 @@ from tailrace.errors import PartMissing, ProfileError, TailraceError
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = sorted(cli.COMMANDS)
-NOT_YET = {"load", "serve", "simulate"}
+NOT_YET = {"serve", "simulate"}
 HEAVY = ["IPython", "httpx", "importlib.metadata", "matplotlib", "numpy", "openai", "orjson", "pandas", "papermill",
          "pyarrow", "pydantic", "rich", "yaml"]  # fmt: skip
 

@@ -1,8 +1,9 @@
-"""A run's folder, made up: five steps, a switch under load, a client in four forms, probes while things break."""
+"""A synthetic run folder: five steps, a switch under load, a client in four forms, probes during faults."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,8 @@ def frame(n: int, rate_rps: float, seed: int, start_ns: int = T0, **columns: Any
         "out_tok": rng.integers(10, 120, n), "cached_tok": 0, "cost_microusd": rng.integers(8, 80, n),
     }  # fmt: skip
     values["chunks"] = np.where(values["stream"], values["out_tok"], 0)
-    made = pd.DataFrame({name: ({**values, **columns})[name] for name in Record._fields})
-    return made.astype({"run_id": "str", "colour": "str", "outcome": "str", "error_type": "str", "phase": "str"})
+    records = pd.DataFrame({name: ({**values, **columns})[name] for name in Record._fields})
+    return records.astype({"run_id": "str", "colour": "str", "outcome": "str", "error_type": "str", "phase": "str"})
 
 
 def switch_records(n: int = 2_400, rate_rps: float = 200.0) -> pd.DataFrame:
@@ -52,7 +53,7 @@ def switch_records(n: int = 2_400, rate_rps: float = 200.0) -> pd.DataFrame:
 
 
 def client_records(n: int = 900) -> pd.DataFrame:
-    """Return four arms against a provider that fails: plain, retrying, cached, both."""
+    """Return the client in four forms (plain, retrying, cached, both) against a provider that fails at times."""
     arms = []
     for i, phase in enumerate(("plain", "retrying", "cached", "both")):
         rng = np.random.default_rng(10 + i)
@@ -91,8 +92,8 @@ def probes() -> tuple[pd.DataFrame, pd.DataFrame]:
     for i in range(240):
         t = i * 0.1
         outage, hung = 5 <= t < 10, 14 <= t < 18
-        said = {"live": not hung, "ready": not (outage or hung), "edge": not hung, "cached": not hung}
-        for name, ok in said.items():
+        answers = {"live": not hung, "ready": not (outage or hung), "edge": not hung, "cached": not hung}
+        for name, ok in answers.items():
             status, fact = (
                 (200, "200") if ok else (0, "no answer in 1.0 s") if hung else (503, "503 (provider unreachable)")
             )
@@ -116,10 +117,10 @@ def notebook(title: str) -> dict[str, Any]:
         ("code", "from tailrace import step\n\nrun = step.begin(__name__)  # <script>alert(1)</script>\nurl = 'http://127.0.0.1:8080/v1'"),
         ("code", "for colour in ('blue', 'green'):\n    run.check(f'{colour} is ready', True, f'200 after {0.4} s')"),
     ]  # fmt: skip
-    made = [{"cell_type": kind, "source": text, "metadata": {}, "id": f"c{i}",
+    written = [{"cell_type": kind, "source": text, "metadata": {}, "id": f"c{i}",
              **({"outputs": [{"output_type": "stream", "name": "stdout", "text": "NEVER SHOWN"}], "execution_count": 1}
                 if kind == "code" else {})} for i, (kind, text) in enumerate(cells)]  # fmt: skip
-    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {"name": "python3"}}, "cells": made}
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {"name": "python3"}}, "cells": written}
 
 
 def check(name: str, ok: bool | None, fact: str) -> dict[str, Any]:
@@ -192,7 +193,7 @@ def results() -> dict[str, dict[str, Any]]:
 
 
 def write_run(folder: Path) -> Path:
-    """Write a whole run into `folder` and return it."""
+    """Write a complete run into `folder` and return it."""
     for name in ("results", "notebooks"):
         (folder / name).mkdir(parents=True)
     steps = []
@@ -235,20 +236,36 @@ def store(folder: Path, path: str, rows: pd.DataFrame) -> None:
     rows.to_parquet(folder / path)
 
 
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a complete run, for copies of it."""
+    return write_run(tmp_path_factory.mktemp("written") / "20260101-120000-ab12")
+
+
 @pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    return write_run(tmp_path / "20260101-120000-ab12")
+def new_run(written: Path) -> Callable[[Path], Path]:
+    """Return a function that puts a complete run into a folder."""
+
+    def new(folder: Path) -> Path:
+        shutil.copytree(written, folder)
+        run = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps(run | {"id": folder.name}))
+        return folder
+
+    return new
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, new_run: Callable[[Path], Path]) -> Path:
+    return new_run(tmp_path / "20260101-120000-ab12")
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the page of a whole run, for tests that only read it."""
-    return page.write(write_run(tmp_path_factory.mktemp("runs") / "20260101-120000-ab12"))
-
-
-@pytest.fixture
-def new_run() -> Callable[[Path], Path]:
-    return write_run
+def whole(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of a complete run, for tests that only read it."""
+    folder = tmp_path_factory.mktemp("runs") / written.name
+    shutil.copytree(written, folder)
+    return page.write(folder)
 
 
 @pytest.fixture(scope="session")

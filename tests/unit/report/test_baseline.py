@@ -1,4 +1,4 @@
-"""A run against an earlier one."""
+"""The comparison of a run with an earlier one."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ def slower(run_dir, factor):
 
 
 def test_slower_than_the_baseline_fails(tmp_path, new_run):
-    """A run half as slow again as its baseline fails the gate; the same one passes it."""
+    """A run that is 50 % slower than its baseline fails the gate; an equal run passes it."""
     base, same, slow = (new_run(tmp_path / name) for name in ("a", "b", "c"))
     for run_dir, factor in ((base, 1), (same, 1), (slow, 1.5)):
         slower(run_dir, factor)
@@ -33,13 +33,13 @@ def test_slower_than_the_baseline_fails(tmp_path, new_run):
 
 
 def test_without_records_nothing_is_decided(tmp_path):
-    """Against a run without records the gate is INCONCLUSIVE, never PASS."""
+    """A comparison without records is INCONCLUSIVE, never PASS."""
     assert baseline.against(tmp_path, tmp_path).judgement.verdict == "INCONCLUSIVE"
 
 
 @pytest.fixture
 def pair(tmp_path, new_run):
-    """Return two runs of one law, the second half as slow again."""
+    """Return two runs with the same distribution of latency, the second 50 % slower."""
     base, slow = new_run(tmp_path / "a"), new_run(tmp_path / "b")
     slower(base, 1)
     slower(slow, 1.5)
@@ -47,14 +47,14 @@ def pair(tmp_path, new_run):
 
 
 def rebooted(run_dir):
-    """Have the run's clock begin an hour later than it did."""
-    said = json.loads((run_dir / "run.json").read_text())
-    said["clock"]["wall_ns"] += 3_600 * 10**9
-    (run_dir / "run.json").write_text(json.dumps(said))
+    """Shift the start of the run's clock by an hour, as a reboot would."""
+    document = json.loads((run_dir / "run.json").read_text())
+    document["clock"]["wall_ns"] += 3_600 * 10**9
+    (run_dir / "run.json").write_text(json.dumps(document))
 
 
 def test_equal_clock_readings_of_two_boots_are_not_the_same_time(pair):
-    """Runs whose records overlap on one clock were concurrent; after a reboot the same numbers mean nothing."""
+    """Records that overlap on one clock are concurrent; the same readings of another boot are not."""
     base, slow = pair
     assert baseline.against(slow, base).concurrent
     rebooted(slow)
@@ -65,7 +65,7 @@ def test_equal_clock_readings_of_two_boots_are_not_the_same_time(pair):
 
 
 def test_a_late_generator_decides_nothing(pair):
-    """A gate is not failed by a load generator that lagged; the reason names which run it was."""
+    """A load generator that lags makes the gate INCONCLUSIVE, not FAIL; the reason names the run."""
     base, slow = pair
     path = base / "records" / "03_blue_green_switch" / "part-0.parquet"
     records = evidence.frame(base, "03_blue_green_switch", "records")
@@ -77,7 +77,7 @@ def test_a_late_generator_decides_nothing(pair):
 
 
 def test_different_things_are_not_compared(pair):
-    """A run without the switch is not held against one with it; named records of both are."""
+    """A run with a switch is not compared with one that has none, unless the records of both are named."""
     base, slow = pair
     shutil.rmtree(slow / "records" / "03_blue_green_switch")
     judged = baseline.against(slow, base).judgement
@@ -91,7 +91,7 @@ def call(*arguments):
 
 
 def test_the_command_shows_a_table_and_leaves_with_the_verdict(pair):
-    """`tailrace compare A B`: FAIL is 1, PASS 0, INCONCLUSIVE 2, a folder that is no run 3."""
+    """`tailrace compare A B`: FAIL is 1, PASS 0, INCONCLUSIVE 2, a folder that is not a run 3."""
     base, slow = pair
     failed = call(base, slow)
     assert failed.exit_code == 1
@@ -104,10 +104,10 @@ def test_the_command_shows_a_table_and_leaves_with_the_verdict(pair):
 
 
 def test_the_command_prints_json(pair):
-    """--json holds the verdict, both ids and every metric, and is JSON also where nothing is known."""
+    """--json holds the verdict, both ids and every metric, and is valid JSON even without any values."""
     base, slow = pair
-    said = json.loads(call(base, slow, "--json").stdout)
-    assert (said["verdict"], said["a"], said["b"], said["tolerance"]) == ("FAIL", "a", "b", 0.2)
-    assert said["metrics"][0]["ratio"] == pytest.approx(1.5, rel=0.1)
+    document = json.loads(call(base, slow, "--json").stdout)
+    assert (document["verdict"], document["a"], document["b"], document["tolerance"]) == ("FAIL", "a", "b", 0.2)
+    assert document["metrics"][0]["ratio"] == pytest.approx(1.5, rel=0.1)
     nothing = json.loads(call(base, slow, "--json", "--on", "09_none/records").stdout)
     assert nothing["metrics"][0]["ratio"] is None

@@ -15,7 +15,7 @@ STEP = "03_blue_green_switch"
 @pytest.fixture
 def specifications(run_dir):
     load = evidence.Loader(run_dir, STEP)
-    names = ("switch", "unknown", "ccdf", "windows")
+    names = ("ccdf", "unknown", "arrivals", "windows")
     return [Specification(load, name, f"f{i}") for i, name in enumerate(names)]
 
 

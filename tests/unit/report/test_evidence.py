@@ -1,4 +1,4 @@
-"""What a run's folder says of its own measurements."""
+"""The frames of a run by name, and the reasons why its records are invalid."""
 
 import json
 
@@ -22,12 +22,12 @@ def folder(run_dir):
 def note(folder, *reasons: str, phase: str = "switch") -> None:
     """Leave the summary of the load run beside its records."""
     summary = {"valid": not reasons, "reasons": reasons}
-    said = {"traffic": {"phase": phase}, "facts": {}, "summary": summary}
-    (folder / "_part-0a1b2c3d.json").write_text(json.dumps(said))
+    document = {"traffic": {"phase": phase}, "facts": {}, "summary": summary}
+    (folder / "_part-0a1b2c3d.json").write_text(json.dumps(document))
 
 
 def test_a_valid_flight_leaves_no_doubt(folder, run_dir):
-    """Records whose load run called itself valid may decide; so may records that no load run made."""
+    """The records of a valid load run may decide; so may records that no load run wrote."""
     note(folder)
     assert evidence.invalid_reasons(run_dir, STEP) == evidence.invalid_reasons(run_dir, "all") == []
     assert evidence.invalid_reasons(run_dir, "05_latency_report", "04_load_test/records") == []
@@ -35,7 +35,7 @@ def test_a_valid_flight_leaves_no_doubt(folder, run_dir):
 
 @pytest.mark.parametrize("name", ["records", f"{STEP}/records", f"{STEP}/records:switch", "all/records"])
 def test_an_invalid_flight_says_why(folder, run_dir, name):
-    """The reasons of an invalid load run are those of its records, however these are named."""
+    """The reasons of an invalid load run apply to its records under each of their names."""
     reason = "the generator's send lag has p99 22.2 ms (limit 10 ms)"
     note(folder, reason)
     step = STEP if name == "records" else "05_latency_report"
@@ -43,14 +43,14 @@ def test_an_invalid_flight_says_why(folder, run_dir, name):
 
 
 def test_another_phase_is_not_in_doubt(folder, run_dir):
-    """A load run that was invalid says nothing about the phase of another one."""
+    """An invalid load run does not invalidate the phase of another one."""
     note(folder, "no records", phase="failing")
     assert evidence.invalid_reasons(run_dir, STEP, "records:switch") == []
     assert evidence.invalid_reasons(run_dir, STEP, "records:failing") == ["failing: no records"]
 
 
 def test_a_flight_without_a_summary_is_a_doubt(folder, run_dir):
-    """Where the generator was killed nobody knows what is missing, in that phase."""
+    """A load run without a summary was killed: requests of its phase may be missing."""
     assert evidence.invalid_reasons(run_dir, STEP, "records:switch") == [
         f"{PART}: its load run left no summary, so requests may be missing"
     ]
@@ -60,7 +60,7 @@ def test_a_flight_without_a_summary_is_a_doubt(folder, run_dir):
 
 
 def test_an_invalid_flight_passes_no_gate(folder, run_dir):
-    """Held against a baseline, and be it itself, a run with an invalid load run is INCONCLUSIVE."""
+    """A run with an invalid load run is INCONCLUSIVE against any baseline, even itself."""
     note(folder)
     assert baseline.against(run_dir, run_dir).judgement.verdict != "INCONCLUSIVE"
     note(folder, "no records")
@@ -80,12 +80,12 @@ def test_an_invalid_flight_passes_no_gate(folder, run_dir):
     ],
 )
 def test_phases_are_chosen_by_name_and_pattern(run_dir, name, phases):
-    """One phase, several, or those of a pattern."""
+    """A name selects one phase, several, or those that match a pattern."""
     assert set(evidence.frame(run_dir, "04_load_test", name)["phase"]) == phases
 
 
 def test_a_step_that_marked_nothing_has_no_marks(run_dir):
-    """The marks of another step are empty where it made none; any other frame that is missing is an error."""
+    """The marks of a step that made none are empty; any other missing frame is an error."""
     assert evidence.frame(run_dir, "05_latency_report", "01_build_image/marks").empty
     assert len(evidence.frame(run_dir, "05_latency_report", f"{STEP}/marks")) == 10
     with pytest.raises(RecordsError, match="does not exist"):

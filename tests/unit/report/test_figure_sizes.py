@@ -14,21 +14,21 @@ LARGEST_BYTES = 700_000
 def records(make_frame):
     """Many requests of two colours, four phases and three outcomes."""
     turn = np.arange(N)
-    made = make_frame(N, N / 50, 3).assign(
+    many = make_frame(N, N / 50, 3).assign(
         colour=np.where(turn < N // 2, "blue", "green"),
         phase=np.array(["a", "b", "c", "d"])[turn % 4],
         outcome=np.where(turn % 97 == 0, "error", np.where(turn % 3 == 0, "hit", "miss")),
     )
-    return made.astype({"colour": "str", "phase": "str", "outcome": "str"})
+    return many.astype({"colour": "str", "phase": "str", "outcome": "str"})
 
 
 @pytest.mark.parametrize("name", sorted(set(catalogue.FIGURES) - {"probes", "history"}))
 def test_the_size_of_a_figure_is_bounded(records, name):
-    """No figure of many requests is larger than 700 kB, and only that of single requests is larger than 100 kB."""
+    """The figure of single requests stays below 700 kB, all others below 100 kB."""
     size = len(catalogue.draw(name, {"records": records}.__getitem__).svg())
     assert size < (LARGEST_BYTES if name == "switch" else 100_000)
 
 
 def test_a_point_per_request_would_be_too_large(records):
-    """The bound means something: as vectors, the requests alone would take more than the whole figure may."""
+    """The bound matters: a vector mark for each request would already exceed it."""
     assert len(records) * len('<use href="#m" x="1" y="1"/>') > LARGEST_BYTES

@@ -1,4 +1,4 @@
-"""Every figure: drawn by name from stored frames, with its facts in words, in one visual language."""
+"""Every figure: drawn by name from stored frames, with its facts in words, in one style."""
 
 import json
 import re
@@ -33,7 +33,7 @@ SPECS = [
 
 @pytest.mark.parametrize(("name", "step", "options"), SPECS)
 def test_every_figure_is_drawn(run_dir, name, step, options):
-    """A figure is redrawn from records and JSON alone: SVG without an address, whose alternative text has numbers."""
+    """A figure is redrawn from records and JSON alone, as SVG without an address and with numbers in its text."""
     drawn = catalogue.draw(name, evidence.Loader(run_dir, step), **json.loads(json.dumps(options)))
     svg = drawn.svg("k")
     assert svg.startswith("<svg ")
@@ -49,19 +49,19 @@ def test_every_figure_is_drawn(run_dir, name, step, options):
 
 @pytest.mark.parametrize("name", sorted(set(catalogue.FIGURES) - {"probes", "history"}))
 def test_without_records_it_says_so(name):
-    """A figure of nothing is a sentence, never an empty pair of axes or an error."""
+    """A figure without records is a sentence, never empty axes or an error."""
     frames = {"records": analysis.empty(), "a": analysis.empty(), "b": analysis.empty()}
     drawn = catalogue.draw(name, frames.__getitem__)
     assert re.search(r"no requests were recorded|n/a", drawn.alt)
 
 
 def test_every_figure_has_a_test():
-    """No figure of the catalogue is left out of this file's runs."""
+    """Every figure of the catalogue has a test in this file."""
     assert {name for name, _, _ in SPECS} | {"history"} >= set(catalogue.FIGURES)
 
 
 def test_alternative_text_states_the_facts(run_dir):
-    """The alternative text of the switch counts requests by colour, failures, and names the moment."""
+    """The alternative text of the switch counts requests by colour and failures, and states when it switched."""
     alt = catalogue.draw("switch", evidence.Loader(run_dir, "03_blue_green_switch")).alt
     assert "2,400 requests" in alt
     assert "1,200 by blue, 1,200 by green; failed: 0" in alt
@@ -69,7 +69,7 @@ def test_alternative_text_states_the_facts(run_dir):
 
 
 def test_failures_are_counted_in_words(run_dir):
-    """A failure that was recorded is in the picture's words."""
+    """The alternative text counts each recorded failure."""
     records = evidence.frame(run_dir, "03_blue_green_switch", "records")
     records.loc[:4, "outcome"] = "error"
     assert "failed: 5" in catalogue.draw("switch", {"records": records}.__getitem__).alt
@@ -83,7 +83,7 @@ def test_probes_say_when(run_dir):
 
 
 def test_knee(run_dir):
-    """The ramp's words hold the highest rate within the limit; none when no rate is."""
+    """The alternative text of the ramp states the highest rate within the limit, or that there is none."""
     load = evidence.Loader(run_dir, "04_load_test")
     alts = [catalogue.draw("ramp", load, records="ramp", by="phase", limit_ms=limit).alt for limit in (150, 1)]
     assert "200 requests/s is the highest rate" in alts[0]
@@ -91,14 +91,14 @@ def test_knee(run_dir):
 
 
 def test_ratio_is_the_comparison(run_dir):
-    """The ratio's words are those of the comparison; arms that never met are descriptive."""
+    """The alternative text of the ratio is the verdict of the comparison; without paired windows it is descriptive."""
     alt = catalogue.draw("ratio", evidence.Loader(run_dir, "03_blue_green_switch"), windows=8).alt
     assert alt.startswith("p99 of green over blue in 8 windows: p99 ")
     assert "before/after" in alt
 
 
 def test_events_count_by_class(run_dir):
-    """Failures by class, retries and hits are counted in words."""
+    """The alternative text counts failures by class, retries and cache hits."""
     alt = catalogue.draw("events", evidence.Loader(run_dir, "04_load_test"), records="arms").alt
     assert " http_503; " in alt
     assert "retries" in alt
@@ -106,13 +106,13 @@ def test_events_count_by_class(run_dir):
 
 
 def test_unknown_price_is_said(run_dir):
-    """An unknown price is said, and is not nothing."""
+    """An unknown price is reported as unknown, not as zero."""
     records = evidence.frame(run_dir, "04_load_test", "arms").assign(cost_microusd=-1)
     assert "n/a USD per 1,000" in catalogue.draw("spend", {"records": records}.__getitem__).alt
 
 
 def test_marks_that_last(run_dir):
-    """A fault that lasts is drawn as a stretch, and one outside of the time is left out."""
+    """A fault that lasts is drawn as a stretch; one outside the drawn time is left out."""
     load = evidence.Loader(run_dir, "03_blue_green_switch")
     marks = load("marks").assign(kind="fault", until_ns=lambda m: m["t_ns"] + 10**9)
     frames = {"records": load("records"), "marks": marks}
@@ -122,7 +122,7 @@ def test_marks_that_last(run_dir):
 
 
 def test_unknown_names(run_dir):
-    """An unknown figure, option or frame is named, with what is known."""
+    """The error for an unknown figure, option or frame lists the known ones."""
     load = evidence.Loader(run_dir, "03_blue_green_switch")
     with pytest.raises(ValueError, match=r"figure 'pie' is not in the catalogue; known: .*switch"):
         catalogue.draw("pie", load)
@@ -133,7 +133,7 @@ def test_unknown_names(run_dir):
 
 
 def test_style_stays_inside(run_dir):
-    """Drawing changes nobody else's matplotlib."""
+    """Drawing leaves matplotlib's own settings as they are."""
     before = dict(mpl.rcParams)
     catalogue.draw("switch", evidence.Loader(run_dir, "03_blue_green_switch")).svg()
     assert dict(mpl.rcParams) == before
@@ -187,7 +187,7 @@ def test_the_last_run_that_passed_is_the_baseline():
 
 
 def test_a_knee_that_was_searched_for_is_drawn(run_dir):
-    """The knee of a search is the one in the figure, not one that was read off again."""
+    """The figure shows the knee that a search found, not one of its own."""
     options = {"records": "ramp", "by": "phase", "limit_ms": 150}
     load = evidence.Loader(run_dir, "04_load_test")
     drawn = [catalogue.draw("ramp", load, **options, knee_rps=k) for k in (123, None)]
@@ -196,7 +196,7 @@ def test_a_knee_that_was_searched_for_is_drawn(run_dir):
 
 
 def test_colours_are_compared_where_both_served(run_dir):
-    """The ratio is of those seconds in which a generation of the route served both colours, and is drawn of these."""
+    """The ratio covers only the seconds in which one generation of the routes served both colours."""
     path = run_dir / "records" / "03_blue_green_switch" / "part-0.parquet"
     records = pd.read_parquet(path)
     draw = evidence.Loader(run_dir, "03_blue_green_switch")

@@ -1,4 +1,4 @@
-"""The page: one file, whatever the run left behind."""
+"""The page is one file, however complete the run is."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def test_one_file_without_addresses(whole):
 
 
 def test_what_comes_first(whole):
-    """First the verdict with its sentence, then the switch as a picture, the checks, readiness, and the steps."""
+    """The verdict comes first, then its sentence, the figure of the switch, the checks, readiness, and the steps."""
     text = whole.read_text()
     order = ["PASS</span>", "2,400 requests through a blue‑green switch: 0 failed, 0 unexplained.", "<svg ",
              'id="checks"', 'id="readiness"', 'id="01_build_image"', 'id="05_latency_report"',
@@ -32,8 +32,8 @@ def test_what_comes_first(whole):
     assert "13 of 13 checks passed" in text
 
 
-def test_the_tail_is_told_where_it_was_judged(run_dir):
-    """The opening gives each percentile with its limit; a run that judged none says nothing of them."""
+def test_the_headline_states_the_judged_percentiles(run_dir):
+    """The headline states each judged percentile with its limit, and none that was not judged."""
     path = figureless(run_dir) / "results" / "05_latency_report.json"
     result = json.loads(path.read_text())
     fact = "p99 111 ms [94.2, 162] is within 600 ms"
@@ -45,23 +45,23 @@ def test_the_tail_is_told_where_it_was_judged(run_dir):
 
 
 @pytest.mark.parametrize(
-    ("bill", "said"),
+    ("bill", "sentence"),
     [({"cost_usd": 0.011545, "unpriced": 0, "from_cache": 378}, "they cost $0.0115; 378 came from the cache."),
      ({"cost_usd": 0.25, "unpriced": 240, "from_cache": 0}, "they cost $0.25 (240 have no known price); 0 came from"),
      ({"cost_usd": None, "unpriced": 9, "from_cache": 0}, ""), ({}, "")],
 )  # fmt: skip
-def test_what_the_switch_cost_is_told_where_it_is_known(run_dir, bill, said):
-    """The opening says what the requests cost; where nothing is known, nothing is said."""
+def test_the_headline_states_the_cost_when_it_is_known(run_dir, bill, sentence):
+    """The headline states the cost of the requests, and omits it when no price is known."""
     path = figureless(run_dir) / "results" / "03_blue_green_switch.json"
     result = json.loads(path.read_text())
     path.write_text(json.dumps(result | {"switch": result["switch"] | bill}))
     opening = page.html(run_dir).partition('id="checks"')[0]
-    assert said in opening
-    assert ("they cost" in opening) is bool(said)
+    assert sentence in opening
+    assert ("they cost" in opening) is bool(sentence)
 
 
 def test_sources_but_no_outputs(whole):
-    """The notebooks' sources are folded in, highlighted and escaped; what cells printed is not."""
+    """The page holds the notebooks' sources, highlighted and escaped, but no outputs."""
     text = whole.read_text()
     assert "NEVER SHOWN" not in text
     assert "<details" in text
@@ -89,7 +89,7 @@ def test_both_schemes(whole):
 
 
 def figureless(run_dir):
-    """Take the figures and tables out of a run: they have tests of their own."""
+    """Remove the figures and tables from a run; they have tests of their own."""
     for path in (run_dir / "results").glob("*.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"figures": [], "tables": []}))
     return run_dir
@@ -117,7 +117,7 @@ def test_failure_leads(run_dir):
 
 
 def test_half_a_run(run_dir):
-    """A run that died in step 03 has a page that says what is missing, and that it did not finish."""
+    """The page of a run that died in step 03 names what is missing, and says that the run did not finish."""
     run = json.loads((run_dir / "run.json").read_text())
     run |= {"verdict": None, "finished_at": None, "duration_s": None, "exit_code": None}
     run["steps"] = run["steps"][:2]
@@ -133,7 +133,7 @@ def test_half_a_run(run_dir):
 
 
 def test_nothing_at_all(tmp_path):
-    """An empty folder has a page as well, and it is not PASS."""
+    """An empty folder has a page, too, and it is not PASS."""
     text = page.html(tmp_path)
     assert "has no run.json" in text
     assert "No step left any evidence." in text
@@ -141,7 +141,7 @@ def test_nothing_at_all(tmp_path):
 
 
 def test_damaged_files(run_dir):
-    """Damaged JSON, notebooks and records are said, and stop nothing."""
+    """The page reports damaged JSON, notebooks and records, and is written all the same."""
     (run_dir / "results" / "01_build_image.json").write_text("{")
     (run_dir / "notebooks" / "02_verify_health.ipynb").write_text("[]")
     (run_dir / "records" / "03_blue_green_switch" / "part-0.parquet").write_bytes(b"PAR1")
@@ -151,18 +151,18 @@ def test_damaged_files(run_dir):
 
 
 def test_reasons_of_the_runner(run_dir):
-    """A reason that only the runner knows, and checks of the run as a whole, are on the page."""
+    """The page shows the runner's reasons, and the checks of the run as a whole."""
     run = json.loads((run_dir / "run.json").read_text())
     run["steps"][1] |= {"verdict": "FAIL", "reason": "ended after 900 s"}
     run |= {"reason": "interrupted", "checks": [{"name": "nothing is left running", "ok": True, "fact": "0 processes"}]}
     (run_dir / "run.json").write_text(json.dumps(run))
     text = page.html(figureless(run_dir))
-    for said in ("ended after 900 s", "<h1>Interrupted.</h1>", "nothing is left running"):
-        assert said in text
+    for text_of_run in ("ended after 900 s", "<h1>Interrupted.</h1>", "nothing is left running"):
+        assert text_of_run in text
 
 
 def test_what_papermill_inserts_is_left_out(run_dir):
-    """The cell with which papermill points at an error is not the notebook's opening."""
+    """The cell that papermill inserts to point at an error does not become the introduction."""
     path = run_dir / "notebooks" / "01_build_image.ipynb"
     notebook = json.loads(path.read_text())
     inserted = {"cell_type": "markdown", "source": "<span>An Exception</span>", "id": "x",
@@ -174,7 +174,7 @@ def test_what_papermill_inserts_is_left_out(run_dir):
 
 
 def test_steps_that_did_not_finish_are_counted(run_dir):
-    """A run that ended early says how many of its steps did not finish."""
+    """The headline of a run that ended early counts the steps that did not finish."""
     (run_dir / "results" / "05_latency_report.json").unlink()
     assert "1 of 5 steps did not finish." in page.html(figureless(run_dir))
 
@@ -202,6 +202,6 @@ def test_no_runs(tmp_path):
 
 @pytest.mark.parametrize("name", ["../x", "a/../b", "/etc/passwd", ""])
 def test_frames_stay_in_the_run(run_dir, name):
-    """A frame's name cannot lead out of the run's folder."""
+    """The name of a frame cannot lead out of the run's folder."""
     with pytest.raises(RecordsError):
         evidence.frame(run_dir, "03_blue_green_switch", name)

@@ -11,7 +11,7 @@ from tailrace.verdict import state_of
 
 
 def test_percentiles_with_intervals(run_dir):
-    """A cell holds the value with its interval, or how many requests it needs."""
+    """A cell holds the value with its interval, or the number of requests that it needs."""
     table = tables.build("percentiles", evidence.Loader(run_dir, "03_blue_green_switch"), by=["colour"])
     assert table["colour"].tolist() == ["blue", "green"]
     assert table["p99, ms"].str.fullmatch(r"1\d\d \[1\d\d, 1\d\d\]").all()
@@ -19,7 +19,7 @@ def test_percentiles_with_intervals(run_dir):
 
 
 def test_no_records_are_said():
-    """Without records n is 0 and every percentile says how many it needs; never 0 ms."""
+    """Without records n is 0, and each percentile states how many requests it needs, never 0 ms."""
     table = tables.build("percentiles", {"records": analysis.empty()}.__getitem__, by=[])
     assert table["n"].tolist() == ["0"]
     assert table["p50, ms"].tolist() == ["n/a (needs 6)"]
@@ -27,7 +27,7 @@ def test_no_records_are_said():
 
 
 def test_failures_beside(run_dir):
-    """With `adjusted`, percentiles in which failures are endless stand beside those of the successes."""
+    """`adjusted` adds the percentiles in which failures are infinitely slow."""
     arms = evidence.Loader(run_dir, "04_load_test")
     table = tables.build("percentiles", arms, records="arms", adjusted=True).set_index("phase")
     assert table.loc["plain", "p99 of all"] == "∞"
@@ -35,20 +35,20 @@ def test_failures_beside(run_dir):
 
 
 def test_judgements(run_dir):
-    """Verdicts are badges with sign and word."""
+    """A verdict is a badge with sign and word."""
     html = tables.draw("judgements", evidence.Loader(run_dir, "03_blue_green_switch"), slo={"p99": 600})
     assert '<span class="badge" data-verdict="PASS">✓ PASS</span>' in html
 
 
 def test_clients(run_dir):
-    """The arms stand in the order that is asked for, with what they cost."""
+    """The forms of the client stand in the order of the option, with their cost."""
     table = tables.build("clients", evidence.Loader(run_dir, "04_load_test"), records="arms", order=["both", "plain"])
     assert table["phase"].tolist() == ["both", "plain"]
     assert table.loc[1, "from cache"] == "0 %"
 
 
 def test_levels(run_dir):
-    """Apdex, goodput and budget stand per arm; the arm that loses requests has overspent."""
+    """Each form of the client has Apdex, goodput and budget; the one that loses requests has overspent."""
     load = evidence.Loader(run_dir, "04_load_test")
     table = tables.build("levels", load, records="arms", apdex_ms=100, limit_ms=300, error_rate=0.01).set_index("phase")
     assert table.loc["retrying", "of 1 % error budget spent"] == "0 %"
@@ -59,7 +59,7 @@ def test_levels(run_dir):
 
 
 def test_comparison(run_dir):
-    """The comparison's rows: the primary metric first, each with its interval and verdict in words."""
+    """The rows of a comparison begin with the primary metric; each has an interval and a verdict in words."""
     load = evidence.Loader(run_dir, "04_load_test")
     table = tables.build("comparison", load, records="arms", by="phase", a="plain", b="both")
     assert table["metric"].tolist() == ["p99 (primary)", "p50", "p95", "errors"]
@@ -67,7 +67,7 @@ def test_comparison(run_dir):
 
 
 def test_coverage():
-    """The study's shares are percentages; where none was reliable it says n/a."""
+    """The shares of the study are percentages; a share of no runs is n/a."""
     row = {"world": "w", "n": 2_000, "episodes": 3.0, "covered": 0.4, "covered_reliable": float("nan"), "reliable": 0.0,
            "textbook": 0.2}  # fmt: skip
     table = tables.build("coverage", {"coverage": pd.DataFrame([row])}.__getitem__)
@@ -75,7 +75,7 @@ def test_coverage():
 
 
 def test_all_text_is_escaped():
-    """Nothing in a frame becomes markup."""
+    """Text in a frame never becomes markup."""
     html = tables.draw("frame", {"frame": pd.DataFrame({"<b>": ["<script>"]})}.__getitem__, caption="<i>")
     assert "<script>" not in html
     assert "<b>" not in html
@@ -83,7 +83,7 @@ def test_all_text_is_escaped():
 
 
 def test_checks():
-    """A check is its sign, its name and its fact; one without data is neither yes nor no."""
+    """A check has a sign, a name and a fact; the sign of one without data is neither pass nor fail."""
     html = tables.checks([{"name": "a", "ok": True, "fact": "1"}, {"name": "b", "ok": None, "fact": "&"}])
     assert html.count('data-verdict="PASS"') == 1
     assert html.count('data-verdict="INCONCLUSIVE"') == 1
@@ -92,13 +92,13 @@ def test_checks():
 
 
 def test_states():
-    """A check's state is its own word when it has one, else what `ok` says."""
-    said = [{"ok": True}, {"ok": False}, {"ok": None}, {"ok": None, "state": "SKIPPED"}, {}]
-    assert [state_of(d) for d in said] == ["PASS", "FAIL", "INCONCLUSIVE", "SKIPPED", "INCONCLUSIVE"]
+    """The state of a check is its own, or follows from `ok`."""
+    documents = [{"ok": True}, {"ok": False}, {"ok": None}, {"ok": None, "state": "SKIPPED"}, {}]
+    assert [state_of(d) for d in documents] == ["PASS", "FAIL", "INCONCLUSIVE", "SKIPPED", "INCONCLUSIVE"]
 
 
 def test_numbers_are_set_right():
-    """Columns of numbers are set right, those of names are not, even when a name begins with a digit."""
+    """Columns of numbers are aligned right; columns of names are not, even when a name begins with a digit."""
     html = markup.table(pd.DataFrame({"step": ["03_switch"], "p99, ms": ["612 [588, 655]"], "n": ["1,200"]}))
     assert '<td style="text-align:left">03_switch</td>' in html
     assert '<td class="r">612 <small>[588, 655]</small></td>' in html
@@ -108,7 +108,7 @@ def test_numbers_are_set_right():
 
 @pytest.mark.parametrize("name", ["03_blue_green_switch/records", "all/records", "all/records:!ramp *,both", "records"])
 def test_large_records_are_not_loaded(run_dir, monkeypatch, name):
-    """From LARGE on the table is made by DuckDB from disk, and is the same to the last digit."""
+    """From LARGE records on, DuckDB computes the table from disk, equal to the last digit."""
     load, options = evidence.Loader(run_dir, "05_latency_report"), {"by": ["step", "phase"], "adjusted": True}
     small = tables.build("percentiles", load, records=name, **options)
     monkeypatch.setattr(evidence.Loader, "large", partialmethod(evidence.Loader.large, rows=1))
@@ -117,7 +117,7 @@ def test_large_records_are_not_loaded(run_dir, monkeypatch, name):
 
 
 def test_a_few_records_are_loaded(run_dir):
-    """The way by disk is for records that are too many; frames of other names never go there."""
+    """Only records that are too many are computed from disk; other frames never are."""
     load = evidence.Loader(run_dir, "04_load_test")
     assert load.large("records") is None
     assert load.large("records", rows=1).folders == [run_dir / "records" / "04_load_test"]

@@ -1,4 +1,4 @@
-"""What figures over time share."""
+"""The marks, windows and points that figures over time share."""
 
 import numpy as np
 import pandas as pd
@@ -11,26 +11,26 @@ def marks(*rows):
 
 
 def test_states_too_close_share_a_label():
-    """Of states that cannot be told apart only the decisive one is named; faults keep their own names."""
+    """Of states too close to label, only the decisive one is named; faults keep their own labels."""
     close = marks((5.0, "warm", "state"), (5.01, "smoked", "state"), (5.02, "switched", "state"), (5.03, "x", "fault"))
     assert time.named(close, 10.0) == [(5.0, "switched", "state"), (5.03, "x", "fault")]
     assert time.named(marks((1, "started", "state"), (1.01, "ready", "state")), 10.0)[0][1] == "started · ready"
 
 
 def test_states_apart_keep_their_names():
-    """States that can be told apart are all named."""
+    """States far enough apart are all named."""
     assert len(time.named(marks((1, "a", "state"), (2, "b", "state"), (3, "c", "state")), 10.0)) == 3
 
 
 def test_words_hold_only_what_is_drawn():
-    """Marks outside of the drawn time are not in the words."""
+    """The alternative text omits marks outside the drawn time."""
     rows = pd.DataFrame({"t_ns": [-5, 10**9, 10**11], "label": ["early", "now", "late"], "kind": "state"})
     assert time.in_words(rows, 0, 10.0) == " Marks: now at 1 s."
     assert time.in_words(None, 0, 1.0) == time.in_words(rows[:0], 0, 1.0) == ""
 
 
 def test_a_point_per_pixel():
-    """Of a million points one per pixel is drawn; a few are all drawn."""
+    """Of a million points, one per pixel is drawn; a few points are all drawn."""
     rng = np.random.default_rng(1)
     x, y = rng.random(1_000_000), rng.random(1_000_000)
     kept = time.pixels(x, y, 100, 50)
@@ -39,7 +39,7 @@ def test_a_point_per_pixel():
 
 
 def test_the_last_window_is_as_long_as_there_were_requests():
-    """A rate is not said to drop because the last window was not over; one that has just begun is not said to soar."""
+    """A last window that is cut short neither lowers the rate nor, when very short, inflates it."""
     edges = np.array([0.0, 1.0, 2.0, 3.0])
     assert time.lengths(edges, 2.5).tolist() == [1, 1, 0.5]
     assert time.lengths(edges, 2.01).tolist() == [1, 1, 0.2]

@@ -1,4 +1,4 @@
-"""The documents of a run are read without trust: damaged ones are empty, never an error."""
+"""The documents of a run are read without trust: a damaged one is empty, never an error."""
 
 import json
 
@@ -22,7 +22,7 @@ def test_the_documents_of_a_new_run_are_read(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "5", "\x00"])
 def test_a_damaged_document_is_empty(tmp_path, text):
-    """Neither a cut file nor one that holds something else than an object is an error."""
+    """A truncated file, or one without a JSON object, is empty."""
     run = create_run(tmp_path, PROFILE)
     run.record.write_text(text)
     run.result("01_build").write_text(text)

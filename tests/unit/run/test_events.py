@@ -1,4 +1,4 @@
-"""Events are whole lines, whoever writes them, and can be read while they are written."""
+"""Events are complete lines, whichever process writes them, and can be read during a write."""
 
 import multiprocessing
 
@@ -17,12 +17,12 @@ def test_an_event_is_read_as_it_was_written(tmp_path):
 
 
 def test_no_file_is_no_events(tmp_path):
-    """A run that has said nothing yet can be read."""
+    """A run without events can be read."""
     assert events.read(tmp_path) == []
 
 
 def test_a_last_line_that_is_cut_is_left_for_later(tmp_path):
-    """A reader that comes in the middle of a write gets the whole lines, and the rest when it is there."""
+    """During a write, a reader gets the complete lines, and the rest later."""
     events.append(tmp_path, "one")
     with (tmp_path / "events.jsonl").open("a") as file:
         file.write('{"event": "two", "t_ns": 1,')
@@ -35,14 +35,14 @@ def test_a_last_line_that_is_cut_is_left_for_later(tmp_path):
 
 @pytest.mark.parametrize("line", ["{", "[]", "5", '{"event": "x"}', "\x00"])
 def test_a_damaged_line_hides_no_other(tmp_path, line):
-    """What is not an event is passed over."""
+    """A line that is not an event is skipped."""
     (tmp_path / "events.jsonl").write_text(f"{line}\n")
     events.append(tmp_path, "after")
     assert [event.event for event in events.read(tmp_path)] == ["after"]
 
 
-def test_what_is_no_json_is_refused_and_not_written(tmp_path):
-    """A field that JSON has not is an error of the writer."""
+def test_a_field_that_is_not_json_is_refused(tmp_path):
+    """A field that JSON cannot hold raises an error in the writer."""
     for value in (object(), float("nan")):
         with pytest.raises((TypeError, ValueError)):
             events.append(tmp_path, "bad", value=value)
@@ -50,15 +50,15 @@ def test_what_is_no_json_is_refused_and_not_written(tmp_path):
 
 
 def test_writers_do_not_cut_each_others_lines(tmp_path):
-    """Lines of processes that write at the same time stay whole."""
+    """The lines of processes that write at the same time stay complete."""
     spawn = multiprocessing.get_context("spawn")
     writers = [spawn.Process(target=_write, args=(tmp_path, n)) for n in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    seen = [event.fields["writer"] for event in events.read(tmp_path)]
-    assert sorted(seen) == sorted([0, 1, 2] * 200)
+    writers = [event.fields["writer"] for event in events.read(tmp_path)]
+    assert sorted(writers) == sorted([0, 1, 2] * 200)
 
 
 def _write(folder, writer):

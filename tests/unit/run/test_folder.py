@@ -1,4 +1,4 @@
-"""A run's folder has one layout, and a run.json that is always whole."""
+"""A run's folder has one layout, and a run.json that is always complete."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tailrace.run.folder import RunDir, create_run, point_latest
 PROFILE = Profile(name="local")
 
 
-def test_a_new_run_is_named_by_time_profile_and_chance(tmp_path):
+def test_a_new_run_is_named_by_time_profile_and_a_random_suffix(tmp_path):
     """Two runs of the same second have folders of their own, sorted by time."""
     one, two = create_run(tmp_path, PROFILE), create_run(tmp_path, PROFILE)
     assert one.path != two.path
@@ -18,8 +18,8 @@ def test_a_new_run_is_named_by_time_profile_and_chance(tmp_path):
     assert one.path.parent == tmp_path / "runs"
 
 
-def test_a_new_run_says_what_it_was_made_with(tmp_path):
-    """run.json has the machine, the versions and both clocks; verdict and end are still open."""
+def test_a_new_run_records_its_environment(tmp_path):
+    """run.json has the machine, the versions and both clocks; verdict and end are null."""
     run = create_run(tmp_path, PROFILE, kind="exploratory")
     record = run.read()
     assert (record.id, record.profile, record.kind) == (run.id, "local", "exploratory")
@@ -30,7 +30,7 @@ def test_a_new_run_says_what_it_was_made_with(tmp_path):
 
 
 def test_latest_follows_the_newest_run(tmp_path):
-    """The link is moved in one rename, is relative, and leads to the run."""
+    """The link is replaced atomically, is relative, and leads to the run."""
     runs = [create_run(tmp_path, PROFILE) for _ in range(2)]
     for run in runs:
         link = point_latest(run)
@@ -39,15 +39,15 @@ def test_latest_follows_the_newest_run(tmp_path):
     assert [path.name for path in (tmp_path / "runs").glob(".*")] == []
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    """The message says what is missing, and where runs lie."""
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path):
+    """The error names the missing file and the folder of runs."""
     with pytest.raises(RecordsError, match=r"has no run\.json"):
         RunDir.of(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"id": 5}'])
 def test_a_damaged_run_json_is_refused(tmp_path, text):
-    """A cut file and one of another schema are RecordsError."""
+    """A truncated file, or one of another schema, raises RecordsError."""
     run = create_run(tmp_path, PROFILE)
     (run.path / "run.json").write_text(text)
     with pytest.raises(RecordsError, match="cannot be used"):
@@ -55,7 +55,7 @@ def test_a_damaged_run_json_is_refused(tmp_path, text):
 
 
 def test_an_exploratory_run_is_closed_with_its_verdict(tmp_path):
-    """After `close` the record has end, duration, verdict, exit code and step."""
+    """`close` writes end, duration, verdict, exit code and step into the record."""
     run = create_run(tmp_path, PROFILE, kind="exploratory")
     record = folder.close(run, "INCONCLUSIVE", ("03_switch",))
     assert run.read() == record
@@ -65,7 +65,7 @@ def test_an_exploratory_run_is_closed_with_its_verdict(tmp_path):
 
 
 def test_the_project_is_found_from_below(tmp_path):
-    """The nearest folder with a plan is the project; without one the error says what was looked for."""
+    """The project is the nearest folder with a plan; without one, the error names the plan."""
     (tmp_path / "runbook").mkdir()
     (tmp_path / "runbook" / "plan.yaml").touch()
     (tmp_path / "notebooks").mkdir()

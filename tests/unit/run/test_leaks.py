@@ -1,4 +1,4 @@
-"""A credential in an artefact is found in every kind of file, and named by file and kind only."""
+"""The scan finds credentials in every kind of file, and reports them by file and kind only."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ def test_a_clean_folder_has_no_leaks(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.json", "b.ipynb", "deep/c.html", "log"])
 def test_a_credential_in_text_is_found(tmp_path, name):
-    """Whatever a file is called, what looks like a credential is found in it."""
+    """The scan reads files of every name."""
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"before {KEY} after")
@@ -38,8 +38,8 @@ def test_a_credential_in_text_is_found(tmp_path, name):
     [SECRET, json.dumps({"x": SECRET}), quote(SECRET, safe=""), base64.b64encode(SECRET.encode()).decode(),
      base64.b64encode(f"{SECRET}:".encode()).decode()],
 )  # fmt: skip
-def test_the_value_of_a_known_secret_is_found_in_every_dress(tmp_path, text):
-    """Plain, in JSON, in a URL and in base64: the value of a secret of the profile is found by its name."""
+def test_the_value_of_a_known_secret_is_found_in_every_form(tmp_path, text):
+    """The value of a secret of the profile is found in plain, JSON, URL and base64 form."""
     (tmp_path / "a.txt").write_text(text)
     assert leaks.scan(tmp_path, KNOWN) == [("a.txt", "value of MY_TOKEN")]
 
@@ -54,13 +54,13 @@ def test_the_value_of_a_known_secret_is_found_in_every_dress(tmp_path, text):
     ],
 )
 def test_a_credential_in_compressed_records_is_found(tmp_path, column):
-    """Text columns of any form are read, not the compressed bytes."""
+    """The scan reads text columns of every type, not the compressed bytes."""
     pd.DataFrame({"value": column}).to_parquet(tmp_path / "a.parquet", compression="zstd")
     assert leaks.scan(tmp_path) == [("a.parquet", "OpenAI-style key")]
 
 
 def test_a_leak_names_files_and_kinds_and_never_the_value(tmp_path):
-    """The error can be shown to anybody."""
+    """The error is safe to show."""
     for n in range(7):
         (tmp_path / f"{n}.txt").write_text(KEY)
     with pytest.raises(LeakFound) as caught:
@@ -78,7 +78,12 @@ def test_only_the_named_files_are_scanned_when_there_are_some(tmp_path):
 
 
 def test_the_secrets_of_a_profile_are_those_that_the_environment_holds():
-    """Names that are not set, and values too short to be told from text, are left out."""
+    """Names that are not set, and values too short to search for, are left out."""
     profile = Profile.model_validate({"name": "p", "service": {"secrets": ["A", "B", "C"]}})
-    environment = {"A": "long enough", "B": "short", "OPENAI_API_KEY": "also long enough", "OTHER": "not asked for"}
+    environment = {
+        "A": "long enough",
+        "B": "short",
+        "OPENAI_API_KEY": "also long enough",
+        "OTHER": "no secret",
+    }
     assert leaks.secrets(profile, environment) == {"A": "long enough", "OPENAI_API_KEY": "also long enough"}

@@ -1,4 +1,4 @@
-"""The paths of a run's folder are spelt in `run/` and nowhere else: the source is walked for them."""
+"""Only `run/` spells the paths of a run's folder; this walks the source of all other rooms."""
 
 import ast
 from collections.abc import Iterator
@@ -37,9 +37,9 @@ def _path_texts(tree: ast.AST) -> Iterator[str]:
 
 
 def test_no_room_but_run_spells_a_path_of_a_run():
-    """Who needs a path of a run takes it from `RunDir`."""
-    found = {str(path.relative_to(LIB)): spelt(path.read_text()) for path in OUTSIDE}
-    assert {path: parts for path, parts in found.items() if parts} == {}
+    """Other rooms take the paths of a run from `RunDir`."""
+    spellings = {str(path.relative_to(LIB)): spelt(path.read_text()) for path in OUTSIDE}
+    assert {path: parts for path, parts in spellings.items() if parts} == {}
 
 
 @pytest.mark.parametrize(
