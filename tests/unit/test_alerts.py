@@ -11,7 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tailrace.cli import main
-from tailrace.deploy.journal import Event
+from tailrace.deploy.journal import JournalEntry
 from tailrace.deploy.status import SlotStatus, Status
 from tailrace.service.metrics import Metrics
 from tailrace.service.settings import Settings
@@ -24,7 +24,9 @@ RULES = [
 ]
 PAGES = sorted((ROOT / "runbook/alerts").glob("*.md"))
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
-JQ = {field.name for kind in (Status, SlotStatus, Event) for field in fields(kind)} | {"because"}  # the last: /readyz
+JQ = {field.name for kind in (Status, SlotStatus, JournalEntry) for field in fields(kind)} | {
+    "because"
+}  # the last: /readyz
 
 
 def exported() -> dict[str, set[str]]:

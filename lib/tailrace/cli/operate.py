@@ -32,16 +32,20 @@ def on_deployment(command: Command) -> Command:
 )
 def deploy(profile: str, as_json: bool, release_id: str) -> None:
     """Bring up the deployment of a profile, or switch it to another release without losing a request."""
-    from tailrace.testbed import ensure, stack
+    from tailrace.testbed.stack import Stack
 
     _ends_like_ctrl_c()
-    chosen, root = _profile(profile)
-    brought = stack.Stack.open(chosen, root)
-    release = brought.find_release(release_id) if release_id else brought.build(_building)
-    answer = ensure.deploy(brought, release, _teller(as_json))
-    paused = "; it is paused: requests are held until unpause" if answer["paused"] else ""
-    text = f"{answer['result']}: {answer['serving']} serves release {answer['release']} at {answer['url']}{paused}"
-    _print(answer, as_json, text)
+    stack = Stack.open(*_profile(profile))
+    deployment = stack.deployment
+    release = deployment.releases.find(release_id) if release_id else stack.build(_show_build_line)
+    result = deployment.deploy(release, stack.environment(), _observer(as_json))
+    now = deployment.status()
+    answer = {
+        "result": result, "release": release.id, "serving": now.serving, "url": now.url, "generation": now.generation,
+        "paused": now.paused,
+    }  # fmt: skip
+    paused = "; it is paused: requests are held until unpause" if now.paused else ""
+    _print(answer, as_json, f"{result}: {now.serving} serves release {release.id} at {now.url}{paused}")
 
 
 @click.command()
@@ -92,7 +96,7 @@ def _verb(name: str, about: str, goes: bool = False) -> click.Command:
     @on_deployment
     def run(profile: str, as_json: bool) -> None:
         _ends_like_ctrl_c()
-        told = {"observe": _teller(as_json)} if goes else {}
+        told = {"observe": _observer(as_json)} if goes else {}
         outcome = getattr(_deployment(profile), name)(**told)
         _print(asdict(outcome), as_json, f"{outcome.state}: {outcome.fact}")
 
@@ -157,12 +161,12 @@ def _deployment(name: str) -> Deployment:
     return Deployment.open(chosen, stack.home(root))
 
 
-def _building(line: str) -> None:
+def _show_build_line(line: str) -> None:
     """Show a line of the build's log: an image may take a minute."""
     click.echo(f"  building     {line}", err=True)
 
 
-def _teller(as_json: bool) -> Callable[[str, int, str], None]:
+def _observer(as_json: bool) -> Callable[[str, int, str], None]:
     """Return what tells each state as it is reached; on standard error where standard output is for JSON."""
 
     def tell(state: str, t_ns: int, fact: str) -> None:

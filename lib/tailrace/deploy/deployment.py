@@ -1,22 +1,125 @@
-"""What a deployment does: bring up, switch, and all that an operator may ask of it."""
+"""A deployment: two slots behind one edge, and everything that an operator may do with them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import dataclasses
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from tailrace.deploy import recovery, status, teardown, verbs
-from tailrace.deploy.edge import Counters
-from tailrace.deploy.edge.documents import Routes, routes
+from tailrace.deploy import faults, history, recovery, status, switch
+from tailrace.deploy.edge import Counters, Edge, Routes, documents, other
+from tailrace.deploy.engines import Engine, Instance, Slot, choice
+from tailrace.deploy.journal import Journal
 from tailrace.deploy.release import Release
-from tailrace.deploy.site import Site
-from tailrace.deploy.transition import Observe, Outcome, Switched
-from tailrace.errors import DeployError
-from tailrace.host import files
+from tailrace.deploy.releases import Releases
+from tailrace.deploy.rollout import Observe, Outcome, Rollout, Switched
+from tailrace.errors import DeployError, EdgeRejected, Unfinished
+from tailrace.host import files, lock
+from tailrace.profile import Profile
 
 
-class Deployment(Site):
-    """A site, and what is done to it. Each act takes the lock; each is safe to repeat."""
+@dataclasses.dataclass(frozen=True)
+class Deployment:
+    """Opened on its folder by anyone: all that it knows is in files, so nothing is lost with the process that has it.
+
+    Every command that changes something takes the lock, and may be repeated. All but `resume`, `abort`, `unpause` and
+    `down` refuse while a rollout is unfinished.
+    """
+
+    profile: Profile
+    folder: Path
+    engine: Engine
+    fault: Callable[[str], None] = files.nothing
+
+    @classmethod
+    def open(cls, profile: Profile, home: Path) -> Deployment:
+        """Return the deployment of `profile` in `home`, whether it runs or not; nothing is started."""
+        fault = faults.from_environment()
+        return cls(profile, home.resolve() / profile.name, choice.create(profile, home.resolve(), fault), fault)
+
+    @property
+    def url(self) -> str:
+        """Base URL of the front door."""
+        return self.edge.url
+
+    @property
+    def probe_url(self) -> str:
+        """Base URL of a door with the same routes, whose requests are counted separately."""
+        return self.edge.layout.probe.url
+
+    @property
+    def instances(self) -> list[Instance]:
+        """What was started and not stopped, the oldest first."""
+        return sorted(self.engine.instances(self.profile.name), key=lambda instance: instance.generation)
+
+    @property
+    def serving(self) -> Instance | None:
+        """The instance that the routes name, if it runs."""
+        colour = self.edge.routes().serving if self.is_up else ""
+        alive = (i for i in reversed(self.instances) if i.colour == colour and self.engine.alive(i))
+        return next(alive, None)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a route file: `up` was called, and `down` was not."""
+        return (self.folder / "edge" / "routes.yaml").exists()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is in progress."""
+        return lock.is_held(self.folder / "lock")
+
+    @property
+    def in_progress(self) -> str:
+        """The command in progress and the process that runs it; empty when there is none."""
+        return lock.holder(self.folder / "lock")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Names of the variables whose values are handed on to the instances."""
+        return (*self.profile.service.secrets, self.profile.provider.api_key_env)
+
+    @cached_property
+    def edge(self) -> Edge:
+        return dataclasses.replace(self.engine.edge(self.profile, self.folder), fault=self.fault)
+
+    @cached_property
+    def journal(self) -> Journal:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Journal(self.folder / "journal.jsonl", self.fault)
+
+    @property
+    def releases(self) -> Releases:
+        """The releases that were deployed here."""
+        return Releases(self.folder / "releases")
+
+    def status(self) -> status.Status:
+        """Return how everything stands, by asking files, instances and the edge."""
+        return status.read(self)
+
+    def counters(self) -> Counters:
+        """Return what the edge counted since it started; probes and previews are not among the requests."""
+        return self.edge.counters()
+
+    def history(self) -> list[history.HistoryEntry]:
+        """Return who deployed what, when, why, and how it ended, oldest first."""
+        return history.history(self.journal.entries())
+
+    def abandoned(self) -> list[str]:
+        """Return what runs, or was left half-way, although no command is in progress."""
+        if self.busy:
+            return []
+        left = [f"{i.name} at {i.address}" for i in self.instances if self.engine.alive(i)]
+        if self._has_edge and self.edge.runs.alive():
+            left.append(f"edge at {self.url}")
+        if entries := self.journal.unfinished():
+            left.append(f"rollout {entries[0].transition}, left at {entries[-1].state}")
+        return left
 
     def build(self, source: Path, on_progress: Callable[[str], None] | None = None) -> Release:
         """Return the release of the profile's service from the project at `source`; raises BuildFailed.
@@ -25,88 +128,207 @@ class Deployment(Site):
         """
         return self.engine.build(self.profile.service, source, on_progress)
 
+    def deploy(
+        self, release: Release, environment: Mapping[str, str], observe: Observe | None = None
+    ) -> Literal["brought up", "switched", "served already"]:
+        """Have `release` serve: bring it up, switch to it, or leave it as it is; and return which it was.
+
+        Raises as `up` and `switch` do; traffic is then where it was.
+        """
+        with self._locked("deploy"):
+            serving = self.serving
+            if serving and serving.release != release.id:
+                self._refuse_paused()
+            self._ensure_edge()
+            if serving is None:
+                self._roll_out("up", release, environment, observe)
+                return "brought up"
+            if serving.release == release.id:
+                return "served already"
+            self._roll_out("switch", release, environment, observe)
+            return "switched"
+
     def up(
         self, release: Release, environment: Mapping[str, str] | None = None, observe: Observe | None = None
     ) -> None:
-        """Have the edge run, and something serve behind it: `release`, unless an instance serves already."""
-        with self.locked("up"):
-            self.refuse_unfinished()
-            if not self.stands:
-                # To green, which has no instance yet: so the first one becomes blue.
-                first = Routes(self.record.generation() + 1, {"green": 100})
-                files.write(self.edge.folder / "routes.yaml", routes(first))
-            self.edge.ensure()
+        """Have the edge run, and an instance behind it: of `release`, unless one serves already."""
+        with self._locked("up"):
+            self._ensure_edge()
             if self.serving is None:
-                self.go("up", release, environment or {}, observe)
+                self._roll_out("up", release, environment or {}, observe)
 
     def switch(
         self, release: Release, *, environment: Mapping[str, str] | None = None, observe: Observe | None = None
     ) -> Switched:
-        """Switch to `release` without losing a request; returns when the old colour is retired.
+        """Switch to `release` without losing a request; return once the old colour is retired.
 
-        `environment` is the new instance's wiring; None keeps what the last one was told. Raises StartFailed or
-        NotReady (traffic was not touched), EdgeRejected or RolledBack (traffic is where it was), Locked, Unfinished.
+        `environment` is where the new instance finds its provider; None keeps that of the last one. Raises StartFailed
+        or NotReady (traffic was not touched), EdgeRejected or RolledBack (traffic is where it was), Locked, Unfinished.
         """
-        with self.locked("switch"):
-            self.refuse_unfinished()
-            if not self.stands or self.serving is None:
+        with self._locked("switch"):
+            if self.serving is None:
                 raise DeployError(f"{self.profile.name}: nothing serves yet, so there is nothing to switch; use up")
-            self.refuse_paused()
+            self._refuse_paused()
             self.edge.ensure()
-            return self.go("switch", release, self.wiring() if environment is None else environment, observe)
-
-    def status(self) -> status.Status:
-        """Return how everything stands, by asking it."""
-        return status.take(self)
-
-    def counters(self) -> Counters:
-        """Return what the edge counted since it started; probes and previews are not among the requests."""
-        return self.edge.counters()
-
-    def down(self) -> list[str]:
-        """Stop all that was started, whoever started it, and return what it was; the journal and the logs stay."""
-        with self.locked("down"):
-            return teardown.down(self)
-
-    def abandoned(self) -> list[str]:
-        """Return what runs, or was left half-way, although nobody holds the lock; empty while somebody does."""
-        return [] if self.busy else teardown.left(self)
+            return self._roll_out("switch", release, environment, observe)
 
     def rollback(self, observe: Observe | None = None) -> Outcome:
-        """Take the switch under way back; or, when there is none, switch to the release before (a cold start)."""
-        return verbs.rollback(self, observe)
+        """Roll back the switch in progress; without one, switch to the previous release (a cold start)."""
+        if self.busy:
+            return self._request("rollback")
+        with self._locked("rollback"):
+            completed = history.completed(self.journal.entries())
+            if not completed or not completed[-1].data["previous"]:
+                return Outcome("nothing", "there is no release before this one")
+            if completed[-1].data["verb"] == "rollback":
+                return Outcome("nothing", f"rolled back to release {completed[-1].data['release']} already")
+            previous = self.releases.find(completed[-1].data["previous"])
+            switched = self._roll_out("rollback", previous, None, observe)
+            fact = f"release {switched.release} serves again, from a cold start"
+            return Outcome("done", fact, switched.states, switched.cut)
 
     def promote(self) -> Outcome:
-        """End the bake, or the weight, of the switch under way now."""
-        return verbs.promote(self)
-
-    def pause(self, hold_s: float = 30.0) -> Outcome:
-        """Have the edge hold new requests, each for up to about `hold_s`, until `unpause`."""
-        with self.locked("pause"):
-            self.refuse_unfinished()
-            return verbs.pause(self, hold_s)
-
-    def unpause(self) -> Outcome:
-        """Let the held requests go on."""
-        with self.locked("unpause"):
-            return verbs.unpause(self)
+        """End the bake, or the present weight, of the switch in progress now."""
+        return self._request("promote") if self.busy else Outcome("nothing", "no switch is under way")
 
     def resume(self, observe: Observe | None = None) -> Outcome:
-        """Go on where a controller died."""
-        with self.locked("resume"):
+        """Continue where a controller died."""
+        with self._locked("resume", refuse_unfinished=False):
             return recovery.resume(self, observe)
 
     def abort(self, observe: Observe | None = None) -> Outcome:
-        """Take back what a dead controller had begun."""
-        with self.locked("abort"):
+        """Roll back what a dead controller had begun."""
+        with self._locked("abort", refuse_unfinished=False):
             return recovery.abort(self, observe)
 
-    def upgrade_edge(self, cold: bool = False) -> Outcome:
-        """Put a new edge, with a new bootstrap, in the place of the old one: without a request lost, or `cold`."""
-        with self.locked("upgrade of the edge"):
-            self.refuse_unfinished()
-            return verbs.upgrade_edge(self, cold)
+    def pause(self, hold_s: float = 30.0) -> Outcome:
+        """Have the edge hold new requests, each for up to about `hold_s`, until `unpause`."""
+        with self._locked("pause"):
+            serving = self.serving
+            if serving is None:
+                raise DeployError(f"{self.profile.name}: nothing serves, so there is nothing to pause")
+            if self.edge.routes().hold_s:
+                return Outcome("nothing", "paused already")
+            generation = self._next_generation()
+            fact = f"{serving.name} gets no new requests; each is held for up to about {hold_s:g} s"
+            self.journal.append("", "note", "paused", fact, generation=generation)
+            self.edge.pause(generation, serving.address, hold_s, self.profile.rollout.ack_timeout_s)
+            return Outcome("done", fact)
 
-    def history(self) -> list[verbs.Entry]:
-        """Return who went from what to what, when, why, and how it ended, oldest first."""
-        return verbs.history(self.journal)
+    def unpause(self) -> Outcome:
+        """Let the requests go on that the edge holds; raises DeployError when the instance is gone."""
+        with self._locked("unpause", refuse_unfinished=False):
+            if not self.is_up or not self.edge.routes().hold_s:
+                return Outcome("nothing", "not paused")
+            serving = self.serving
+            if serving is None:
+                raise DeployError(f"{self.profile.name}: the instance died while paused; use down, then up")
+            generation = self._next_generation()
+            self.journal.append("", "note", "unpaused", serving.name, generation=generation)
+            self.edge.unpause(generation, serving.address, self.profile.rollout.ack_timeout_s)
+            return Outcome("done", f"{serving.name} gets requests again")
+
+    def upgrade_edge(self, cold: bool = False) -> Outcome:
+        """Replace the edge by a new one; raises EdgeRejected where that would lose requests, unless it is `cold`."""
+        with self._locked("upgrade of the edge"):
+            if not self.is_up:
+                raise DeployError(f"{self.profile.name}: nothing stands, so there is no edge to upgrade; use deploy")
+            reason = self.engine.lacks.get("edge handover")
+            if reason and not cold:
+                raise EdgeRejected(
+                    f"{self.profile.name}: {reason}. See runbook/procedures/edge-upgrade.md, then say --cold"
+                )
+            fact = self.edge.replace_cold() if reason else self.edge.replace(self.profile.rollout.ack_timeout_s)
+            self.journal.append("", "note", "edge upgraded", fact)
+            return Outcome("done", fact)
+
+    def down(self) -> list[str]:
+        """Stop everything of this deployment, whoever started it, and return what it was.
+
+        The journal and the logs stay. What runs is found by records and marks, never by name.
+        """
+        with self._locked("down", refuse_unfinished=False):
+            stopped = [f"edge at {self.url}"] if self._has_edge and self.edge.runs.alive() else []
+            if self._has_edge:
+                self.edge.runs.stop()
+            for instance in self.instances:
+                if self.engine.alive(instance):
+                    stopped.append(f"{instance.name} (release {instance.release}) at {instance.address}")
+                self.engine.stop(instance, self.profile.rollout.stop_grace_s)
+            stopped += self.engine.sweep(self.profile.name) + self.engine.clear(self.profile.name)
+            if left := self.journal.unfinished():
+                self.journal.append(left[0].transition, "end", "down", f"was left at {left[-1].state}")
+                stopped.append(f"rollout {left[0].transition}, left at {left[-1].state}")
+            elif stopped:
+                self.journal.append("", "note", "down", "; ".join(stopped))
+            shutil.rmtree(self.folder / "edge", ignore_errors=True)
+            (self.folder / "layout.json").unlink(missing_ok=True)
+            self.__dict__.pop("edge", None)  # its ports are free for others now
+            return stopped
+
+    @contextlib.contextmanager
+    def _locked(self, verb: str, refuse_unfinished: bool = True) -> Iterator[None]:
+        """Hold the lock of this deployment.
+
+        Raises Locked at once when another process has it, Unfinished when a controller died half-way.
+        """
+        with lock.hold(self.folder / "lock", f"{verb} of {self.profile.name}", "wait for it, or look at `status`"):
+            if refuse_unfinished and (left := self.journal.unfinished()):
+                raise Unfinished(
+                    f"{self.profile.name}: {left[0].fact} stopped half-way at {left[-1].state} ({left[-1].who}, "
+                    f"{left[-1].at}); continue with resume, or go back with abort"
+                )
+            yield
+
+    def _refuse_paused(self) -> None:
+        if self.edge.routes().hold_s:
+            raise DeployError(f"{self.profile.name} is paused: requests are being held; unpause first")
+
+    def _ensure_edge(self) -> None:
+        if not self.is_up:
+            # Routes to green, which has no instance yet: so the first instance becomes blue.
+            first = Routes(self.journal.generation() + 1, {"green": 100})
+            files.write(self.edge.folder / "routes.yaml", documents.routes(first))
+        self.edge.ensure()
+
+    def _roll_out(
+        self, verb: str, release: Release, environment: Mapping[str, str] | None, observe: Observe | None
+    ) -> Switched:
+        """Start `release` in the slot that does not serve, and switch to it; the caller holds the lock."""
+        old, colour = self.serving, other(self.edge.routes().serving)
+        for instance in self.instances:
+            if instance.colour == colour:  # gets no traffic: it died, or was left
+                self.engine.stop(instance, self.profile.rollout.stop_grace_s)
+        environment = self._last_environment() if environment is None else environment
+        slot = Slot(self.profile.name, colour, self._next_generation(), environment, self.secrets)
+        rollout = self.rollout(uuid.uuid4().hex[:8], release, slot, old, observe)
+        self.releases.save(release)
+        rollout.request_file.unlink(missing_ok=True)
+        rollout.begin(verb)
+        return switch.run(rollout)
+
+    def rollout(self, id: str, release: Release, slot: Slot, old: Instance | None, observe: Observe | None) -> Rollout:
+        """Return a rollout of this deployment, of which nothing is done yet."""
+        parts = (self.engine, self.edge, self.journal, self.profile, self._request_file)
+        return Rollout(id, release, slot, old, *parts, observe=observe)
+
+    def _request(self, request: str) -> Outcome:
+        files.write(self._request_file, request)
+        return Outcome("asked", f"the switch under way was asked to {request}")
+
+    def _next_generation(self) -> int:
+        """Return a generation above every one that was ever intended or written."""
+        return max(self.journal.generation(), self.edge.routes().generation) + 1
+
+    def _last_environment(self) -> Mapping[str, str]:
+        begun = [entry for entry in self.journal.entries() if entry.kind == "begin"]
+        environment: Mapping[str, str] = begun[-1].data["environment"] if begun else {}
+        return environment
+
+    @property
+    def _request_file(self) -> Path:
+        return self.folder / "request"
+
+    @property
+    def _has_edge(self) -> bool:
+        return (self.folder / "layout.json").exists()

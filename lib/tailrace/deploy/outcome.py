@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tailrace.deploy.transition import State
+from tailrace.deploy.rollout import State
 
 
 @dataclass(frozen=True)

@@ -1,120 +1,130 @@
-"""Going on after a controller died: forward or back, from what the journal, the route file and the labels say."""
+"""Continue after a controller died, forward or back, from what the journal, the route file and the labels say.
+
+The caller holds the lock of the deployment.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tailrace.deploy import switch
 from tailrace.deploy.edge import Routes, other
 from tailrace.deploy.engines import Instance, Slot
-from tailrace.deploy.journal import Event
-from tailrace.deploy.release import Release
-from tailrace.deploy.site import Site
-from tailrace.deploy.transition import Observe, Outcome, Transition
+from tailrace.deploy.journal import JournalEntry
+from tailrace.deploy.rollout import Observe, Outcome, Rollout
 from tailrace.errors import DeployError, EdgeRejected
 
+if TYPE_CHECKING:
+    from tailrace.deploy.deployment import Deployment
 
-def resume(site: Site, observe: Observe | None = None) -> Outcome:
-    """Go on where the controller died; a transition that was being taken back is taken back.
 
-    A damaged route file is written anew from the journal; a damaged journal takes the route file's word.
+def resume(deployment: Deployment, observe: Observe | None = None) -> Outcome:
+    """Continue where the controller died; a rollback that was interrupted is finished.
+
+    A damaged route file is written anew from the journal. With a damaged journal, the route file decides what serves.
     """
-    mended = _mend_routes(site)
-    if site.record.damaged():
-        return _confirm(site)
-    left = site.record.unfinished()
-    if not left:
-        return Outcome("done", mended) if mended else Outcome("nothing", "no transition was interrupted")
-    t = _rebuilt(site, left, observe)
-    going_back = [event for event in left if event.kind == "intent" and event.state == "rolled back"]
-    if going_back:
-        switch.roll_back(t, going_back[0].data["why"])
-        return Outcome("rolled back", t.states[-1][2], tuple(t.states), t.cut)
-    reached = {event.state for event in left if event.kind == "reached"}
-    _refuse_the_dead(t, reached)
-    done = switch.run(t, reached)
-    return Outcome("done", done.states[-1][2], done.states, done.cut)
+    repaired = _repair_routes(deployment)
+    if deployment.journal.damaged():
+        return _confirm(deployment)
+    entries = deployment.journal.unfinished()
+    if not entries:
+        return Outcome("done", repaired) if repaired else Outcome("nothing", "no rollout was interrupted")
+    rollout = _restore(deployment, entries, observe)
+    rollbacks = [entry for entry in entries if entry.kind == "intent" and entry.state == "rolled back"]
+    if rollbacks:
+        switch.roll_back(rollout, rollbacks[0].data["why"])
+        return _rolled_back(rollout)
+    reached = {entry.state for entry in entries if entry.kind == "reached"}
+    _refuse_dead(rollout, reached)
+    switched = switch.run(rollout, reached)
+    return Outcome("done", switched.states[-1][2], switched.states, switched.cut)
 
 
-def abort(site: Site, observe: Observe | None = None) -> Outcome:
-    """Go back to the old colour; raises DeployError when that has been stopped already."""
-    left = site.record.unfinished()
-    if not left:
-        return Outcome("nothing", "no transition was interrupted")
-    t = _rebuilt(site, left, observe)
-    if t.old and not t.engine.alive(t.old) and t.edge.routes().weights.get(t.to):
-        raise DeployError(f"{t.old.name} is gone, so there is no way back; go on with resume")
-    switch.roll_back(t, f"aborted; it had been left at {left[-1].state}")
-    return Outcome("rolled back", t.states[-1][2], tuple(t.states), t.cut)
+def abort(deployment: Deployment, observe: Observe | None = None) -> Outcome:
+    """Go back to the old colour; raises DeployError when that has already been stopped."""
+    entries = deployment.journal.unfinished()
+    if not entries:
+        return Outcome("nothing", "no rollout was interrupted")
+    rollout = _restore(deployment, entries, observe)
+    has_traffic = rollout.edge.routes().weights.get(rollout.colour)
+    if rollout.old and not rollout.engine.alive(rollout.old) and has_traffic:
+        raise DeployError(f"{rollout.old.name} is gone, so there is no way back; continue with resume")
+    switch.roll_back(rollout, f"aborted; it had been left at {entries[-1].state}")
+    return _rolled_back(rollout)
 
 
-def _rebuilt(site: Site, left: Sequence[Event], observe: Observe | None) -> Transition:
-    """Return the transition as the journal has it, with what was started right before the death removed."""
-    site.engine.sweep(site.profile.name)
-    site.edge.ensure()
-    told = left[0].data
-    release = Release.read(json.loads(site.release_path(told["release"]).read_text(encoding="utf-8")))
-    slot = Slot(site.profile.name, told["to"], told["generation"], told["environment"], site.secrets)
-    old = _named(site, told["old"]) or _lost(site, told, slot)
-    t = site.transition(left[0].transition, release, slot, old)
-    t.new, t.observe = _named(site, slot.name), observe
-    t.states = [(e.state, e.t_ns, e.fact) for e in left if e.kind in ("begin", "reached")]
-    return t
+def _rolled_back(rollout: Rollout) -> Outcome:
+    return Outcome("rolled back", rollout.states[-1][2], tuple(rollout.states), rollout.cut)
 
 
-def _named(site: Site, name: str) -> Instance | None:
-    return next((instance for instance in site.instances if instance.name == name), None)
+def _restore(deployment: Deployment, entries: Sequence[JournalEntry], observe: Observe | None) -> Rollout:
+    """Return the rollout as the journal has it; remove what was started just before the death and never recorded."""
+    deployment.engine.sweep(deployment.profile.name)
+    deployment.edge.ensure()
+    begin = entries[0].data
+    release = deployment.releases.find(begin["release"])
+    slot = Slot(deployment.profile.name, begin["to"], begin["generation"], begin["environment"], deployment.secrets)
+    old = _find(deployment, begin["old"]) or _gone(deployment, begin, slot)
+    rollout = deployment.rollout(entries[0].transition, release, slot, old, observe)
+    rollout.new = _find(deployment, slot.name)
+    rollout.states = [(e.state, e.t_ns, e.fact) for e in entries if e.kind in ("begin", "reached")]
+    return rollout
 
 
-def _lost(site: Site, told: Any, slot: Slot) -> Instance | None:
-    """An old instance that is gone by now still is where we came from."""
-    if not told["old"]:
+def _find(deployment: Deployment, name: str) -> Instance | None:
+    return next((instance for instance in deployment.instances if instance.name == name), None)
+
+
+def _gone(deployment: Deployment, begin: Mapping[str, Any], slot: Slot) -> Instance | None:
+    """Return a stand-in for an old instance that is gone by now: the rollout still came from it."""
+    if not begin["old"]:
         return None
-    address = site.edge.layout.admin  # nothing is asked of it any more
-    return Instance(slot.deployment, told["old"], other(slot.colour), "", 0, address, "0")
+    address = deployment.edge.layout.admin  # never called
+    return Instance(slot.deployment, begin["old"], other(slot.colour), "", 0, address, "0")
 
 
-def _refuse_the_dead(t: Transition, reached: set[str]) -> None:
-    """Go no further with a new colour that died: what was proved of it is void."""
-    if "started" in reached and (t.new is None or t.engine.died(t.new)):
-        why = f"{t.slot.name} died while nobody was watching"
-        switch.roll_back(t, why)
-        error = DeployError(f"{why}; it was taken back")
-        error.states, error.cut = tuple(t.states), t.cut
+def _refuse_dead(rollout: Rollout, reached: set[str]) -> None:
+    """Roll back and raise DeployError when the new colour died after it had started."""
+    if "started" in reached and (rollout.new is None or rollout.engine.died(rollout.new)):
+        why = f"{rollout.slot.name} died while no controller was watching"
+        switch.roll_back(rollout, why)
+        error = DeployError(f"{why}; it was rolled back")
+        error.states, error.cut = tuple(rollout.states), rollout.cut
         raise error
 
 
-def _mend_routes(site: Site) -> str:
+def _repair_routes(deployment: Deployment) -> str:
     """Write a damaged route file anew, as the journal last intended it; return what was done."""
+    edge, journal = deployment.edge, deployment.journal
     try:
-        if site.stands:
-            site.edge.routes()
+        if deployment.is_up:
+            edge.routes()
         return ""
     except EdgeRejected as error:
-        intended = [event for event in site.journal if event.state == "routed"]
+        intended = [entry for entry in journal.entries() if entry.state == "routed"]
         if not intended:
             raise
-        generation = site.record.generation() + 1
-        wanted = Routes(generation, intended[-1].data["weights"])
-        site.record.append("", "note", "mended", str(error), generation=generation, weights=dict(wanted.weights))
-        site.edge.route(wanted)
-        site.edge.ensure()
-        site.edge.await_generation(generation, site.profile.rollout.ack_timeout_s)
-        return f"the route file was damaged; it names {wanted.serving} again"
+        generation = journal.generation() + 1
+        routes = Routes(generation, intended[-1].data["weights"])
+        journal.append("", "note", "mended", str(error), generation=generation, weights=dict(routes.weights))
+        edge.route(routes)
+        edge.ensure()
+        edge.await_generation(generation, deployment.profile.rollout.ack_timeout_s)
+        return f"the route file was damaged; it names {routes.serving} again"
 
 
-def _confirm(site: Site) -> Outcome:
-    """Take the route file's word for what serves, remove the other colour, and write that down."""
-    site.edge.ensure()
-    serving = site.serving
+def _confirm(deployment: Deployment) -> Outcome:
+    """Keep the colour that the route file names, remove the other one, and journal that."""
+    deployment.edge.ensure()
+    serving = deployment.serving
     if serving is None:
-        raise DeployError(f"{site.profile.name}: the colour that the routes name does not run; use down, then up")
-    removed = [i for i in site.instances if i != serving]
+        name = deployment.profile.name
+        raise DeployError(f"{name}: the colour that the routes name does not run; use down, then up")
+    removed = [instance for instance in deployment.instances if instance != serving]
     for instance in removed:
-        site.engine.stop(instance, site.profile.rollout.stop_grace_s)
-    site.edge.point(other(serving.colour), None)
+        deployment.engine.stop(instance, deployment.profile.rollout.stop_grace_s)
+    deployment.edge.point(other(serving.colour), None)
     fact = f"the journal was damaged; {serving.name} serves, {len(removed)} other instances removed"
-    site.record.append("", "end", "confirmed", fact)
+    deployment.journal.append("", "end", "confirmed", fact)
     return Outcome("done", fact)

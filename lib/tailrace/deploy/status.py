@@ -1,16 +1,18 @@
-"""How a deployment stands: a frozen picture, JSON-able, for people and for scripts."""
+"""The status of a deployment: a frozen picture, JSON-able, for people and for scripts."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tailrace.deploy import health
 from tailrace.deploy.edge import Counters, Routes
 from tailrace.deploy.engines import Instance
-from tailrace.deploy.journal import Event
-from tailrace.deploy.site import Site
+from tailrace.deploy.journal import JournalEntry
 from tailrace.errors import DeployError, EdgeRejected
+
+if TYPE_CHECKING:
+    from tailrace.deploy.deployment import Deployment
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,14 @@ class Status:
     slots: tuple[SlotStatus, ...]
     busy: bool
     unfinished: str
-    """State from which an interrupted transition would be resumed; empty when there is none."""
+    """State from which an interrupted rollout would be resumed; empty when there is none."""
     paused: bool
     last: str
-    """The last transition in one line."""
+    """The last rollout in one line."""
     under_way: str
-    """What holds the lock, and how far it is; empty when nothing does."""
+    """The command that holds the lock, and how far it is; empty when none does."""
     damaged: str
-    """What is wrong with the route file or the journal, and what to do; empty when nothing is."""
+    """What is wrong with the route file or the journal, and what to do; empty when both are whole."""
 
     def slot(self, colour: str) -> SlotStatus | None:
         return next((slot for slot in self.slots if slot.colour == colour), None)
@@ -59,60 +61,71 @@ class Status:
         return asdict(self)
 
 
-def take(site: Site) -> Status:
-    """Return how `site` stands, by asking its files, its instances and its edge; a damaged file is told, not raised."""
-    routes, damaged = _routes(site)
-    events, unreadable = _events(site)
-    running = site.stands and site.edge.runs.alive()
-    counted = _counters(site) if running else None
-    slots = tuple(_slot(site, instance, routes, counted) for instance in site.instances)
+def read(deployment: Deployment) -> Status:
+    """Return the status of `deployment` from its files, its instances and its edge; a damaged file raises nothing."""
+    routes, damaged = _routes(deployment)
+    entries, unreadable = _entries(deployment)
+    edge_alive = deployment.is_up and deployment.edge.runs.alive()
+    counters = _counters(deployment) if edge_alive else None
+    slots = tuple(_slot(deployment, instance, routes, counters) for instance in deployment.instances)
     serving = routes.serving if routes and any(s.colour == routes.serving and s.alive for s in slots) else ""
-    left = [] if unreadable or site.busy else site.record.unfinished()
-    ends = [event for event in events if event.kind == "end"]
+    left = [] if unreadable or deployment.busy else deployment.journal.unfinished()
+    ends = [entry for entry in entries if entry.kind == "end"]
     return Status(
-        site.profile.name, site.profile.engine, site.edge.url if site.stands else "", running, serving,
-        routes.generation if routes else 0, slots, site.busy, left[-1].state if left else "",
-        bool(routes and routes.hold_s), f"{ends[-1].at} {ends[-1].state}: {ends[-1].fact}" if ends else "",
-        _under_way(site, events), damaged or unreadable,
-    )  # fmt: skip
+        name=deployment.profile.name,
+        engine=deployment.profile.engine,
+        url=deployment.url if deployment.is_up else "",
+        edge_alive=edge_alive,
+        serving=serving,
+        generation=routes.generation if routes else 0,
+        slots=slots,
+        busy=deployment.busy,
+        unfinished=left[-1].state if left else "",
+        paused=bool(routes and routes.hold_s),
+        last=f"{ends[-1].at} {ends[-1].state}: {ends[-1].fact}" if ends else "",
+        under_way=_under_way(deployment, entries),
+        damaged=damaged or unreadable,
+    )
 
 
-def _slot(site: Site, instance: Instance, routes: Routes | None, counted: Counters | None) -> SlotStatus:
-    colour, alive, paths = instance.colour, site.engine.alive(instance), site.profile.service.health
+def _slot(deployment: Deployment, instance: Instance, routes: Routes | None, counters: Counters | None) -> SlotStatus:
+    colour, alive = instance.colour, deployment.engine.alive(instance)
+    paths = deployment.profile.service.health
     return SlotStatus(
         colour, instance.release, instance.generation, str(instance.address), instance.handle, alive,
         live=alive and health.probe(instance.url, paths.live).ok,
         ready=alive and health.probe(instance.url, paths.ready).ok,
-        healthy=counted is not None and site.edge.healthy(colour, instance.address),
+        healthy=counters is not None and deployment.edge.healthy(colour, instance.address),
         weight=routes.weights.get(colour, 0) if routes else 0,
-        in_flight=counted.colours[colour].active if counted else 0,
+        in_flight=counters.colours[colour].active if counters else 0,
     )  # fmt: skip
 
 
-def _routes(site: Site) -> tuple[Routes | None, str]:
+def _routes(deployment: Deployment) -> tuple[Routes | None, str]:
     try:
-        return site.edge.routes() if site.stands else None, ""
+        return deployment.edge.routes() if deployment.is_up else None, ""
     except EdgeRejected as error:
         return None, str(error)
 
 
-def _events(site: Site) -> tuple[list[Event], str]:
+def _entries(deployment: Deployment) -> tuple[list[JournalEntry], str]:
     try:
-        return site.journal, ""
+        return deployment.journal.entries(), ""
     except DeployError as error:
         return [], str(error)
 
 
-def _counters(site: Site) -> Counters | None:
-    """An edge that has just been started does not answer yet."""
+def _counters(deployment: Deployment) -> Counters | None:
+    """Return the counters; None when the edge does not answer, as just after its start."""
     try:
-        return site.edge.counters()
+        return deployment.edge.counters()
     except EdgeRejected:
         return None
 
 
-def _under_way(site: Site, events: list[Event]) -> str:
-    if not (doing := site.under_way):
+def _under_way(deployment: Deployment, entries: list[JournalEntry]) -> str:
+    if not (command := deployment.in_progress):
         return ""
-    begun = [event for event in events if event.kind != "note"]
-    return f"{doing}, at {begun[-1].state}" if begun and begun[-1].kind != "end" else doing
+    of_rollouts = [entry for entry in entries if entry.kind != "note"]
+    unfinished = of_rollouts and of_rollouts[-1].kind != "end"
+    return f"{command}, at {of_rollouts[-1].state}" if unfinished else command

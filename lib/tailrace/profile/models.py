@@ -146,7 +146,7 @@ class GateLimits(Section):
     """Differences below this are noise."""
 
 
-class Rollout(Section):
+class RolloutSettings(Section):
     """How a switch goes: its waits, gates and deadlines."""
 
     start_timeout_s: PositiveSeconds = 30.0
@@ -209,7 +209,7 @@ class Profile(Section):
     service: Service = Service()
     provider: ProviderSettings = ProviderSettings()
     edge: EdgeSettings = EdgeSettings()
-    rollout: Rollout = Rollout()
+    rollout: RolloutSettings = RolloutSettings()
     limits: ResourceLimits = ResourceLimits()
     slo: Slo = Slo()
     steps: dict[str, dict[str, Any]] = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from tailrace.deploy import Release
 from tailrace.deploy.outcome import DeployOutcome
-from tailrace.deploy.transition import State
+from tailrace.deploy.rollout import State
 from tailrace.errors import NotReady, RolledBack, StartFailed
 from tailrace.testbed import faults
 from tailrace.testbed.stack import Stack

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from tailrace.deploy import Observation, Release, Watch, proof
+from tailrace.deploy import Observation, Release, Watch, acceptance
 from tailrace.deploy.engines import Slot
 from tailrace.errors import DeployError, NotReady
 from tailrace.host import waiting
@@ -91,7 +91,8 @@ def slow_start(stack: Stack, release: Release, held_s: float) -> Observation:
     thaw.start()
     ok = True
     try:
-        fact = proof.answers(deployment.engine, instance, stack.profile.service.health.startup, limit_s, "started")
+        startup = stack.profile.service.health.startup
+        fact = acceptance.wait_for_success(deployment.engine, instance, startup, limit_s, "started")
     except NotReady as error:
         ok, fact = False, str(error)
     finally:

@@ -52,14 +52,6 @@ class Stack:
         """Return the release of the working tree, built or reused; `on_progress` gets the lines of a build's log."""
         return self.deployment.build(self.root, on_progress)
 
-    def find_release(self, release: str) -> Release:
-        """Return a release that was deployed here before, by its id; raises DeployError when there is none."""
-        path = self.deployment.release_path(release)
-        if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in path.parent.glob("*.json"))) or "none"
-            raise DeployError(f"{self.profile.name}: release {release!r} was never deployed here; known: {known}")
-        return Release.read(orjson.loads(path.read_bytes()))
-
     def up(self, release: Release) -> None:
         """Serve `release` behind the edge; a deployment that already serves is left as it is."""
         self.deployment.up(release, environment=self.environment())

@@ -67,7 +67,7 @@ def test_down_stops_all_and_keeps_the_journal(deployment, release):
     assert pids
     assert d.down() == []
     assert d.instances == []
-    assert [event.state for event in d.journal][-2:] == ["done", "down"]
+    assert [event.state for event in d.journal.entries()][-2:] == ["done", "down"]
     d.up(release(d))
     assert urllib.request.urlopen(d.url).status == 200
 

@@ -152,7 +152,7 @@ def test_a_controller_killed_at_a_main_state_loses_nothing(foreign, load, tmp_pa
     assert traffic.failed == d.counters().since(before).failed == outcome.cut == 0
     assert [i.colour for i in d.instances] == [d.serving.colour] == ["green" if verb == "resume" else "blue"]
     assert d.edge.routes().weights == {d.serving.colour: 100}
-    assert d.record.unfinished() == []
+    assert d.journal.unfinished() == []
 
 
 @pytest.mark.fault(

@@ -42,7 +42,7 @@ def test_the_states_come_in_order_and_are_journalled(deployment, release):
     assert [state for state, _, _ in switched.states] == told == expected
     times = [t_ns for _, t_ns, _ in switched.states]
     assert times == sorted(times)
-    assert [e.state for e in d.journal if e.kind != "intent"][-len(expected) :] == expected
+    assert [e.state for e in d.journal.entries() if e.kind != "intent"][-len(expected) :] == expected
 
 
 def test_without_drain_requests_are_lost(deployment, release, load):

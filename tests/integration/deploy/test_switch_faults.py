@@ -161,12 +161,12 @@ def test_a_journal_torn_in_its_last_line_is_read_without_it(deployment, release)
     """What was being written was not done yet."""
     d = deployment()
     d.up(release(d))
-    whole = len(d.journal)
+    whole = len(d.journal.entries())
     with (d.folder / "journal.jsonl").open("a") as file:
         file.write('{"seq": 99, "trans')
-    assert len(d.journal) == whole
+    assert len(d.journal.entries()) == whole
     d.switch(release(d, name="second"))
-    assert d.journal[-1].state == "done"
+    assert d.journal.entries()[-1].state == "done"
 
 
 @pytest.mark.fault(

@@ -23,7 +23,7 @@ def whole(d, release) -> None:
     assert d.edge.routes().weights == {serving.colour: 100}
     assert d.edge.healthy(serving.colour, serving.address)
     assert d.engine.sweep(d.profile.name) == []
-    assert d.record.unfinished() == []
+    assert d.journal.unfinished() == []
 
 
 @pytest.mark.fault(

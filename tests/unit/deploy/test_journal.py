@@ -15,7 +15,7 @@ def test_events_come_back_in_order(journal):
     """With their sequence, their clock and their data."""
     journal.append("a", "begin", "locked", "switch", generation=4)
     journal.append("a", "intent", "started")
-    first, second = journal.events()
+    first, second = journal.entries()
     assert (first.seq, second.seq, first.data) == (0, 1, {"generation": 4})
     assert first.t_ns < second.t_ns
     assert "pid" in first.who
@@ -26,7 +26,7 @@ def test_a_transition_without_an_end_is_unfinished(journal):
     """Notes do not count; an end does."""
     journal.append("a", "begin", "locked")
     journal.append("", "note", "paused")
-    assert [event.state for event in journal.unfinished()] == ["locked"]
+    assert [entry.state for entry in journal.unfinished()] == ["locked"]
     journal.append("a", "end", "done")
     assert journal.unfinished() == []
 
@@ -37,9 +37,9 @@ def test_a_torn_last_line_is_left_out_and_then_replaced(journal, torn):
     journal.append("a", "begin", "locked")
     with journal.path.open("a") as file:
         file.write(torn)
-    assert len(journal.events()) == 1
+    assert len(journal.entries()) == 1
     journal.append("a", "end", "done")
-    assert [event.state for event in journal.events()] == ["locked", "done"]
+    assert [entry.state for entry in journal.entries()] == ["locked", "done"]
 
 
 def test_a_damaged_line_is_refused_until_confirmed(journal):
@@ -48,9 +48,9 @@ def test_a_damaged_line_is_refused_until_confirmed(journal):
     with journal.path.open("a") as file:
         file.write("garbage\n")
     with pytest.raises(DeployError, match="line 2 is damaged"):
-        journal.events()
+        journal.entries()
     journal.append("", "end", "confirmed")
-    assert [event.state for event in journal.events()] == ["locked", "confirmed"]
+    assert [entry.state for entry in journal.entries()] == ["locked", "confirmed"]
 
 
 def test_the_order_does_not_depend_on_the_wall_clock(journal):
@@ -59,7 +59,7 @@ def test_the_order_does_not_depend_on_the_wall_clock(journal):
     journal.append("a", "end", "done")
     lines = journal.path.read_text().splitlines(keepends=True)
     journal.path.write_text(lines[0] + lines[1].replace('"at": "20', '"at": "19'))
-    assert [event.state for event in journal.events()] == ["locked", "done"]
+    assert [entry.state for entry in journal.entries()] == ["locked", "done"]
     assert journal.unfinished() == []
 
 

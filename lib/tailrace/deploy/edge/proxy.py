@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from tailrace import profile
 from tailrace.deploy.edge import counters, documents
@@ -21,9 +21,6 @@ START_TIMEOUT_S = 30.0  # on a machine that is busy with something else
 
 class Runs(Protocol):
     """How Envoy is run: as a process, or in a container."""
-
-    hands_over: ClassVar[bool]
-    """Whether `replace` hands the listening sockets on, so that no request is lost."""
 
     def alive(self) -> bool: ...
     def start(self) -> None: ...
@@ -71,17 +68,27 @@ class Edge:
         return True
 
     def replace(self, timeout_s: float) -> str:
-        """Have a new edge in the place of the old one, and return how that went; raises EdgeRejected.
+        """Put a new edge, with a new bootstrap, in the place of the old one without losing a request.
 
-        One that hands its sockets on loses nothing; of any other, what is under way is cut.
+        Returns how that went; raises EdgeRejected. The new one counts from zero.
         """
-        if not self.runs.hands_over:
-            return self._replace_cold()
+        files.write(self.folder / "bootstrap.yaml", documents.bootstrap(self.layout))
         before = counters.epoch(self.layout.admin.url)
         self.runs.replace()
         if not waiting.until(lambda: self._epoch() > before, timeout_s, every_s=0.02):
             raise EdgeRejected(f"no new edge took over within {timeout_s} s; the old one serves on. {self.runs.log()}")
         return f"process number {self._epoch()} took over"
+
+    def replace_cold(self) -> str:
+        """Do the same where the sockets cannot be handed over: what is in flight is cut."""
+        self.routes()  # on a damaged file the new one would answer 404 to everything
+        files.write(self.folder / "bootstrap.yaml", documents.bootstrap(self.layout))
+        self.runs.replace()
+        if not waiting.until(self.probe, START_TIMEOUT_S):
+            raise EdgeRejected(
+                f"the new edge does not answer after {START_TIMEOUT_S} s; use up. Its log:\n{self.runs.log()}"
+            )
+        return "a new container took its place; what was under way was cut"
 
     def routes(self) -> Routes:
         """Return what the route file says; raises EdgeRejected when it is damaged."""
@@ -97,6 +104,24 @@ class Edge:
     def point(self, colour: str, address: Address | None, held: bool = False) -> None:
         """Say where the instance of `colour` listens; None takes it out."""
         files.write(self.folder / f"{colour}.yaml", documents.endpoints(colour, address, held), self.fault)
+
+    def pause(self, generation: int, address: Address, hold_s: float, timeout_s: float) -> None:
+        """Hold new requests for `address`, each for up to `hold_s`; after that it gets a 503.
+
+        The colour that serves gets an endpoint that refuses connections in place of its own, and the route retries
+        until its own is back. Only requests that never reached an instance are retried, as always.
+        """
+        current = self.routes()
+        self.route(Routes(generation, current.weights, hold_s))
+        self.await_generation(generation, timeout_s)
+        self.point(current.serving, address, held=True)
+
+    def unpause(self, generation: int, address: Address, timeout_s: float) -> None:
+        """Let every request that is held go on to `address`."""
+        current = self.routes()
+        self.point(current.serving, address)
+        self.route(Routes(generation, current.weights))
+        self.await_generation(generation, timeout_s)
 
     def await_generation(self, generation: int, timeout_s: float) -> Answer:
         """Return the first answer that was routed by `generation` (the ack); raises EdgeRejected.
@@ -123,15 +148,6 @@ class Edge:
             return exchange(self.layout.probe.url + self.layout.live_path, timeout_s=2.5)
         except FAILURES:
             return None
-
-    def _replace_cold(self) -> str:
-        self.routes()  # on a damaged file the new one would answer 404 to everything
-        self.runs.replace()
-        if not waiting.until(self.probe, START_TIMEOUT_S):
-            raise EdgeRejected(
-                f"the new edge does not answer after {START_TIMEOUT_S} s; use up. Its log:\n{self.runs.log()}"
-            )
-        return "a new container took its place; what was under way was cut"
 
     def _epoch(self) -> int:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import docker.types
 
@@ -28,7 +28,6 @@ class EdgeContainer:
     labels: Mapping[str, str]
     source: Path
     home: Path
-    hands_over: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

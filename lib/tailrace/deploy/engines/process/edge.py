@@ -7,7 +7,6 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import psutil
 
@@ -30,7 +29,6 @@ class EdgeProcess:
     base_id: int
     linger_s: int = 30
     """How long a replaced process may finish what it has; it stays for all of that time."""
-    hands_over: ClassVar[bool] = True
 
     def alive(self) -> bool:
         process = processes.find(self.records, NAME)

@@ -1,0 +1,41 @@
+"""The history of a deployment, read from its journal: who deployed what, when, why, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tailrace.deploy.journal import JournalEntry
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One rollout."""
+
+    at: str
+    who: str
+    what: str
+    """The verb: "up", "switch" or "rollback"."""
+    release: str
+    how: str
+    """How it ended: "done", "rolled back", "down", …; "unfinished" when it did not."""
+    why: str
+    duration_s: float
+
+
+def history(entries: Sequence[JournalEntry]) -> list[HistoryEntry]:
+    """Return one entry per rollout, oldest first."""
+    return [_entry(begin, entries) for begin in entries if begin.kind == "begin"]
+
+
+def completed(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
+    """Return the first entry of each rollout that ended with "done", oldest first."""
+    done = {entry.transition for entry in entries if entry.kind == "end" and entry.state == "done"}
+    return [entry for entry in entries if entry.kind == "begin" and entry.transition in done]
+
+
+def _entry(begin: JournalEntry, entries: Sequence[JournalEntry]) -> HistoryEntry:
+    ends = [entry for entry in entries if entry.transition == begin.transition and entry.kind == "end"]
+    how, why, t_ns = (ends[-1].state, ends[-1].fact, ends[-1].t_ns) if ends else ("unfinished", "", begin.t_ns)
+    duration_s = round((t_ns - begin.t_ns) / 1e9, 3)
+    return HistoryEntry(begin.at, begin.who, begin.data["verb"], begin.data["release"], how, why, duration_s)

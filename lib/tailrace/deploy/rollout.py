@@ -1,0 +1,142 @@
+"""One rollout: what is known while a deployment goes from one release to another, and how it is journalled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tailrace import credentials
+from tailrace.deploy.edge import Counters, Edge, Routes
+from tailrace.deploy.engines import Engine, Instance, Slot
+from tailrace.deploy.gate import Window
+from tailrace.deploy.journal import Journal
+from tailrace.deploy.release import Release
+from tailrace.errors import DeployError
+from tailrace.profile import Profile, RolloutSettings
+
+State = tuple[str, int, str]
+"""The name of a state, when it was reached (`time.perf_counter_ns`), and a fact about it."""
+Observe = Callable[[str, int, str], None]
+"""Called with each state as it is reached."""
+
+
+@dataclass(frozen=True)
+class Switched:
+    """The result of a switch; `cut` counts the requests that were cut at the drain's deadline."""
+
+    from_colour: str
+    to_colour: str
+    release: str
+    generation: int
+    states: tuple[State, ...]
+    cut: int
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of an operator's command: `state` is "done", "rolled back", "asked" or "nothing" (was to be done)."""
+
+    state: str
+    fact: str
+    states: tuple[State, ...] = ()
+    cut: int = 0
+
+
+@dataclass
+class Rollout:
+    """The way from the `old` instance, if there is one, to `release` in `slot`."""
+
+    id: str
+    release: Release
+    slot: Slot
+    old: Instance | None
+    engine: Engine
+    edge: Edge
+    journal: Journal
+    profile: Profile
+    request_file: Path
+    """Holds what an operator requests of the rollout in progress."""
+    observe: Observe | None = None
+    new: Instance | None = None
+    counters_at_start: Counters | None = None
+    baseline: Window | None = None
+    """What the old colour did from the start of the rollout to the commit."""
+    committed_ns: int = 0
+    """When the route file was last renamed."""
+    cut: int = 0
+    states: list[State] = field(default_factory=list)
+
+    @property
+    def colour(self) -> str:
+        """The new colour."""
+        return self.slot.colour
+
+    @property
+    def settings(self) -> RolloutSettings:
+        return self.profile.rollout
+
+    @property
+    def preview_url(self) -> str:
+        return self.edge.preview_url(self.colour)
+
+    def operator_request(self) -> str:
+        """Return what the operator requests: "promote", "rollback", or nothing."""
+        return self.request_file.read_text(encoding="utf-8") if self.request_file.exists() else ""
+
+    def begin(self, verb: str) -> None:
+        """Journal everything that is needed to continue from here; raises DeployError when it holds a credential."""
+        for name, value in self.slot.environment.items():
+            if any(credentials.find(value)):
+                raise DeployError(f"{name} holds what looks like a credential; name it under service.secrets instead")
+        data = {
+            "verb": verb,
+            "release": self.release.id,
+            "to": self.colour,
+            "old": self.old.name if self.old else "",
+            "previous": self.old.release if self.old else "",
+            "generation": self.slot.generation,
+            "environment": dict(self.slot.environment),
+        }
+        entry = self.journal.append(self.id, "begin", "locked", f"{verb} to release {self.release.id}", **data)
+        self._notify("locked", entry.t_ns, entry.fact)
+
+    def intend(self, state: str, **data: Any) -> None:
+        """Journal what is about to be done."""
+        self.journal.append(self.id, "intent", state, **data)
+
+    def reached(self, state: str, fact: str) -> None:
+        """Journal what was done, and notify the observer."""
+        entry = self.journal.append(self.id, "reached", state, fact)
+        self._notify(state, entry.t_ns, fact)
+
+    def end(self, state: str, fact: str) -> None:
+        """Journal how the rollout ended, and notify the observer."""
+        entry = self.journal.append(self.id, "end", state, fact)
+        self._notify(state, entry.t_ns, fact)
+
+    def route(self, weights: dict[str, int]) -> int:
+        """Write routes of the next generation, unless the file has these weights already; return the generation."""
+        current = self.edge.routes()
+        self.committed_ns = time.perf_counter_ns()
+        if dict(current.weights) == weights:
+            return current.generation
+        routes = Routes(current.generation + 1, weights)
+        self.intend("routed", generation=routes.generation, weights=weights)
+        self.committed_ns = self.edge.route(routes)
+        return routes.generation
+
+    def result(self) -> Switched:
+        duration_s = (self.states[-1][1] - self.states[0][1]) / 1e9
+        return Switched(
+            self.old.colour if self.old else "", self.colour, self.release.id, self.edge.routes().generation,
+            tuple(self.states), self.cut, duration_s,
+        )  # fmt: skip
+
+    def _notify(self, state: str, t_ns: int, fact: str) -> None:
+        self.states.append((state, t_ns, fact))
+        if self.observe:
+            self.observe(state, t_ns, fact)
