@@ -11,27 +11,32 @@ import click
 from tailrace import __version__
 from tailrace.errors import TailraceError
 
-_OPERATE: Final = "tailrace.cli.operate"
+_EDGE: Final = "tailrace.cli.edge"
+_ROLLOUTS: Final = "tailrace.cli.rollouts"
 _RUNS: Final = "tailrace.cli.runs"
+_STATE: Final = "tailrace.cli.state"
 COMMANDS: Final = {
-    "abort": (_OPERATE, "Take back what a dead controller had begun."),
-    "base-image": (_OPERATE, "Make a base image from Debian's packages, where no registry can be reached."),
+    "abort": (_ROLLOUTS, "Roll back what a dead controller had begun."),
+    "base-image": (
+        "tailrace.cli.images",
+        "Make a base image from Debian's packages, where no registry can be reached.",
+    ),
     "compare": (_RUNS, "Say whether RUN_B is slower than RUN_A, by paired windows of time."),
-    "deploy": (_OPERATE, "Bring up a deployment, or switch it to another release."),
+    "deploy": (_ROLLOUTS, "Bring up a deployment, or switch it to another release."),
     "down": (_RUNS, "Stop what a run of the profile left running."),
-    "history": (_OPERATE, "Show who deployed what, when, why, and how it ended."),
+    "history": (_STATE, "Show who deployed what, when, why, and how it ended."),
     "load": ("tailrace.cli.load.command", "Send traffic to an API on a schedule, and measure it."),
-    "pause": (_OPERATE, "Have the edge hold new requests for a bounded time."),
-    "promote": (_OPERATE, "End the bake, or the weight, of the switch under way now."),
+    "pause": (_EDGE, "Have the edge hold new requests for a bounded time."),
+    "promote": (_ROLLOUTS, "End the bake, or the weight, of the switch in progress now."),
     "report": (_RUNS, "Write the page of RUN again, from its records."),
-    "resume": (_OPERATE, "Go on where a controller died."),
-    "rollback": (_OPERATE, "Go back to the release before."),
+    "resume": (_ROLLOUTS, "Continue where a controller died."),
+    "rollback": (_ROLLOUTS, "Go back to the previous release."),
     "run": (_RUNS, "Run the runbook."),
     "serve": ("tailrace.service.command", "Run the service: an OpenAI-compatible endpoint through the client."),
     "simulate": ("tailrace.simulator.command", "Run an OpenAI-compatible provider that is simulated."),
-    "status": (_OPERATE, "Show how a deployment stands."),
-    "unpause": (_OPERATE, "Let the requests go on that the edge holds."),
-    "upgrade-edge": (_OPERATE, "Put a new edge in the place of the old one."),
+    "status": (_STATE, "Show how a deployment stands."),
+    "unpause": (_EDGE, "Let the requests go on that the edge holds."),
+    "upgrade-edge": (_EDGE, "Put a new edge in the place of the old one."),
     "version": ("tailrace.cli.commands", "Print the version."),
 }
 """Module and summary of each command. Some live in their own rooms, because an image of the service lacks `cli`."""

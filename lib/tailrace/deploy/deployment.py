@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -14,21 +14,22 @@ from typing import Literal
 from tailrace.deploy import faults, history, recovery, status, switch
 from tailrace.deploy.edge import Counters, Edge, Routes, documents, other
 from tailrace.deploy.engines import Engine, Instance, Slot, choice
-from tailrace.deploy.journal import Journal
+from tailrace.deploy.journal import Journal, JournalEntry
 from tailrace.deploy.release import Release
 from tailrace.deploy.releases import Releases
-from tailrace.deploy.rollout import Observe, Outcome, Rollout, Switched
+from tailrace.deploy.rollout import Environment, Observe, Outcome, Rollout, Switched
 from tailrace.errors import DeployError, EdgeRejected, Unfinished
 from tailrace.host import files, lock
 from tailrace.profile import Profile
 
+COLD = "See runbook/procedures/edge-upgrade.md, then say --cold"
+
 
 @dataclasses.dataclass(frozen=True)
 class Deployment:
-    """Opened on its folder by anyone: all that it knows is in files, so nothing is lost with the process that has it.
+    """Everything that it knows is in the files of its folder: any process may open it, and none is missed when it dies.
 
-    Every command that changes something takes the lock, and may be repeated. All but `resume`, `abort`, `unpause` and
-    `down` refuse while a rollout is unfinished.
+    Each command that changes something takes the lock, and may be repeated.
     """
 
     profile: Profile
@@ -70,11 +71,6 @@ class Deployment:
         return (self.folder / "edge" / "routes.yaml").exists()
 
     @property
-    def busy(self) -> bool:
-        """Whether a command is in progress."""
-        return lock.is_held(self.folder / "lock")
-
-    @property
     def in_progress(self) -> str:
         """The command in progress and the process that runs it; empty when there is none."""
         return lock.holder(self.folder / "lock")
@@ -92,6 +88,10 @@ class Deployment:
     def journal(self) -> Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         return Journal(self.folder / "journal.jsonl", self.fault)
+
+    @property
+    def _layout(self) -> Path:
+        return self.folder / "layout.json"
 
     @property
     def releases(self) -> Releases:
@@ -112,29 +112,19 @@ class Deployment:
 
     def abandoned(self) -> list[str]:
         """Return what runs, or was left half-way, although no command is in progress."""
-        if self.busy:
+        if self.in_progress:
             return []
-        left = [f"{i.name} at {i.address}" for i in self.instances if self.engine.alive(i)]
-        if self._has_edge and self.edge.runs.alive():
-            left.append(f"edge at {self.url}")
-        if entries := self.journal.unfinished():
-            left.append(f"rollout {entries[0].transition}, left at {entries[-1].state}")
-        return left
+        unfinished = self.journal.unfinished()
+        return self._running() + ([_described(unfinished)] if unfinished else [])
 
     def build(self, source: Path, on_progress: Callable[[str], None] | None = None) -> Release:
-        """Return the release of the profile's service from the project at `source`; raises BuildFailed.
-
-        `on_progress` gets the lines of the build's log while it runs.
-        """
+        """Return the release of the project at `source`; `on_progress` gets the build's log. Raises BuildFailed."""
         return self.engine.build(self.profile.service, source, on_progress)
 
     def deploy(
-        self, release: Release, environment: Mapping[str, str], observe: Observe | None = None
+        self, release: Release, environment: Environment, observe: Observe | None = None
     ) -> Literal["brought up", "switched", "served already"]:
-        """Have `release` serve: bring it up, switch to it, or leave it as it is; and return which it was.
-
-        Raises as `up` and `switch` do; traffic is then where it was.
-        """
+        """Have `release` serve, and return how that went. Raises as `switch` does; traffic is then where it was."""
         with self._locked("deploy"):
             serving = self.serving
             if serving and serving.release != release.id:
@@ -148,9 +138,7 @@ class Deployment:
             self._roll_out("switch", release, environment, observe)
             return "switched"
 
-    def up(
-        self, release: Release, environment: Mapping[str, str] | None = None, observe: Observe | None = None
-    ) -> None:
+    def up(self, release: Release, environment: Environment | None = None, observe: Observe | None = None) -> None:
         """Have the edge run, and an instance behind it: of `release`, unless one serves already."""
         with self._locked("up"):
             self._ensure_edge()
@@ -158,12 +146,12 @@ class Deployment:
                 self._roll_out("up", release, environment or {}, observe)
 
     def switch(
-        self, release: Release, *, environment: Mapping[str, str] | None = None, observe: Observe | None = None
+        self, release: Release, *, environment: Environment | None = None, observe: Observe | None = None
     ) -> Switched:
         """Switch to `release` without losing a request; return once the old colour is retired.
 
-        `environment` is where the new instance finds its provider; None keeps that of the last one. Raises StartFailed
-        or NotReady (traffic was not touched), EdgeRejected or RolledBack (traffic is where it was), Locked, Unfinished.
+        Without `environment`, the new instance gets that of the last one. Raises StartFailed or NotReady (traffic was
+        not touched), EdgeRejected or RolledBack (traffic is where it was), Locked, Unfinished.
         """
         with self._locked("switch"):
             if self.serving is None:
@@ -174,22 +162,19 @@ class Deployment:
 
     def rollback(self, observe: Observe | None = None) -> Outcome:
         """Roll back the switch in progress; without one, switch to the previous release (a cold start)."""
-        if self.busy:
+        if self.in_progress:
             return self._request("rollback")
         with self._locked("rollback"):
-            completed = history.completed(self.journal.entries())
-            if not completed or not completed[-1].data["previous"]:
-                return Outcome("nothing", "there is no release before this one")
-            if completed[-1].data["verb"] == "rollback":
-                return Outcome("nothing", f"rolled back to release {completed[-1].data['release']} already")
-            previous = self.releases.find(completed[-1].data["previous"])
-            switched = self._roll_out("rollback", previous, None, observe)
+            previous, reason = history.previous_release(self.journal.entries())
+            if not previous:
+                return Outcome("nothing", reason)
+            switched = self._roll_out("rollback", self.releases.find(previous), None, observe)
             fact = f"release {switched.release} serves again, from a cold start"
             return Outcome("done", fact, switched.states, switched.cut)
 
     def promote(self) -> Outcome:
         """End the bake, or the present weight, of the switch in progress now."""
-        return self._request("promote") if self.busy else Outcome("nothing", "no switch is under way")
+        return self._request("promote") if self.in_progress else Outcome("nothing", "no switch is under way")
 
     def resume(self, observe: Observe | None = None) -> Outcome:
         """Continue where a controller died."""
@@ -235,43 +220,38 @@ class Deployment:
                 raise DeployError(f"{self.profile.name}: nothing stands, so there is no edge to upgrade; use deploy")
             reason = self.engine.lacks.get("edge handover")
             if reason and not cold:
-                raise EdgeRejected(
-                    f"{self.profile.name}: {reason}. See runbook/procedures/edge-upgrade.md, then say --cold"
-                )
+                raise EdgeRejected(f"{self.profile.name}: {reason}. {COLD}")
             fact = self.edge.replace_cold() if reason else self.edge.replace(self.profile.rollout.ack_timeout_s)
             self.journal.append("", "note", "edge upgraded", fact)
             return Outcome("done", fact)
 
     def down(self) -> list[str]:
-        """Stop everything of this deployment, whoever started it, and return what it was.
-
-        The journal and the logs stay. What runs is found by records and marks, never by name.
-        """
+        """Stop everything of this deployment, whoever started it, and return what it was; journal and logs stay."""
         with self._locked("down", refuse_unfinished=False):
-            stopped = [f"edge at {self.url}"] if self._has_edge and self.edge.runs.alive() else []
-            if self._has_edge:
+            stopped = self._running()
+            if self._layout.exists():
                 self.edge.runs.stop()
             for instance in self.instances:
-                if self.engine.alive(instance):
-                    stopped.append(f"{instance.name} (release {instance.release}) at {instance.address}")
                 self.engine.stop(instance, self.profile.rollout.stop_grace_s)
             stopped += self.engine.sweep(self.profile.name) + self.engine.clear(self.profile.name)
-            if left := self.journal.unfinished():
-                self.journal.append(left[0].transition, "end", "down", f"was left at {left[-1].state}")
-                stopped.append(f"rollout {left[0].transition}, left at {left[-1].state}")
+            if unfinished := self.journal.unfinished():
+                self.journal.append(unfinished[0].transition, "end", "down", f"was left at {unfinished[-1].state}")
+                stopped.append(_described(unfinished))
             elif stopped:
                 self.journal.append("", "note", "down", "; ".join(stopped))
             shutil.rmtree(self.folder / "edge", ignore_errors=True)
-            (self.folder / "layout.json").unlink(missing_ok=True)
+            self._layout.unlink(missing_ok=True)
             self.__dict__.pop("edge", None)  # its ports are free for others now
             return stopped
 
+    def _running(self) -> list[str]:
+        """Return the edge, if it was ever started and runs, and the instances that run."""
+        edge = [f"edge at {self.url}"] if self._layout.exists() and self.edge.runs.alive() else []
+        return edge + [f"{i.name} (release {i.release}) at {i.address}" for i in self.instances if self.engine.alive(i)]
+
     @contextlib.contextmanager
     def _locked(self, verb: str, refuse_unfinished: bool = True) -> Iterator[None]:
-        """Hold the lock of this deployment.
-
-        Raises Locked at once when another process has it, Unfinished when a controller died half-way.
-        """
+        """Hold the lock; raises Locked when another process has it, Unfinished when a controller died half-way."""
         with lock.hold(self.folder / "lock", f"{verb} of {self.profile.name}", "wait for it, or look at `status`"):
             if refuse_unfinished and (left := self.journal.unfinished()):
                 raise Unfinished(
@@ -292,43 +272,29 @@ class Deployment:
         self.edge.ensure()
 
     def _roll_out(
-        self, verb: str, release: Release, environment: Mapping[str, str] | None, observe: Observe | None
+        self, verb: str, release: Release, environment: Environment | None, observe: Observe | None
     ) -> Switched:
         """Start `release` in the slot that does not serve, and switch to it; the caller holds the lock."""
         old, colour = self.serving, other(self.edge.routes().serving)
         for instance in self.instances:
             if instance.colour == colour:  # gets no traffic: it died, or was left
                 self.engine.stop(instance, self.profile.rollout.stop_grace_s)
-        environment = self._last_environment() if environment is None else environment
+        environment = history.last_environment(self.journal.entries()) if environment is None else environment
         slot = Slot(self.profile.name, colour, self._next_generation(), environment, self.secrets)
-        rollout = self.rollout(uuid.uuid4().hex[:8], release, slot, old, observe)
+        rollout = Rollout.of(self, uuid.uuid4().hex[:8], release, slot, old, observe)
         self.releases.save(release)
         rollout.request_file.unlink(missing_ok=True)
         rollout.begin(verb)
         return switch.run(rollout)
 
-    def rollout(self, id: str, release: Release, slot: Slot, old: Instance | None, observe: Observe | None) -> Rollout:
-        """Return a rollout of this deployment, of which nothing is done yet."""
-        parts = (self.engine, self.edge, self.journal, self.profile, self._request_file)
-        return Rollout(id, release, slot, old, *parts, observe=observe)
-
     def _request(self, request: str) -> Outcome:
-        files.write(self._request_file, request)
+        files.write(self.folder / "request", request)
         return Outcome("asked", f"the switch under way was asked to {request}")
 
     def _next_generation(self) -> int:
         """Return a generation above every one that was ever intended or written."""
         return max(self.journal.generation(), self.edge.routes().generation) + 1
 
-    def _last_environment(self) -> Mapping[str, str]:
-        begun = [entry for entry in self.journal.entries() if entry.kind == "begin"]
-        environment: Mapping[str, str] = begun[-1].data["environment"] if begun else {}
-        return environment
 
-    @property
-    def _request_file(self) -> Path:
-        return self.folder / "request"
-
-    @property
-    def _has_edge(self) -> bool:
-        return (self.folder / "layout.json").exists()
+def _described(unfinished: Sequence[JournalEntry]) -> str:
+    return f"rollout {unfinished[0].transition}, left at {unfinished[-1].state}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tailrace.deploy.journal import JournalEntry
@@ -28,10 +28,21 @@ def history(entries: Sequence[JournalEntry]) -> list[HistoryEntry]:
     return [_entry(begin, entries) for begin in entries if begin.kind == "begin"]
 
 
-def completed(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
-    """Return the first entry of each rollout that ended with "done", oldest first."""
+def previous_release(entries: Sequence[JournalEntry]) -> tuple[str, str]:
+    """Return the id of the release to roll back to; without one, an empty id and the reason."""
     done = {entry.transition for entry in entries if entry.kind == "end" and entry.state == "done"}
-    return [entry for entry in entries if entry.kind == "begin" and entry.transition in done]
+    completed = [entry.data for entry in entries if entry.kind == "begin" and entry.transition in done]
+    if not completed or not completed[-1]["previous"]:
+        return "", "there is no release before this one"
+    if completed[-1]["verb"] == "rollback":
+        return "", f"rolled back to release {completed[-1]['release']} already"
+    return completed[-1]["previous"], ""
+
+
+def last_environment(entries: Sequence[JournalEntry]) -> Mapping[str, str]:
+    """Return what the last instance got beside its release."""
+    begun = [entry for entry in entries if entry.kind == "begin"]
+    return begun[-1].data["environment"] if begun else {}
 
 
 def _entry(begin: JournalEntry, entries: Sequence[JournalEntry]) -> HistoryEntry:

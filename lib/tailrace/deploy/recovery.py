@@ -66,7 +66,7 @@ def _restore(deployment: Deployment, entries: Sequence[JournalEntry], observe: O
     release = deployment.releases.find(begin["release"])
     slot = Slot(deployment.profile.name, begin["to"], begin["generation"], begin["environment"], deployment.secrets)
     old = _find(deployment, begin["old"]) or _gone(deployment, begin, slot)
-    rollout = deployment.rollout(entries[0].transition, release, slot, old, observe)
+    rollout = Rollout.of(deployment, entries[0].transition, release, slot, old, observe)
     rollout.new = _find(deployment, slot.name)
     rollout.states = [(e.state, e.t_ns, e.fact) for e in entries if e.kind in ("begin", "reached")]
     return rollout

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tailrace import credentials
 from tailrace.deploy.edge import Counters, Edge, Routes
@@ -17,6 +17,11 @@ from tailrace.deploy.release import Release
 from tailrace.errors import DeployError
 from tailrace.profile import Profile, RolloutSettings
 
+if TYPE_CHECKING:
+    from tailrace.deploy.deployment import Deployment
+
+Environment = Mapping[str, str]
+"""Variables that an instance gets beside those of its release, as the URL of its provider."""
 State = tuple[str, int, str]
 """The name of a state, when it was reached (`time.perf_counter_ns`), and a fact about it."""
 Observe = Callable[[str, int, str], None]
@@ -69,6 +74,20 @@ class Rollout:
     """When the route file was last renamed."""
     cut: int = 0
     states: list[State] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        deployment: Deployment,
+        id: str,
+        release: Release,
+        slot: Slot,
+        old: Instance | None,
+        observe: Observe | None,
+    ) -> Rollout:
+        """Return a rollout of `deployment`, of which nothing is done yet."""
+        parts = (deployment.engine, deployment.edge, deployment.journal, deployment.profile)
+        return cls(id, release, slot, old, *parts, deployment.folder / "request", observe)  # fmt: skip
 
     @property
     def colour(self) -> str:

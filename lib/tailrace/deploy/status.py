@@ -69,7 +69,7 @@ def read(deployment: Deployment) -> Status:
     counters = _counters(deployment) if edge_alive else None
     slots = tuple(_slot(deployment, instance, routes, counters) for instance in deployment.instances)
     serving = routes.serving if routes and any(s.colour == routes.serving and s.alive for s in slots) else ""
-    left = [] if unreadable or deployment.busy else deployment.journal.unfinished()
+    left = [] if unreadable or deployment.in_progress else deployment.journal.unfinished()
     ends = [entry for entry in entries if entry.kind == "end"]
     return Status(
         name=deployment.profile.name,
@@ -79,7 +79,7 @@ def read(deployment: Deployment) -> Status:
         serving=serving,
         generation=routes.generation if routes else 0,
         slots=slots,
-        busy=deployment.busy,
+        busy=bool(deployment.in_progress),
         unfinished=left[-1].state if left else "",
         paused=bool(routes and routes.hold_s),
         last=f"{ends[-1].at} {ends[-1].state}: {ends[-1].fact}" if ends else "",

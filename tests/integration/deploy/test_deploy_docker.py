@@ -145,7 +145,7 @@ def test_a_controller_killed_at_a_main_state_loses_nothing(foreign, load, tmp_pa
     second = built.configured([*RUN, "--name", "second"])
     with load(d.url, rate=50) as traffic:
         killed(d, second, point)
-        with pytest.raises(Unfinished, match="go on with resume, or go back with abort"):
+        with pytest.raises(Unfinished, match="continue with resume, or go back with abort"):
             d.switch(second)
         outcome = getattr(d, verb)()
     assert outcome.state == ("done" if verb == "resume" else "rolled back")

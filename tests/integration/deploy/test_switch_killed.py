@@ -44,10 +44,10 @@ def test_a_controller_killed_anywhere_loses_nothing(deployment, release, load, k
     second = release(d, name="second")
     with load(d.url) as traffic:
         killed(d, second, point)
-        with pytest.raises(Unfinished, match="go on with resume, or go back with abort"):
+        with pytest.raises(Unfinished, match="continue with resume, or go back with abort"):
             d.switch(second)
         if verb == "abort" and point in PAST_RETURN:
-            with pytest.raises(DeployError, match="no way back; go on with resume"):
+            with pytest.raises(DeployError, match="no way back; continue with resume"):
                 d.abort()
             outcome = d.resume()
         else:

@@ -1,0 +1,68 @@
+"""What the commands on a deployment share: their options, opening it, and printing an answer."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from tailrace.deploy import Deployment
+    from tailrace.profile import Profile
+
+Command = Callable[..., Any]
+
+
+def options(command: Command) -> Command:
+    """Give a command `--profile` and `--json`."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(command)
+    return click.option(
+        "--profile", default="local", show_default=True, help="Name in runbook/profiles, or a YAML file."
+    )(command)
+
+
+def load(name: str) -> tuple[Profile, Path]:
+    """Return the profile, and the root of the project around the working directory."""
+    from tailrace import profile
+    from tailrace.run.folder import find_project
+
+    root = find_project(Path.cwd())
+    return profile.load(name, root), root
+
+
+def opened(name: str) -> Deployment:
+    """Return the deployment of a profile."""
+    from tailrace.deploy import Deployment
+
+    profile, root = load(name)
+    return Deployment.open(profile, root / ".tailrace")
+
+
+def observer(as_json: bool) -> Callable[[str, int, str], None]:
+    """Return what prints each state as it is reached: to standard error where standard output is for JSON."""
+
+    def observe(state: str, t_ns: int, fact: str) -> None:
+        click.echo(f"  {state:<12} {fact}", err=as_json)
+
+    return observe
+
+
+def end_like_ctrl_c() -> None:
+    """Have SIGTERM raise KeyboardInterrupt: a job that is cancelled rolls back, and leaves nothing half-way."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def show(answer: Any, as_json: bool, text: str) -> None:
+    """Print `answer` as JSON, or else `text`."""
+    import orjson
+
+    click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() if as_json else text)
+
+
+def show_outcome(outcome: Any, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    show(asdict(outcome), as_json, f"{outcome.state}: {outcome.fact}")

@@ -1,0 +1,64 @@
+"""The commands that take a deployment from one release to another, or back. Each may be repeated."""
+
+from __future__ import annotations
+
+import click
+
+from tailrace.cli import deployment
+
+
+@click.command()
+@deployment.options
+@click.option("--release", "id", default="", metavar="ID", help="One that was deployed before; else the source.")
+def deploy(profile: str, as_json: bool, id: str) -> None:
+    """Bring up the deployment of a profile, or switch it to another release without losing a request."""
+    from tailrace.testbed.stack import Stack
+
+    deployment.end_like_ctrl_c()
+    stack = Stack.open(*deployment.load(profile))
+    release = stack.deployment.releases.find(id) if id else stack.build(_show_build_line)
+    result = stack.deployment.deploy(release, stack.environment(), deployment.observer(as_json))
+    now = stack.deployment.status()
+    answer = {
+        "result": result, "release": release.id, "serving": now.serving, "url": now.url, "generation": now.generation,
+        "paused": now.paused,
+    }  # fmt: skip
+    paused = "; it is paused: requests are held until unpause" if now.paused else ""
+    text = f"{result}: {now.serving} serves release {release.id} at {now.url}{paused}"
+    deployment.show(answer, as_json, text)
+
+
+@click.command()
+@deployment.options
+def rollback(profile: str, as_json: bool) -> None:
+    """Roll back the switch in progress; without one, switch to the previous release (a cold start)."""
+    deployment.end_like_ctrl_c()
+    deployment.show_outcome(deployment.opened(profile).rollback(deployment.observer(as_json)), as_json)
+
+
+@click.command()
+@deployment.options
+def resume(profile: str, as_json: bool) -> None:
+    """Continue where a controller died."""
+    deployment.end_like_ctrl_c()
+    deployment.show_outcome(deployment.opened(profile).resume(deployment.observer(as_json)), as_json)
+
+
+@click.command()
+@deployment.options
+def abort(profile: str, as_json: bool) -> None:
+    """Roll back what a dead controller had begun."""
+    deployment.end_like_ctrl_c()
+    deployment.show_outcome(deployment.opened(profile).abort(deployment.observer(as_json)), as_json)
+
+
+@click.command()
+@deployment.options
+def promote(profile: str, as_json: bool) -> None:
+    """End the bake, or the weight, of the switch in progress now."""
+    deployment.show_outcome(deployment.opened(profile).promote(), as_json)
+
+
+def _show_build_line(line: str) -> None:
+    """Show a line of the build's log: an image may take a minute."""
+    click.echo(f"  building     {line}", err=True)
