@@ -17,7 +17,7 @@ from tailrace.deploy.engines import Engine, Instance, Slot, choice
 from tailrace.deploy.journal import Journal, JournalEntry
 from tailrace.deploy.release import Release
 from tailrace.deploy.releases import Releases
-from tailrace.deploy.rollout import Environment, Observe, Outcome, Rollout, Switched
+from tailrace.deploy.rollout import CommandResult, Environment, Observe, Rollout, Switched
 from tailrace.errors import DeployError, EdgeRejected, Unfinished
 from tailrace.host import files, lock
 from tailrace.profile import Profile
@@ -160,60 +160,60 @@ class Deployment:
             self.edge.ensure()
             return self._roll_out("switch", release, environment, observe)
 
-    def rollback(self, observe: Observe | None = None) -> Outcome:
+    def rollback(self, observe: Observe | None = None) -> CommandResult:
         """Roll back the switch in progress; without one, switch to the previous release (a cold start)."""
         if self.in_progress:
             return self._request("rollback")
         with self._locked("rollback"):
             previous, reason = history.previous_release(self.journal.entries())
             if not previous:
-                return Outcome("nothing", reason)
+                return CommandResult("nothing", reason)
             switched = self._roll_out("rollback", self.releases.find(previous), None, observe)
             fact = f"release {switched.release} serves again, from a cold start"
-            return Outcome("done", fact, switched.states, switched.cut)
+            return CommandResult("done", fact, switched.states, switched.cut)
 
-    def promote(self) -> Outcome:
+    def promote(self) -> CommandResult:
         """End the bake, or the present weight, of the switch in progress now."""
-        return self._request("promote") if self.in_progress else Outcome("nothing", "no switch is under way")
+        return self._request("promote") if self.in_progress else CommandResult("nothing", "no switch is under way")
 
-    def resume(self, observe: Observe | None = None) -> Outcome:
+    def resume(self, observe: Observe | None = None) -> CommandResult:
         """Continue where a controller died."""
         with self._locked("resume", refuse_unfinished=False):
             return recovery.resume(self, observe)
 
-    def abort(self, observe: Observe | None = None) -> Outcome:
+    def abort(self, observe: Observe | None = None) -> CommandResult:
         """Roll back what a dead controller had begun."""
         with self._locked("abort", refuse_unfinished=False):
             return recovery.abort(self, observe)
 
-    def pause(self, hold_s: float = 30.0) -> Outcome:
+    def pause(self, hold_s: float = 30.0) -> CommandResult:
         """Have the edge hold new requests, each for up to about `hold_s`, until `unpause`."""
         with self._locked("pause"):
             serving = self.serving
             if serving is None:
                 raise DeployError(f"{self.profile.name}: nothing serves, so there is nothing to pause")
             if self.edge.routes().hold_s:
-                return Outcome("nothing", "paused already")
+                return CommandResult("nothing", "paused already")
             generation = self._next_generation()
             fact = f"{serving.name} gets no new requests; each is held for up to about {hold_s:g} s"
             self.journal.append("", "note", "paused", fact, generation=generation)
             self.edge.pause(generation, serving.address, hold_s, self.profile.rollout.ack_timeout_s)
-            return Outcome("done", fact)
+            return CommandResult("done", fact)
 
-    def unpause(self) -> Outcome:
+    def unpause(self) -> CommandResult:
         """Let the requests go on that the edge holds; raises DeployError when the instance is gone."""
         with self._locked("unpause", refuse_unfinished=False):
             if not self.is_up or not self.edge.routes().hold_s:
-                return Outcome("nothing", "not paused")
+                return CommandResult("nothing", "not paused")
             serving = self.serving
             if serving is None:
                 raise DeployError(f"{self.profile.name}: the instance died while paused; use down, then up")
             generation = self._next_generation()
             self.journal.append("", "note", "unpaused", serving.name, generation=generation)
             self.edge.unpause(generation, serving.address, self.profile.rollout.ack_timeout_s)
-            return Outcome("done", f"{serving.name} gets requests again")
+            return CommandResult("done", f"{serving.name} gets requests again")
 
-    def upgrade_edge(self, cold: bool = False) -> Outcome:
+    def upgrade_edge(self, cold: bool = False) -> CommandResult:
         """Replace the edge by a new one; raises EdgeRejected where that would lose requests, unless it is `cold`."""
         with self._locked("upgrade of the edge"):
             if not self.is_up:
@@ -223,7 +223,7 @@ class Deployment:
                 raise EdgeRejected(f"{self.profile.name}: {reason}. {COLD}")
             fact = self.edge.replace_cold() if reason else self.edge.replace(self.profile.rollout.ack_timeout_s)
             self.journal.append("", "note", "edge upgraded", fact)
-            return Outcome("done", fact)
+            return CommandResult("done", fact)
 
     def down(self) -> list[str]:
         """Stop everything of this deployment, whoever started it, and return what it was; journal and logs stay."""
@@ -287,9 +287,9 @@ class Deployment:
         rollout.begin(verb)
         return switch.run(rollout)
 
-    def _request(self, request: str) -> Outcome:
+    def _request(self, request: str) -> CommandResult:
         files.write(self.folder / "request", request)
-        return Outcome("asked", f"the switch under way was asked to {request}")
+        return CommandResult("asked", f"the switch under way was asked to {request}")
 
     def _next_generation(self) -> int:
         """Return a generation above every one that was ever intended or written."""

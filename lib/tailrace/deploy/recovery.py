@@ -12,14 +12,14 @@ from tailrace.deploy import switch
 from tailrace.deploy.edge import Routes, other
 from tailrace.deploy.engines import Instance, Slot
 from tailrace.deploy.journal import JournalEntry
-from tailrace.deploy.rollout import Observe, Outcome, Rollout
+from tailrace.deploy.rollout import CommandResult, Observe, Rollout
 from tailrace.errors import DeployError, EdgeRejected
 
 if TYPE_CHECKING:
     from tailrace.deploy.deployment import Deployment
 
 
-def resume(deployment: Deployment, observe: Observe | None = None) -> Outcome:
+def resume(deployment: Deployment, observe: Observe | None = None) -> CommandResult:
     """Continue where the controller died; a rollback that was interrupted is finished.
 
     A damaged route file is written anew from the journal. With a damaged journal, the route file decides what serves.
@@ -29,7 +29,7 @@ def resume(deployment: Deployment, observe: Observe | None = None) -> Outcome:
         return _confirm(deployment)
     entries = deployment.journal.unfinished()
     if not entries:
-        return Outcome("done", repaired) if repaired else Outcome("nothing", "no rollout was interrupted")
+        return CommandResult("done", repaired) if repaired else CommandResult("nothing", "no rollout was interrupted")
     rollout = _restore(deployment, entries, observe)
     rollbacks = [entry for entry in entries if entry.kind == "intent" and entry.state == "rolled back"]
     if rollbacks:
@@ -38,14 +38,14 @@ def resume(deployment: Deployment, observe: Observe | None = None) -> Outcome:
     reached = {entry.state for entry in entries if entry.kind == "reached"}
     _refuse_dead(rollout, reached)
     switched = switch.run(rollout, reached)
-    return Outcome("done", switched.states[-1][2], switched.states, switched.cut)
+    return CommandResult("done", switched.states[-1][2], switched.states, switched.cut)
 
 
-def abort(deployment: Deployment, observe: Observe | None = None) -> Outcome:
+def abort(deployment: Deployment, observe: Observe | None = None) -> CommandResult:
     """Go back to the old colour; raises DeployError when that has already been stopped."""
     entries = deployment.journal.unfinished()
     if not entries:
-        return Outcome("nothing", "no rollout was interrupted")
+        return CommandResult("nothing", "no rollout was interrupted")
     rollout = _restore(deployment, entries, observe)
     has_traffic = rollout.edge.routes().weights.get(rollout.colour)
     if rollout.old and not rollout.engine.alive(rollout.old) and has_traffic:
@@ -54,8 +54,8 @@ def abort(deployment: Deployment, observe: Observe | None = None) -> Outcome:
     return _rolled_back(rollout)
 
 
-def _rolled_back(rollout: Rollout) -> Outcome:
-    return Outcome("rolled back", rollout.states[-1][2], tuple(rollout.states), rollout.cut)
+def _rolled_back(rollout: Rollout) -> CommandResult:
+    return CommandResult("rolled back", rollout.states[-1][2], tuple(rollout.states), rollout.cut)
 
 
 def _restore(deployment: Deployment, entries: Sequence[JournalEntry], observe: Observe | None) -> Rollout:
@@ -114,7 +114,7 @@ def _repair_routes(deployment: Deployment) -> str:
         return f"the route file was damaged; it names {routes.serving} again"
 
 
-def _confirm(deployment: Deployment) -> Outcome:
+def _confirm(deployment: Deployment) -> CommandResult:
     """Keep the colour that the route file names, remove the other one, and journal that."""
     deployment.edge.ensure()
     serving = deployment.serving
@@ -127,4 +127,4 @@ def _confirm(deployment: Deployment) -> Outcome:
     deployment.edge.point(other(serving.colour), None)
     fact = f"the journal was damaged; {serving.name} serves, {len(removed)} other instances removed"
     deployment.journal.append("", "end", "confirmed", fact)
-    return Outcome("done", fact)
+    return CommandResult("done", fact)

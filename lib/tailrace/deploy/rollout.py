@@ -42,7 +42,7 @@ class Switched:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CommandResult:
     """The result of an operator's command: `state` is "done", "rolled back", "asked" or "nothing" (was to be done)."""
 
     state: str
