@@ -1,4 +1,4 @@
-"""Points at which a test may kill the controller, named by one environment variable; without it, nothing happens."""
+"""Points at which a test kills the controller, chosen by one environment variable; without it, nothing happens."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ VARIABLE = "TAILRACE_FAULT_POINT"
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Callable[[str], None]:
-    """Return what is called at every fault point: it kills this process at the one that the environment names."""
-    wanted = environment.get(VARIABLE)
-    if not wanted:
+    """Return a function to call at every fault point: it kills this process at the one that the environment names."""
+    chosen = environment.get(VARIABLE)
+    if not chosen:
         return files.nothing
 
     def reach(point: str) -> None:
-        if point == wanted:
+        if point == chosen:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return reach

@@ -1,4 +1,4 @@
-"""Whether a colour may keep its traffic: pure decisions over windows of the edge's counters."""
+"""The gate: pure decisions, over windows of the edge's counters, whether a colour may keep its traffic."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tailrace.deploy.edge import ColourCounters
 from tailrace.profile import GateLimits
 
 SIGMAS = 3.0
-"""How far above chance the share of slow requests has to lie."""
+"""How far beyond chance the share of slow requests has to be, in standard deviations."""
 LATE_MS = 1000.0
-"""How late an answer may be among the edge's counts, on a busy machine: they are merged five times a second."""
+"""How late an answer may appear in the edge's counters on a busy machine: they are merged five times a second."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Window:
     latency: tuple[tuple[float, int], ...] = field(default=(), repr=False)
     """Answered requests by upper bound in ms, cumulative."""
     sent: int = 0
-    """Requests that were given to it, answered or not."""
+    """Requests that were sent to it, answered or not."""
 
     @property
     def answered(self) -> int:
@@ -43,66 +43,67 @@ class Window:
         return next((bound for bound, count in self.latency if count >= rank), math.inf)
 
     def slower(self, limit_ms: float) -> int:
-        """Return how many took longer than `limit_ms`, to the width of a bucket."""
+        """Return how many answers took longer than `limit_ms`, to the width of a bucket."""
         return self.answered - max((count for bound, count in self.latency if bound <= limit_ms), default=0)
 
 
 def window(earlier: ColourCounters, later: ColourCounters) -> Window:
     """Return what happened between two readings of the same edge.
 
-    A connection that was lost before the answer began has become a 503 and is counted as one; to count losses as
-    errors again can only exaggerate, never hide.
+    A connection that was lost before the answer began is already counted, as a 503. Counting lost connections as
+    errors once more can exaggerate errors, but never hide one.
     """
-    seen = later.since(earlier)
-    requests = max(seen.latency[-1][1] if seen.latency else 0, seen.failed, 0)
-    return Window(requests, min(requests, seen.failed + seen.broken), seen.latency, seen.total)
+    counted = later.since(earlier)
+    requests = max(counted.latency[-1][1] if counted.latency else 0, counted.failed, 0)
+    return Window(requests, min(requests, counted.failed + counted.broken), counted.latency, counted.total)
 
 
-def silent(seen: Window, before: Window | None, seconds: float, limits: GateLimits) -> str:
-    """Return how `seen`, over `seconds`, has left its requests without an answer; empty when it has not.
+def silent(new: Window, baseline: Window | None, seconds: float, limits: GateLimits) -> str:
+    """Return a sentence when the new colour left its requests of `seconds` unanswered; empty when it did not.
 
-    Only where the old colour has shown that there was time enough: half of its answers took less than half of the
-    watch, with all that the gate allows, and were counted in it. A quarter is then due from any colour within its
-    limits; an eighth is asked.
+    This is decided only when the baseline shows that there was time to answer: half of the old colour's answers, with
+    everything that the gate allows on top, took less than half of `seconds`. A colour within its limits then answers
+    at least a quarter of its requests; fewer than an eighth is a breach.
     """
-    if before is None or before.answered < limits.min_requests or seen.sent < limits.min_requests:
+    if baseline is None or baseline.answered < limits.min_requests or new.sent < limits.min_requests:
         return ""
-    usual_ms = before.percentile_ms("p50")
-    if _allowed_ms(usual_ms, limits) + LATE_MS > seconds * 500 or seen.requests >= seen.sent / 8:
+    usual_ms = baseline.percentile_ms("p50")
+    if _allowed_ms(usual_ms, limits) + LATE_MS > seconds * 500 or new.requests >= new.sent / 8:
         return ""
-    told = f"{seen.requests} of {seen.sent} requests answered in {seconds:.1f} s"
-    return f"{told} (before: half within {usual_ms:.0f} ms)"
+    answered = f"{new.requests} of {new.sent} requests answered in {seconds:.1f} s"
+    return f"{answered} (before: half within {usual_ms:.0f} ms)"
 
 
-def breach(seen: Window, before: Window | None, limits: GateLimits) -> str:
-    """Return how `seen` breaks the limits, with the numbers that say so; empty when it holds them.
+def breach(new: Window, baseline: Window | None, limits: GateLimits) -> str:
+    """Return how the new colour breaks the limits, with the numbers; empty when it keeps them.
 
-    `before` is the old colour: what was slow or failing there is not the new colour's fault.
+    What was slow or failing in the `baseline`, the old colour, is not the new colour's fault.
     """
-    if seen.requests < limits.min_requests:
+    if new.requests < limits.min_requests:
         return ""
-    known = before if before and before.answered >= limits.min_requests else None
+    known = baseline if baseline and baseline.answered >= limits.min_requests else None
     allowed = limits.max_error_rate + (known.error_rate if known else 0.0)
-    if seen.error_rate > allowed:
-        return f"{seen.errors} of {seen.requests} requests failed ({seen.error_rate:.1%}); limit {allowed:.1%}"
-    return (_slower(seen, known, limits, "p95") or _slower(seen, known, limits, "p99")) if known else ""
+    if new.error_rate > allowed:
+        return f"{new.errors} of {new.requests} requests failed ({new.error_rate:.1%}); limit {allowed:.1%}"
+    return (_slower(new, known, limits, "p95") or _slower(new, known, limits, "p99")) if known else ""
 
 
-def _slower(seen: Window, before: Window, limits: GateLimits, name: str) -> str:
-    """Hold one quantile against the limit that the old colour's sets.
+def _slower(new: Window, baseline: Window, limits: GateLimits, name: str) -> str:
+    """Compare one percentile with the limit that the old colour's sets.
 
-    Where a few long streams lie right at the quantile, it jumps between windows without anything having changed. So
-    the share of requests beyond the limit has to be more than chance would give, too.
+    Where a few long streams lie right at the percentile, it jumps between windows although nothing has changed. So the
+    share of requests beyond the limit has to exceed what chance would give, too.
     """
-    now, then = seen.percentile_ms(name), before.percentile_ms(name)
-    limit = _allowed_ms(then, limits)
-    usual = max(1 - float(percentiles.share(name)), before.slower(limit) / before.answered)
-    by_chance = seen.answered * usual + SIGMAS * math.sqrt(seen.answered * usual * (1 - usual))
-    if not now > limit or seen.slower(limit) <= by_chance:
+    value_ms, baseline_ms = new.percentile_ms(name), baseline.percentile_ms(name)
+    limit_ms = _allowed_ms(baseline_ms, limits)
+    usual = max(1 - float(percentiles.share(name)), baseline.slower(limit_ms) / baseline.answered)
+    by_chance = new.answered * usual + SIGMAS * math.sqrt(new.answered * usual * (1 - usual))
+    if not value_ms > limit_ms or new.slower(limit_ms) <= by_chance:
         return ""
-    return f"{name} {now:.0f} ms over {seen.answered} requests; limit {limit:.0f} ms (before: {then:.0f} ms)"
+    fact = f"{name} {value_ms:.0f} ms over {new.answered} requests"
+    return f"{fact}; limit {limit_ms:.0f} ms (before: {baseline_ms:.0f} ms)"
 
 
-def _allowed_ms(then: float, limits: GateLimits) -> float:
-    """Return what the new colour may take where the old one took `then`, both in ms."""
-    return max(then * limits.max_latency_ratio, then + limits.latency_floor_ms)
+def _allowed_ms(baseline_ms: float, limits: GateLimits) -> float:
+    """Return how long the new colour may take where the old one took `baseline_ms`."""
+    return max(baseline_ms * limits.max_latency_ratio, baseline_ms + limits.latency_floor_ms)

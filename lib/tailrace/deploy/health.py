@@ -1,4 +1,4 @@
-"""Asking an instance how it is: one probe, a probe that proves something, and a sampler for a timeline."""
+"""Probes of an instance's health: one request, one with an expected answer, and a sampler in the background."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from tailrace import profile
 from tailrace.deploy.http import FAILURES, Answer, exchange
 
 Targets = Mapping[str, tuple[str, str | profile.Probe]]
-
-
+"""Base URL and path, or whole request, of each probe, by its name."""
 EXCERPT = 120
-"""Bytes of a wrong answer that are told."""
+"""Bytes of a wrong answer that a fact shows."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What one probe saw: `ok` is the verdict, `fact` what decided it, `status` 0 when nothing answered."""
+    """The result of one probe: `fact` is what decided `ok`; `status` is 0 when nothing answered."""
 
     t_ns: int
     kind: str
@@ -34,37 +33,37 @@ class Observation:
 
 
 def probe(base_url: str, path: str = "/", timeout_s: float = 1.0, kind: str = "probe") -> Observation:
-    """Ask `path` once: 2xx is ok, everything else is not; never raises for what the other side does."""
+    """Request `path` once: 2xx is ok, everything else is not. Raises nothing, whatever the server does."""
     return perform(base_url, profile.Probe(path=path), timeout_s, kind, any_success=True)
 
 
 def perform(
-    base_url: str, asked: profile.Probe, timeout_s: float = 10.0, kind: str = "probe", any_success: bool = False
+    base_url: str, request: profile.Probe, timeout_s: float = 10.0, kind: str = "probe", any_success: bool = False
 ) -> Observation:
-    """Send the request `asked` and hold the answer against what it expects."""
+    """Send `request` once and compare the answer with what the request expects."""
     started_ns = time.perf_counter_ns()
     body, headers = None, {}
-    if asked.json_body is not None:
-        body, headers = json.dumps(asked.json_body).encode(), {"content-type": "application/json"}
+    if request.json_body is not None:
+        body, headers = json.dumps(request.json_body).encode(), {"content-type": "application/json"}
     try:
-        answer = exchange(base_url + asked.path, asked.method, body, headers, timeout_s)
+        answer = exchange(base_url + request.path, request.method, body, headers, timeout_s)
     except FAILURES as error:
         spent_s = (time.perf_counter_ns() - started_ns) / 1e9
         return Observation(started_ns, kind, False, 0, f"no answer: {_named(error)} after {spent_s:.2f} s", spent_s)
-    wrong = _wrong(answer, asked, any_success)
-    fact = wrong or f"{answer.status} in {answer.duration_s * 1e3:.0f} ms"
-    return Observation(started_ns, kind, not wrong, answer.status, fact, answer.duration_s, answer.headers)
+    mismatch = _mismatch(answer, request, any_success)
+    fact = mismatch or f"{answer.status} in {answer.duration_s * 1e3:.0f} ms"
+    return Observation(started_ns, kind, not mismatch, answer.status, fact, answer.duration_s, answer.headers)
 
 
-def _wrong(answer: Answer, asked: profile.Probe, any_success: bool) -> str:
-    as_expected = 200 <= answer.status < 300 if any_success else answer.status == asked.status
+def _mismatch(answer: Answer, request: profile.Probe, any_success: bool) -> str:
+    as_expected = 200 <= answer.status < 300 if any_success else answer.status == request.status
     if not as_expected:
         excerpt = " ".join(answer.body[:EXCERPT].decode("utf-8", "replace").split())
         more = "…" if len(answer.body) > EXCERPT else ""
         return f"{answer.status} ({excerpt}{more})" if excerpt else f"{answer.status}"
-    if asked.contains and asked.contains.encode() not in answer.body:
-        return f"{answer.status}, but {asked.contains!r} is not in its {len(answer.body)} bytes"
-    if asked.stream and not _ended(answer):
+    if request.contains and request.contains.encode() not in answer.body:
+        return f"{answer.status}, but {request.contains!r} is not in its {len(answer.body)} bytes"
+    if request.stream and not _ended(answer):
         return f"{answer.status}, but its stream does not end with data: [DONE]"
     return ""
 
@@ -78,27 +77,26 @@ def _named(error: BaseException) -> str:
 
 
 class Watch:
-    """A sampler in the background: each target is asked every `interval_s`, in a thread of its own.
+    """A sampler in the background: each target is probed every `interval_s`, in a thread of its own.
 
-    `targets` maps the name of a probe ("live", "ready", "edge") to its base URL and what is asked there: a path, or
-    a whole request with what it expects. `rows` has one Observation per probe sent, ordered by time; it may be read
-    while the sampler runs.
+    `targets` maps the name of a probe ("live", "ready", "edge") to its base URL and a path, or a whole request with
+    the answer that it expects. `rows` has one Observation per probe, ordered by time; it may be read at any time.
     """
 
     def __init__(self, targets: Targets, interval_s: float = 0.1, timeout_s: float = 1.0) -> None:
         self.targets, self._interval_s, self._timeout_s = targets, interval_s, timeout_s
-        self._seen: list[Observation] = []
+        self._rows: list[Observation] = []
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
     @property
     def rows(self) -> list[Observation]:
-        return sorted(self._seen, key=lambda row: row.t_ns)
+        return sorted(self._rows, key=lambda row: row.t_ns)
 
     def __enter__(self) -> Self:
-        for kind, (base_url, asked) in self.targets.items():
+        for kind, (base_url, request) in self.targets.items():
             thread = threading.Thread(
-                target=self._sample, args=(kind, base_url, asked), name=f"watch-{kind}", daemon=True
+                target=self._sample, args=(kind, base_url, request), name=f"watch-{kind}", daemon=True
             )
             thread.start()
             self._threads.append(thread)
@@ -111,12 +109,12 @@ class Watch:
         for thread in self._threads:
             thread.join()
 
-    def _sample(self, kind: str, base_url: str, asked: str | profile.Probe) -> None:
+    def _sample(self, kind: str, base_url: str, request: str | profile.Probe) -> None:
         while not self._stop.is_set():
-            if isinstance(asked, str):
-                self._seen.append(probe(base_url, asked, self._timeout_s, kind))
+            if isinstance(request, str):
+                self._rows.append(probe(base_url, request, self._timeout_s, kind))
             else:
-                self._seen.append(perform(base_url, asked, self._timeout_s, kind))
+                self._rows.append(perform(base_url, request, self._timeout_s, kind))
             self._stop.wait(self._interval_s)
 
 

@@ -1,4 +1,4 @@
-"""One HTTP request and its answer, without a connection pool: what probes and the edge's admin port need."""
+"""One HTTP request and its answer, without a connection pool: for probes and the edge's admin port."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 FAILURES = (OSError, http.client.HTTPException)
-"""What `exchange` raises when no whole answer came."""
+"""The errors that `exchange` raises when it gets no whole answer."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ def exchange(
 
 
 def _read(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float) -> bytes:
-    """Read to the end: a socket's timeout is per read, and an endless trickle must not pass the deadline."""
+    """Read to the end, or to the deadline: a socket's own timeout starts again with each piece of an endless answer."""
     pieces = []
     while piece := response.read1(65_536):
         pieces.append(piece)
-        left = deadline - time.perf_counter()
-        if left <= 0:
+        remaining_s = deadline - time.perf_counter()
+        if remaining_s <= 0:
             raise TimeoutError("timed out while the answer was still coming")
         if connection.sock is not None:
-            connection.sock.settimeout(left)
+            connection.sock.settimeout(remaining_s)
     if response.length:
         raise http.client.IncompleteRead(b"".join(pieces), response.length)
     return b"".join(pieces)

@@ -13,7 +13,7 @@ from tailrace.errors import BuildFailed, EdgeRejected, NotReady, PartMissing, Ro
 from tailrace.host import waiting
 from tailrace.profile import Service
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.deep]
 
 RUN = ["python3", "/server.py", "--host", "{host}", "--port", "{port}"]
 
@@ -131,7 +131,6 @@ def test_a_container_that_is_never_ready_gets_no_traffic(foreign, load, tmp_path
     "Unfinished at the next deploy; `status` names the state",
     "`resume` to go on, `abort` to go back",
 )
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "point", ["started:reached:after", "routes:rename:after", "baked:reached:after", "retired:intent:after"]
 )

@@ -6,7 +6,7 @@ import pytest
 
 from tailrace.profile import ResourceLimits, Service
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.deep]
 
 KEY = "sk-" + "a" * 30
 REVISION = "org.opencontainers.image.revision"
@@ -54,7 +54,6 @@ def test_a_good_image_passes_every_proof(client, base, image):
     ] == []
 
 
-@pytest.mark.slow
 def test_our_own_image_passes_every_proof_and_is_built_once(client, base, source, tmp_path):
     """From the project's Dockerfile, without a network; the same source gives the same content."""
     from tailrace.deploy.engines.docker.engine import DockerEngine

@@ -26,7 +26,7 @@ from tailrace.profile import Profile
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.slow,
+    pytest.mark.deep,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a Docker Engine"),
     # The SDK of Docker leaves a socket open when there is nobody to connect to.
     pytest.mark.filterwarnings("ignore:.*family=1:pytest.PytestUnraisableExceptionWarning"),

@@ -30,11 +30,11 @@ def whole(d, release) -> None:
     "controller killed, at any state or write",
     "what the route file says: one proven colour",
     "Unfinished at the next deploy; `status` names the state",
-    "`resume` to go on, `abort` to go back",
+    "`resume` to continue, `abort` to go back",
 )
 @pytest.mark.parametrize("verb", ["resume", "abort"])
 @pytest.mark.parametrize(
-    "point", [pytest.param(p, marks=[] if p in MAIN else pytest.mark.slow) for p in (*STATES, *WRITES)]
+    "point", [pytest.param(p, marks=[] if p in MAIN else pytest.mark.deep) for p in (*STATES, *WRITES)]
 )
 def test_a_controller_killed_anywhere_loses_nothing(deployment, release, load, killed, point, verb):
     """Resume ends on the new colour, abort on the old one; past the point of no return, abort says so."""

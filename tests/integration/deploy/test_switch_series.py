@@ -1,20 +1,19 @@
 """Several switches in a row, and how soon a bad one is taken back."""
 
-import re
-import statistics
 import time
 
 import pytest
 
+from depth import scaled
 from tailrace.errors import RolledBack
 
 WINDOW_S = 0.5
+SWITCHES = scaled(full=100, quick=6)
 
 
-def acknowledged(switched):
-    """When the edge acknowledged, and after how many ms."""
-    t_ns, fact = next((t_ns, fact) for state, t_ns, fact in switched.states if state == "switched")
-    return t_ns, float(re.search(r"after ([\d.]+) ms", fact)[1])
+def acknowledged_ns(switched):
+    """When the edge acknowledged the new routes."""
+    return next(t_ns for state, t_ns, _ in switched.states if state == "switched")
 
 
 def late(switches, seen):
@@ -24,26 +23,25 @@ def late(switches, seen):
         row
         for switched, until in zip(switches, begins, strict=True)
         for row in seen
-        if acknowledged(switched)[0] < row[0] < until and row[2] == switched.from_colour
+        if acknowledged_ns(switched) < row[0] < until and row[2] == switched.from_colour
     ]
 
 
-def test_ten_switches_in_a_row_lose_nothing(deployment, release, load):
-    """Client and edge count the same, nothing fails, and each commit is acknowledged within 25 ms in the median."""
+def test_a_series_of_switches_loses_nothing(deployment, release, load):
+    """Client and edge count the same, nothing fails, and no request goes to the old colour after an acknowledgement."""
     d = deployment(bake_s=0.2)
     built = release(d)
     d.up(built)
     before = d.counters()
     with load(d.url, rate=200) as traffic:
-        switches = [d.switch(built.configured(N=str(n))) for n in range(10)]
+        switches = [d.switch(built.configured(N=str(n))) for n in range(SWITCHES)]
     counted = d.counters().since(before)
     assert traffic.failed == counted.failed == sum(switched.cut for switched in switches) == 0
-    assert counted.requests == counted.completed == traffic.sent > 500
-    assert [switched.to_colour for switched in switches] == ["green", "blue"] * 5
+    assert counted.requests == counted.completed == traffic.sent > 50 * SWITCHES
+    assert [switched.to_colour for switched in switches] == ["green", "blue"] * (SWITCHES // 2)
     assert late(switches, traffic.seen) == []
-    assert statistics.median(acknowledged(switched)[1] for switched in switches) <= 25
     # The negative control: before the acknowledgement the old colour did answer, so it would have been seen after.
-    assert {colour for sent_ns, _, colour in traffic.seen if sent_ns < acknowledged(switches[0])[0]} >= {"blue"}
+    assert {colour for sent_ns, _, colour in traffic.seen if sent_ns < acknowledged_ns(switches[0])} >= {"blue"}
 
 
 def test_after_the_window_that_shows_a_breach_traffic_is_back_within_a_second(deployment, release, load):

@@ -15,7 +15,7 @@ def verdict(switched):
     return switching.no_answer_cut(DeployOutcome("switched", "", switched.to_colour, switched.states, switched.cut))
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_streams_of_a_minute_end_whole_across_a_switch(deployment, release, load):
     """The old colour waits for the last of them, while the new one has the traffic for all of that time."""
     d = deployment(drain_timeout_s=90, bake_s=1)

@@ -1,4 +1,4 @@
-"""The proxy in front of the two slots: Envoy, told by files, asked for counters."""
+"""The proxy in front of the two slots: Envoy, configured by files, read by its counters."""
 
 from tailrace.deploy.edge.counters import ColourCounters, Counters
 from tailrace.deploy.edge.documents import Address, Layout, Routes, other

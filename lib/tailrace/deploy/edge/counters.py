@@ -1,7 +1,7 @@
-"""What the edge counted: read from Envoy's admin port, exact to the request.
+"""The edge's counters, read from Envoy's admin port, exact to the request.
 
 requests    every request through the front door; probes and previews have doors of their own
-failed      answered with 5xx, or begun and broken off by the edge (`cut`)
+failed      answered with 5xx, or begun and cut off by the edge (`cut`)
 abandoned   the client hung up before its answer was complete
 """
 
@@ -18,7 +18,7 @@ from tailrace.deploy.edge.documents import COLOURS
 from tailrace.deploy.http import FAILURES, exchange
 from tailrace.errors import EdgeRejected
 
-INTERESTING = (
+METRICS = (
     r"^(server\.(live|uptime)|http\.(ingress|probe)\.(downstream_rq_(total|completed|active|[2345]xx|tx_reset)"
     r"|downstream_cx_destroy_remote_active_rq)|cluster\.(blue|green)\.(upstream_rq_(total|active|pending_active|5xx|time)"
     r"|upstream_cx_(connect_fail|destroy_remote_with_active_rq)))$"
@@ -29,7 +29,7 @@ Buckets = tuple[tuple[float, int], ...]
 
 @dataclass(frozen=True)
 class ColourCounters:
-    """One slot's part: `active` is now, everything else since the edge started."""
+    """The counters of one slot: `active` is now, everything else since the edge started."""
 
     total: int
     active: int
@@ -51,7 +51,7 @@ class ColourCounters:
 
 @dataclass(frozen=True)
 class Counters:
-    """One reading; `t_ns` is of `time.perf_counter_ns`. Counting begins anew when the edge is started."""
+    """One reading; `t_ns` is from `time.perf_counter_ns`. All count from zero when the edge is started."""
 
     t_ns: int
     requests: int
@@ -75,7 +75,7 @@ class Counters:
         return sum(colour.connect_failures for colour in self.colours.values())
 
     def since(self, earlier: Counters) -> Counters:
-        """Return what was counted between `earlier` and this reading; `active` stays what it is now."""
+        """Return what was counted between `earlier` and this reading; `active` is as of this reading."""
         kept = ("t_ns", "active", "colours")
         differences = {
             f.name: getattr(self, f.name) - getattr(earlier, f.name) for f in fields(self) if f.name not in kept
@@ -86,7 +86,7 @@ class Counters:
 
 def read(admin_url: str, timeout_s: float = 2.0) -> Counters:
     """Return the counters as they are now; raises EdgeRejected when the edge does not answer."""
-    stats = _stats(admin_url, INTERESTING, timeout_s)
+    stats = _stats(admin_url, METRICS, timeout_s)
     flat = {stat["name"]: stat["value"] for stat in stats if "name" in stat}
     histograms = [histogram for stat in stats for histogram in stat.get("histograms", [])]
     latency = {h["name"]: tuple((b["upper_bound"], b["cumulative"]) for b in h["buckets"]) for h in histograms}
@@ -113,8 +113,8 @@ def _colour(colour: str, flat: Mapping[str, int], latency: Mapping[str, Buckets]
 
 
 def healthy(admin_url: str, colour: str, port: int, timeout_s: float = 2.0) -> bool:
-    """Return whether the edge's own health check finds the endpoint of `colour` at `port` well."""
-    clusters = _ask(f"{admin_url}/clusters?format=json", timeout_s).get("cluster_statuses", [])
+    """Return whether the edge's own health check passes for the endpoint of `colour` at `port`."""
+    clusters = _get(f"{admin_url}/clusters?format=json", timeout_s).get("cluster_statuses", [])
     hosts: list[dict[str, Any]] = next(
         (cluster.get("host_statuses", []) for cluster in clusters if cluster["name"] == colour), []
     )
@@ -127,8 +127,8 @@ def healthy(admin_url: str, colour: str, port: int, timeout_s: float = 2.0) -> b
 
 
 def rejection(admin_url: str, timeout_s: float = 2.0) -> str:
-    """Return why the edge refused the route file that it last saw; empty when it did not."""
-    dump = _ask(f"{admin_url}/config_dump?resource=dynamic_route_configs", timeout_s)
+    """Return why the edge rejected the latest route file; empty when it did not."""
+    dump = _get(f"{admin_url}/config_dump?resource=dynamic_route_configs", timeout_s)
     for config in dump.get("configs", []):
         if "error_state" in config:
             return str(config["error_state"].get("details", "no details"))
@@ -138,17 +138,17 @@ def rejection(admin_url: str, timeout_s: float = 2.0) -> str:
 
 
 def epoch(admin_url: str, timeout_s: float = 2.0) -> int:
-    """Return how many times the process that answers was preceded by another, by hot restart."""
-    return int(_ask(f"{admin_url}/server_info", timeout_s)["command_line_options"]["restart_epoch"])
+    """Return how many hot restarts led to the process that answers."""
+    return int(_get(f"{admin_url}/server_info", timeout_s)["command_line_options"]["restart_epoch"])
 
 
 def _stats(admin_url: str, names: str, timeout_s: float) -> list[dict[str, Any]]:
     query = f"format=json&histogram_buckets=cumulative&filter={quote(names)}"
-    stats: list[dict[str, Any]] = _ask(f"{admin_url}/stats?{query}", timeout_s)["stats"]
+    stats: list[dict[str, Any]] = _get(f"{admin_url}/stats?{query}", timeout_s)["stats"]
     return stats
 
 
-def _ask(url: str, timeout_s: float) -> dict[str, Any]:
+def _get(url: str, timeout_s: float) -> dict[str, Any]:
     try:
         answer = exchange(url, timeout_s=timeout_s)
         document: dict[str, Any] = json.loads(answer.body)

@@ -1,9 +1,9 @@
-"""The files that Envoy reads: pure functions from what is wanted to YAML, and back.
+"""The files that Envoy reads: pure functions from routes and addresses to YAML, and back.
 
 The bootstrap is read at start. The routes and the endpoints of each colour are files of their own, which Envoy
-reads again whenever one is renamed into place. Four clusters have two endpoints between them: `blue` and `green`
-carry what comes in through the front door, and `preview-blue` and `preview-green` carry what does not, so that the
-counters of the former hold nothing but traffic.
+reads again whenever one is renamed into place. Each colour has two clusters: `blue` and `green` carry what comes in
+through the front door, `preview-blue` and `preview-green` everything else, so that the counters of the former hold
+nothing but traffic.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Address:
 
 
 NOBODY = Address("127.0.0.1", 1)
-"""Where nobody listens."""
+"""An address where nobody listens."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the edge listens, and where it finds its files; fixed for the life of a deployment.
+    """Where the edge listens, and where its files are; fixed for the life of a deployment.
 
-    `probe` takes the same routes as `ingress` and is counted apart. Every listener but `ingress` is for loopback.
+    `probe` has the same routes as `ingress` and is counted separately. Every listener but `ingress` is for loopback.
     """
 
     ingress: Address
@@ -60,7 +60,7 @@ class Layout:
     live_path: str
     stream_idle_s: float
     bind: str = ""
-    """Where every listener binds instead, when what listens on the host is not Envoy itself."""
+    """Where every listener binds instead, when something else than Envoy listens on the host."""
 
     def preview(self, colour: str) -> Address:
         return self.preview_blue if colour == "blue" else self.preview_green
@@ -68,12 +68,12 @@ class Layout:
 
 @dataclass(frozen=True)
 class Routes:
-    """Which colours get what share of the traffic, in percent; a higher `generation` is a later decision."""
+    """The share of the traffic that each colour gets, in percent; a higher `generation` is a later decision."""
 
     generation: int
     weights: Mapping[str, int]
     hold_s: float = 0.0
-    """How long a request may wait for a paused colour."""
+    """How long a request is held for a paused colour; 0 when none is paused."""
 
     @property
     def serving(self) -> str:
@@ -86,27 +86,27 @@ def other(colour: str) -> str:
     return "green" if colour == "blue" else "blue"
 
 
-def routes(wanted: Routes) -> str:
-    """Return the route file: one rename of it is the switch."""
-    # Only a request that has never reached an instance is tried again: no started completion is replayed.
+def routes(routes: Routes) -> str:
+    """Return the content of the route file."""
+    # Only a request that never reached an instance is retried: no started completion is replayed.
     retry: Document = {"retry_on": "connect-failure", "num_retries": 2}
-    if wanted.hold_s:
-        retry |= {"num_retries": max(4, round(wanted.hold_s / 0.05)),
+    if routes.hold_s:
+        retry |= {"num_retries": max(4, round(routes.hold_s / 0.05)),
                   "retry_back_off": {"base_interval": "0.1s", "max_interval": "0.1s"}}  # fmt: skip
     shares = [
         {"name": colour, "weight": weight, "response_headers_to_add": [_header(COLOUR, colour, "ADD_IF_ABSENT")]}
-        for colour, weight in sorted(wanted.weights.items()) if weight
+        for colour, weight in sorted(routes.weights.items()) if weight
     ]  # fmt: skip
     action = {"weighted_clusters": {"clusters": shares}, "timeout": "0s", "retry_policy": retry}
     return _discovered(
-        wanted.generation,
+        routes.generation,
         {
             "@type": f"{TYPE}.config.route.v3.RouteConfiguration",
             "name": "ingress",
-            # Else a route to an unknown cluster is accepted, and everything is a 503.
+            # Otherwise a route to an unknown cluster is accepted, and every answer is a 503.
             "validate_clusters": True,
-            # In the content, not only in `version_info`: identical content would not be taken as an update.
-            "response_headers_to_add": [_header(GENERATION, str(wanted.generation), "OVERWRITE_IF_EXISTS_OR_ADD")],
+            # In the content, not only in `version_info`: Envoy ignores an update with identical content.
+            "response_headers_to_add": [_header(GENERATION, str(routes.generation), "OVERWRITE_IF_EXISTS_OR_ADD")],
             "virtual_hosts": [
                 {"name": "ingress", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": action}]}
             ],
@@ -115,7 +115,7 @@ def routes(wanted: Routes) -> str:
 
 
 def read_routes(path: Path) -> Routes:
-    """Return what a route file says; raises EdgeRejected when it is not one that `routes` could have written.
+    """Return the routes in the file at `path`; raises EdgeRejected unless `routes` could have written it.
 
     Envoy ignores a malformed file while it runs, and answers 404 to everything when it starts on one.
     """
@@ -124,33 +124,33 @@ def read_routes(path: Path) -> Routes:
         resource = document["resources"][0]
         action = resource["virtual_hosts"][0]["routes"][0]["route"]
         weights = {share["name"]: int(share["weight"]) for share in action["weighted_clusters"]["clusters"]}
-        found = Routes(int(document["version_info"]), weights, _hold_s(action["retry_policy"]))
+        parsed = Routes(int(document["version_info"]), weights, _hold_s(action["retry_policy"]))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise EdgeRejected(f"{path} is not a route file ({type(error).__name__}: {reason}); run `resume`") from None
-    if yaml.safe_load(routes(found)) != document or not set(weights) <= set(COLOURS) or sum(weights.values()) != 100:
+    if yaml.safe_load(routes(parsed)) != document or not set(weights) <= set(COLOURS) or sum(weights.values()) != 100:
         raise EdgeRejected(f"{path} was not written by tailrace (weights {weights}); run `resume` to write it anew")
-    return found
+    return parsed
 
 
 def endpoints(colour: str, address: Address | None, held: bool = False) -> str:
     """Return the file with the one endpoint of `colour`, or with none.
 
-    When it is `held`, new requests meet an address that refuses them, and are tried again. The endpoint itself stays
-    known, and its health with it: else it would be unhealthy for a moment once it is back.
+    While it is `held`, new requests go to an address that refuses them, and are retried. The endpoint itself stays in
+    the file, so that its health is known at once when it is back.
     """
-    assigned: Document = {"@type": f"{TYPE}.config.endpoint.v3.ClusterLoadAssignment", "cluster_name": colour}
+    assignment: Document = {"@type": f"{TYPE}.config.endpoint.v3.ClusterLoadAssignment", "cluster_name": colour}
     if address is not None:
-        known: list[Document] = [{"endpoint": {"address": _socket(address)}}]
+        listed: list[Document] = [{"endpoint": {"address": _socket(address)}}]
         if held:
             refusing = {"address": _socket(NOBODY), "health_check_config": {"disable_active_health_check": True}}
-            known = [{**known[0], "health_status": "DRAINING"}, {"endpoint": refusing}]
-        assigned["endpoints"] = [{"lb_endpoints": known}]
-    return _discovered(f"{address}{' held' if held else ''}", assigned)
+            listed = [{**listed[0], "health_status": "DRAINING"}, {"endpoint": refusing}]
+        assignment["endpoints"] = [{"lb_endpoints": listed}]
+    return _discovered(f"{address}{' held' if held else ''}", assignment)
 
 
 def bootstrap(layout: Layout) -> str:
-    """Return what Envoy is started with."""
+    """Return the configuration with which Envoy is started."""
     from_files = {"rds": {"config_source": _file(layout, "routes"), "route_config_name": "ingress"}}
     listeners = [
         _listener("ingress", layout.ingress, from_files, layout),
@@ -185,7 +185,7 @@ def _listener(name: str, address: Address, source: Document, layout: Layout) -> 
         "use_remote_address": True,
         "preserve_external_request_id": True,
         "server_header_transformation": "PASS_THROUGH",
-        # A stream may last as long as it likes, but not be silent for ever.
+        # A stream may last for ever, but not be silent for longer than this.
         "stream_idle_timeout": f"{layout.stream_idle_s}s",
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
         **source,
@@ -203,7 +203,7 @@ def _cluster(name: str, colour: str, layout: Layout) -> Document:
     }
     protocol = {
         "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
-        # Shorter than any server's own keep-alive: else a request may meet a connection that is just being closed.
+        # Shorter than any server's own keep-alive: otherwise a request may meet a connection that is being closed.
         "common_http_protocol_options": {"idle_timeout": "1s"},
         "explicit_http_config": {"http_protocol_options": {}},
     }
@@ -214,7 +214,7 @@ def _cluster(name: str, colour: str, layout: Layout) -> Document:
         "eds_cluster_config": {"service_name": colour, "eds_config": _file(layout, colour)},
         "circuit_breakers": {"thresholds": [unlimited]},
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol},
-        # Without a window: else the workers learn of an endpoint's health up to a second after the admin port does.
+        # No window: otherwise the workers learn of an endpoint's health up to a second after the admin port does.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "ignore_health_on_host_removal": True,
     }
@@ -224,7 +224,7 @@ def _cluster(name: str, colour: str, layout: Layout) -> Document:
 
 
 def _health_check(path: str) -> Document:
-    """Ask the live path, never the ready path: an outage behind the service must not take the colour out."""
+    """Check the live path, never the ready path: an outage behind the service must not take the colour out."""
     return {
         "timeout": "2s", "interval": "0.25s", "no_traffic_interval": "0.25s", "unhealthy_interval": "0.25s",
         "initial_jitter": "0.001s", "unhealthy_threshold": 3, "healthy_threshold": 1,

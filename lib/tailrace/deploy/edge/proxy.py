@@ -1,4 +1,4 @@
-"""The edge of one deployment: what it is told goes through files, what it says comes from its counters and probes."""
+"""The edge of one deployment: configured through files, observed through its counters and through probes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Runs(Protocol):
 
 @dataclass(frozen=True)
 class Edge:
-    """Envoy in front of the two slots; everything that it must know after a restart lies in `folder`."""
+    """Envoy in front of the two slots; everything that it needs after a restart is in `folder`."""
 
     folder: Path
     runs: Runs
@@ -44,14 +44,14 @@ class Edge:
         return f"http://{host}:{self.layout.ingress.port}"
 
     def ensure(self) -> bool:
-        """Have it run on the files that are there; return whether it had to be started.
+        """Start it on its files unless it runs; return whether it was started. Raises StartFailed, EdgeRejected.
 
-        The route file is checked before: Envoy answers 404 to everything when it starts on a damaged one.
+        The route file is checked first: Envoy answers 404 to everything when it starts on a damaged one.
         """
         self.routes()
         if self.runs.alive():
             return False
-        self.runs.stop()  # what an edge that died may have left, as its ports
+        self.runs.stop()  # an edge that died may have left something, such as its ports
         files.write(self.folder / "bootstrap.yaml", documents.bootstrap(self.layout))
         for colour in COLOURS:
             if not (self.folder / f"{colour}.yaml").exists():
@@ -88,21 +88,24 @@ class Edge:
             raise EdgeRejected(
                 f"the new edge does not answer after {START_TIMEOUT_S} s; use up. Its log:\n{self.runs.log()}"
             )
-        return "a new container took its place; what was under way was cut"
+        return "a new edge took its place; what was in flight was cut"
 
     def routes(self) -> Routes:
-        """Return what the route file says; raises EdgeRejected when it is damaged."""
+        """Return the routes in the route file; raises EdgeRejected when it is damaged."""
         return documents.read_routes(self.folder / "routes.yaml")
 
-    def route(self, wanted: Routes) -> int:
-        """Write the route file. Its rename is the switch, and what a restarted edge will do; return its time in ns."""
+    def route(self, routes: Routes) -> int:
+        """Write the route file, and return when it was renamed into place, in ns.
+
+        That rename is the switch, and it also decides what a restarted edge does.
+        """
         try:
-            return files.write(self.folder / "routes.yaml", documents.routes(wanted), self.fault)
+            return files.write(self.folder / "routes.yaml", documents.routes(routes), self.fault)
         except OSError as error:
             raise EdgeRejected(f"the route file could not be written ({error}); traffic is where it was") from error
 
     def point(self, colour: str, address: Address | None, held: bool = False) -> None:
-        """Say where the instance of `colour` listens; None takes it out."""
+        """Set where the instance of `colour` listens; None removes it."""
         files.write(self.folder / f"{colour}.yaml", documents.endpoints(colour, address, held), self.fault)
 
     def pause(self, generation: int, address: Address, hold_s: float, timeout_s: float) -> None:
@@ -124,9 +127,9 @@ class Edge:
         self.await_generation(generation, timeout_s)
 
     def await_generation(self, generation: int, timeout_s: float) -> Answer:
-        """Return the first answer that was routed by `generation` (the ack); raises EdgeRejected.
+        """Return the first answer that was routed by `generation`: the acknowledgement. Raises EdgeRejected.
 
-        The probe takes the routes of the front door, through a door of its own, so that it is counted apart.
+        The probe has the routes of the front door but a door of its own, so that it is counted separately.
         """
 
         def acknowledged() -> Answer | None:
@@ -136,14 +139,14 @@ class Edge:
         if answer := waiting.until(acknowledged, timeout_s, every_s=0.002):
             return answer
         last = self.probe()
-        seen = f"still answers with generation {last.headers.get(GENERATION)}" if last else "does not answer"
+        observed = f"still answers with generation {last.headers.get(GENERATION)}" if last else "does not answer"
         reason = counters.rejection(self.layout.admin.url) if last else self.runs.log()
         raise EdgeRejected(
-            f"edge did not acknowledge generation {generation} within {timeout_s} s: it {seen}; {reason}"
+            f"edge did not acknowledge generation {generation} within {timeout_s} s: it {observed}; {reason}"
         )
 
     def probe(self) -> Answer | None:
-        """Ask the live path through the routes; None when the edge does not answer."""
+        """Request the live path through the routes; None when the edge does not answer."""
         try:
             return exchange(self.layout.probe.url + self.layout.live_path, timeout_s=2.5)
         except FAILURES:
@@ -165,24 +168,24 @@ class Edge:
         return self.layout.preview(colour).url
 
 
-def layout(wanted: profile.Profile, folder: Path, path: Path) -> Layout:
+def layout(chosen: profile.Profile, folder: Path, path: Path) -> Layout:
     """Return where the edge of this deployment listens: chosen once, then kept in the file `path`."""
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
         addresses = {name: Address(**address) for name, address in kept.items()}
     else:
-        addresses = _chosen(wanted.edge)
+        addresses = _choose(chosen.edge)
         files.write(path, json.dumps({name: asdict(address) for name, address in addresses.items()}, indent=1) + "\n")
     doors = [addresses[name] for name in ("ingress", "probe", "preview_blue", "preview_green", "admin")]
     ingress, probe, preview_blue, preview_green, admin = doors
-    live_path, stream_idle_s = wanted.service.health.live, wanted.edge.stream_idle_s
+    live_path, stream_idle_s = chosen.service.health.live, chosen.edge.stream_idle_s
     return Layout(ingress, probe, preview_blue, preview_green, admin, str(folder), live_path, stream_idle_s)
 
 
-def _chosen(wanted: profile.EdgeSettings) -> dict[str, Address]:
+def _choose(settings: profile.EdgeSettings) -> dict[str, Address]:
     addresses: dict[str, Address] = {}
     for name in ("probe", "preview_blue", "preview_green", "admin"):
         taken = frozenset(address.port for address in addresses.values())
-        addresses[name] = Address("127.0.0.1", ports.free(taken=taken | {wanted.port}))
+        addresses[name] = Address("127.0.0.1", ports.free(taken=taken | {settings.port}))
     taken = frozenset(address.port for address in addresses.values())
-    return {"ingress": Address(wanted.host, wanted.port or ports.free(wanted.host, taken)), **addresses}
+    return {"ingress": Address(settings.host, settings.port or ports.free(settings.host, taken)), **addresses}

@@ -25,15 +25,15 @@ Capability = Literal["images", "edge handover"]
 
 @dataclass(frozen=True)
 class Slot:
-    """The place of one instance in a deployment, and what it is told beside its release."""
+    """The place of one instance in a deployment, and what it gets beside its release."""
 
     deployment: str
     colour: str
     generation: int
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Wiring of this place, as where the provider is: no part of the release."""
+    """Variables of this place, as the URL of the provider: no part of the release."""
     secrets: Sequence[str] = ()
-    """Names of variables of ours whose values are handed on, and never written down."""
+    """Names of variables of this process whose values are handed on, and never written down."""
 
     @property
     def name(self) -> str:
@@ -42,7 +42,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Instance:
-    """One started release; whether it still runs is the engine's to say."""
+    """One started release; the engine knows whether it still runs."""
 
     deployment: str
     name: str
@@ -52,9 +52,9 @@ class Instance:
     address: Address
     """Where the edge finds it."""
     handle: str
-    """What the engine knows it by: a pid, a container's id."""
+    """The engine's own name for it: a pid, a container's id."""
     published: Address | None = None
-    """Where we find it, when that is elsewhere."""
+    """Where this machine finds it, when that is another address."""
 
     @property
     def url(self) -> str:
@@ -135,19 +135,19 @@ class Engine(Protocol):
 
 
 def environment(release: Release, slot: Slot) -> dict[str, str]:
-    """Return the settings of an instance: those of its release, then its wiring, then who it is, then its secrets."""
-    told = {**release.environment, **slot.environment}
+    """Return the variables of an instance: of its release, then its slot, then its identity, then its secrets."""
+    variables = {**release.environment, **slot.environment}
     if release.ours:
-        told |= {
+        variables |= {
             "TAILRACE_RELEASE": release.id,
             "TAILRACE_COLOUR": slot.colour,
             "TAILRACE_GENERATION": str(slot.generation),
         }
-    return told | {name: os.environ[name] for name in slot.secrets if name in os.environ}
+    return variables | {name: os.environ[name] for name in slot.secrets if name in os.environ}
 
 
 def labels(release: Release, slot: Slot) -> dict[str, str]:
-    """Return how an instance is marked, so that whoever comes later knows what it is."""
+    """Return the marks of an instance, by which another process recognises it later."""
     return {
         "part": "instance", "deployment": slot.deployment, "colour": slot.colour,
         "release": release.id, "generation": str(slot.generation),

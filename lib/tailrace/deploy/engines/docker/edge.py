@@ -1,4 +1,4 @@
-"""Envoy in a container: its directory is mounted, so that it sees renames; its doors are published on the host."""
+"""Envoy in a container: its directory is mounted, so that it sees renames; its ports are published on the host."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class EdgeContainer:
         return "terminated"
 
     def replace(self) -> None:
-        """Put a new container in the place of this one; until it listens, nothing does."""
-        image.edge(self.client(), self.source, self.home)  # may take a minute: while the old one still serves
+        """Put a new container in the place of this one; until that listens, nothing does."""
+        image.edge(self.client(), self.source, self.home)  # may take a minute, while the old one still serves
         self.start()
 
     def log(self) -> str:

@@ -33,9 +33,9 @@ HEALTH_NS = 10_000_000_000
 
 @dataclass(frozen=True)
 class DockerEngine:
-    """Drives the engine that the environment names; keeps wheels and archives in `<home>/images`.
+    """Uses the Docker Engine that the environment names; keeps wheels and archives in `<home>/images`.
 
-    What it starts carries the mark of its home: two checkouts on one engine never touch each other's.
+    Everything that it starts carries the mark of its home: two checkouts on one engine never touch each other's.
     """
 
     home: Path
@@ -66,7 +66,7 @@ class DockerEngine:
             client.close()
 
     def build(self, service: Service, source: Path, on_progress: Callable[[str], None] | None = None) -> Release:
-        """Return the release of `service` as an image, that of the edge made as well; raises BuildFailed, PartMissing.
+        """Return the release of `service` as an image, and build that of the edge; raises BuildFailed, PartMissing.
 
         `facts["edge"]` is the digest of the edge's image.
         """
@@ -88,10 +88,7 @@ class DockerEngine:
         return DockerImages(self.client, self._source, self.home)
 
     def beside(self, name: str, release: Release, slot: Slot, command: Sequence[str]) -> Instance:
-        """Run a program of an image next to the instances, as a provider; one of that name that runs is left as it is.
-
-        `{host}`, `{port}` and `{gateway}`, from where this machine comes to it, are filled in. It stays until `clear`.
-        """
+        """Run `command` in the image of `release` next to the instances; as `run_beside` otherwise."""
         container = dockerd.find(self.client, self._name(slot.deployment, name))
         if container is not None and container.status == "running":
             return _instance(container)
@@ -103,11 +100,11 @@ class DockerEngine:
             raise StartFailed(f"{name}: {len(BESIDE)} programs stand beside {slot.deployment} already; use down")
         address = Address(free[0], int(release.facts["port"]))
         marked = {**labels(release, slot), "part": "beside"}
-        more = {"entrypoint": "", "healthcheck": {"test": ["NONE"]}}  # that of the image is about another program
+        more = {"entrypoint": "", "healthcheck": {"test": ["NONE"]}}  # the image's own check is for another program
         return self._run(name, slot, release, command, address, marked, **more)
 
     def stop(self, instance: Instance, grace_s: float) -> str:
-        """SIGTERM, SIGKILL after `grace_s`, and remove; returns gone, terminated or killed."""
+        """SIGTERM, SIGKILL after `grace_s`, and remove; return "gone", "terminated" or "killed"."""
         container = self._container(instance)
         if container is None:
             return "gone"
@@ -131,17 +128,17 @@ class DockerEngine:
         self._do(instance, "unpause")
 
     def alive(self, instance: Instance) -> bool:
-        """Return whether it runs; raises PartMissing when that cannot be known, because the engine is going down."""
+        """Return whether it runs; raises PartMissing when the Docker Engine is going down and cannot tell."""
         status = self._status(instance)
         if status not in ("running", "paused", "restarting"):
-            # An engine that ends goes on telling those who are connected that all containers have ended: it will
-            # start them again. It takes no new connection, though.
+            # On a connection that it already has, an engine that shuts down reports every container as ended, although
+            # it will start them again. It accepts no new connection, though.
             dockerd.connect().close()
             status = self._status(instance)
         return status in ("running", "paused")
 
     def died(self, instance: Instance) -> bool:
-        """Return whether it has ended; the engine may have started it again before anybody looked."""
+        """Return whether it has ended since its start: Docker may have restarted it by now."""
         container = self._container(instance)
         return bool(container and container.attrs["RestartCount"]) or not self.alive(instance)
 
@@ -163,11 +160,11 @@ class DockerEngine:
         return Edge(files, runs, inside)
 
     def sweep(self, deployment: str) -> list[str]:
-        """Return nothing: a container carries its labels from its first moment, so none is unknown."""
+        """Return nothing: a container has its labels from its creation, so none is unrecorded."""
         return []
 
     def clear(self, deployment: str) -> list[str]:
-        """Remove what belongs to `deployment` and is no instance, and the network once it is empty."""
+        """Remove everything of `deployment` that is not an instance, and its network once it is empty."""
         removed = []
         for container in [*self._labelled(deployment, "beside"), *self._labelled(deployment, "edge")]:
             dockerd.remove(container)
@@ -193,10 +190,10 @@ class DockerEngine:
         scope, name = self.scope(slot.deployment), self._name(slot.deployment, part)
         place = {network.name(scope): self.client.api.create_endpoint_config(ipv4_address=address.host)}
         gateway = {"gateway": self._address(slot.deployment, network.GATEWAY)} if "{gateway}" in command else {}
-        told = filled(command, host=EVERYWHERE, port=str(address.port), **gateway)
+        arguments = filled(command, host=EVERYWHERE, port=str(address.port), **gateway)
         with dockerd.translated(name):
             container = self.client.containers.create(
-                release.build, told or None, name=name,
+                release.build, arguments or None, name=name,
                 environment=environment(release, slot), labels=self._marked({**marked, "port": str(address.port)}),
                 network=network.name(scope), networking_config=place,
                 ports={f"{address.port}/tcp": (LOOPBACK, None)}, **{**self._hardened(), **more},
@@ -210,33 +207,35 @@ class DockerEngine:
         return _instance(container)
 
     def _hardened(self) -> dict[str, Any]:
-        """What every container of ours is run with."""
+        """Return the options with which every instance is run."""
         return {
             **HARDENED,
             "mem_limit": f"{self.limits.memory_mb}m",
             "nano_cpus": round(self.limits.cpus * 1e9),
             "pids_limit": self.limits.pids,
             "log_config": docker.types.LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
-            # Back after a restart of the engine, at the address that the edge knows.
+            # A restart of the engine brings it back, at the address that the edge knows.
             "restart_policy": {"Name": "unless-stopped"},
             "init": True,
-            # The image's own check, less often: it starts a program each time, and the edge asks by itself anyway.
+            # The image's own check, less often: it starts a program each time, and the edge has checks of its own.
             "healthcheck": {"interval": HEALTH_NS},
         }
 
     def _labelled(self, deployment: str, part: str = "") -> list[Any]:
-        wanted = [f"{PREFIX}home={self.mark}", f"{PREFIX}deployment={deployment}"]
-        wanted += [f"{PREFIX}part={part}"] if part else []
+        filters = [f"{PREFIX}home={self.mark}", f"{PREFIX}deployment={deployment}"]
+        filters += [f"{PREFIX}part={part}"] if part else []
         with dockerd.translated(deployment):
-            found: list[Any] = self.client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
-        return found
+            containers: list[Any] = self.client.containers.list(
+                all=True, filters={"label": filters}, ignore_removed=True
+            )
+        return containers
 
     def _status(self, instance: Instance) -> str:
         container = self._container(instance)
         return str(container.status) if container else ""
 
-    def _marked(self, told: dict[str, str]) -> dict[str, str]:
-        return {PREFIX + key: value for key, value in {**told, "home": self.mark}.items()}
+    def _marked(self, labels: dict[str, str]) -> dict[str, str]:
+        return {PREFIX + key: value for key, value in {**labels, "home": self.mark}.items()}
 
     def _name(self, deployment: str, part: str) -> str:
         return f"tailrace-{self.scope(deployment)}-{part}"
@@ -255,14 +254,14 @@ class DockerEngine:
 
 
 def _instance(container: Any) -> Instance:
-    told = {key.removeprefix(PREFIX): value for key, value in container.labels.items()}
+    labels = {key.removeprefix(PREFIX): value for key, value in container.labels.items()}
     settings = container.attrs["NetworkSettings"]
     place = next(iter(settings["Networks"].values()))
-    port = int(told["port"])
+    port = int(labels["port"])
     published = (settings.get("Ports") or {}).get(f"{port}/tcp") or [{"HostPort": "0"}]
     host = place["IPAddress"] or (place.get("IPAMConfig") or {}).get("IPv4Address", "")
     return Instance(
-        told["deployment"], f"{told['colour']}-{told['generation']}", told["colour"], told["release"],
-        int(told["generation"]), Address(host, port), container.id,
+        labels["deployment"], f"{labels['colour']}-{labels['generation']}", labels["colour"], labels["release"],
+        int(labels["generation"]), Address(host, port), container.id,
         Address(LOOPBACK, int(published[0]["HostPort"])),
     )  # fmt: skip

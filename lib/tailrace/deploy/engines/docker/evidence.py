@@ -1,4 +1,4 @@
-"""Evidence about images, asked of the Docker Engine that has them."""
+"""Evidence about images, from the Docker Engine that has them."""
 
 from __future__ import annotations
 

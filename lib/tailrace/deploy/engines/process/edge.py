@@ -8,8 +8,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from tailrace.errors import EdgeRejected, PartMissing
 from tailrace.host import processes
 
@@ -19,16 +17,16 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where Envoy puts it)
 
 @dataclass(frozen=True)
 class EdgeProcess:
-    """Runs Envoy, with its keeper, on `<folder>/bootstrap.yaml`; their record and log are in `records`.
+    """Runs Envoy, with its keeper, on `<folder>/bootstrap.yaml`; its record and log are in `records`.
 
-    `base_id` tells Envoys of one machine apart: the port of the front door, which no two of them share.
+    `base_id` distinguishes the Envoys of one machine: it is the port of the front door, which no two of them share.
     """
 
     folder: Path
     records: Path
     base_id: int
     linger_s: int = 30
-    """How long a replaced process may finish what it has; it stays for all of that time."""
+    """How long a replaced process may finish its requests; it stays for all of that time."""
 
     def alive(self) -> bool:
         process = processes.find(self.records, NAME)
@@ -50,18 +48,20 @@ class EdgeProcess:
         processes.spawn(command, environment=environment, folder=self.records, name=NAME, labels={"part": "edge"})
 
     def stop(self) -> str:
-        """End it at once: whoever stops the edge has drained it, or does not care."""
+        """End it at once, without draining."""
         process = processes.find(self.records, NAME)
         how = processes.end(process, 3.0) if process else "gone"
-        # Envoy leaves its segment behind; it is named after the base id, times ten.
+        # Envoy leaves its shared memory behind; it is named after the base id, times ten.
         (SHARED_MEMORY / f"envoy_shared_memory_{self.base_id * 10}").unlink(missing_ok=True)
         return how
 
     def replace(self) -> None:
-        """Have a new Envoy take over from the old one, without a request lost: for an upgrade or a new bootstrap.
+        """Have a new Envoy take over from the old one, without losing a request: for an upgrade or a new bootstrap.
 
-        Raises EdgeRejected while the one before the old one is still finishing: a third would cut it off.
+        Raises EdgeRejected while an earlier one is still finishing its requests: a third would cut them.
         """
+        import psutil  # only here: it takes a while to import
+
         process = processes.find(self.records, NAME)
         if process is None or not process.alive:
             raise EdgeRejected("the edge does not run, so there is nothing to replace; use up")

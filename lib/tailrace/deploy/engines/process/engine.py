@@ -23,7 +23,7 @@ from tailrace.profile import Profile, Service
 
 HOST = "127.0.0.1"
 BESIDE = "beside"
-# An instance gets nothing else of our own environment: what it needs stands in its release or its slot.
+# An instance inherits nothing else: what it needs is in its release or its slot.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -46,10 +46,10 @@ class ProcessEngine:
     def start(self, release: Release, slot: Slot) -> Instance:
         """Start `release` in `slot` on a free port; it listens a moment later. Raises StartFailed."""
         port = ports.free(HOST)
-        told = {name: os.environ[name] for name in INHERITED if name in os.environ} | environment(release, slot)
+        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         process = processes.spawn(
             _command(release, port),
-            environment=told,
+            environment=inherited | environment(release, slot),
             folder=self._records(slot.deployment),
             name=slot.name,
             labels={**labels(release, slot), "port": str(port)},
@@ -59,7 +59,7 @@ class ProcessEngine:
         return _instance(process)
 
     def stop(self, instance: Instance, grace_s: float) -> str:
-        """SIGTERM to its group, SIGKILL after `grace_s`; returns how it went: gone, terminated or killed."""
+        """SIGTERM to its group, SIGKILL after `grace_s`; return "gone", "terminated" or "killed"."""
         process = self._process(instance)
         return processes.end(process, grace_s) if process else "gone"
 
@@ -88,8 +88,8 @@ class ProcessEngine:
 
     def instances(self, deployment: str) -> list[Instance]:
         """Return what was started for `deployment` and has not been stopped, whether it runs or has ended."""
-        found = sorted(processes.records(self._records(deployment)), key=lambda process: process.name)
-        return [_instance(process) for process in found if process.labels.get("part") == "instance"]
+        recorded = sorted(processes.records(self._records(deployment)), key=lambda process: process.name)
+        return [_instance(process) for process in recorded if process.labels.get("part") == "instance"]
 
     def edge(self, profile: Profile, folder: Path) -> edge.Edge:
         files = folder / "edge"
@@ -100,7 +100,7 @@ class ProcessEngine:
         return edge.Edge(files, runs, layout)
 
     def sweep(self, deployment: str) -> list[str]:
-        """End what has a mark and no record, because its starter was killed right then; return it."""
+        """End each process that has a mark but no record; return their names."""
         known = {process.pid for process in processes.records(self._records(deployment))}
         stopped = [p for p in processes.recorded(self._records(deployment)) if p.alive and p.pid not in known]
         for process in stopped:
@@ -112,20 +112,21 @@ class ProcessEngine:
         if running and running.alive:
             return _instance(running)
         port = ports.free(HOST)
-        told = {"deployment": deployment, "colour": "", "release": "", "generation": "0", "port": str(port)}
+        labels = {"part": BESIDE, "deployment": deployment, "colour": "", "release": "", "generation": "0"}
         places = {"python": sys.executable, "host": HOST, "port": str(port), "gateway": HOST}
-        records, marked = self._records(deployment), {"part": BESIDE, **told}
-        return _instance(
-            processes.spawn(filled(command, **places), environment={}, folder=records, name=name, labels=marked)
-        )
+        process = processes.spawn(
+            filled(command, **places), environment={}, folder=self._records(deployment), name=name,
+            labels={**labels, "port": str(port)},
+        )  # fmt: skip
+        return _instance(process)
 
     def images(self) -> Images:
         raise PartMissing(f"engine process runs no images: {self.lacks['images']}")
 
     def clear(self, deployment: str) -> list[str]:
         """End the programs beside the instances; return those that ran."""
-        found = processes.records(self._records(deployment))
-        beside = [process for process in found if process.labels.get("part") == BESIDE]
+        recorded = processes.records(self._records(deployment))
+        beside = [process for process in recorded if process.labels.get("part") == BESIDE]
         ended = [f"{process.name} (pid {process.pid})" for process in beside if process.alive]
         for process in beside:
             processes.end(process, 2.0)
@@ -135,8 +136,8 @@ class ProcessEngine:
         return self.home.resolve() / deployment / "processes"
 
     def _process(self, instance: Instance) -> processes.Process | None:
-        found = processes.find(self._records(instance.deployment), instance.name)
-        return found if found and str(found.pid) == instance.handle else None
+        process = processes.find(self._records(instance.deployment), instance.name)
+        return process if process and str(process.pid) == instance.handle else None
 
 
 def _command(release: Release, port: int) -> list[str]:
@@ -145,8 +146,8 @@ def _command(release: Release, port: int) -> list[str]:
 
 
 def _instance(process: processes.Process) -> Instance:
-    told = process.labels
+    labels = process.labels
     return Instance(
-        told["deployment"], process.name, told["colour"], told["release"], int(told["generation"]),
-        edge.Address(HOST, int(told["port"])), str(process.pid),
+        labels["deployment"], process.name, labels["colour"], labels["release"], int(labels["generation"]),
+        edge.Address(HOST, int(labels["port"])), str(process.pid),
     )  # fmt: skip

@@ -1,10 +1,8 @@
-"""Keeps Envoy running: restarts it on the same files when it dies, and replaces it without loss on SIGHUP.
+"""Keep Envoy running: restart it on the same files when it dies, replace it without losing a request on SIGHUP.
 
-`python -m tailrace.deploy.engines.process.keeper ENVOY FOLDER BASE_ID LINGER_S` runs it.
-
-A replacement is Envoy's own hot restart: the
-new process takes over the listening sockets and counts anew, the old one has LINGER_S to finish what it began.
-SIGTERM ends all.
+`python -m tailrace.deploy.engines.process.keeper ENVOY FOLDER BASE_ID LINGER_S` runs it. A replacement is Envoy's own
+hot restart: the new process takes over the listening sockets and counts from zero, the old one has LINGER_S to finish
+its requests. SIGTERM ends all of them.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ RETRY_S = 0.1
 
 @dataclass
 class Keeper:
-    """The newest process serves; older ones are on their way out."""
+    """The newest process serves; older ones finish their requests."""
 
     binary: str
     folder: Path
@@ -68,7 +66,7 @@ class Keeper:
         try:
             read_routes(self.folder / "routes.yaml")
         except EdgeRejected as error:
-            # It would answer 404 to everything: no answer at all is the more honest one.
+            # Envoy would answer 404 to everything: no answer is better than a wrong one.
             print(error, file=sys.stderr, flush=True)
             time.sleep(1)
             return
