@@ -1,4 +1,4 @@
-"""Writing a file so that a reader, or whoever comes after a crash, sees the old content or the new, never half."""
+"""Atomic, durable writes: a reader, also after a crash, sees the old content of a file or the new, never half."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 
 def nothing(point: str) -> None:
-    """Do nothing at a fault point."""
+    """Do nothing: the fault point of a process that no test kills."""
 
 
 def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> int:
     """Replace `path` atomically and durably: write beside it, fsync, rename, fsync the directory.
 
-    The rename commits: whoever watches the directory acts upon it. `fault` is called right before and after. Returns
-    when that was, by `time.perf_counter_ns`.
+    The rename is the commit: who watches the directory acts on it. Return its time (`time.perf_counter_ns`). `fault`
+    is called right before the rename and right after it.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:

@@ -1,4 +1,4 @@
-"""One at a time: a lock that the kernel frees when its holder dies."""
+"""A lock between processes, which the kernel frees when its holder dies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOOKS, LOOK_S = 20, 0.005
 
 @contextlib.contextmanager
 def hold(path: Path, doing: str, advice: str) -> Iterator[None]:
-    """Hold the lock file `path` while the context is open; raises Locked, with `advice`, when somebody else does."""
+    """Hold the lock file `path` while the context is open; raises Locked, with `advice`, when another process does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         if not _taken(file):
@@ -34,12 +34,12 @@ def hold(path: Path, doing: str, advice: str) -> Iterator[None]:
 
 
 def holder(path: Path) -> str:
-    """Return what holds it now, as it said itself: "switch of local (pid 12)"; empty when nothing does."""
+    """Return the holder's own description, as "switch of local (pid 12)"; empty when nobody holds the lock."""
     return (path.read_text(encoding="utf-8").strip() or "another process") if is_held(path) else ""
 
 
 def _taken(file: IO[str]) -> bool:
-    """Take the lock; somebody who only looks whether it is held has it for an instant."""
+    """Take the lock; try for a moment, because `is_held` in another process takes it for an instant."""
     for _ in range(LOOKS):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,10 +51,12 @@ def _taken(file: IO[str]) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether somebody holds it now."""
+    """Return whether a process holds the lock now."""
     try:
         with path.open("r", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who look do not see each other
+            fcntl.flock(
+                file, fcntl.LOCK_SH | fcntl.LOCK_NB
+            )  # shared: two callers of this function do not see each other
     except FileNotFoundError:
         return False
     except BlockingIOError:

@@ -7,13 +7,13 @@ import socket
 
 from tailrace.errors import StartFailed
 
-# Below the range from which the kernel takes the ports of outgoing connections: under load, a port from
-# there may be gone between choosing it and listening on it.
+# Below the range from which the kernel takes the ports of outgoing connections: under load, a port from that range
+# may be taken between choosing it and listening on it.
 CHOICE = range(18_000, 32_000)
 
 
 def free(host: str = "127.0.0.1", taken: frozenset[int] = frozenset(), chance: random.Random | None = None) -> int:
-    """Return a port on which nobody listens and which is not in `taken`; raises StartFailed when none is found."""
+    """Return a port that is free and not in `taken`; raises StartFailed after 200 tries."""
     chance = chance or random.Random()
     for port in chance.sample(CHOICE, 200):
         if port not in taken and is_free(host, port):
@@ -22,7 +22,7 @@ def free(host: str = "127.0.0.1", taken: frozenset[int] = frozenset(), chance: r
 
 
 def is_free(host: str, port: int) -> bool:
-    """Return whether a server could listen on `port` now."""
+    """Return whether a server could listen on `port` of `host` now."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as candidate:
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,8 +1,8 @@
-"""Detached processes that can be found, and ended, by whoever comes after the one that started them.
+"""Detached processes, which another process than their starter can find and end.
 
-A process leads its own session and group. Its record holds the pid *and* when the kernel started it, because a
-pid alone may by now belong to somebody else. Its environment carries a mark with the folder of the record, so
-that even a process whose starter died before writing the record is found.
+A process leads its own session and group. Its record holds the pid *and* when the kernel started it, because a pid
+alone may belong to another process by now. Its environment has a mark with the folder of the record, by which a
+process is found even when its starter died before it wrote the record.
 """
 
 from __future__ import annotations
@@ -16,18 +16,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import psutil
-
 from tailrace.errors import StartFailed
 from tailrace.host import files, waiting
 
 MARK = "SPAWNED_INTO"
-"""Name of the environment variable with which a process is marked; its value is the folder of its record."""
+"""Environment variable that marks a process; its value is the folder of its record."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """One recorded process; `started` identifies the pid's owner across reboots and steps of the clock."""
+    """One recorded process; `started` identifies the owner of the pid, across reboots and steps of the clock."""
 
     name: str
     pid: int
@@ -46,11 +44,11 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Whether this very process still runs; one that has ended is reaped when it is a child of ours."""
+        """Whether this very process still runs."""
         return alive(self)
 
     def tail(self, lines: int = 15) -> str:
-        """Return the last lines that it wrote."""
+        """Return the last lines of its log."""
         try:
             text = self.log.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -70,7 +68,7 @@ def spawn(
 ) -> Process:
     """Start `command` detached, with exactly `environment`, and record it in `folder`; raises StartFailed.
 
-    Output goes to `<folder>/<name>.log`, which is appended to.
+    Its output is appended to `<folder>/<name>.log`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     marked = {**environment, MARK: str(folder.resolve())}
@@ -83,7 +81,7 @@ def spawn(
     except OSError as error:
         raise StartFailed(f"{name}: cannot start {command[0]}: {error.strerror}; check the command") from None
     process = Process(name, child.pid, started(child.pid) or "", folder, tuple(command), dict(labels or {}))
-    # It is ended through its record, maybe by another process than this one: Popen shall forget it.
+    # The process is ended through its record, perhaps by another process: keep Popen from warning that it still runs.
     child.returncode = 0
     fault("spawned")
     files.write(process.record, _document(process))
@@ -91,7 +89,10 @@ def spawn(
 
 
 def alive(process: Process) -> bool:
-    """Return whether this very process runs: the pid lives, was started when the record says, and is no zombie."""
+    """Return whether this very process runs: its pid exists, was started at the recorded time, and is no zombie.
+
+    A child of this process that has ended is reaped.
+    """
     _reap(process.pid)
     return started(process.pid) == process.started != ""
 
@@ -99,7 +100,7 @@ def alive(process: Process) -> bool:
 def end(process: Process, grace_s: float = 10.0) -> str:
     """End the process and its group: SIGTERM, then SIGKILL after `grace_s`; remove the record.
 
-    Returns how it went: "gone" (it did not run any more), "terminated" or "killed".
+    Return "gone" (it no longer ran), "terminated" or "killed".
     """
     how = "gone"
     if alive(process):
@@ -114,9 +115,9 @@ def end(process: Process, grace_s: float = 10.0) -> str:
 
 
 def kill(process: Process) -> None:
-    """SIGKILL to the group, children that outlived their leader included; the record stays.
+    """Send SIGKILL to the group, including children that outlived their leader; the record stays.
 
-    Returns once all are gone: one that is still being taken apart has its ports.
+    Return once all are gone: a process that the kernel has not yet removed still holds its ports.
     """
     group = _group(process)
     if alive(process) or group:
@@ -125,62 +126,74 @@ def kill(process: Process) -> None:
 
 
 def freeze(process: Process) -> None:
-    """Stop the group from running (SIGSTOP): it hangs, and its sockets stay open."""
+    """Suspend the group (SIGSTOP): it hangs, and its sockets stay open."""
     if alive(process):
         _signal(process, signal.SIGSTOP)
 
 
 def thaw(process: Process) -> None:
-    """Let a frozen group run again."""
+    """Let a suspended group run again."""
     if alive(process):
         _signal(process, signal.SIGCONT)
 
 
 def recorded(folder: Path) -> list[Process]:
-    """Return what was started into `folder`, by its records and by its marks, running or not, by name."""
-    found = {process.pid: process for process in records(folder)}
+    """Return every process that was started into `folder`, by records and by marks, whether it runs or not."""
+    by_pid = {process.pid: process for process in records(folder)}
     for stray in _marked(folder):
-        found.setdefault(stray.pid, stray)
-    return sorted(found.values(), key=lambda process: process.name)
+        by_pid.setdefault(stray.pid, stray)
+    return sorted(by_pid.values(), key=lambda process: process.name)
 
 
 def records(folder: Path) -> Iterator[Process]:
-    """Yield what the records in `folder` say; one that cannot be read is passed over: its process has a mark."""
+    """Yield the recorded processes of `folder`; skip a record that cannot be read: its process has a mark."""
     for path in folder.glob("*.json"):
         if process := _read(path):
             yield process
 
 
 def find(folder: Path, name: str) -> Process | None:
-    """Return the process that is recorded in `folder` as `name`."""
+    """Return the process that is recorded in `folder` as `name`; None when there is none."""
     return _read(folder / f"{name}.json")
 
 
 def started(pid: int) -> str | None:
     """Return when the kernel started `pid`, as a text that no other process shares; None when it does not run."""
+    if not Path("/proc/self/stat").exists():
+        return _started_by_psutil(pid)
     try:
-        if not Path("/proc/self/stat").exists():
-            running = psutil.Process(pid)
-            return None if running.status() == psutil.STATUS_ZOMBIE else f"{running.create_time():.3f}"
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except (OSError, psutil.Error):
+    except OSError:
         return None
-    # Ticks since boot: unlike a wall-clock time, they do not move when the clock is set.
+    # Ticks since boot: unlike a wall-clock time, they do not change when the clock is set.
     return None if fields[0] in "ZX" else f"{boot[:8]}:{fields[19]}"
+
+
+def _started_by_psutil(pid: int) -> str | None:
+    """Return the same where there is no /proc."""
+    import psutil
+
+    try:
+        running = psutil.Process(pid)
+        return None if running.status() == psutil.STATUS_ZOMBIE else f"{running.create_time():.3f}"
+    except psutil.Error:
+        return None
 
 
 def _read(path: Path) -> Process | None:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        command = tuple(told["command"])
-        return Process(told["name"], int(told["pid"]), told["started"], path.parent, command, told["labels"])
+        record = json.loads(path.read_text(encoding="utf-8"))
+        command = tuple(record["command"])
+        return Process(record["name"], int(record["pid"]), record["started"], path.parent, command, record["labels"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _marked(folder: Path) -> Iterator[Process]:
-    """Leaders of sessions whose environment says that they were started into `folder`."""
+    """Yield the leaders of sessions that have the mark of `folder` in their environment."""
+    import psutil  # only here and below: it takes a while to import, and most callers need no more than the records
+
     mark = str(folder.resolve())
     for running in psutil.process_iter():
         try:
@@ -192,7 +205,9 @@ def _marked(folder: Path) -> Iterator[Process]:
 
 
 def _group(process: Process) -> dict[int, str]:
-    """Return who of ours is in the group of that leader, and since when."""
+    """Return the processes of ours in the group of that leader, each with its start."""
+    import psutil
+
     members = {}
     for pid in psutil.pids():
         with contextlib.suppress(OSError):
@@ -202,10 +217,12 @@ def _group(process: Process) -> dict[int, str]:
 
 
 def _is_stranger(process: Process, pid: int) -> bool:
-    """Whether it was not started into the same folder: the mark keeps us from a stranger's group.
+    """Return whether `pid` was not started into the same folder, so that its group may be somebody else's.
 
-    One that is being taken apart has no environment any more, and still has its ports.
+    A process that the kernel is removing has no environment any more, and still holds its ports: it is no stranger.
     """
+    import psutil
+
     try:
         environment = psutil.Process(pid).environ()
     except psutil.AccessDenied:

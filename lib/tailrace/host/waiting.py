@@ -1,4 +1,4 @@
-"""Waiting for something to become true, with a limit."""
+"""Wait until a condition holds, with a time limit."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def until(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Return the first true answer of `condition`, or its last one once `timeout_s` is over."""
+    """Call `condition` until it returns something true, or `timeout_s` is over; return its last result."""
     deadline = clock() + timeout_s
-    while not (answer := condition()) and clock() < deadline:
+    while not (result := condition()) and clock() < deadline:
         sleep(every_s)
-    return answer
+    return result
