@@ -245,10 +245,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def matrix(rows: list[dict[str, Any]]) -> str:
     """Return the table: one row per fault, with how often it was done and how often it came out as it says."""
     lines = [
-        "# What breaks, what happens, what you do",
+        "# Faults: what happens, and what to do",
         "",
-        "Made from the results of `tests/integration/deploy`, where each fault is really done, under load:",
-        "`TAILRACE_FAULT_MATRIX=runbook/procedures/faults.md make test ARGS=tests/integration/deploy`.",
+        "Generated from the results of `tests/integration/deploy`, which inject each fault under load:",
+        "`TAILRACE_FAULT_MATRIX=runbook/procedures/faults.md make test-all ARGS=tests/integration/deploy`.",
         "",
         "| fault | traffic is on | what you see | what you do | held |",
         "|---|---|---|---|---|",

@@ -129,7 +129,7 @@ def test_a_container_that_is_never_ready_gets_no_traffic(foreign, load, tmp_path
     "controller killed at a main state, on Docker",
     "what the route file says: one proven colour",
     "Unfinished at the next deploy; `status` names the state",
-    "`resume` to go on, `abort` to go back",
+    "`resume` to continue, `abort` to go back",
 )
 @pytest.mark.parametrize(
     "point", ["started:reached:after", "routes:rename:after", "baked:reached:after", "retired:intent:after"]
@@ -155,10 +155,10 @@ def test_a_controller_killed_at_a_main_state_loses_nothing(foreign, load, tmp_pa
 
 
 @pytest.mark.fault(
-    "new colour dies while baking, and Docker starts it again",
+    "new colour dies while baking, and Docker restarts it",
     "the old colour, still warm",
     "RolledBack, although it runs again",
-    "mend the release, deploy again",
+    "fix the release, deploy again",
 )
 def test_a_new_colour_that_docker_has_started_again_is_taken_back(foreign, load, tmp_path):
     """However soon it is back: the death is seen by the count of restarts, not by looking at the right moment."""

@@ -180,17 +180,17 @@ PLAIN = pytest.mark.fault(
     "once it is back: `resume`, which ends on the old colour; before the next time: `live-restore`",
 )
 LIVE = pytest.mark.fault(
-    "the Docker Engine restarted so, with `live-restore`",
+    "the same, with `live-restore`",
     "the colour in the route file; but what comes over loopback is refused until the engine is back: "
     "its `docker-proxy` ends with it",
     "the same",
     "the same; before the next time: `userland-proxy: false` as well",
 )
 WHOLE = pytest.mark.fault(
-    "the Docker Engine restarted so, with `live-restore` and `userland-proxy: false`",
-    "the colour in the route file; what has begun goes on, and a new connection may be refused for about 0.2 s, while "
-    "the engine writes its rules anew",
-    "the same, but hardly a failed request",
+    "the same, with `live-restore` and `userland-proxy: false`",
+    "the colour in the route file; requests in flight continue, and a new connection may be refused for about 0.2 s, "
+    "while the engine rewrites its rules",
+    "the same, with hardly a failed request",
     "once it is back: `resume`, which ends on the old colour",
 )
 

@@ -71,7 +71,7 @@ def test_an_edge_killed_while_baking_does_not_stop_the_switch_from_ending_on_one
     "new colour dies while baking",
     "the old colour, still warm",
     "RolledBack with the last lines of its log",
-    "mend the release, deploy again",
+    "fix the release, deploy again",
 )
 def test_a_new_colour_killed_while_baking_is_replaced_by_the_old_one(deployment, release, load):
     """The old colour is still warm; what failed in between is counted on both sides alike."""
@@ -92,7 +92,7 @@ def test_a_new_colour_killed_while_baking_is_replaced_by_the_old_one(deployment,
 @pytest.mark.fault(
     "old colour dies before it is drained",
     "the new colour",
-    "what was on it is lost, and counted by the edge",
+    "its requests in flight are lost, and counted by the edge",
     "nothing; a rollback would be a cold start",
 )
 def test_an_old_colour_killed_while_draining_costs_what_was_on_it(deployment, release, load):
@@ -107,9 +107,9 @@ def test_an_old_colour_killed_while_draining_costs_what_was_on_it(deployment, re
 
 
 @pytest.mark.fault(
-    "new colour bad, old colour gone",
+    "new colour fails, old colour gone",
     "the new colour, because there is no other",
-    "an error that says so; history: stayed",
+    "an error that says so; `history`: stayed",
     "switch to the release that you want",
 )
 def test_with_the_old_colour_gone_a_bad_new_one_stays_and_it_is_said(deployment, release, load):
@@ -123,7 +123,7 @@ def test_with_the_old_colour_gone_a_bad_new_one_stays_and_it_is_said(deployment,
     assert d.history()[-1].how == "stayed"
 
 
-@pytest.mark.fault("disk full", "the old colour", "an error that names the file", "make room, then `abort`")
+@pytest.mark.fault("disk full", "the old colour", "an error that names the file", "free disk space, then `abort`")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
 @pytest.mark.parametrize("point", ["routed:intent:after", "weighted:reached:after"])
 def test_a_full_disk_commits_nothing(deployment, release, load, tmp_path, point):
@@ -193,7 +193,7 @@ def test_a_damaged_journal_refuses_a_deploy_until_it_is_confirmed(deployment, re
 
 @pytest.mark.fault(
     "two deploys at once",
-    "the first one's way",
+    "that of the first deploy",
     "the second is refused: Locked, with the holder's pid",
     "wait, or look at `status`",
 )
@@ -222,7 +222,7 @@ def test_two_deploys_at_once_are_one(deployment, release):
     "the edge's keeper is killed",
     "nothing: Envoy ends with it",
     "`status`: edge not alive",
-    "`deploy`: same door, same colour",
+    "`deploy`: same address, same colour",
 )
 def test_after_its_keeper_was_killed_the_edge_comes_back_with_up(deployment, release):
     """Envoy ends with its parent; the same door and the same colour are there again after up."""

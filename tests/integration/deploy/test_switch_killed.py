@@ -27,7 +27,7 @@ def whole(d, release) -> None:
 
 
 @pytest.mark.fault(
-    "controller killed, at any state or write",
+    "controller killed at any state or write",
     "what the route file says: one proven colour",
     "Unfinished at the next deploy; `status` names the state",
     "`resume` to continue, `abort` to go back",

@@ -13,7 +13,7 @@ from tailrace.host import processes
 @pytest.mark.fault(
     "edge hangs at the commit",
     "nothing while it hangs, then what the route file says; no request fails",
-    "an error: the edge did not acknowledge; stopped half-way",
+    "an error: the edge did not acknowledge; `status`: stopped half-way",
     "`resume`, which ends on the old colour",
 )
 def test_an_edge_that_does_not_acknowledge_the_commit_leaves_the_old_colour(deployment, release, load):
