@@ -91,6 +91,7 @@ def test_a_colour_that_fails_its_smoke_test_gets_no_traffic(deployment, release,
     assert {colour for _, _, colour in traffic.seen} == {"blue"}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "fact"),
     [({"fail_every": 3}, r"requests failed \(\d+\.\d%\); limit 2\.0%"), ({"delay_s": 0.4}, r"p95 \d{3} ms")],
@@ -112,6 +113,7 @@ def test_a_colour_that_breaks_its_gate_is_rolled_back_by_itself(deployment, rele
     assert later == {"blue"}
 
 
+@pytest.mark.alone
 def test_a_colour_that_answers_nobody_is_rolled_back(deployment, release, load):
     """It passed its proofs, and hangs on users: requests without an answer are no failures yet, and no good sign."""
     d = deployment(bake_s=3, smoke=(), warmup={"min_requests": 2, "max_requests": 4}, drain_timeout_s=1)
@@ -123,6 +125,7 @@ def test_a_colour_that_answers_nobody_is_rolled_back(deployment, release, load):
     assert d.serving == serving
 
 
+@pytest.mark.alone
 def test_weights_let_the_new_colour_grow_and_lose_nothing(deployment, release, load):
     """With weights both colours answer for a while, in about the shares that were asked for."""
     d = deployment(weights=[20, 50], weight_s=0.6)

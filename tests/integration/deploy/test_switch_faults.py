@@ -32,6 +32,7 @@ def envoys(d):
     "failed requests on the client's side; `envoy left with -9` in the edge's log",
     "nothing: its keeper restarts it on the route file",
 )
+@pytest.mark.alone
 def test_a_killed_edge_is_back_with_the_same_colour(deployment, release, load):
     """Nothing is answered for a moment, then everything is again, by the colour that the file names."""
     d = deployment()

@@ -44,6 +44,7 @@ def test_a_series_of_switches_loses_nothing(deployment, release, load):
     assert {colour for sent_ns, _, colour in traffic.seen if sent_ns < acknowledged_ns(switches[0])} >= {"blue"}
 
 
+@pytest.mark.alone
 def test_after_the_window_that_shows_a_breach_traffic_is_back_within_a_second(deployment, release, load):
     """From the end of the first window, one second later no request is answered by the bad colour any more."""
     d = deployment(bake_s=10, smoke=(), gate={"window_s": WINDOW_S, "min_requests": 10})

@@ -20,7 +20,7 @@ SERVICE = {
 }
 
 
-class Site:
+class Project:
     """A small project, and `tailrace` called in it."""
 
     def __init__(self, root: Path) -> None:
@@ -44,52 +44,52 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path)
-    yield site
-    site.call("down")
+def project(tmp_path):
+    project = Project(tmp_path)
+    yield project
+    project.call("down")
 
 
-def test_deploy_brings_up_then_leaves_alone_then_switches(site):
+def test_deploy_brings_up_then_leaves_alone_then_switches(project):
     """The same release twice is one deploy; another setting is another release, and a switch."""
-    first = site.json("deploy")
+    first = project.json("deploy")
     assert (first["result"], first["serving"]) == ("brought up", "blue")
-    assert site.json("deploy")["result"] == "served already"
-    site.profile(REVISION="2")
-    second = site.json("deploy")
+    assert project.json("deploy")["result"] == "served already"
+    project.profile(REVISION="2")
+    second = project.json("deploy")
     assert (second["result"], second["serving"], second["url"]) == ("switched", "green", first["url"])
     assert second["release"] != first["release"]
     assert urllib.request.urlopen(first["url"] + "/plan.yaml", timeout=5).status == 200
-    again = site.json("deploy", "--release", first["release"])
+    again = project.json("deploy", "--release", first["release"])
     assert (again["result"], again["release"]) == ("switched", first["release"])
 
 
-def test_status_history_and_rollback_tell_the_same(site):
+def test_status_history_and_rollback_tell_the_same(project):
     """What serves, what happened, and the way back: once, and once more, which changes nothing."""
-    first = site.json("deploy")["release"]
-    site.profile(REVISION="2")
-    second = site.json("deploy")["release"]
-    assert site.json("rollback")["state"] == "done"
-    assert site.json("rollback")["state"] == "nothing"
-    status = site.json("status")
+    first = project.json("deploy")["release"]
+    project.profile(REVISION="2")
+    second = project.json("deploy")["release"]
+    assert project.json("rollback")["state"] == "done"
+    assert project.json("rollback")["state"] == "nothing"
+    status = project.json("status")
     (slot,) = status["slots"]
     assert (slot["release"], slot["weight"], slot["ready"]) == (first, 100, True)
-    assert [(e["what"], e["release"], e["how"]) for e in site.json("history")] == [
+    assert [(e["what"], e["release"], e["how"]) for e in project.json("history")] == [
         ("up", first, "done"),
         ("switch", second, "done"),
         ("rollback", first, "done"),
     ]
-    assert first in site.call("status").stdout
-    assert second in site.call("history").stdout
+    assert first in project.call("status").stdout
+    assert second in project.call("history").stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
-def test_a_deploy_that_is_cancelled_leaves_nothing_half_way(site, number):
+def test_a_deploy_that_is_cancelled_leaves_nothing_half_way(project, number):
     """SIGTERM and Ctrl-C take the switch back. Negative control: SIGKILL cannot, and `abort` does it then."""
-    first = site.json("deploy")["release"]
-    site.profile(bake_s=60, REVISION="2")
+    first = project.json("deploy")["release"]
+    project.profile(bake_s=60, REVISION="2")
     command = [sys.executable, "-m", "tailrace", "deploy"]
-    with subprocess.Popen(command, cwd=site.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as going:
+    with subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as going:
         try:
             assert going.stdout is not None
             assert any("switched" in line for line in going.stdout), "it ended before it was under way"
@@ -99,56 +99,56 @@ def test_a_deploy_that_is_cancelled_leaves_nothing_half_way(site, number):
             going.kill()
     assert going.returncode != 0
     if number is signal.SIGKILL:
-        assert site.json("status")["unfinished"]
-        site.json("abort")
-    status = site.json("status")
+        assert project.json("status")["unfinished"]
+        project.json("abort")
+    status = project.json("status")
     assert not status["unfinished"]
     assert [(slot["release"], slot["weight"]) for slot in status["slots"]] == [(first, 100)]
 
 
-def test_verbs_without_anything_to_do_say_so(site):
+def test_verbs_without_anything_to_do_say_so(project):
     """Nothing serves, nothing is under way: no error, and no act."""
     for verb in ("promote", "resume", "abort", "unpause", "rollback"):
-        assert site.json(verb)["state"] == "nothing", verb
-    assert site.call("status").returncode == 0
+        assert project.json(verb)["state"] == "nothing", verb
+    assert project.call("status").returncode == 0
 
 
-def test_pause_holds_and_unpause_lets_go(site):
+def test_pause_holds_and_unpause_lets_go(project):
     """Each is told once; the second time there is nothing to do."""
-    site.json("deploy")
-    assert [site.json("pause", "--hold-s", "5")["state"] for _ in range(2)] == ["done", "nothing"]
-    assert site.json("status")["paused"] is True
-    assert [site.json("unpause")["state"] for _ in range(2)] == ["done", "nothing"]
+    project.json("deploy")
+    assert [project.json("pause", "--hold-s", "5")["state"] for _ in range(2)] == ["done", "nothing"]
+    assert project.json("status")["paused"] is True
+    assert [project.json("unpause")["state"] for _ in range(2)] == ["done", "nothing"]
 
 
-def test_the_edge_is_upgraded_and_one_that_died_is_back_with_deploy(site):
+def test_the_edge_is_upgraded_and_one_that_died_is_back_with_deploy(project):
     """Without a deployment there is none; the door stays the same."""
-    assert "nothing stands" in site.call("upgrade-edge").stderr
-    url = site.json("deploy")["url"]
-    assert site.json("upgrade-edge")["fact"] == "process number 1 took over"
-    Deployment.open(profile.load("local", site.root), site.root / ".tailrace").edge.runs.stop()
-    assert site.json("status")["edge_alive"] is False
-    assert site.json("deploy")["result"] == "served already"
+    assert "nothing stands" in project.call("upgrade-edge").stderr
+    url = project.json("deploy")["url"]
+    assert project.json("upgrade-edge")["fact"] == "process number 1 took over"
+    Deployment.open(profile.load("local", project.root), project.root / ".tailrace").edge.runs.stop()
+    assert project.json("status")["edge_alive"] is False
+    assert project.json("deploy")["result"] == "served already"
     assert urllib.request.urlopen(url + "/plan.yaml", timeout=5).status == 200
 
 
-def test_a_release_that_was_never_deployed_is_refused(site):
+def test_a_release_that_was_never_deployed_is_refused(project):
     """With those that are known, and a non-zero exit."""
-    known = site.json("deploy")["release"]
-    done = site.call("deploy", "--release", "000000000000")
+    known = project.json("deploy")["release"]
+    done = project.call("deploy", "--release", "000000000000")
     assert done.returncode == 1
     assert known in done.stderr
     assert done.stdout == ""
 
 
-def test_a_candidate_that_is_not_ready_leaves_everything_as_it_was(site):
+def test_a_candidate_that_is_not_ready_leaves_everything_as_it_was(project):
     """Exit 1, one clear line, and the old release serves on."""
-    first = site.json("deploy")
+    first = project.json("deploy")
     broken = SERVICE | {"smoke": [{"path": "/plan.yaml", "contains": "no such text"}], "environment": {"REVISION": "3"}}
-    (site.root / "runbook" / "profiles" / "local.yaml").write_text(
+    (project.root / "runbook" / "profiles" / "local.yaml").write_text(
         yaml.safe_dump({"service": broken, "rollout": {"bake_s": 0.5}})
     )
-    done = site.call("deploy")
+    done = project.call("deploy")
     assert done.returncode == 1
     assert "failed smoke test" in done.stderr
-    assert site.json("status")["slots"][0]["release"] == first["release"]
+    assert project.json("status")["slots"][0]["release"] == first["release"]
