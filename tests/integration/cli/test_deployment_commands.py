@@ -89,7 +89,9 @@ def test_a_deploy_that_is_cancelled_leaves_nothing_half_way(project, number):
     first = project.json("deploy")["release"]
     project.profile(bake_s=60, REVISION="2")
     command = [sys.executable, "-m", "tailrace", "deploy"]
-    with subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as going:
+    with subprocess.Popen(
+        command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as going:
         try:
             assert going.stdout is not None
             assert any("switched" in line for line in going.stdout), "it ended before it was under way"

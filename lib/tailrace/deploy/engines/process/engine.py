@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from tailrace.deploy import edge
-from tailrace.deploy.build import build
 from tailrace.deploy.engines import Capability, Images, Instance, Slot, environment, labels
 from tailrace.deploy.engines.process import LACKS
 from tailrace.deploy.engines.process.edge import EdgeProcess
@@ -41,6 +40,8 @@ class ProcessEngine:
 
     def build(self, service: Service, source: Path, on_progress: Callable[[str], None] | None = None) -> Release:
         """Return the release of `service` from the project at `source`; raises BuildFailed."""
+        from tailrace.deploy.build import build  # only here: no other command builds anything
+
         return build(service, source.resolve(), self.home.resolve() / "releases")
 
     def start(self, release: Release, slot: Slot) -> Instance:
