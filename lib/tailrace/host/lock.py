@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from tailrace.errors import Locked
+from tailrace.host import waiting
 
-LOOKS, LOOK_S = 20, 0.005
+PATIENCE_S = 0.1
 
 
 @contextlib.contextmanager
@@ -40,14 +40,15 @@ def holder(path: Path) -> str:
 
 def _taken(file: IO[str]) -> bool:
     """Take the lock; try for a moment, because `is_held` in another process takes it for an instant."""
-    for _ in range(LOOKS):
+
+    def taken() -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(LOOK_S)
-        else:
-            return True
-    return False
+            return False
+        return True
+
+    return waiting.until(taken, PATIENCE_S, every_s=0.005)
 
 
 def is_held(path: Path) -> bool:
