@@ -37,7 +37,7 @@ from conftest import Load
 with Load(sys.argv[2], float(sys.argv[3])) as load:
     print("steady", flush=True)
     sys.stdin.read()
-print(json.dumps({"outcomes": load.outcomes, "seen": load.seen, "routed": load.routed}))
+print(json.dumps({"outcomes": load.outcomes, "answers": load.answers, "routed": load.routed}))
 """
 COUNTS = {"process": 100, "docker": 30}
 WINDOW_S = 0.5
@@ -52,7 +52,7 @@ class Heard:
     """What the load saw: see `Load` of the tests."""
 
     outcomes: Counter[str]
-    seen: list[tuple[int, str, str]]
+    answers: list[tuple[int, str, str]]
     routed: list[tuple[int, int]]
 
 
@@ -84,13 +84,13 @@ def _series(deployment: Deployment, release: Release, options: argparse.Namespac
         return switches
 
     switches, heard = _under_load(deployment, options.rate, work)
-    outcomes, seen = heard.outcomes, heard.seen
+    outcomes, answers = heard.outcomes, heard.answers
     counted = deployment.counters().since(before)
     sent, failed = sum(outcomes.values()), sum(outcomes.values()) - outcomes["200"]
     acks_ms = [float(re.search(r"after ([\d.]+) ms", _fact(s, "switched"))[1]) for s in switches]  # type: ignore[index]
     late = _late(switches, heard.routed)
-    colours = Counter(colour for _, _, colour in seen)
-    median_ms, cut, rate = statistics.median(acks_ms), sum(s.cut for s in switches), _rate(seen)
+    colours = Counter(colour for _, _, colour in answers)
+    median_ms, cut, rate = statistics.median(acks_ms), sum(s.cut for s in switches), _rate(answers)
     return [
         ("requests", f"{sent:,}, {rate:.0f}/s; {dict(colours)}", f"≥ {options.rate:g}/s", rate >= 0.99 * options.rate),
         ("failed, by the client", f"{failed} {dict(outcomes) if failed else ''}".strip(), "0", failed == 0),
@@ -124,7 +124,7 @@ def _breaches(deployment: Deployment, release: Release, options: argparse.Namesp
 
         at, heard = _under_load(doomed, options.rate, work)
         shown_ns = at["baking"] + WINDOW_S * 1e9
-        bad = [sent_ns for sent_ns, _, colour in heard.seen if good and colour and colour != good.colour]
+        bad = [sent_ns for sent_ns, _, colour in heard.answers if good and colour and colour != good.colour]
         taken.append((max(bad) - shown_ns) / 1e9)
     if not taken:
         return []
@@ -144,12 +144,12 @@ def _under_load(deployment: Deployment, rate: float, work: Callable[[], Any]) ->
         finally:
             said = load.communicate()[0]
     heard = json.loads(said)
-    return result, Heard(Counter(heard["outcomes"]), heard["seen"], heard["routed"])
+    return result, Heard(Counter(heard["outcomes"]), heard["answers"], heard["routed"])
 
 
-def _rate(seen: list[tuple[int, str, str]]) -> float:
+def _rate(answers: list[tuple[int, str, str]]) -> float:
     """Requests per second from the first that was sent to the last."""
-    sent = [sent_ns for sent_ns, _, _ in seen]
+    sent = [sent_ns for sent_ns, _, _ in answers]
     return len(sent) / (max(sent) - min(sent)) * 1e9
 
 

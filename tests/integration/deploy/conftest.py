@@ -40,14 +40,14 @@ QUICK = {
 
 
 class Load:
-    """Asks at a steady rate whatever happens (open loop), from a thread of its own, and counts every answer."""
+    """Sends requests at a steady rate whatever happens (open loop), from its own thread, and counts every answer."""
 
     def __init__(
         self, url: str, rate: float = 200, streams: float = 0.05, path: str = "/", timeout_s: float = 20
     ) -> None:
         self.url, self.rate, self.streams, self.path, self.timeout_s = url, rate, streams, path, timeout_s
         self.outcomes: Counter[str] = Counter()
-        self.seen: list[tuple[int, str, str]] = []
+        self.answers: list[tuple[int, str, str]] = []
         """When each was sent, how it ended, and which colour answered."""
         self.routed: list[tuple[int, int]] = []
         """When each was sent, and by which generation of the routes it was answered."""
@@ -70,7 +70,7 @@ class Load:
         return self
 
     def stop(self) -> None:
-        """Ask for nothing more; what was asked goes on to its end."""
+        """Send no more requests; those in flight go on to their end."""
         self._stop.set()
 
     def __exit__(self, *raised: object) -> None:
@@ -99,7 +99,7 @@ class Load:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             outcome = type(error).__name__
         self.outcomes[outcome] += 1
-        self.seen.append((sent_ns, outcome, colour))
+        self.answers.append((sent_ns, outcome, colour))
         if path.startswith("/stream"):
             self._steady.set()
 
@@ -122,8 +122,8 @@ def deployment(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
     for one in opened:
         with contextlib.suppress(Exception):
             one.down()
-    # What is left here was left by the code under test, not by the test.
-    assert not [left for one in opened for left in one.abandoned()]
+    # If anything is left now, the code under test left it, not the test.
+    assert not [name for one in opened for name in one.abandoned()]
 
 
 @pytest.fixture
@@ -140,11 +140,11 @@ def release() -> Callable[..., Release]:
 
 @pytest.fixture
 def killed() -> Callable[..., None]:
-    """Have another process do a verb of a deployment, and be killed at a point of it."""
+    """Run a command on a deployment in another process, and kill that process at a fault point."""
 
     def run(deployment: Deployment, release: Release, point: str, verb: str = "switch") -> None:
-        told = [deployment.profile.model_dump_json(by_alias=True), verb, json.dumps(release.document())]
-        command = [sys.executable, CONTROLLER, deployment.folder.parent, *told]
+        arguments = [deployment.profile.model_dump_json(by_alias=True), verb, json.dumps(release.document())]
+        command = [sys.executable, CONTROLLER, deployment.folder.parent, *arguments]
         environment = {**os.environ, faults.VARIABLE: point}
         done = subprocess.run(command, env=environment, capture_output=True, check=False)
         assert done.returncode == -signal.SIGKILL, done
@@ -174,7 +174,7 @@ def image(client, base, tmp_path_factory):
     """Build an image of the misbehaving server, with more lines in its Dockerfile; return its id."""
     from docker.errors import APIError
 
-    made = []
+    built_ids = []
     ours = f"LABEL session={uuid.uuid4().hex}"  # else two sessions on one engine have, and remove, the same image
 
     def make(lines: str = "") -> str:
@@ -182,12 +182,12 @@ def image(client, base, tmp_path_factory):
         (folder / "server.py").write_bytes(SERVER.read_bytes())
         (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY server.py /server.py\n{ours}\n{GOOD}{lines}\n")
         built, _ = client.images.build(path=str(folder), rm=True, forcerm=True, network_mode="none")
-        made.append(built.id)
+        built_ids.append(built.id)
         return built.id
 
     yield make
-    for one in reversed(dict.fromkeys(made)):
-        with contextlib.suppress(APIError):  # an image that another one was made from goes with that
+    for one in reversed(dict.fromkeys(built_ids)):
+        with contextlib.suppress(APIError):  # removing an image also removes those built from it
             client.images.remove(one, force=True)
 
 
@@ -238,12 +238,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Write the matrix of faults for the operator when TAILRACE_FAULT_MATRIX names a file for it."""
     if path := os.environ.get("TAILRACE_FAULT_MATRIX"):
         reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, []) if r.when == "call"]
-        told = [dict(r.user_properties) | {"passed": r.passed} for r in reports]
-        Path(path).write_text(matrix([row for row in told if "fault" in row]), encoding="utf-8")
+        rows = [dict(r.user_properties) | {"passed": r.passed} for r in reports]
+        Path(path).write_text(matrix([row for row in rows if "fault" in row]), encoding="utf-8")
 
 
 def matrix(rows: list[dict[str, Any]]) -> str:
-    """Return the table: one row per fault, with how often it was done and how often it came out as it says."""
+    """Return the table: one row per fault, with how often it was injected, and how often it ended as stated."""
     lines = [
         "# Faults: what happens, and what to do",
         "",
@@ -262,7 +262,7 @@ def matrix(rows: list[dict[str, Any]]) -> str:
 
 @pytest.fixture(autouse=True)
 def _in_the_matrix(request: pytest.FixtureRequest) -> None:
-    """Have a test that is marked `fault` tell what it is about."""
+    """Record the row of the matrix that a test marked `fault` stands for."""
     if marker := request.node.get_closest_marker("fault"):
-        for name, said in zip(("fault", "traffic", "seen", "do"), marker.args, strict=True):
-            request.node.user_properties.append((name, said))
+        for name, text in zip(("fault", "traffic", "seen", "do"), marker.args, strict=True):
+            request.node.user_properties.append((name, text))

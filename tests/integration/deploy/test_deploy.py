@@ -95,14 +95,14 @@ def test_a_frozen_instance_turns_live_red_and_green_again(deployment, release):
     """The watch sees the hang as what it is: no answer."""
     d = deployment()
     d.up(release(d))
-    with watch({"live": (d.serving.url, "/healthz")}, interval_s=0.02, timeout_s=0.1) as seen:
+    with watch({"live": (d.serving.url, "/healthz")}, interval_s=0.02, timeout_s=0.1) as probes:
         for act in (d.engine.freeze, d.engine.thaw):
             act(d.serving)
-            count = len(seen.rows)
-            while len(seen.rows) < count + 6:
+            count = len(probes.rows)
+            while len(probes.rows) < count + 6:
                 pass
-    assert [row.ok for row in seen.rows][-1]
-    assert any("timed out" in row.fact for row in seen.rows if not row.ok)
+    assert [row.ok for row in probes.rows][-1]
+    assert any("timed out" in row.fact for row in probes.rows if not row.ok)
 
 
 def test_wiring_that_holds_a_credential_is_refused(deployment, release):

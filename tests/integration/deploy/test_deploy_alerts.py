@@ -1,4 +1,4 @@
-"""The alerts' metrics of the edge, asked of a real edge."""
+"""A real edge exports the metrics that the alerts use."""
 
 import re
 from pathlib import Path
@@ -14,14 +14,14 @@ RULES = Path(__file__).parents[3] / "runbook" / "monitoring" / "alerts.yaml"
 def used():
     """Return each metric of the edge that a rule uses, with its matchers."""
     rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
-    return {found for rule in rules for found in re.findall(r"\b(envoy_\w+)\{(.*?)\}", rule["expr"])}
+    return {metric for rule in rules for metric in re.findall(r"\b(envoy_\w+)\{(.*?)\}", rule["expr"])}
 
 
 def exports(text, name, matchers):
     """Whether a series of that name has these labels."""
-    wanted = re.findall(r'(\w+)="(\w+)"', matchers)
+    labels = re.findall(r'(\w+)="(\w+)"', matchers)
     return any(
-        line.startswith(name + "{") and all(f'{label}="{value}"' in line for label, value in wanted)
+        line.startswith(name + "{") and all(f'{label}="{value}"' in line for label, value in labels)
         for line in text.splitlines()
     )
 

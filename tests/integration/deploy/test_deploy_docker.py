@@ -77,9 +77,9 @@ def test_a_new_edge_costs_what_the_procedure_says(foreign, load, tmp_path, root)
         assert d.upgrade_edge(cold=True).state == "done"
         done_ns = time.perf_counter_ns()
         time.sleep(1)
-    failed = [sent_ns for sent_ns, outcome, _ in traffic.seen if outcome != "200"]
+    failed = [sent_ns for sent_ns, outcome, _ in traffic.answers if outcome != "200"]
     assert begun_ns - 1e9 < min(failed) < max(failed) < done_ns
-    assert {colour for sent_ns, _, colour in traffic.seen if sent_ns > done_ns} == {"blue"}
+    assert {colour for sent_ns, _, colour in traffic.answers if sent_ns > done_ns} == {"blue"}
     assert d.counters().failed == 0
 
 
@@ -99,9 +99,9 @@ def test_a_killed_edge_is_back_with_the_same_colour_on_docker(foreign, load, tmp
         killed_ns = time.perf_counter_ns()
         os.kill(edge.attrs["State"]["Pid"], signal.SIGKILL)
         time.sleep(3)
-    failed = [sent_ns for sent_ns, outcome, _ in traffic.seen if outcome != "200"]
+    failed = [sent_ns for sent_ns, outcome, _ in traffic.answers if outcome != "200"]
     assert 0 < (max(failed) - killed_ns) / 1e9 < 2.5
-    assert {colour for sent_ns, _, colour in traffic.seen if sent_ns > max(failed)} == {"blue"}
+    assert {colour for sent_ns, _, colour in traffic.answers if sent_ns > max(failed)} == {"blue"}
 
 
 def test_a_container_that_ends_at_its_start_is_told_with_its_log(foreign, tmp_path):
@@ -176,7 +176,7 @@ def test_a_new_colour_that_docker_has_started_again_is_taken_back(foreign, load,
     with load(d.url, rate=50) as traffic, pytest.raises(RolledBack, match="died under traffic") as raised:
         d.switch(built.configured([*RUN, "--name", "second"]), observe=kill)
     back_ns = next(t_ns for state, t_ns, _ in raised.value.states if state == "rolling back")
-    assert {(o, c) for sent_ns, o, c in traffic.seen if sent_ns > back_ns} == {("200", "blue")}
+    assert {(o, c) for sent_ns, o, c in traffic.answers if sent_ns > back_ns} == {("200", "blue")}
     assert [i.colour for i in d.instances] == ["blue"]
 
 

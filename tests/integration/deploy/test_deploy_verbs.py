@@ -1,4 +1,4 @@
-"""What an operator may say beside up, switch and down."""
+"""The operator's commands on a deployment, beside up, switch and down."""
 
 import re
 import threading
@@ -13,19 +13,19 @@ from tailrace.errors import DeployError, EdgeRejected, RolledBack
 
 
 def begin(d, release):
-    """Switch in a thread; return it and what came of it, once the bake has begun."""
-    baking, came = threading.Event(), []
+    """Switch in a thread; return it and what results of it, once the bake has begun."""
+    baking, results = threading.Event(), []
 
     def run():
         try:
-            came.append(d.switch(release, observe=lambda state, *_: baking.set() if state == "baking" else None))
+            results.append(d.switch(release, observe=lambda state, *_: baking.set() if state == "baking" else None))
         except DeployError as error:
-            came.append(error)
+            results.append(error)
 
     thread = threading.Thread(target=run)
     thread.start()
     assert baking.wait(20)
-    return thread, came
+    return thread, results
 
 
 def test_promote_ends_the_bake(deployment, release):
@@ -33,11 +33,11 @@ def test_promote_ends_the_bake(deployment, release):
     d = deployment(bake_s=60)
     d.up(release(d))
     assert d.promote().state == "nothing"
-    thread, came = begin(d, release(d, name="second"))
+    thread, results = begin(d, release(d, name="second"))
     assert re.fullmatch(r"switch of test \(pid \d+\), at baking", d.status().under_way)
     assert d.promote().state == "asked"
     thread.join(10)
-    assert came[0].to_colour == d.serving.colour == "green"
+    assert results[0].to_colour == d.serving.colour == "green"
     assert d.status().under_way == ""
 
 
@@ -46,11 +46,11 @@ def test_rollback_takes_a_switch_under_way_back(deployment, release, load):
     d = deployment(bake_s=60)
     d.up(release(d))
     with load(d.url) as traffic:
-        thread, came = begin(d, release(d, name="second"))
+        thread, results = begin(d, release(d, name="second"))
         assert d.rollback().state == "asked"
         thread.join(10)
-    assert isinstance(came[0], RolledBack)
-    assert "by the operator" in str(came[0])
+    assert isinstance(results[0], RolledBack)
+    assert "by the operator" in str(results[0])
     assert (d.serving.colour, traffic.failed) == ("blue", 0)
 
 
@@ -68,7 +68,7 @@ def test_rollback_after_the_switch_goes_to_the_release_before(deployment, releas
 
 
 def test_pause_holds_requests_until_unpause(deployment, release, load):
-    """Every request that came during the pause is answered after it."""
+    """Every request that results during the pause is answered after it."""
     d = deployment()
     d.up(release(d))
     with load(d.url) as traffic:
@@ -85,7 +85,7 @@ def test_pause_holds_requests_until_unpause(deployment, release, load):
         assert traffic.sent == answered
         assert d.unpause().state == "done"
         assert d.unpause().state == "nothing"
-    held = [outcome for sent_ns, outcome, _ in traffic.seen if sent_ns > paused_ns]
+    held = [outcome for sent_ns, outcome, _ in traffic.answers if sent_ns > paused_ns]
     assert len(held) > 50
     assert traffic.failed == 0
 

@@ -62,8 +62,8 @@ def test_our_own_image_passes_every_proof_and_is_built_once(client, base, source
     git = ["git", "-C", str(source), "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for step in (["init", "-q"], ["add", "pyproject.toml"], ["commit", "-q", "-m", "a revision to be labelled with"]):
         subprocess.run([*git, *step], check=True)
-    engine, told = DockerEngine(tmp_path, ResourceLimits(), source), []
-    first = engine.build(Service(), source, told.append)
+    engine, lines = DockerEngine(tmp_path, ResourceLimits(), source), []
+    first = engine.build(Service(), source, lines.append)
     again = engine.build(Service(), source)
     assert first.id == again.id
     assert again.facts["reused"]

@@ -18,7 +18,7 @@ def test_a_switch_loses_no_request_and_both_sides_count_the_same(deployment, rel
     assert (traffic.failed, counted.failed, switched.cut, back.cut) == (0, 0, 0, 0)
     assert counted.requests == counted.completed == counted.answers_2xx == traffic.sent > 300
     assert (switched.from_colour, switched.to_colour, back.to_colour) == ("blue", "green", "blue")
-    assert {colour for _, _, colour in traffic.seen} == {"blue", "green"}
+    assert {colour for _, _, colour in traffic.answers} == {"blue", "green"}
 
 
 def test_the_old_colour_gets_no_request_after_the_acknowledgement(deployment, release, load):
@@ -28,18 +28,18 @@ def test_the_old_colour_gets_no_request_after_the_acknowledgement(deployment, re
     with load(d.url) as traffic:
         switched = d.switch(release(d, name="second"))
     acknowledged = next(t_ns for state, t_ns, _ in switched.states if state == "switched")
-    later = {colour for sent_ns, _, colour in traffic.seen if sent_ns > acknowledged}
+    later = {colour for sent_ns, _, colour in traffic.answers if sent_ns > acknowledged}
     assert later == {switched.to_colour}
 
 
 def test_the_states_come_in_order_and_are_journalled(deployment, release):
     """A switch goes through every state, tells who watches, and writes each down."""
-    d, told = deployment(), []
+    d, observed = deployment(), []
     d.up(release(d))
-    switched = d.switch(release(d, name="second"), observe=lambda state, t_ns, fact: told.append(state))
+    switched = d.switch(release(d, name="second"), observe=lambda state, t_ns, fact: observed.append(state))
     expected = ["locked", "started", "ready", "warm", "smoked", "weighted", "switched", "baking", "baked", "drained",
                 "retired", "done"]  # fmt: skip
-    assert [state for state, _, _ in switched.states] == told == expected
+    assert [state for state, _, _ in switched.states] == observed == expected
     times = [t_ns for _, t_ns, _ in switched.states]
     assert times == sorted(times)
     assert [e.state for e in d.journal.entries() if e.kind != "intent"][-len(expected) :] == expected
@@ -67,7 +67,7 @@ def test_a_colour_that_is_never_ready_gets_no_traffic(deployment, release, load)
     ):
         d.switch(release(d, ready_after_s=60))
     assert traffic.failed == 0
-    assert {colour for _, _, colour in traffic.seen} == {"blue"}
+    assert {colour for _, _, colour in traffic.answers} == {"blue"}
     assert raised.value.states[-1][0] == "rolled back"
     assert [i.colour for i in d.instances] == ["blue"]
     d.switch(release(d, name="good"))
@@ -88,7 +88,7 @@ def test_a_colour_that_fails_its_smoke_test_gets_no_traffic(deployment, release,
     d.up(release(d, name="good"))
     with load(d.url) as traffic, pytest.raises(NotReady, match="smoke test 1 of 1, GET /: 200, but 'good' is not in"):
         d.switch(release(d, name="bad"))
-    assert {colour for _, _, colour in traffic.seen} == {"blue"}
+    assert {colour for _, _, colour in traffic.answers} == {"blue"}
 
 
 @pytest.mark.alone
@@ -109,7 +109,7 @@ def test_a_colour_that_breaks_its_gate_is_rolled_back_by_itself(deployment, rele
     assert (at["rolling back"] - at["switched"]) / 1e9 < 1.5
     assert d.serving == serving
     assert [i.colour for i in d.instances] == ["blue"]
-    later = {colour for sent_ns, _, colour in traffic.seen if sent_ns > at["rolling back"]}
+    later = {colour for sent_ns, _, colour in traffic.answers if sent_ns > at["rolling back"]}
     assert later == {"blue"}
 
 
@@ -135,7 +135,7 @@ def test_weights_let_the_new_colour_grow_and_lose_nothing(deployment, release, l
         switched = d.switch(release(d, name="second"))
     weights = [(t_ns, fact) for state, t_ns, fact in switched.states if state == "weight"]
     assert [fact.split(":")[0] for _, fact in weights] == ["20 %", "50 %"]
-    during = [colour for sent_ns, _, colour in traffic.seen if weights[0][0] - 0.5e9 < sent_ns < weights[0][0]]
+    during = [colour for sent_ns, _, colour in traffic.answers if weights[0][0] - 0.5e9 < sent_ns < weights[0][0]]
     assert 0.05 < during.count("green") / len(during) < 0.4
     assert traffic.failed == d.counters().since(before).failed == 0
 

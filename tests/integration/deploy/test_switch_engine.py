@@ -168,7 +168,7 @@ def restarting(engine, times):
 
 def broken(traffic, times):
     """How requests failed, and for how long: the names of the errors, and seconds from the first to the last."""
-    failed = [(sent_ns, outcome) for sent_ns, outcome, _ in traffic.seen if outcome != "200"]
+    failed = [(sent_ns, outcome) for sent_ns, outcome, _ in traffic.answers if outcome != "200"]
     assert not failed or max(failed)[0] < times["back"] + 1e9
     return {outcome for _, outcome in failed}, (max(failed)[0] - min(failed)[0]) / 1e9 if failed else 0.0
 

@@ -43,10 +43,10 @@ def test_a_killed_edge_is_back_with_the_same_colour(deployment, release, load):
         killed_ns = time.perf_counter_ns()
         envoys(d)[0].kill()
         time.sleep(2)
-    failed = [sent_ns for sent_ns, outcome, _ in traffic.seen if outcome != "200"]
+    failed = [sent_ns for sent_ns, outcome, _ in traffic.answers if outcome != "200"]
     assert len(failed) > 0
     assert (max(failed) - killed_ns) / 1e9 < 1.5
-    assert {colour for sent_ns, _, colour in traffic.seen if sent_ns > max(failed)} == {"green"}
+    assert {colour for sent_ns, _, colour in traffic.answers if sent_ns > max(failed)} == {"green"}
 
 
 @pytest.mark.fault(
@@ -86,7 +86,7 @@ def test_a_new_colour_killed_while_baking_is_replaced_by_the_old_one(deployment,
     with load(d.url) as traffic, pytest.raises(RolledBack, match="died under traffic") as raised:
         d.switch(release(d, name="second"), observe=when("baking", kill))
     back_ns = next(t_ns for state, t_ns, _ in raised.value.states if state == "rolling back")
-    assert {(o, c) for sent_ns, o, c in traffic.seen if sent_ns > back_ns} == {("200", "blue")}
+    assert {(o, c) for sent_ns, o, c in traffic.answers if sent_ns > back_ns} == {("200", "blue")}
     assert d.counters().since(before).failed == traffic.failed
 
 
@@ -150,7 +150,7 @@ def test_a_full_disk_commits_nothing(deployment, release, load, tmp_path, point)
             filler.unlink()
             assert d.abort().state in ("rolled back", "nothing")
         assert traffic.failed == 0
-        assert {colour for _, _, colour in traffic.seen} == {"blue"}
+        assert {colour for _, _, colour in traffic.answers} == {"blue"}
         assert [i.colour for i in d.instances] == ["blue"]
         d.down()
     finally:

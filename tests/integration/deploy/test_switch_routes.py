@@ -57,7 +57,7 @@ def test_a_rejected_route_file_leaves_the_old_colour(deployment, release, load):
     with load(d.url) as traffic:
         with pytest.raises(DeployError, match=r"did not acknowledge generation 3(?s:.*)purple"):
             dataclasses.replace(d, fault=spoil).switch(release(d, name="second"))
-        assert {colour for _, _, colour in traffic.seen} == {"blue"}
+        assert {colour for _, _, colour in traffic.answers} == {"blue"}
         assert d.resume().state == "rolled back"
     assert traffic.failed == 0
     assert d.edge.routes().weights == {d.serving.colour: 100} == {"blue": 100}

@@ -16,13 +16,13 @@ def acknowledged_ns(switched):
     return next(t_ns for state, t_ns, _ in switched.states if state == "switched")
 
 
-def late(switches, seen):
+def late(switches, answers):
     """Requests that were sent after an acknowledgement, before the next switch, and answered by the old colour."""
     begins = [switched.states[0][1] for switched in switches[1:]] + [time.perf_counter_ns()]
     return [
         row
         for switched, until in zip(switches, begins, strict=True)
-        for row in seen
+        for row in answers
         if acknowledged_ns(switched) < row[0] < until and row[2] == switched.from_colour
     ]
 
@@ -39,9 +39,9 @@ def test_a_series_of_switches_loses_nothing(deployment, release, load):
     assert traffic.failed == counted.failed == sum(switched.cut for switched in switches) == 0
     assert counted.requests == counted.completed == traffic.sent > 50 * SWITCHES
     assert [switched.to_colour for switched in switches] == ["green", "blue"] * (SWITCHES // 2)
-    assert late(switches, traffic.seen) == []
+    assert late(switches, traffic.answers) == []
     # The negative control: before the acknowledgement the old colour did answer, so it would have been seen after.
-    assert {colour for sent_ns, _, colour in traffic.seen if sent_ns < acknowledged_ns(switches[0])} >= {"blue"}
+    assert {colour for sent_ns, _, colour in traffic.answers if sent_ns < acknowledged_ns(switches[0])} >= {"blue"}
 
 
 @pytest.mark.alone
@@ -55,10 +55,12 @@ def test_after_the_window_that_shows_a_breach_traffic_is_back_within_a_second(de
         time.sleep(0.5)
     at = {state: t_ns for state, t_ns, _ in raised.value.states}
     shown_ns = at["baking"] + WINDOW_S * 1e9
-    back_s = (max(sent_ns for sent_ns, _, colour in traffic.seen if colour == "green") - shown_ns) / 1e9
+    back_s = (max(sent_ns for sent_ns, _, colour in traffic.answers if colour == "green") - shown_ns) / 1e9
     assert 0 < (at["rolling back"] - shown_ns) / 1e9 <= 1
     assert back_s <= 1
-    assert {(outcome, c) for sent_ns, outcome, c in traffic.seen if sent_ns > at["rolling back"]} == {("200", "blue")}
+    assert {(outcome, c) for sent_ns, outcome, c in traffic.answers if sent_ns > at["rolling back"]} == {
+        ("200", "blue")
+    }
 
 
 def test_without_a_gate_the_same_colour_would_have_stayed(deployment, release, load):

@@ -28,12 +28,12 @@ def test_streams_of_a_minute_end_whole_across_a_switch(deployment, release, load
         switched = d.switch(release(d, name="second"))
     at = {state: t_ns for state, t_ns, _ in switched.states}
     counted = d.counters().since(before)
-    assert {(outcome, colour) for _, outcome, colour in streams.seen} == {("200", "blue")}
+    assert {(outcome, colour) for _, outcome, colour in streams.answers} == {("200", "blue")}
     assert streams.sent >= 8
     assert (at["drained"] - at["switched"]) / 1e9 > 50
     assert traffic.failed == counted.failed == switched.cut == 0
     assert counted.requests == counted.completed == traffic.sent + streams.sent
-    assert {colour for sent_ns, _, colour in traffic.seen if sent_ns > at["switched"]} == {"green"}
+    assert {colour for sent_ns, _, colour in traffic.answers if sent_ns > at["switched"]} == {"green"}
     assert verdict(switched).state == "PASS"
 
 

@@ -12,8 +12,8 @@ LIMITS = GateLimits(min_requests=20, max_error_rate=0.02, max_latency_ratio=3, l
 BOUNDS = (5.0, 10.0, 50.0, 100.0, 500.0)
 
 
-def seen(errors: int = 0, **by_bound: int) -> Window:
-    """A window by requests per bucket: seen(_10=95, _500=5)."""
+def answers(errors: int = 0, **by_bound: int) -> Window:
+    """A window by requests per bucket: answers(_10=95, _500=5)."""
     total, latency = 0, []
     for bound in BOUNDS:
         total += by_bound.get(f"_{bound:g}", 0)
@@ -23,44 +23,44 @@ def seen(errors: int = 0, **by_bound: int) -> Window:
 
 def test_a_window_with_too_few_requests_says_nothing():
     """Nineteen failures of nineteen are no verdict yet; one more is."""
-    assert breach(seen(19, _5=19), None, LIMITS) == ""
-    assert breach(seen(20, _5=20), None, LIMITS) == "20 of 20 requests failed (100.0%); limit 2.0%"
+    assert breach(answers(19, _5=19), None, LIMITS) == ""
+    assert breach(answers(20, _5=20), None, LIMITS) == "20 of 20 requests failed (100.0%); limit 2.0%"
 
 
 def test_errors_up_to_the_limit_are_held():
     """The limit itself is no breach."""
-    assert breach(seen(2, _5=100), None, LIMITS) == ""
-    assert breach(seen(3, _5=100), None, LIMITS)
+    assert breach(answers(2, _5=100), None, LIMITS) == ""
+    assert breach(answers(3, _5=100), None, LIMITS)
 
 
 def test_what_failed_before_is_not_the_new_colours_fault():
     """The old colour's error rate is added to the limit."""
-    assert breach(seen(12, _5=100), seen(10, _5=100), LIMITS) == ""
-    assert breach(seen(13, _5=100), seen(10, _5=100), LIMITS) == "13 of 100 requests failed (13.0%); limit 12.0%"
+    assert breach(answers(12, _5=100), answers(10, _5=100), LIMITS) == ""
+    assert breach(answers(13, _5=100), answers(10, _5=100), LIMITS) == "13 of 100 requests failed (13.0%); limit 12.0%"
 
 
 def test_a_slower_colour_breaks_the_gate():
     """All requests in the 100 ms bucket, where they were in the 10 ms bucket."""
-    fact = breach(seen(_100=100), seen(_10=100), LIMITS)
+    fact = breach(answers(_100=100), answers(_10=100), LIMITS)
     assert fact == "p95 100 ms over 100 requests; limit 30 ms (before: 10 ms)"
 
 
 def test_without_a_time_before_only_errors_decide():
     """No old colour, no ratio."""
-    assert breach(seen(_500=100), None, LIMITS) == ""
-    assert breach(seen(_500=100), seen(_5=3), LIMITS) == ""
+    assert breach(answers(_500=100), None, LIMITS) == ""
+    assert breach(answers(_500=100), answers(_5=3), LIMITS) == ""
 
 
 def test_differences_below_the_floor_are_noise():
     """Twice as slow, and still under 20 ms more."""
-    assert breach(seen(_10=100), seen(_5=100), LIMITS) == ""
+    assert breach(answers(_10=100), answers(_5=100), LIMITS) == ""
 
 
 def test_streams_at_the_quantile_do_not_make_it_jump():
     """Six long streams of a hundred move p95 from 10 to 500 ms, and are what chance makes of five."""
-    assert seen(_10=94, _500=6).percentile_ms("p95") == 500
-    assert breach(seen(_10=94, _500=6), seen(_10=95, _500=5), LIMITS) == ""
-    assert breach(seen(_10=80, _500=20), seen(_10=95, _500=5), LIMITS).startswith("p95 500 ms")
+    assert answers(_10=94, _500=6).percentile_ms("p95") == 500
+    assert breach(answers(_10=94, _500=6), answers(_10=95, _500=5), LIMITS) == ""
+    assert breach(answers(_10=80, _500=20), answers(_10=95, _500=5), LIMITS).startswith("p95 500 ms")
 
 
 def test_a_window_is_the_difference_of_two_readings():
@@ -75,20 +75,20 @@ def test_a_window_is_the_difference_of_two_readings():
 
 def test_a_colour_that_leaves_requests_unanswered_is_not_well():
     """One answer to 800 requests in 8 s, where the old colour needed 50 ms: few answers are no good sign."""
-    old, told = seen(_50=100), "1 of 800 requests answered in 8.0 s (before: half within 50 ms)"
+    old, fact = answers(_50=100), "1 of 800 requests answered in 8.0 s (before: half within 50 ms)"
     assert breach(Window(1, 0, sent=800), old, LIMITS) == ""
-    assert silent(Window(1, 0, sent=800), old, 8.0, LIMITS) == told
+    assert silent(Window(1, 0, sent=800), old, 8.0, LIMITS) == fact
     assert silent(Window(100, 0, sent=800), old, 8.0, LIMITS) == ""
 
 
 @pytest.mark.parametrize(
     ("sent", "before", "seconds"),
     [
-        (19, seen(_50=100), 8.0),
-        (800, seen(_50=19), 8.0),
+        (19, answers(_50=100), 8.0),
+        (800, answers(_50=19), 8.0),
         (800, None, 8.0),
-        (800, seen(_500=100), 4.9),
-        (800, seen(_5=100), 0.2),
+        (800, answers(_500=100), 4.9),
+        (800, answers(_5=100), 0.2),
     ],
     ids=["hardly any", "too few before", "nothing before", "not time enough", "not counted yet"],
 )

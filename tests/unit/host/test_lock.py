@@ -22,20 +22,20 @@ def test_the_second_one_is_told_who_holds_it(tmp_path):
 
 def test_looking_whether_it_is_held_does_not_refuse_anybody(tmp_path):
     """`status` in a loop beside a deploy: neither sees the other's look for a deploy."""
-    path, seen, stop = tmp_path / "lock", [], threading.Event()
+    path, looks, stop = tmp_path / "lock", [], threading.Event()
     path.touch()
 
     def look():
         while not stop.is_set():
-            seen.append(lock.is_held(path))
+            looks.append(lock.is_held(path))
 
     lookers = [threading.Thread(target=look) for _ in range(2)]
     for looker in lookers:
         looker.start()
     try:
-        while len(seen) < 200:
+        while len(looks) < 200:
             pass
-        free = list(seen)
+        free = list(looks)
         for _ in range(200):
             with lock.hold(path, "deploy", "wait"):
                 pass

@@ -35,10 +35,10 @@ def spawn(tmp_path):
 def test_a_process_is_found_by_whoever_looks_into_the_folder(spawn, tmp_path):
     """Its record has all that is needed to end it."""
     process = spawn(labels={"part": "x"})
-    (found,) = processes.recorded(tmp_path)
-    assert (found, found.labels, found.alive) == (process, {"part": "x"}, True)
+    (recorded,) = processes.recorded(tmp_path)
+    assert (recorded, recorded.labels, recorded.alive) == (process, {"part": "x"}, True)
     assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid
-    assert processes.end(found, 2) == "terminated"
+    assert processes.end(recorded, 2) == "terminated"
     assert processes.recorded(tmp_path) == []
     assert not process.alive
 
@@ -82,9 +82,9 @@ def test_one_whose_starter_died_before_the_record_is_found_by_its_mark(spawn, tm
     """Its environment names the folder."""
     process = spawn()
     process.record.unlink()
-    (found,) = processes.recorded(tmp_path)
-    assert found.pid == process.pid
-    assert processes.end(found, 2) == "terminated"
+    (recorded,) = processes.recorded(tmp_path)
+    assert recorded.pid == process.pid
+    assert processes.end(recorded, 2) == "terminated"
 
 
 def test_a_frozen_process_is_ended_too(spawn):

@@ -44,7 +44,7 @@ def test_an_engine_declares_what_it_lacks_with_a_reason(name):
     assert all(choice.lacks(profile(engine=name)).values())
 
 
-def asked(source: str) -> Iterator[str]:
+def questions(source: str) -> Iterator[str]:
     """Yield each place in `source` that compares the name of an engine, or imports the folder of one."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare | ast.match_case):
@@ -69,7 +69,7 @@ def _last(node: ast.Attribute | ast.Name) -> str:
 )  # fmt: skip
 def test_nobody_outside_asks_which_engine_it_is(path):
     """No module compares the name of an engine, or imports an engine's folder."""
-    assert list(asked(path.read_text())) == []
+    assert list(questions(path.read_text())) == []
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def test_nobody_outside_asks_which_engine_it_is(path):
 )
 def test_asking_is_seen(source):
     """The rule can fail: each way to ask is found, also inside a function."""
-    assert list(asked(source))
+    assert list(questions(source))
 
 
 def test_what_only_looks_alike_is_no_question():
     """An engine is handed on, and other things are called docker, too."""
     source = "from tailrace.deploy.engines import Engine, choice\nimport docker\nassert part == 'docker'"
-    assert not list(asked(source))
+    assert not list(questions(source))
