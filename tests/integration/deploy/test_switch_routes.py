@@ -28,7 +28,7 @@ def test_an_edge_that_does_not_acknowledge_the_commit_leaves_the_old_colour(depl
                 envoy.suspend()
 
         try:
-            with pytest.raises(DeployError, match=r"did not acknowledge generation 3(?s:.*)`resume` finishes taking"):
+            with pytest.raises(DeployError, match=r"did not acknowledge generation 3(?s:.*)`resume` finishes"):
                 dataclasses.replace(d, fault=hang).switch(release(d, name="second"))
         finally:
             envoy.resume()
