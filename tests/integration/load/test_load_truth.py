@@ -16,8 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from depth import scaled
 from tailrace.load import LoadRun, Schedule, Traffic, arrivals, start
 
+pytestmark = pytest.mark.alone
+
+FROZEN_AFTER_S = scaled(5.0, 1.0)
+SPAN_S = scaled(15, 6)
 KS_LIMIT = 1.95  # refused at 0.1 %
 BUSY_CORES = 0.5
 
@@ -72,41 +77,39 @@ def prefer(*processes: int) -> None:
             os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
 
 
-@pytest.mark.slow
 def test_a_stalled_server_is_seen_in_full(serve, tmp_path: Path):
-    """Server frozen 1.5 s of 15 s at 100/s: p95 and p99 from intended are within 3 % of the server's own log."""
+    """Server frozen for 1.5 s at 100/s: p95 and p99 from intended are within 3 % of the server's own log."""
     target = serve(0.01)
-    load_run = start(Traffic(arrivals.constant(100, 15)), target.url, tmp_path)
-    time.sleep(5)
+    load_run = start(Traffic(arrivals.constant(100, SPAN_S)), target.url, tmp_path)
+    time.sleep(FROZEN_AFTER_S)
     target.process.send_signal(signal.SIGSTOP)
     time.sleep(1.5)
     target.process.send_signal(signal.SIGCONT)
     summary = load_run.wait()
     table = records(load_run)
     truth, measured = truth_ms(table, target.seen()), from_intended_ms(table)
-    assert (summary.sent, summary.errors) == (1500, 0)
+    assert (summary.sent, summary.errors) == (100 * SPAN_S, 0)
     assert quantile(truth, 0.99) > 1000
     for q in (0.95, 0.99):
         assert quantile(measured, q) == pytest.approx(quantile(truth, q), rel=0.03)
-    assert summary.send_lag_p99_ms < 100, "the stall was the server's"
+    assert summary.send_lag_p99_ms < 500, "the stall was the server's"
 
 
-@pytest.mark.slow
 def test_a_frozen_generator_says_so(serve, tmp_path: Path):
     """Generator frozen 1.5 s: nothing is left out, the figures from intended hold, and the load run is invalid."""
     target = serve(0.01)
-    load_run = start(Traffic(arrivals.constant(100, 15)), target.url, tmp_path)
-    time.sleep(5)
+    load_run = start(Traffic(arrivals.constant(100, SPAN_S)), target.url, tmp_path)
+    time.sleep(FROZEN_AFTER_S)
     worker().send_signal(signal.SIGSTOP)
     time.sleep(1.5)
     worker().send_signal(signal.SIGCONT)
     summary = load_run.wait()
     table = records(load_run)
     truth, measured = truth_ms(table, target.seen()), from_intended_ms(table)
-    assert (summary.sent, summary.errors) == (1500, 0)
+    assert (summary.sent, summary.errors) == (100 * SPAN_S, 0)
     for q in (0.95, 0.99):
         assert quantile(measured, q) == pytest.approx(quantile(truth, q), rel=0.03)
-    assert quantile(table["service_us"].to_numpy() / 1e3, 0.95) < 200, "from sent, the service was never slow"
+    assert quantile(table["service_us"].to_numpy() / 1e3, 0.95) < 500, "from sent, the service was never slow"
     assert summary.send_lag_p99_ms > 1000
     assert not summary.valid
     assert any("send lag" in reason for reason in summary.reasons)
@@ -141,7 +144,7 @@ def _ours_s() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_accuracy_at_500_a_second(serve, tmp_path: Path):
     """A fixed 50 ms server at 500/s, one core: p50 within 0.5 ms and p99 within 1.5 ms of the server's truth."""
 

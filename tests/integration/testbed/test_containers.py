@@ -84,7 +84,7 @@ def test_programs_beside_have_addresses_of_their_own_up_to_five(engine, plain, t
         one.beside("n5", plain, slot, SERVE)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_the_provider_is_found_from_both_sides_and_obeys_this_machine_only(engine, root, tmp_path):
     """Instances ask it in their network; only we may break it. It outlives a recovery, and not the end."""
     from tailrace.deploy.engines.docker import network
