@@ -1,5 +1,6 @@
-"""A small project of its own, with tiny notebooks, run by a real `tailrace run`."""
+"""A small project of its own with tiny notebooks, for a real `tailrace run`."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from click.testing import CliRunner, Result
 from nbformat.v4 import new_code_cell, new_notebook
 
+from tailrace.cli.commands import main
 from tailrace.run import events
 
 PARAMETERS = 'profile: str = "local"  # name\nrun_dir: str = ""  # of the run\n'
@@ -38,7 +41,7 @@ class Project:
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def step(self, name: str, body: str, parameters: str = "", **plan: object) -> None:
-        """Add a step whose notebook runs `body`; `finish(verdict)` is there to be called."""
+        """Add a step whose notebook runs `body`, in which `finish(verdict)` can be called."""
         cells = [
             new_code_cell(PARAMETERS + parameters, metadata={"tags": ["parameters"]}),
             new_code_cell(DECIDE.format(step=name)),
@@ -52,7 +55,7 @@ class Project:
         (self.root / "runbook" / "profiles" / f"{name}.yaml").write_text(text)
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start `tailrace run` as a user would."""
+        """Start `tailrace` in a process of its own, as a user would; without arguments, `tailrace run`."""
         process = subprocess.Popen(
             [sys.executable, "-m", "tailrace", *(arguments or ("run",))],
             cwd=self.root, env={**os.environ, **environment}, text=True, stdin=subprocess.DEVNULL,
@@ -61,10 +64,10 @@ class Project:
         self.started.append(process)
         return process
 
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    def run(self, *arguments: str, **environment: str) -> Result:
+        """Run `tailrace` in this process, which spares its imports: kernels are processes in any case."""
+        with contextlib.chdir(self.root):
+            return CliRunner().invoke(main, arguments or ("run",), env=environment, catch_exceptions=False)
 
     @property
     def latest(self) -> Path:
@@ -77,12 +80,12 @@ class Project:
         return json.loads((self.latest / "results" / f"{step}.json").read_text())
 
     def wait_for(self, event: str, timeout_s: float = 60) -> events.RunEvent:
-        """Wait until the latest run tells of `event`."""
+        """Return the first such event of the latest run, when it has been written."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            for found in events.read(self.latest) if self.latest.is_dir() else []:
-                if found.event == event:
-                    return found
+            for written in events.read(self.latest) if self.latest.is_dir() else []:
+                if written.event == event:
+                    return written
             time.sleep(0.05)
         raise AssertionError(f"no event {event!r} within {timeout_s} s")
 
@@ -93,7 +96,7 @@ def project(tmp_path: Path, ended: Callable[..., None]) -> Iterator[Project]:
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "runbook" / "profiles").mkdir(parents=True)
     (tmp_path / "runbook" / "plan.yaml").write_text("steps:\n")
-    made = Project(tmp_path)
-    made.profile("engine: process\n")
-    yield made
-    ended(made.started)
+    empty = Project(tmp_path)
+    empty.profile("engine: process\n")
+    yield empty
+    ended(empty.started)

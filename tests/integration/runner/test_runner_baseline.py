@@ -1,4 +1,4 @@
-"""`tailrace run --baseline`: a run that is slower than the one before."""
+"""`tailrace run --baseline`: a run is compared with an earlier one."""
 
 PASS = 'finish("PASS")'
 MEASURE = """
@@ -17,35 +17,32 @@ finish("PASS")
 
 
 def test_a_run_slower_than_its_baseline_fails(project):
-    """--baseline RUN adds a check: the same speed passes, half as slow again fails, and the list shades the baseline.
-
-    A run that measured nothing is INCONCLUSIVE against any baseline.
-    """
+    """--baseline RUN adds a check: the same speed passes, 1.5 times the latency fails; the index marks the baseline."""
     project.step("01_measure", MEASURE, parameters="factor: float = 1.0  # of the latencies\n")
-    assert project.run().returncode == 0
+    assert project.run().exit_code == 0
     first = project.latest.name
     same = project.run("run", "--baseline", f"runs/{first}")
-    assert (same.returncode, project.record()["checks"][1]["name"]) == (0, f"no slower than {first}"), same.stdout
+    assert (same.exit_code, project.record()["checks"][1]["name"]) == (0, f"no slower than {first}"), same.stdout
     slow = project.run("run", "--baseline", "runs/latest", "--param", "01_measure.factor=1.5")
     check = project.record()["checks"][1]
-    assert (slow.returncode, check["ok"]) == (1, False)
+    assert (slow.exit_code, check["ok"]) == (1, False)
     assert check["fact"].endswith("slower; tolerated 20 %")
     assert f"  ✗ {check['name']}: p99 1." in slow.stdout
     tolerant = project.run("run", "--baseline", f"runs/{first}", "--tolerance", "1", "--param", "01_measure.factor=1.5")
-    assert tolerant.returncode == 0
-    listed = (project.root / "runs" / "index.html").read_text()
-    assert listed.count("</tr>") == 1 + 4
-    assert f"baseline {first}" in listed
+    assert tolerant.exit_code == 0
+    index = (project.root / "runs" / "index.html").read_text()
+    assert index.count("</tr>") == 1 + 4
+    assert f"baseline {first}" in index
 
 
 def test_without_a_measurement_the_gate_is_not_passed(project):
-    """Against a baseline, a run that recorded nothing is INCONCLUSIVE; a baseline that is no run is refused before."""
+    """A run without records is INCONCLUSIVE against a baseline; a baseline that is not a run is refused."""
     project.step("01_one", PASS)
-    assert project.run().returncode == 0
+    assert project.run().exit_code == 0
     undecided = project.run("run", "--baseline", "runs/latest")
-    assert (undecided.returncode, project.record()["verdict"]) == (2, "INCONCLUSIVE")
+    assert (undecided.exit_code, project.record()["verdict"]) == (2, "INCONCLUSIVE")
     assert "needs 8" in project.record()["checks"][1]["fact"]
     refused = project.run("run", "--baseline", "notebooks")
-    assert refused.returncode == 3
+    assert refused.exit_code == 3
     assert "notebooks is not the folder of a run" in refused.stderr
     assert len(list((project.root / "runs").glob("*-*"))) == 2
