@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from tailrace.client.call.effects import Event, Hedge, Send, Sleep, Wait, Work
 from tailrace.client.call.pending import PendingCall
-from tailrace.client.call.retry import Verdict, backoff_s, classify, parsed, retry_after_s
+from tailrace.client.call.retry import Classification, backoff_s, classify, parsed, retry_after_s
 from tailrace.client.clock import Clock
 from tailrace.client.errors import CircuitOpen, ConnectionFailed, TimedOut
 from tailrace.client.limiters.breaker import CircuitBreaker
@@ -51,7 +51,11 @@ class Attempts:
         while True:
             outcome = yield from self._attempt(call, request)
             failures += 1
-            if retry is None or failures >= retry.attempts or classify(outcome, call.malformed) is not Verdict.RETRY:
+            if (
+                retry is None
+                or failures >= retry.attempts
+                or classify(outcome, call.malformed) is not Classification.RETRY
+            ):
                 return _answer(call, outcome)
             wait_s = self._wait_s(outcome, failures)
             left_s = call.left_s()

@@ -1,4 +1,4 @@
-"""Fallbacks: other models or providers, asked in order. Each has a request of its own, and a cache key of its own."""
+"""Fallbacks: other models or providers, tried in order, each with a request and a cache key of its own."""
 
 from __future__ import annotations
 

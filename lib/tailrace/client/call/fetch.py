@@ -18,7 +18,7 @@ from tailrace.client.call.attempts import Attempts
 from tailrace.client.call.effects import Event, Lease, Load, Meter, Release, Save, Sleep, Work
 from tailrace.client.call.ledger import Ledger
 from tailrace.client.call.pending import FetchResult, PendingCall
-from tailrace.client.call.retry import Verdict, classify
+from tailrace.client.call.retry import Classification, classify
 from tailrace.client.clock import Clock
 from tailrace.client.policy import Policy
 from tailrace.client.response.sse import StreamWatch
@@ -47,7 +47,7 @@ class Fetcher:
         self._leases = cache is not None and cache.coalesce and getattr(cache.store, "shared", True)
 
     def fetch(self, call: PendingCall) -> Work[FetchResult]:
-        """Get the answer to `call`. When several processes share the store, one of them asks for all."""
+        """Get the answer to `call`. When several processes share the store, one of them fetches for all."""
         call.fetching = True
         if self._abandoned:
             yield from self._account_for_abandoned()
@@ -82,7 +82,7 @@ class Fetcher:
         return FetchResult(response, call.cache, key, call.sent, call.backoff_s, cost_usd)
 
     def _fallbacks(self, call: PendingCall) -> Work[Response[Any]]:
-        """Return the first good answer of the provider and its fallbacks, each looked up before it is asked."""
+        """Return the first good answer of the provider and its fallbacks, each looked up before it is tried."""
         choices = fallback.choices(call, self._policy)
         for index, choice in enumerate(choices):
             call.current, last = choice, index == len(choices) - 1
@@ -98,9 +98,9 @@ class Fetcher:
                 if last:
                     raise
                 continue
-            verdict = classify(response, call.malformed)
+            meaning = classify(response, call.malformed)
             # a wrong request is wrong everywhere; but a fallback without this model or key is passed over
-            if last or verdict is Verdict.DONE or (verdict is Verdict.REFUSED and not index):
+            if last or meaning is Classification.DONE or (meaning is Classification.REFUSED and not index):
                 return response
         raise AssertionError("there is always a last choice")
 

@@ -107,7 +107,7 @@ class FetchResult:
 
     response: Response[Any]
     cache: Label
-    """ "coalesced" when another process had made the request."""
+    """The label of the call; "coalesced" when another process made the request."""
     key: str = ""
     """The key under which the answer is stored; "" when it is not."""
     attempts: int = 0

@@ -24,8 +24,8 @@ _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 RETRIED: Final = frozenset({408, 409, 429})
 
 
-class Verdict(Enum):
-    """The meaning of an outcome."""
+class Classification(Enum):
+    """The meaning of an outcome for the next attempt."""
 
     DONE = "done"
     RETRY = "retry"  # the next attempt may succeed
@@ -33,21 +33,21 @@ class Verdict(Enum):
     EXHAUSTED = "exhausted"  # the account's quota is used up: every call would fail
 
 
-def classify(outcome: Response[Any] | Unanswered, malformed: bool = False) -> Verdict:
+def classify(outcome: Response[Any] | Unanswered, malformed: bool = False) -> Classification:
     """Return the meaning of `outcome`: no answer, 408, 409, 429 and 5xx are retried; other 4xx are not.
 
     `malformed` says that a success should be JSON and is not, which counts as no answer.
     """
     if isinstance(outcome, Unanswered):
-        return Verdict.RETRY
+        return Classification.RETRY
     if outcome.status < 400:
-        return Verdict.RETRY if malformed else Verdict.DONE
+        return Classification.RETRY if malformed else Classification.DONE
     should_retry = header(outcome.headers, "x-should-retry")
     if error_code(outcome) in NEVER_CODES:
-        return Verdict.EXHAUSTED if outcome.status == 429 else Verdict.REFUSED
+        return Classification.EXHAUSTED if outcome.status == 429 else Classification.REFUSED
     if should_retry in ("true", "false"):
-        return Verdict.RETRY if should_retry == "true" else Verdict.REFUSED
-    return Verdict.RETRY if outcome.status in RETRIED or outcome.status >= 500 else Verdict.REFUSED
+        return Classification.RETRY if should_retry == "true" else Classification.REFUSED
+    return Classification.RETRY if outcome.status in RETRIED or outcome.status >= 500 else Classification.REFUSED
 
 
 def parsed(outcome: Response[Any] | Unanswered) -> tuple[Any, bool]:

@@ -52,7 +52,7 @@ class AsyncDriver:
         return await self._run(self.pipeline.run(request))
 
     async def aclose(self) -> None:
-        """Stop every fetch, whoever waits for it."""
+        """Stop every fetch, also those that callers wait for."""
         await self._single_flight.aclose()
 
     async def _run(self, work: Work[T], shared: bool = False) -> T:

@@ -104,7 +104,7 @@ async def _ended(task: asyncio.Task[Any]) -> None:
 
 
 def _subscribed(result: FetchResult, until: float | None, late: Callable[[], Exception]) -> FetchResult:
-    """Return `result` for one more reader, who has the stream, if it is one, to himself."""
+    """Return `result` for one more reader; a stream is given to each from its beginning."""
     body = result.response.body
     if isinstance(body, Broadcast):
         return replace(result, response=replace(result.response, body=body.subscribe(until, late)))

@@ -16,7 +16,9 @@ _OUTPUT_LIMITS: Final = ("max_completion_tokens", "max_output_tokens", "max_toke
 
 @dataclass(slots=True)
 class ParsedRequest:
-    """`document` is the JSON body; None when the body is not a JSON object, and then nothing is cached or counted.
+    """A request, and what the policy reads in it.
+
+    `document` is the JSON body; None when the body is not a JSON object, and then nothing is cached or counted.
 
     `exact` and `doubt` say whether every parser reads the same document; see `tailrace.client.request.document`.
     """

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.client.call.retry import Verdict, backoff_s, classify, retry_after_s
+from tailrace.client.call.retry import Classification, backoff_s, classify, retry_after_s
 from tailrace.client.limiters.budget import RetryBudget
 from tailrace.client.policy import Retry
 from tailrace.client.wire import Response, Unanswered
@@ -19,30 +19,30 @@ def refused(status, code="", headers=(), kind=""):
 
 
 ROWS = [
-    ("an answer", Response(200, (), b"{}"), Verdict.DONE),
-    ("no connection", Unanswered("connection", "refused"), Verdict.RETRY),
-    ("a timeout", Unanswered("timeout", "late"), Verdict.RETRY),
-    ("408 request timeout", refused(408), Verdict.RETRY),
-    ("409 conflict", refused(409), Verdict.RETRY),
-    ("429 rate limit", refused(429, "rate_limit_exceeded"), Verdict.RETRY),
-    ("429 quota", refused(429, "insufficient_quota"), Verdict.EXHAUSTED),
-    ("429 quota, told by its type", refused(429, kind="insufficient_quota"), Verdict.EXHAUSTED),
-    ("429 billing", refused(429, "billing_hard_limit_reached"), Verdict.EXHAUSTED),
-    ("400 bad request", refused(400), Verdict.REFUSED),
-    ("400 context length", refused(400, "context_length_exceeded"), Verdict.REFUSED),
-    ("401 wrong key", refused(401, "invalid_api_key"), Verdict.REFUSED),
-    ("403 forbidden", refused(403), Verdict.REFUSED),
-    ("404 no such model", refused(404, "model_not_found"), Verdict.REFUSED),
-    ("413 too large", refused(413), Verdict.REFUSED),
-    ("422 unprocessable", refused(422), Verdict.REFUSED),
-    ("500", refused(500), Verdict.RETRY),
-    ("502, not JSON", Response(502, (), b"<html>"), Verdict.RETRY),
-    ("503", refused(503), Verdict.RETRY),
-    ("504", refused(504), Verdict.RETRY),
-    ("529 overloaded", refused(529), Verdict.RETRY),
-    ("500, but do not", refused(500, headers=(("x-should-retry", "false"),)), Verdict.REFUSED),
-    ("400, but do", refused(400, headers=(("x-should-retry", "true"),)), Verdict.RETRY),
-    ("quota stays quota", refused(429, "insufficient_quota", (("x-should-retry", "true"),)), Verdict.EXHAUSTED),
+    ("an answer", Response(200, (), b"{}"), Classification.DONE),
+    ("no connection", Unanswered("connection", "refused"), Classification.RETRY),
+    ("a timeout", Unanswered("timeout", "late"), Classification.RETRY),
+    ("408 request timeout", refused(408), Classification.RETRY),
+    ("409 conflict", refused(409), Classification.RETRY),
+    ("429 rate limit", refused(429, "rate_limit_exceeded"), Classification.RETRY),
+    ("429 quota", refused(429, "insufficient_quota"), Classification.EXHAUSTED),
+    ("429 quota, told by its type", refused(429, kind="insufficient_quota"), Classification.EXHAUSTED),
+    ("429 billing", refused(429, "billing_hard_limit_reached"), Classification.EXHAUSTED),
+    ("400 bad request", refused(400), Classification.REFUSED),
+    ("400 context length", refused(400, "context_length_exceeded"), Classification.REFUSED),
+    ("401 wrong key", refused(401, "invalid_api_key"), Classification.REFUSED),
+    ("403 forbidden", refused(403), Classification.REFUSED),
+    ("404 no such model", refused(404, "model_not_found"), Classification.REFUSED),
+    ("413 too large", refused(413), Classification.REFUSED),
+    ("422 unprocessable", refused(422), Classification.REFUSED),
+    ("500", refused(500), Classification.RETRY),
+    ("502, not JSON", Response(502, (), b"<html>"), Classification.RETRY),
+    ("503", refused(503), Classification.RETRY),
+    ("504", refused(504), Classification.RETRY),
+    ("529 overloaded", refused(529), Classification.RETRY),
+    ("500, but do not", refused(500, headers=(("x-should-retry", "false"),)), Classification.REFUSED),
+    ("400, but do", refused(400, headers=(("x-should-retry", "true"),)), Classification.RETRY),
+    ("quota stays quota", refused(429, "insufficient_quota", (("x-should-retry", "true"),)), Classification.EXHAUSTED),
 ]
 
 
