@@ -1,4 +1,4 @@
-"""The real runbook, in a copy of the project, as `tailrace run` executes it."""
+"""The real runbook, executed by `tailrace run` in a copy of the project."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-# What the runbook and the build of a release read; the releases are shared, so that they are built once.
+# The runbook and the build of a release read these. Releases are shared, so that each is built once.
 COPIED = ("runbook", "notebooks", "lib", "pyproject.toml", "README.md", "LICENSE", "requirements-service.lock")
 
 
 @dataclass
 class Copy:
-    """A copy of the project, to be run with another profile."""
+    """A copy of the project, with profiles of its own."""
 
     root: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Copy:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `tailrace` as a user would."""
+        """Start `tailrace` in a process of its own, as a user would."""
         process = subprocess.Popen(
             [sys.executable, "-m", "tailrace", *arguments], cwd=self.root, text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONPATH": str(self.root / "lib")},
@@ -42,8 +42,8 @@ class Copy:
     def run(self, *arguments: str) -> tuple[int, str]:
         """Return the exit status and the output of `tailrace ARGUMENTS`."""
         process = self.start(*arguments)
-        said, _ = process.communicate(timeout=280)
-        return process.returncode, said
+        output, _ = process.communicate(timeout=280)
+        return process.returncode, output
 
     def result(self, step: str) -> dict:
         return json.loads((self.root / "runs" / "latest" / "results" / f"{step}.json").read_text())
@@ -62,8 +62,8 @@ def project(tmp_path: Path, root: Path, releases: Path, ended: Callable[..., Non
     for name in COPIED:
         source = root / name
         if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-            shutil.copytree(source, tmp_path / name, ignore=ignored)
+            # With its compiled modules: each copy would compile a few hundred anew.
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
         else:
             shutil.copy(source, tmp_path / name)
     (tmp_path / ".tailrace").mkdir()
