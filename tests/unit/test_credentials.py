@@ -17,7 +17,7 @@ EXAMPLES = {
     "JSON web token": [".".join(("eyJ" + "a" * 20, "eyJ" + "b" * 20, "c" * 20))],
     "private key": ["-----BEGIN " + "PRIVATE KEY-----", "-----BEGIN RSA " + "PRIVATE KEY-----"],
     "bearer header": ["Authorization: Bearer " + "a" * 24],
-    "password in a URL": ["postgres://user:" + "pass" + "@db.internal/x"],
+    "password in a URL": ["postgres://user:" + "pass" + "@db.internal/x", "redis://:" + "pass" + "@cache.internal/0"],
 }
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 LIB = ROOT / "lib" / "tailrace"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-LOCKS = {"requirements.lock": ["service", "notebooks", "dev"], "requirements-service.lock": ["service"]}
+LOCKS = {"requirements.lock": ["service", "notebooks", "dev"], "requirements-service.lock": ["service", "redis"]}
 
 
 def closed(extras: list[str]) -> set[str]:

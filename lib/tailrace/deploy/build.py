@@ -31,8 +31,10 @@ SERVE = ("{python}", "-m", "tailrace.service", "--host", "{host}", "--port", "{p
 SERVICE = "tailrace.service.__main__"
 SIMULATOR = "tailrace.simulator.__main__"
 EPOCH = "315532800"  # 1980-01-01, the first date that a zip file can hold
+EXTRAS = ("service", "redis")
+"""What the locked packages of a release stand for: the service, and every store that it can be set to use."""
 METADATA = ("name", "version", "description", "requires-python", "license", "license-files")
-"""Fields of pyproject.toml's [project] that go into a release's wheel; its extras, scripts and README do not."""
+"""Fields of pyproject.toml's [project] that go into a release's wheel; scripts, README and other extras do not."""
 
 
 def build(service: Service, source: Path, releases: Path) -> Release:
@@ -85,12 +87,12 @@ def _ingredients(source: Path, *programs: str) -> dict[str, bytes]:
 
 
 def _pyproject(project: dict[str, object]) -> str:
-    """Return the pyproject.toml of a release: the service is all there is, so its extra is a plain dependency."""
+    """Return the pyproject.toml of a release, whose extras are plain dependencies."""
     fields = {name: project[name] for name in METADATA if name in project}
     dependencies, extras = project["dependencies"], project["optional-dependencies"]
     assert isinstance(dependencies, list)
     assert isinstance(extras, dict)
-    fields["dependencies"] = [*dependencies, *extras["service"]]
+    fields["dependencies"] = [*dependencies, *(requirement for name in EXTRAS for requirement in extras[name])]
     lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items()]  # these JSON values are TOML, too
     return "\n".join(
         [

@@ -185,8 +185,8 @@ def test_probability_repeats_when_the_same_faults_are_set_again(simulator):
 
 
 def test_faults_are_switched_under_load_and_no_request_is_lost(simulator):
-    """Eight clients see 200, then only 503 while the outage is on, then 200; nothing else."""
-    seen: Counter[tuple[str, int]] = Counter()
+    """Eight clients get 200, then only 503 during the outage, then 200; nothing else."""
+    statuses: Counter[tuple[str, int]] = Counter()
     phase, stop = ["before"], threading.Event()
 
     def load():
@@ -194,24 +194,30 @@ def test_faults_are_switched_under_load_and_no_request_is_lost(simulator):
             while not stop.is_set():
                 began = phase[0]
                 status = http.post(f"{simulator.url}/chat/completions", json=CHAT).status_code
-                seen[began if began == phase[0] else "between", status] += 1
+                statuses[began if began == phase[0] else "between", status] += 1
+
+    def until_counted(name, count=100, within_s=60.0):
+        deadline = time.monotonic() + within_s
+        while sum(number for (began, _), number in list(statuses.items()) if began == name) < count:
+            assert time.monotonic() < deadline, f"fewer than {count} requests {name} the outage in {within_s:g} s"
+            time.sleep(0.01)
 
     threads = [threading.Thread(target=load) for _ in range(8)]
     for thread in threads:
         thread.start()
     for name, change in (("outage", {"kind": "outage"}), ("after", None)):
-        time.sleep(0.3)
+        until_counted(phase[0])
         phase[0] = "switching"
         simulator.faults(*([change] if change else []))
         phase[0] = name
-    time.sleep(0.3)
+    until_counted("after")
     stop.set()
     for thread in threads:
         thread.join()
-    kinds = {key for key in seen if key[0] not in ("between", "switching")}
+    kinds = {key for key in statuses if key[0] not in ("between", "switching")}
     assert kinds == {("before", 200), ("outage", 503), ("after", 200)}
-    assert {status for _, status in seen} == {200, 503}
-    assert simulator.admin("GET", "stats")["requests"] == seen.total()
+    assert {status for _, status in statuses} == {200, 503}
+    assert simulator.admin("GET", "stats")["requests"] == statuses.total()
 
 
 def test_latency_is_switched_while_running(simulator):
