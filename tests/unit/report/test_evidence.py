@@ -90,3 +90,10 @@ def test_a_step_that_marked_nothing_has_no_marks(run_dir):
     assert len(evidence.frame(run_dir, "05_latency_report", f"{STEP}/marks")) == 10
     with pytest.raises(RecordsError, match="does not exist"):
         evidence.frame(run_dir, "05_latency_report", "01_build_image/spans")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../b", "/etc/passwd", ""])
+def test_frames_stay_in_the_run(run_dir, name):
+    """The name of a frame cannot lead out of the run's folder."""
+    with pytest.raises(RecordsError):
+        evidence.frame(run_dir, "03_blue_green_switch", name)

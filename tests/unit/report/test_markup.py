@@ -1,0 +1,22 @@
+"""Tables and verdicts as HTML."""
+
+import pandas as pd
+
+from tailrace.report import markup, tables
+
+
+def test_all_text_is_escaped():
+    """Text in a frame never becomes markup."""
+    html = tables.draw("frame", {"frame": pd.DataFrame({"<b>": ["<script>"]})}.__getitem__, caption="<i>")
+    assert "<script>" not in html
+    assert "<b>" not in html
+    assert "<i>" not in html
+
+
+def test_numbers_are_set_right():
+    """Columns of numbers are aligned right; columns of names are not, even when a name begins with a digit."""
+    html = markup.table(pd.DataFrame({"step": ["03_switch"], "p99, ms": ["612 [588, 655]"], "n": ["1,200"]}))
+    assert '<td style="text-align:left">03_switch</td>' in html
+    assert '<td class="r">612 <small>[588, 655]</small></td>' in html
+    assert '<td class="r">1,200</td>' in html
+    assert 'left">2.7.1</td>' in markup.table(pd.DataFrame({"version": ["2.7.1"]}))
