@@ -230,7 +230,7 @@ class Deployment:
         with self._locked("down", refuse_unfinished=False):
             stopped = self._running()
             if self._layout.exists():
-                self.edge.runs.stop()
+                self.edge.server.stop()
             for instance in self.instances:
                 self.engine.stop(instance, self.profile.rollout.stop_grace_s)
             stopped += self.engine.sweep(self.profile.name) + self.engine.clear(self.profile.name)
@@ -246,7 +246,7 @@ class Deployment:
 
     def _running(self) -> list[str]:
         """Return the edge, if it was ever started and runs, and the instances that run."""
-        edge = [f"edge at {self.url}"] if self._layout.exists() and self.edge.runs.alive() else []
+        edge = [f"edge at {self.url}"] if self._layout.exists() and self.edge.server.alive() else []
         return edge + [f"{i.name} (release {i.release}) at {i.address}" for i in self.instances if self.engine.alive(i)]
 
     @contextlib.contextmanager

@@ -65,7 +65,7 @@ def read(deployment: Deployment) -> Status:
     """Return the status of `deployment` from its files, its instances and its edge; a damaged file raises nothing."""
     routes, damaged = _routes(deployment)
     entries, unreadable = _entries(deployment)
-    edge_alive = deployment.is_up and deployment.edge.runs.alive()
+    edge_alive = deployment.is_up and deployment.edge.server.alive()
     counters = _counters(deployment) if edge_alive else None
     slots = tuple(_slot(deployment, instance, routes, counters) for instance in deployment.instances)
     serving = routes.serving if routes and any(s.colour == routes.serving and s.alive for s in slots) else ""

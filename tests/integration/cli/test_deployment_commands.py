@@ -128,7 +128,7 @@ def test_the_edge_is_upgraded_and_one_that_died_is_back_with_deploy(project):
     assert "nothing stands" in project.call("upgrade-edge").stderr
     url = project.json("deploy")["url"]
     assert project.json("upgrade-edge")["fact"] == "process number 1 took over"
-    Deployment.open(profile.load("local", project.root), project.root / ".tailrace").edge.runs.stop()
+    Deployment.open(profile.load("local", project.root), project.root / ".tailrace").edge.server.stop()
     assert project.json("status")["edge_alive"] is False
     assert project.json("deploy")["result"] == "served already"
     assert urllib.request.urlopen(url + "/plan.yaml", timeout=5).status == 200

@@ -117,11 +117,11 @@ def test_a_restarted_edge_serves_the_same_colour(deployment, release):
     d = deployment()
     d.up(release(d))
     d.switch(release(d, name="second"))
-    d.edge.runs.stop()
+    d.edge.server.stop()
     d.up(release(d))
     with urllib.request.urlopen(d.url) as answer:
         assert answer.headers["x-colour"] == "green"
-    d.edge.runs.stop()
+    d.edge.server.stop()
     (d.edge.folder / "routes.yaml").write_text("resources: [")
     with pytest.raises(DeployError, match="is not a route file"):
         d.up(release(d))

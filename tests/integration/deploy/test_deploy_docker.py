@@ -93,7 +93,7 @@ def test_a_killed_edge_is_back_with_the_same_colour_on_docker(foreign, load, tmp
     """The engine starts the container again, and Envoy reads the files that are there."""
     d = foreign()
     d.up(d.build(tmp_path))
-    edge = d.engine.client.containers.get(d.edge.runs.name)
+    edge = d.engine.client.containers.get(d.edge.server.name)
     with load(d.url, rate=100, timeout_s=5) as traffic:
         time.sleep(0.5)
         killed_ns = time.perf_counter_ns()

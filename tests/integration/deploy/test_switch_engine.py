@@ -226,7 +226,7 @@ def test_a_restarted_engine_leaves_one_proven_colour(engine, deployed, load, opt
         with pytest.raises((DeployError, PartMissing), match=r"(?i)docker"):
             d.switch(second, observe=observe)
         thread.join()
-        assert waiting.until(lambda: d.edge.runs.alive() and d.edge.probe(), 20)
+        assert waiting.until(lambda: d.edge.server.alive() and d.edge.probe(), 20)
         with pytest.raises(Unfinished, match="stopped half-way at rolled back"):
             d.switch(second)
         assert d.status().unfinished == "rolled back"

@@ -22,15 +22,15 @@ def when(state, act):
 
 
 def envoys(d):
-    keeper = processes.find(d.folder / "processes", "edge")
-    return psutil.Process(keeper.pid).children()
+    supervisor = processes.find(d.folder / "processes", "edge")
+    return psutil.Process(supervisor.pid).children()
 
 
 @pytest.mark.fault(
     "edge dies",
     "nothing for about 0.2 s, then the same colour",
     "failed requests on the client's side; `envoy left with -9` in the edge's log",
-    "nothing: its keeper restarts it on the route file",
+    "nothing: its supervisor restarts it on the route file",
 )
 @pytest.mark.alone
 def test_a_killed_edge_is_back_with_the_same_colour(deployment, release, load):
@@ -220,19 +220,19 @@ def test_two_deploys_at_once_are_one(deployment, release):
 
 
 @pytest.mark.fault(
-    "the edge's keeper is killed",
+    "the edge's supervisor is killed",
     "nothing: Envoy ends with it",
     "`status`: edge not alive",
     "`deploy`: same address, same colour",
 )
-def test_after_its_keeper_was_killed_the_edge_comes_back_with_up(deployment, release):
+def test_after_its_supervisor_was_killed_the_edge_comes_back_with_up(deployment, release):
     """Envoy ends with its parent; the same door and the same colour are there again after up."""
     d = deployment()
     d.up(release(d))
     url = d.url
-    keeper = processes.find(d.folder / "processes", "edge")
-    os.kill(keeper.pid, signal.SIGKILL)
-    assert waiting.until(lambda: not processes.alive(keeper), 5)
+    supervisor = processes.find(d.folder / "processes", "edge")
+    os.kill(supervisor.pid, signal.SIGKILL)
+    assert waiting.until(lambda: not processes.alive(supervisor), 5)
     d.up(release(d))
     answer = waiting.until(d.edge.probe, 10)
     assert (d.url, answer.headers["x-colour"]) == (url, "blue")

@@ -19,8 +19,8 @@ from tailrace.host import files, ports, waiting
 START_TIMEOUT_S = 30.0  # on a machine that is busy with something else
 
 
-class Runs(Protocol):
-    """How Envoy is run: as a process, or in a container."""
+class EdgeServer(Protocol):
+    """An Envoy that runs somewhere: as a process, or in a container."""
 
     def alive(self) -> bool: ...
     def start(self) -> None: ...
@@ -34,7 +34,7 @@ class Edge:
     """Envoy in front of the two slots; everything that it needs after a restart is in `folder`."""
 
     folder: Path
-    runs: Runs
+    server: EdgeServer
     layout: Layout
     fault: Callable[[str], None] = files.nothing
 
@@ -49,9 +49,9 @@ class Edge:
         The route file is checked first: Envoy answers 404 to everything when it starts on a damaged one.
         """
         self.routes()
-        if self.runs.alive():
+        if self.server.alive():
             return False
-        self.runs.stop()  # an edge that died may have left something, such as its ports
+        self.server.stop()  # an edge that died may have left something, such as its ports
         files.write(self.folder / "bootstrap.yaml", documents.bootstrap(self.layout))
         for colour in COLOURS:
             if not (self.folder / f"{colour}.yaml").exists():
@@ -60,10 +60,13 @@ class Edge:
             raise StartFailed(
                 f"edge: {self.layout.ingress} is taken by another program; see `ss -ltnp`, or set edge.port"
             )
-        self.runs.start()
-        if not waiting.until(lambda: self.probe() or not self.runs.alive(), START_TIMEOUT_S) or not self.runs.alive():
-            log = self.runs.log()
-            self.runs.stop()
+        self.server.start()
+        if (
+            not waiting.until(lambda: self.probe() or not self.server.alive(), START_TIMEOUT_S)
+            or not self.server.alive()
+        ):
+            log = self.server.log()
+            self.server.stop()
             raise StartFailed(f"edge did not answer at {self.layout.probe} within {START_TIMEOUT_S} s; its log:\n{log}")
         return True
 
@@ -74,19 +77,21 @@ class Edge:
         """
         files.write(self.folder / "bootstrap.yaml", documents.bootstrap(self.layout))
         before = counters.epoch(self.layout.admin.url)
-        self.runs.replace()
+        self.server.replace()
         if not waiting.until(lambda: self._epoch() > before, timeout_s, every_s=0.02):
-            raise EdgeRejected(f"no new edge took over within {timeout_s} s; the old one serves on. {self.runs.log()}")
+            raise EdgeRejected(
+                f"no new edge took over within {timeout_s} s; the old one serves on. {self.server.log()}"
+            )
         return f"process number {self._epoch()} took over"
 
     def replace_cold(self) -> str:
         """Do the same where the sockets cannot be handed over: what is in flight is cut."""
         self.routes()  # on a damaged file the new one would answer 404 to everything
         files.write(self.folder / "bootstrap.yaml", documents.bootstrap(self.layout))
-        self.runs.replace()
+        self.server.replace()
         if not waiting.until(self.probe, START_TIMEOUT_S):
             raise EdgeRejected(
-                f"the new edge does not answer after {START_TIMEOUT_S} s; use up. Its log:\n{self.runs.log()}"
+                f"the new edge does not answer after {START_TIMEOUT_S} s; use up. Its log:\n{self.server.log()}"
             )
         return "a new edge took its place; what was in flight was cut"
 
@@ -140,7 +145,7 @@ class Edge:
             return answer
         last = self.probe()
         observed = f"still answers with generation {last.headers.get(GENERATION)}" if last else "does not answer"
-        reason = counters.rejection(self.layout.admin.url) if last else self.runs.log()
+        reason = counters.rejection(self.layout.admin.url) if last else self.server.log()
         raise EdgeRejected(
             f"edge did not acknowledge generation {generation} within {timeout_s} s: it {observed}; {reason}"
         )

@@ -156,8 +156,8 @@ class DockerEngine:
         outside = layout(profile, files, folder / "layout.json")
         inside = replace(outside, folder="/edge", bind=EVERYWHERE)
         scope, marked = self.scope(profile.name), self._marked({"deployment": profile.name, "part": "edge"})
-        runs = EdgeContainer(lambda: self.client, files, inside, scope, marked, self._source, self.home)
-        return Edge(files, runs, inside)
+        server = EdgeContainer(lambda: self.client, files, inside, scope, marked, self._source, self.home)
+        return Edge(files, server, inside)
 
     def sweep(self, deployment: str) -> list[str]:
         """Return nothing: a container has its labels from its creation, so none is unrecorded."""

@@ -17,7 +17,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where Envoy puts it)
 
 @dataclass(frozen=True)
 class EdgeProcess:
-    """Runs Envoy, with its keeper, on `<folder>/bootstrap.yaml`; its record and log are in `records`.
+    """Runs Envoy, with its supervisor, on `<folder>/bootstrap.yaml`; its record and log are in `records`.
 
     `base_id` distinguishes the Envoys of one machine: it is the port of the front door, which no two of them share.
     """
@@ -38,7 +38,7 @@ class EdgeProcess:
         command = [
             sys.executable,
             "-m",
-            "tailrace.deploy.engines.process.keeper",
+            "tailrace.deploy.engines.process.supervisor",
             str(binary()),
             str(self.folder),
             str(self.base_id),

@@ -97,8 +97,8 @@ class ProcessEngine:
         files.mkdir(parents=True, exist_ok=True)
         layout = edge.layout(profile, files, folder / "layout.json")
         linger_s = math.ceil(profile.rollout.drain_timeout_s)
-        runs = EdgeProcess(files, self._records(profile.name), layout.ingress.port, linger_s)
-        return edge.Edge(files, runs, layout)
+        server = EdgeProcess(files, self._records(profile.name), layout.ingress.port, linger_s)
+        return edge.Edge(files, server, layout)
 
     def sweep(self, deployment: str) -> list[str]:
         """End each process that has a mark but no record; return their names."""

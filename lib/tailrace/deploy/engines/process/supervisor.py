@@ -1,8 +1,8 @@
 """Keep Envoy running: restart it on the same files when it dies, replace it without losing a request on SIGHUP.
 
-`python -m tailrace.deploy.engines.process.keeper ENVOY FOLDER BASE_ID LINGER_S` runs it. A replacement is Envoy's own
-hot restart: the new process takes over the listening sockets and counts from zero, the old one has LINGER_S to finish
-its requests. SIGTERM ends all of them.
+Run as `python -m tailrace.deploy.engines.process.supervisor ENVOY FOLDER BASE_ID LINGER_S`. A replacement is the hot
+restart of Envoy itself: the new process takes over the listening sockets and counts from zero, the old one has LINGER_S
+to finish its requests. SIGTERM ends all of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RETRY_S = 0.1
 
 
 @dataclass
-class Keeper:
+class Supervisor:
     """The newest process serves; older ones finish their requests."""
 
     binary: str
@@ -34,7 +34,7 @@ class Keeper:
     stopping: bool = False
     replacing: bool = False
 
-    def keep(self) -> None:
+    def run(self) -> None:
         """Run until SIGTERM."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGHUP, self._replace)
@@ -92,4 +92,4 @@ class Keeper:
 
 if __name__ == "__main__":
     envoy, folder, base_id, linger_s = sys.argv[1:]
-    Keeper(envoy, Path(folder), base_id, linger_s).keep()
+    Supervisor(envoy, Path(folder), base_id, linger_s).run()
