@@ -64,7 +64,7 @@ def report(run: Path) -> None:
 @click.option("--on", default="", metavar="STEP/records:PHASE", help="Records to compare; without it, the switch.")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def compare(run_a: Path, run_b: Path, tolerance: float, on: str, as_json: bool) -> None:
-    """Say whether RUN_B is slower than RUN_A (folders in runs/), by paired windows of time.
+    """Decide whether RUN_B is slower than RUN_A (folders in runs/), by paired windows of time.
 
     \b
     Exit status: 0 PASS, p99 is no slower than tolerated; 1 FAIL, it is; 2 INCONCLUSIVE.
@@ -86,7 +86,7 @@ def compare(run_a: Path, run_b: Path, tolerance: float, on: str, as_json: bool) 
 @click.command()
 @click.option("--profile", default="local", show_default=True, help="Name in runbook/profiles, or a YAML file.")
 def down(profile: str) -> None:
-    """Stop what a run of the profile left running."""
+    """Stop everything that runs of the profile left running."""
     from tailrace.run.folder import find_project
     from tailrace.runner import run as runner
 

@@ -14,7 +14,6 @@ from tailrace.errors import PartMissing, ProfileError, TailraceError
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = sorted(cli.COMMANDS)
-NOT_YET = {"serve", "simulate"}
 HEAVY = ["IPython", "httpx", "importlib.metadata", "matplotlib", "numpy", "openai", "orjson", "pandas", "papermill",
          "pyarrow", "pydantic", "rich", "yaml"]  # fmt: skip
 
@@ -59,7 +58,7 @@ def test_an_unknown_command_is_refused():
     assert "No such command" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["", *(name for name in COMMANDS if name not in NOT_YET)])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_help_imports_no_heavy_package(name):
     """A help text comes at once, because nothing that takes long to import is imported for it."""
     assert imported(*name.split(), "--help") & set(HEAVY) == set()
