@@ -24,6 +24,7 @@ LATER = "--later"
 """Separates the arguments of the fork server: modules to import first, and modules to import later."""
 POLL_S = 0.02
 CLOSE_S = 0.2
+FORK_TIMEOUT_S = 60.0
 
 KERNEL = (
     "ipykernel.kernelapp",
@@ -118,10 +119,13 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """A running fork server. It imports from its start on; a fork waits until that is done."""
+    """A running fork server. It imports from its start on; a fork waits until that is done, at most `timeout_s`."""
 
-    def __init__(self, log: Path, environment: Mapping[str, str], preload: Preload) -> None:
+    def __init__(
+        self, log: Path, environment: Mapping[str, str], preload: Preload, timeout_s: float = FORK_TIMEOUT_S
+    ) -> None:
         self.log = log
+        self.timeout_s = timeout_s
         self.preload = preload
         self._lock = threading.Lock()
         self._pending = b""
@@ -148,7 +152,7 @@ class ForkServer:
     def call(self, module: str, function: str, *arguments: Any) -> Any:
         """Return what a function of a preloaded module returns in a forked process, or raise what it raises there.
 
-        Raise ChildProcessError when the module is not preloaded, or when the process or the server dies.
+        Raise ChildProcessError when the module is not preloaded, or when the process or the server dies or hangs.
         """
         if module not in (*self.preload.first, *self.preload.later):
             raise ChildProcessError(f"the fork server has not imported {module}")
@@ -167,9 +171,8 @@ class ForkServer:
 
     def status(self, pid: int) -> int | None:
         """Return the exit code of a fork, or its signal as a negative number; None while it runs."""
-        assert self._process.stdout is not None
         with self._lock, contextlib.suppress(ChildProcessError):
-            while pid not in self._statuses and select.select([self._process.stdout], [], [], 0)[0]:
+            while pid not in self._statuses and self._has_answer(0):
                 self._receive()
         if pid in self._statuses or self._process.poll() is None or processes.started(pid):
             return self._statuses.get(pid)
@@ -195,9 +198,17 @@ class ForkServer:
                 self._process.stdin.write(json.dumps(request).encode() + b"\n")
             except BrokenPipeError:
                 raise ChildProcessError(f"the fork server has ended; see {self.log}") from None
+            deadline = time.monotonic() + self.timeout_s
             while not self._forked:
+                if not self._has_answer(max(0.0, deadline - time.monotonic())):
+                    self._process.kill()  # a late answer would be taken for that to the next request
+                    raise ChildProcessError(f"the fork server did not answer within {self.timeout_s:g} s")
                 self._receive()
             return ForkedProcess(self, self._forked.pop())
+
+    def _has_answer(self, timeout_s: float) -> bool:
+        assert self._process.stdout is not None
+        return bool(select.select([self._process.stdout], [], [], timeout_s)[0])
 
     def _receive(self) -> None:
         """Wait for answers of the server, and keep them."""

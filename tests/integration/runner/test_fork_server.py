@@ -117,6 +117,16 @@ def test_without_its_server_a_kernel_is_a_new_interpreter(tmp_path, server):
     assert execution.execute(job, kernel, lambda: False, lambda: None).status == "completed"
 
 
+def test_a_server_that_hangs_is_given_up(tmp_path):
+    """An import that never ends holds a step up for a bounded time; then the server is killed."""
+    server = ForkServer(tmp_path / "server.log", os.environ, Preload(KERNEL), timeout_s=0.5)
+    os.kill(server.pid, signal.SIGSTOP)
+    with pytest.raises(ChildProcessError, match=r"did not answer within 0.5 s"):
+        server.call(KERNEL[0], "main")
+    assert waiting.until(lambda: processes.started(server.pid) is None, 5)
+    server.close()
+
+
 def test_the_preloaded_modules_depend_on_the_notebooks(tmp_path):
     """Large packages are imported for notebooks that use `tailrace.notebook`; none beside a step that measures."""
     sources = {"plain": "import json", "quiet": "from tailrace.notebook import begin", "loud": "step.run_load()"}
