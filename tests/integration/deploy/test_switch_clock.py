@@ -53,7 +53,7 @@ def holds(d, begun_ns):
     "times of day in `history` go back; order and durations are right",
     "nothing",
 )
-@pytest.mark.parametrize("state", ["ready", "baking"])
+@pytest.mark.parametrize("state", [pytest.param("ready", marks=pytest.mark.deep), "baking"])
 def test_a_clock_that_steps_back_changes_neither_order_nor_durations(deployment, release, load, clock, state):
     """The controller's clock really steps: its own entries say so; deadlines, order and durations are monotonic."""
     environment, step = clock

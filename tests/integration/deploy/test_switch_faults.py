@@ -126,7 +126,9 @@ def test_with_the_old_colour_gone_a_bad_new_one_stays_and_it_is_said(deployment,
 
 @pytest.mark.fault("disk full", "the old colour", "an error that names the file", "free disk space, then `abort`")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
-@pytest.mark.parametrize("point", ["routed:intent:after", "weighted:reached:after"])
+@pytest.mark.parametrize(
+    "point", ["routed:intent:after", pytest.param("weighted:reached:after", marks=pytest.mark.deep)]
+)
 def test_a_full_disk_commits_nothing(deployment, release, load, tmp_path, point):
     """Traffic stays where it was; once there is room again, abort removes the new colour."""
     small = tmp_path / "test"
