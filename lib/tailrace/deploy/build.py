@@ -171,5 +171,5 @@ def _run(command: Sequence[str], directory: Path, **variables: str) -> str:
     if done.returncode:
         last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
         name = " ".join(Path(part).name if part.startswith("/") else part for part in command[:4])
-        raise BuildFailed(f"release: `{name} …` left with {done.returncode}; its last lines:\n{last}")
+        raise BuildFailed(f"release: `{name} …` exited with {done.returncode}; its last lines:\n{last}")
     return done.stdout

@@ -14,10 +14,10 @@ Kind = Literal["environment", "command", "image"]
 
 @dataclass(frozen=True)
 class Release:
-    """What an instance is started from; equal content has equal `id`s, wherever it was built.
+    """A build with its configuration; equal content has equal `id`s, wherever it was built.
 
-    `build` is the digest of the built artefact, `command` starts it (`{host}` and `{port}` are filled in),
-    `environment` its plain settings. `facts` says what is in it and what making it took: evidence, no identity.
+    `build` is the digest of the artefact, `command` starts an instance (`{host}` and `{port}` are filled in), and
+    `environment` holds its plain settings. `facts` describes the content and the build, and is no part of the identity.
     """
 
     kind: Kind
@@ -33,12 +33,12 @@ class Release:
         return digest(self.build, list(self.command), dict(sorted(self.environment.items())))[:12]
 
     def configured(self, command: Sequence[str] | None = None, **environment: str) -> Release:
-        """Return the release of the same build with other settings, laid over those it has."""
+        """Return the release of the same build with other settings, merged over its own."""
         settings = {**self.environment, **environment}
         return replace(self, command=tuple(command or self.command), environment=settings)
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON-able data; `read` is the way back."""
+        """Return the release as JSON-able data; `read` is the inverse."""
         return {
             "id": self.id, "kind": self.kind, "build": self.build, "command": list(self.command),
             "environment": dict(self.environment), "ours": self.ours, "facts": dict(self.facts),
@@ -53,7 +53,7 @@ class Release:
 
 
 def filled(command: Sequence[str], **places: str) -> list[str]:
-    """Return `command` with each `{name}` of `places` filled in, wherever in a word it stands."""
+    """Return `command` with each `{name}` in its words replaced by that name's value in `places`."""
     return [functools.reduce(lambda word, name: word.replace(f"{{{name}}}", places[name]), places, w) for w in command]
 
 

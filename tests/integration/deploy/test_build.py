@@ -39,6 +39,6 @@ def test_a_build_that_fails_shows_its_last_lines_and_leaves_nothing(source, tmp_
     """Here hatchling finds no license of the name that the project gives."""
     project = (source / "pyproject.toml").read_text()
     (source / "pyproject.toml").write_text(project.replace('"Apache-2.0"', '"No-Such-License"'))
-    with pytest.raises(BuildFailed, match=r"hatchling build …` left with 1; its last lines"):
+    with pytest.raises(BuildFailed, match=r"hatchling build …` exited with 1; its last lines"):
         build.build(Service(), source, tmp_path / "releases")
     assert list((tmp_path / "releases").iterdir()) == []

@@ -1,4 +1,4 @@
-"""Images on a real Docker Engine: each proof has one that fails it, a good one passes all, and so does our own."""
+"""Checks of images on a real Docker Engine: each has an image that fails it; a good image and ours pass all."""
 
 import subprocess
 
@@ -26,36 +26,35 @@ REVISION = "org.opencontainers.image.revision"
         ("health check turns red when the program hangs", "HEALTHCHECK NONE", "no health check"),
     ],
 )  # fmt: skip
-def test_each_proof_has_an_image_that_fails_it(client, base, image, name, lines, fact):
-    """A check that cannot fail proves nothing."""
+def test_each_check_has_an_image_that_fails_it(client, base, image, name, lines, fact):
+    """The check of this name fails, with the fact that decided it."""
     from tailrace.deploy.images import hardening
 
     bad = image(lines)
-    proofs = {proof.name: proof for proof in hardening.prove(hardening.Image(client, bad, base, budget_mb=1))}
-    assert not proofs[name].ok
-    assert fact in proofs[name].fact
+    checks = {check.name: check for check in hardening.checks(hardening.Image(client, bad, base, budget_mb=1))}
+    assert checks[name].state == "FAIL"
+    assert fact in checks[name].fact
 
 
-def test_a_health_check_that_asks_nothing_does_not_turn_red(client, base, image):
-    """It is found out by hanging the program."""
+def test_a_health_check_that_probes_nothing_does_not_turn_red(client, base, image):
+    """It stays healthy while the program hangs, so the check of the image fails."""
     from tailrace.deploy.images import hardening
 
     always = image('HEALTHCHECK --interval=1s CMD ["true"]')
-    proof = hardening.checked(hardening.Image(client, always, base), timeout_s=4)
-    assert (proof.ok, proof.fact) == (False, "still healthy after 4 s")
+    check = hardening.health_check(hardening.Image(client, always, base), timeout_s=4)
+    assert (check.state, check.fact) == ("FAIL", "still healthy after 4 s")
 
 
-def test_a_good_image_passes_every_proof(client, base, image):
-    """All of them."""
+def test_a_good_image_passes_every_check(client, base, image):
+    """None of the checks fails."""
     from tailrace.deploy.images import hardening
 
-    assert [
-        proof for proof in hardening.prove(hardening.Image(client, image(), base, budget_mb=1)) if not proof.ok
-    ] == []
+    checks = hardening.checks(hardening.Image(client, image(), base, budget_mb=1))
+    assert [check for check in checks if check.state != "PASS"] == []
 
 
-def test_our_own_image_passes_every_proof_and_is_built_once(client, base, source, tmp_path):
-    """From the project's Dockerfile, without a network; the same source gives the same content."""
+def test_our_own_image_passes_every_check_and_is_built_once(client, base, source, tmp_path):
+    """It is built from the project's Dockerfile without a network; the same source gives the same content."""
     from tailrace.deploy.engines.docker.engine import DockerEngine
     from tailrace.deploy.images import hardening
 
@@ -69,8 +68,8 @@ def test_our_own_image_passes_every_proof_and_is_built_once(client, base, source
     assert again.facts["reused"]
     assert again.facts["seconds"] < 1
     needed = {"TAILRACE_PROVIDER_URL": "http://127.0.0.1:1/v1", "OPENAI_API_KEY": "none"}
-    proofs = hardening.prove(hardening.Image(client, first.build, base, needed))
-    assert [proof for proof in proofs if not proof.ok] == []
+    checks = hardening.checks(hardening.Image(client, first.build, base, needed))
+    assert [check for check in checks if check.state != "PASS"] == []
     digest = hardening.content_digest(client, first.build)
     client.images.remove(first.build, force=True)
     anew = engine.build(Service(), source)

@@ -100,5 +100,5 @@ def _make(archive: Path) -> None:
     if done.returncode:
         beside.unlink(missing_ok=True)
         last = "\n".join(done.stderr.strip().splitlines()[-8:])
-        raise BuildFailed(f"base image: mmdebstrap left with {done.returncode}; its last lines:\n{last}")
+        raise BuildFailed(f"base image: mmdebstrap exited with {done.returncode}; its last lines:\n{last}")
     beside.replace(archive)

@@ -1,4 +1,4 @@
-"""The Docker Engine: reaching it, and saying in our words what it says in its own."""
+"""The Docker Engine: connections to it, and its errors translated into ours."""
 
 from __future__ import annotations
 
@@ -35,15 +35,17 @@ def connect(timeout_s: float = 30.0) -> Any:
 
 @contextlib.contextmanager
 def translated(subject: str) -> Iterator[None]:
-    """Raise what the engine complains about as an error of ours, about `subject`."""
+    """Raise the engine's errors as errors of ours that name `subject`."""
     try:
         yield
     except docker.errors.BuildError as error:
         raise BuildFailed(f"{subject}: {error.msg}; its last lines:\n{_last(error.build_log)}") from None
     except docker.errors.ImageNotFound as error:
-        raise PartMissing(f"{subject}: no such image: {_said(error)}; build it, pull it, or correct its name") from None
+        raise PartMissing(
+            f"{subject}: no such image: {_message(error)}; build it, pull it, or correct its name"
+        ) from None
     except docker.errors.APIError as error:
-        raise _named(subject, _said(error)) from None
+        raise _error_for(subject, _message(error)) from None
     except requests.exceptions.RequestException as error:
         raise DeployError(
             f"{subject}: the Docker Engine stopped answering ({type(error).__name__}); see its log"
@@ -51,7 +53,7 @@ def translated(subject: str) -> Iterator[None]:
 
 
 def find(client: Any, name: str, subject: str = "") -> Any:
-    """Return the container of that name or id; None when there is none, or it is on its way out."""
+    """Return the container of that name or id; None if there is none, or it is being removed."""
     with translated(subject or name):
         try:
             container = client.containers.get(name)
@@ -61,7 +63,7 @@ def find(client: Any, name: str, subject: str = "") -> Any:
 
 
 def remove(container: Any, timeout_s: float = 20.0) -> None:
-    """Remove `container`, running or not, and return once it is gone: its name and its ports are free then."""
+    """Remove `container`, running or not, and return once its name and its ports are free."""
     with translated(container.name):
         try:
             container.remove(force=True)
@@ -74,12 +76,12 @@ def remove(container: Any, timeout_s: float = 20.0) -> None:
 
 
 def log(container: Any, lines: int) -> str:
-    """Return the last lines of `container`; nothing when it, or the engine, is on its way out."""
+    """Return the last lines of `container`'s log; "" if the container or the engine is shutting down."""
     try:
-        said: bytes = container.logs(tail=lines)
+        tail: bytes = container.logs(tail=lines)
     except UNREACHABLE:
         return ""
-    return said.decode("utf-8", "replace")
+    return tail.decode("utf-8", "replace")
 
 
 def _gone(container: Any) -> bool:
@@ -90,23 +92,23 @@ def _gone(container: Any) -> bool:
     return False
 
 
-def _named(subject: str, said: str) -> DeployError | PartMissing:
-    """Return the error that fits the sentence of the engine."""
+def _error_for(subject: str, message: str) -> DeployError | PartMissing:
+    """Return our error for a message of the engine."""
     known: tuple[tuple[str, type[DeployError], str], ...] = (
         ("port is already allocated", StartFailed, "the port is taken; see docker ps and ss -ltnp"),
         ("address already in use", StartFailed, "the port is taken; see docker ps and ss -ltnp"),
         ("is already in use by container", StartFailed, "another container has that name; use down, or remove it"),
         ("no space left on device", DeployError, "the disk is full; make room: docker system prune"),
     )
-    for sentence, kind, advice in known:
-        if sentence in said:
-            return kind(f"{subject}: {advice}. Docker says: {said}")
-    if "pull access denied" in said or "manifest unknown" in said or "No such image" in said:
-        return PartMissing(f"{subject}: the image cannot be had; build it, or correct its name. Docker says: {said}")
-    return DeployError(f"{subject}: Docker says: {said}")
+    for part, kind, advice in known:
+        if part in message:
+            return kind(f"{subject}: {advice}. Docker says: {message}")
+    if "pull access denied" in message or "manifest unknown" in message or "No such image" in message:
+        return PartMissing(f"{subject}: the image cannot be had; build it, or correct its name. Docker says: {message}")
+    return DeployError(f"{subject}: Docker says: {message}")
 
 
-def _said(error: docker.errors.APIError) -> str:
+def _message(error: docker.errors.APIError) -> str:
     return " ".join(str(error.explanation or error).split())
 
 

@@ -1,4 +1,4 @@
-"""What is in the layers of an image, those included that a later layer hides."""
+"""The contents of an image's layers, including files that a later layer hides."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ print(json.dumps([str(file) for file in importlib.metadata.files("tailrace")]))
 
 def digests(client: Any, image: str) -> list[str]:
     """Return the digests of the layers of `image`, the lowest first."""
-    found: list[str] = client.images.get(image).attrs["RootFS"]["Layers"]
-    return found
+    digests: list[str] = client.images.get(image).attrs["RootFS"]["Layers"]
+    return digests
 
 
 def own_files(client: Any, image: str, skip: int) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of small files, layer by layer, leaving the lowest `skip` layers out.
+    """Yield name and content of small files, layer by layer, without the lowest `skip` layers.
 
-    Left out, too, are compiled files, and those that are as somebody else's wheel recorded them.
+    Compiled files are left out, too, and files that are unchanged since a wheel of others installed them.
     """
     with tempfile.TemporaryFile() as saved:
         for piece in client.images.get(image).save():
@@ -54,7 +54,7 @@ def own_files(client: Any, image: str, skip: int) -> Iterator[tuple[str, bytes]]
 
 
 def packages(client: Any, image: str) -> list[tuple[str, str, int]]:
-    """Return name, version and bytes of each Python package that the image's own Python finds."""
+    """Return name, version and size in bytes of each Python package in the image, as its own Python lists them."""
     return [(name, version, size) for name, version, size in _printed(client, image, PACKAGES)]
 
 
@@ -64,7 +64,7 @@ def files(client: Any, image: str) -> list[str]:
 
 
 def parts(client: Any, image: str) -> list[tuple[str, int]]:
-    """Return what made each layer, and its bytes; those that hold nothing are left out."""
+    """Return the command that made each layer, and the layer's size in bytes, without empty layers."""
     history = client.images.get(image).history()
     return [(str(layer["CreatedBy"]), int(layer["Size"])) for layer in history if layer["Size"]]
 
@@ -87,8 +87,8 @@ def _files(layer: IO[bytes] | None) -> Iterator[tuple[str, bytes]]:
 
 
 def _recorded(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return path → sha256 of all that the records of installed packages name, ours excepted."""
-    found = {}
+    """Return path → sha256 of the files in the records of installed packages, without ours."""
+    digests = {}
     for name, content in files.items():
         path = PurePosixPath(name)
         if path.name != "RECORD" or not path.parent.name.endswith(".dist-info") or path.parent.name.startswith(OURS):
@@ -96,5 +96,5 @@ def _recorded(files: Mapping[str, bytes]) -> dict[str, bytes]:
         for line in csv.reader(content.decode("utf-8", "replace").splitlines()):
             if len(line) == 3 and line[1].startswith("sha256="):
                 value = line[1].removeprefix("sha256=")
-                found[str(path.parent.parent / line[0])] = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
-    return found
+                digests[str(path.parent.parent / line[0])] = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+    return digests

@@ -1,4 +1,4 @@
-"""Images that are here already, and those that a registry has: asked for briefly, and only when one is not here."""
+"""Images that the engine has, and those that a registry offers; registries get a short time-out."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import docker.errors
 from tailrace.deploy.images import dockerd
 
 TIMEOUT_S = 8.0
-"""How long a registry may take to say that it has an image."""
+"""Time-out for a registry's answer whether it has an image."""
 
 
 def has(client: Any, name: str) -> bool:
-    """Return whether the engine has the image `name`; no registry is asked."""
+    """Return whether the engine itself has the image `name`."""
     with dockerd.translated(f"image {name}"):
         try:
             client.images.get(name)
@@ -23,19 +23,19 @@ def has(client: Any, name: str) -> bool:
 
 
 def offers(name: str) -> bool:
-    """Return whether a registry says within TIMEOUT_S that it has the image."""
-    asking = dockerd.connect(TIMEOUT_S)
+    """Return whether a registry answers within TIMEOUT_S that it has the image."""
+    client = dockerd.connect(TIMEOUT_S)
     try:
-        asking.api.inspect_distribution(name)
+        client.api.inspect_distribution(name)
     except dockerd.UNREACHABLE:
         return False
     finally:
-        asking.close()
+        client.close()
     return True
 
 
 def pull(client: Any, name: str) -> bool:
-    """Return whether the image came; a registry that does not answer in time is not waited for."""
+    """Pull the image if a registry offers it within TIMEOUT_S; return whether it did."""
     if not offers(name):
         return False
     with dockerd.translated(f"image {name}"):

@@ -73,7 +73,7 @@ def _run(command: Sequence[str], directory: Path) -> None:
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode:
         last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise BuildFailed(f"wheelhouse: pip left with {done.returncode}; its last lines:\n{last}")
+        raise BuildFailed(f"wheelhouse: pip exited with {done.returncode}; its last lines:\n{last}")
 
 
 if __name__ == "__main__":

@@ -44,4 +44,4 @@ class DockerImages:
         settings = {**release.environment, **environment}
         base = str(release.facts["base"])
         subject = hardening.Image(self.client, release.build, base, settings, command, budget_mb)
-        return [Check(proof.name, proof.ok, proof.fact) for proof in hardening.prove(subject)]
+        return hardening.checks(subject)
