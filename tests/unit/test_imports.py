@@ -1,6 +1,8 @@
 """Who may import whom: ARCHITECTURE.md, walked through the source, and what stays out of the service image."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-LIB = Path(__file__).parents[2] / "lib" / "tailrace"
+ROOT = Path(__file__).parents[2]
+LIB = ROOT / "lib" / "tailrace"
+MAP = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 # From the ground up. A room may import the layers below its own, and itself; never a neighbour in its layer.
-GROUND = {"credentials", "errors", "headers", "numbers", "percentiles", "protocol", "records", "validity", "verdict"}
+GROUND = {"credentials", "errors", "headers", "numbers", "percentiles", "records", "validity", "verdict"}
 LAYERS = [
     GROUND,
     {"host", "profile"},
@@ -128,3 +132,72 @@ def test_an_import_changes_nothing(name):
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def floors(page: str) -> list[set[str]]:
+    """Return the rooms of each floor in the map of `page`, from the ground up."""
+    rows: dict[str, set[str]] = {}
+    for floor, rooms in re.findall(r"(?m)^\| (ground|\d) \| (`.*?`) \|", page):
+        rows.setdefault(floor, set()).update(name.strip("/") for name in re.findall(r"`([\w/]+)`", rooms))
+    return list(rows.values())
+
+
+def missing(page: str) -> list[str]:
+    """Return the names in `page` that mean a module, a class, a function or a path, and do not exist."""
+    names = set(re.findall(r"`([^`\s]+)`", page))
+    return sorted(name for name in names if _looks_like_a_place(name) and not _exists(name))
+
+
+def _looks_like_a_place(name: str) -> bool:
+    return bool(re.fullmatch(r"[\w./*]+", name)) and (
+        "/" in name or name.split(".")[0] in {*GROUND, *rooms_of_the_map()}
+    )
+
+
+def rooms_of_the_map() -> set[str]:
+    return set().union(*floors(MAP))
+
+
+def _exists(name: str) -> bool:
+    if "/" in name or name.endswith((".py", ".md", ".yaml")):
+        places = (ROOT, LIB, LIB / "client", LIB / "deploy")
+        return name.startswith(("runs/", "results/", "lib/")) or any(
+            any(place.glob(name.rstrip("/"))) for place in places
+        )
+    parts = f"tailrace.{name}".split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:cut]))
+        except ImportError:
+            continue
+        for attribute in parts[cut:]:
+            found = getattr(found, attribute, None)
+        return found is not None
+    return False
+
+
+def test_the_map_shows_the_layers():
+    """The floors in ARCHITECTURE.md are the layers that the imports keep."""
+    assert floors(MAP) == LAYERS[: len(floors(MAP))]
+    assert LAYERS[len(floors(MAP)) :] == [{"__main__"}]
+
+
+def test_the_map_shows_the_narrower_rules():
+    """What a room may import at most stands in its row."""
+    rows = re.findall(r"(?m)^\| (?:ground|\d) \| (`.*?`) \| .* \| ?(.*?) ?\|$", MAP)
+    shown = {}
+    for rooms, only in rows:
+        allowed_rooms = set(re.findall(r"`(\w+)`", only)) | (GROUND if "the ground" in only else set())
+        shown |= {name.strip("/"): allowed_rooms for name in re.findall(r"`([\w/]+)`", rooms) if only}
+    assert {room: names for room, names in shown.items() if room not in GROUND} == NARROWER
+
+
+def test_the_map_names_what_exists():
+    """Every module, class, function and path in ARCHITECTURE.md exists."""
+    assert missing(MAP) == []
+
+
+def test_a_wrong_name_in_the_map_is_seen():
+    """The check above can fail: by a function, a module and a path that do not exist."""
+    wrong = ["deploy.switch.no_such", "deploy/no_such.py", "verdict.no_such"]
+    assert missing(" ".join(f"`{name}`" for name in [*wrong, "deploy.switch.run", "deploy/switch.py"])) == sorted(wrong)
