@@ -59,7 +59,7 @@ def test_deploy_brings_up_then_leaves_alone_then_switches(project):
     second = project.json("deploy")
     assert (second["result"], second["serving"], second["url"]) == ("switched", "green", first["url"])
     assert second["release"] != first["release"]
-    assert urllib.request.urlopen(first["url"] + "/plan.yaml", timeout=5).status == 200
+    assert urllib.request.urlopen(first["url"] + "/plan.yaml", timeout=60).status == 200
     again = project.json("deploy", "--release", first["release"])
     assert (again["result"], again["release"]) == ("switched", first["release"])
 
@@ -96,7 +96,7 @@ def test_a_deploy_that_is_cancelled_leaves_nothing_half_way(project, number):
             assert going.stdout is not None
             assert any("switched" in line for line in going.stdout), "it ended before it was under way"
             going.send_signal(number)
-            going.wait(30)
+            going.wait(120)
         finally:
             going.kill()
     assert going.returncode != 0
@@ -131,7 +131,7 @@ def test_the_edge_is_upgraded_and_one_that_died_is_back_with_deploy(project):
     Deployment.open(profile.load("local", project.root), project.root / ".tailrace").edge.server.stop()
     assert project.json("status")["edge_alive"] is False
     assert project.json("deploy")["result"] == "served already"
-    assert urllib.request.urlopen(url + "/plan.yaml", timeout=5).status == 200
+    assert urllib.request.urlopen(url + "/plan.yaml", timeout=60).status == 200
 
 
 def test_a_release_that_was_never_deployed_is_refused(project):

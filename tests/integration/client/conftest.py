@@ -198,7 +198,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(path.parent)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
-            until = time.monotonic() + 10
+            until = time.monotonic() + 60
             while not path.exists() and time.monotonic() < until:
                 time.sleep(0.02)
             yield f"unix://{path}"

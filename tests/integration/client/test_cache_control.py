@@ -20,7 +20,7 @@ def asked(client, wish=None, **more):
 
 def until(true):
     """Wait until `condition` holds, some seconds at most."""
-    latest = time.monotonic() + 5
+    latest = time.monotonic() + 60
     while not true() and time.monotonic() < latest:
         time.sleep(0.01)
     assert true()

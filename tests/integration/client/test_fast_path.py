@@ -180,7 +180,7 @@ def test_a_create_that_is_put_before_the_sdks_sees_every_call(provider, key, mon
     with OpenAI(api_key=key, base_url=provider.url) as client:
         said(client)
         monkeypatch.setattr(Completions, "create", traced)
-        with client.with_options(timeout=5) as later:
+        with client.with_options(timeout=60) as later:
             for one in (client, later) * 2:
                 said(one)
             assert len(seen) == 4

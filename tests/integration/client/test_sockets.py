@@ -87,7 +87,7 @@ def chunked(body, size=1000):
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-def asked(url, timeout_s=5.0, method="POST"):
+def asked(url, timeout_s=60.0, method="POST"):
     return Request(method, url, (("authorization", "Bearer t"),), b"{}" if method == "POST" else b"", timeout_s)
 
 

@@ -66,7 +66,7 @@ class Load:
         self._thread.start()
         if self.streams and self.path == "/":
             # Before a stream has ended the gate would take the first ones for a change.
-            self._steady.wait(2)
+            self._steady.wait(20)
         return self
 
     def stop(self) -> None:

@@ -234,9 +234,9 @@ def test_after_its_supervisor_was_killed_the_edge_comes_back_with_up(deployment,
     url = d.url
     supervisor = processes.find(d.folder / "processes", "edge")
     os.kill(supervisor.pid, signal.SIGKILL)
-    assert waiting.until(lambda: not processes.alive(supervisor), 5)
+    assert waiting.until(lambda: not processes.alive(supervisor), 60)
     d.up(release(d))
-    answer = waiting.until(d.edge.probe, 10)
+    answer = waiting.until(d.edge.probe, 60)
     assert (d.url, answer.headers["x-colour"]) == (url, "blue")
     segment = Path(f"/dev/shm/envoy_shared_memory_{d.edge.layout.ingress.port * 10}")
     assert segment.exists()

@@ -93,7 +93,7 @@ def test_ctrl_c_keeps_what_was_recorded(serve, tmp_path):
     with ended(command, stdout=subprocess.PIPE, stderr=follower, start_new_session=True) as process:
         os.close(follower)
         seen = b""
-        while b"100 sent" not in seen and b"p50 1" not in seen and time.monotonic() - began < 20:
+        while b"100 sent" not in seen and b"p50 1" not in seen and time.monotonic() - began < 60:
             seen += os.read(leader, 4096)
         time.sleep(1)
         os.killpg(process.pid, signal.SIGINT)
@@ -113,14 +113,14 @@ def test_sigterm_ends_it_in_order(serve, tmp_path, more):
     out = tmp_path / "out"
     command = [*COMMAND, serve(0.01).url, "--rate", "100", "--duration", "60", "--out", str(out), *more]
     with ended(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not list(out.glob("part-*")) and time.monotonic() < deadline:
             time.sleep(0.2)
         workers = psutil.Process(process.pid).children()
         process.terminate()
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
     assert workers
-    assert not psutil.wait_procs(workers, timeout=5)[1]
+    assert not psutil.wait_procs(workers, timeout=60)[1]
     assert recorded(out) > 50
 
 

@@ -78,7 +78,7 @@ def test_a_prepared_load_run_that_never_begins_ends(target, tmp_path):
         assert process.stdout
         process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
-        assert process.wait(30) == 3
+        assert process.wait(120) == 3
         assert b"did not begin within 0.2 s" in process.stdout.read()
     assert not rows(tmp_path)
 
@@ -261,8 +261,8 @@ def test_workers_die_with_their_parent_and_keep_their_records(target, tmp_path, 
         workers = _workers(process.pid)
         assert len(workers) == 2
         os.killpg(process.pid, how) if how == signal.SIGINT else process.send_signal(how)
-        process.wait(10)
-    _, alive = psutil.wait_procs(workers, timeout=5)
+        process.wait(60)
+    _, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive
     records = rows(tmp_path)
     assert len(records) > 40

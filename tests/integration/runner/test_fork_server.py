@@ -61,7 +61,7 @@ def fork(server: ForkServer, tmp_path: Path) -> Iterator[Fork]:
 def test_a_forked_kernel_shares_modules_and_nothing_else(server, fork, tmp_path):
     """Two kernels have sessions, environments and namespaces of their own."""
     kernels = [fork("first", FACTS), fork("second", FACTS)]
-    assert waiting.until(lambda: all((tmp_path / name).exists() for name in ("first", "second")), 20)
+    assert waiting.until(lambda: all((tmp_path / name).exists() for name in ("first", "second")), 60)
     facts = [json.loads((tmp_path / name).read_text()) for name in ("first", "second")]
     assert [fact["session"] for fact in facts] == [kernel.pid for kernel in kernels]
     assert {fact["parent"] for fact in facts} == {server.pid}
@@ -75,7 +75,7 @@ def test_forked_kernels_have_random_numbers_of_their_own(fork, tmp_path):
     names = ("zeroth", "first", "second")
     for name in names:
         fork(name, FACTS)
-    assert waiting.until(lambda: all((tmp_path / name).exists() for name in names), 20)
+    assert waiting.until(lambda: all((tmp_path / name).exists() for name in names), 60)
     assert len({json.loads((tmp_path / name).read_text())["random"] for name in names}) == 3
 
 
@@ -85,7 +85,7 @@ def test_forked_kernels_have_random_numbers_of_their_own(fork, tmp_path):
 def test_the_server_reports_how_a_kernel_ended(fork, code, status):
     """An exit code, or a signal as a negative number, as in `subprocess`."""
     kernel = fork("ends", code)
-    assert waiting.until(lambda: kernel.poll() is not None, 20)
+    assert waiting.until(lambda: kernel.poll() is not None, 60)
     assert kernel.poll() == kernel.wait() == status
 
 
@@ -104,7 +104,7 @@ def test_server_and_kernels_end_when_the_runner_is_killed(tmp_path):
         assert len(pids) == 2
         assert all(processes.started(pid) for pid in pids)
         runner.kill()
-    assert waiting.until(lambda: not any(processes.started(pid) for pid in pids), 10)
+    assert waiting.until(lambda: not any(processes.started(pid) for pid in pids), 60)
 
 
 def test_without_its_server_a_kernel_is_a_new_interpreter(tmp_path, server):

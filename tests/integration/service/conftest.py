@@ -48,7 +48,7 @@ def ended(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)
         process.kill()
-    process.wait(5)
+    process.wait(60)
     assert process.stdout is not None
     process.stdout.close()
 
@@ -141,7 +141,7 @@ def running(provider: Provider, stderr: Path, own_key: bool, settings: dict[str,
     command = [sys.executable, "-m", "tailrace.service", "--port", "0"]
     process, url = launched(command, environment(**{**base, **key, **settings}), stderr)
     try:
-        with httpx2.Client(base_url=url, timeout=10) as http:
+        with httpx2.Client(base_url=url, timeout=60) as http:
             yield Service(url, process, stderr, http)
     finally:
         ended(process)
@@ -177,6 +177,6 @@ def service(_shared: Service, provider: Provider) -> Iterator[Service]:
     _shared.skip = 0
     skip = len(_shared.rows())
     with httpx2.Client(
-        base_url=_shared.url, timeout=10, headers={"authorization": f"Bearer {secrets.token_hex(8)}"}
+        base_url=_shared.url, timeout=60, headers={"authorization": f"Bearer {secrets.token_hex(8)}"}
     ) as http:
         yield replace(_shared, http=http, skip=skip)

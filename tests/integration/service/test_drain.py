@@ -21,7 +21,7 @@ class Stream(threading.Thread):
         self.content = b""
         self.error = ""
         self.start()
-        assert self.begun.wait(5)
+        assert self.begun.wait(60)
 
     def run(self) -> None:
         try:

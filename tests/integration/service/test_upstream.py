@@ -106,7 +106,7 @@ def test_who_goes_cancels_the_call_upstream(fresh: Service, provider: Provider) 
         chunks = answer.iter_raw()
         assert next(chunks)
         assert provider.stats["in_flight"] == 1
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 60
     while provider.stats["in_flight"] and time.monotonic() < deadline:
         time.sleep(0.02)
     assert provider.stats["in_flight"] == 0
@@ -116,7 +116,7 @@ def test_who_goes_cancels_the_call_upstream(fresh: Service, provider: Provider) 
 
 def test_a_leader_who_goes_leaves_the_answer_to_the_others(service: Service, provider: Provider) -> None:
     """Of two who ask the same, the first may leave: the second gets the one answer."""
-    provider.slow(ttft_s=0.6, ttft_sigma=0)
+    provider.slow(ttft_s=2, ttft_sigma=0)
     got: list[httpx2.Response] = []
     with pytest.raises(httpx2.ReadTimeout):
         service.http.post("/v1/chat/completions", json=question(temperature=0), timeout=0.1)
@@ -172,7 +172,7 @@ def test_a_role_that_is_no_text_is_a_400(service: Service, provider: Provider) -
 def test_what_is_not_http_is_refused_in_shape(service: Service) -> None:
     """A malformed request gets a 400 in OpenAI's shape with the release on it."""
     address = urlsplit(service.url)
-    with socket.create_connection((address.hostname, address.port), timeout=5) as raw:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as raw:
         raw.sendall(b"GET / HTTP/1.1\r\nbroken header\r\n\r\n")
         answer = b"".join(iter(lambda: raw.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 400 ")

@@ -43,7 +43,7 @@ class Simulator:
     def faults(self, *faults: dict[str, Any]) -> None:
         self.admin("PUT", "faults", list(faults))
 
-    def until_in_flight(self, count: int, within_s: float = 5.0) -> None:
+    def until_in_flight(self, count: int, within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s
         while (found := self.admin("GET", "stats")["in_flight"]) != count:
             assert time.monotonic() < deadline, f"{found} requests in flight, not {count}, after {within_s} s"
@@ -66,7 +66,7 @@ def simulated(folder: Path, *options: str) -> Iterator[Simulator]:
             yield Simulator(process, line.split()[-1], log, http)
         finally:
             process.terminate()
-            status = process.wait(10)
+            status = process.wait(60)
     assert status == 0
 
 

@@ -169,7 +169,7 @@ def test_faults_of_the_command_line_are_set(start, tmp_path):
 def raw(simulator, data, until=b""):
     """Send bytes, and return what comes until the end or until `until` was seen."""
     received = b""
-    with socket.create_connection(("127.0.0.1", simulator.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", simulator.port), timeout=60) as connection:
         connection.sendall(data)
         while not (until and until in received) and (more := connection.recv(65_536)):
             received += more
@@ -207,7 +207,7 @@ def test_a_large_body_is_asked_for_and_a_larger_one_refused(simulator):
     head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n"
     assert raw(simulator, head.format(len(body)).encode(), until=b"\r\n\r\n").startswith(b"HTTP/1.1 100 Continue")
     chunked = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2000001\r\n"
-    with socket.create_connection(("127.0.0.1", simulator.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", simulator.port), timeout=60) as connection:
         connection.sendall(chunked)
         connection.sendall(b" " * 0x2000001)
         assert connection.recv(100).startswith(b"HTTP/1.1 413")

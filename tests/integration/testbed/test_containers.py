@@ -20,7 +20,7 @@ ASK = """
 import sys, urllib.error, urllib.request
 def ask(path):
     try:
-        return urllib.request.urlopen(sys.argv[1] + path, timeout=5).status
+        return urllib.request.urlopen(sys.argv[1] + path, timeout=60).status
     except urllib.error.HTTPError as error:
         return error.code
 print({path: ask(path) for path in ("/v1/models", "/admin/stats")})
@@ -100,8 +100,8 @@ def test_the_provider_is_found_from_both_sides_and_obeys_this_machine_only(engin
     assert providers.simulated(FAST, one, name, "provider") == provider
     with provider.broken({"kind": "outage"}):
         with pytest.raises(urllib.error.HTTPError, match="503"):
-            urllib.request.urlopen(provider.url + "/models", timeout=5)
-        assert urllib.request.urlopen(spare.url + "/models", timeout=5).status == 200
+            urllib.request.urlopen(provider.url + "/models", timeout=60)
+        assert urllib.request.urlopen(spare.url + "/models", timeout=60).status == 200
     image = one.build(profile.Service(), root).build
     output = one.client.containers.run(
         image, ["-c", ASK, provider.internal_url.removesuffix("/v1")], entrypoint="python", remove=True,

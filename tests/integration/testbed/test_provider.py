@@ -25,7 +25,7 @@ def simulator(tmp_path):
 
 def models(provider) -> int:
     try:
-        return urllib.request.urlopen(provider.url + "/models", timeout=5).status
+        return urllib.request.urlopen(provider.url + "/models", timeout=60).status
     except urllib.error.HTTPError as error:
         return error.code
 

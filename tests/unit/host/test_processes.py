@@ -46,19 +46,19 @@ def test_a_process_is_found_by_whoever_looks_into_the_folder(spawn, tmp_path):
 def test_one_that_ignores_sigterm_is_killed_after_its_grace(spawn):
     """And it is said which it was."""
     process = spawn(STUBBORN)
-    assert waiting.until(lambda: process.tail(), 5) == "up"
+    assert waiting.until(lambda: process.tail(), 60) == "up"
     assert processes.end(process, 0.2) == "killed"
 
 
 def test_children_are_ended_with_their_leader(spawn):
     """Even when the leader died before."""
     process = spawn(PARENT)
-    children = waiting.until(lambda: list(psutil.Process(process.pid).children()), 5)
+    children = waiting.until(lambda: list(psutil.Process(process.pid).children()), 60)
     os.kill(process.pid, 9)
-    assert waiting.until(lambda: not process.alive, 2)
+    assert waiting.until(lambda: not process.alive, 60)
     assert children[0].is_running()
     assert processes.end(process, 1) == "gone"
-    assert waiting.until(lambda: processes.started(children[0].pid) is None, 2)
+    assert waiting.until(lambda: processes.started(children[0].pid) is None, 60)
 
 
 def test_a_pid_that_now_belongs_to_somebody_else_is_not_ours(spawn, tmp_path):
@@ -99,7 +99,7 @@ def test_it_gets_exactly_the_environment_that_it_is_given(spawn, monkeypatch):
     """Nothing of ours leaks into it."""
     monkeypatch.setenv("OURS", "1")
     process = spawn([sys.executable, "-c", "import os; print(sorted(os.environ))"])
-    assert waiting.until(lambda: process.tail(), 5) in (
+    assert waiting.until(lambda: process.tail(), 60) in (
         "['LC_CTYPE', 'PATH', 'SPAWNED_INTO']",
         "['PATH', 'SPAWNED_INTO']",
     )
@@ -124,7 +124,7 @@ def test_a_port_of_a_child_that_outlived_its_leader_is_free_after_the_end(spawn)
         f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}]).wait()",
     ]
     process = spawn(parent)
-    port = int(waiting.until(lambda: process.tail(), 20))
+    port = int(waiting.until(lambda: process.tail(), 60))
     os.kill(process.pid, 9)
     assert not ports.is_free("127.0.0.1", port)
     processes.end(process, 1)

@@ -51,7 +51,7 @@ def test_memory_is_bounded_by_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for n in range(1050):
         keeper.add(PLAIN._replace(seq=n))
         assert len(keeper._rows) < 100 * recorder._PACK.size
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while len(rows(tmp_path)) < 1000 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(rows(tmp_path)) == 1000
@@ -65,7 +65,7 @@ def test_a_slow_trickle_is_written_too(tmp_path: Path, monkeypatch: pytest.Monke
     keeper = Recorder(tmp_path, "part-a-0")
     keeper.add(PLAIN)
     keeper.tick()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not rows(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(rows(tmp_path)) == 1

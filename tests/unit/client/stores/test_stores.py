@@ -31,7 +31,7 @@ def redis_url(tmp_path_factory):
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(home)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
-            until = time.monotonic() + 10
+            until = time.monotonic() + 60
             while time.monotonic() < until:
                 with socket.socket() as probe:
                     if probe.connect_ex(("127.0.0.1", port)) == 0:
