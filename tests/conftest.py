@@ -161,7 +161,7 @@ def _nothing_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     os.environ[MARK] = mark = uuid.uuid4().hex
     yield
     left = [process for process in psutil.process_iter() if _ours(process, mark, str(tmp_path_factory.getbasetemp()))]
-    _, left = psutil.wait_procs(left, timeout=10)
+    _, left = psutil.wait_procs(left, timeout=5)
     said = [f"{process.pid} {' '.join(_asked(process.cmdline, []))[:200]}" for process in left]
     for process in left:
         _asked(process.kill, None)
