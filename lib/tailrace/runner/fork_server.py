@@ -28,6 +28,7 @@ import selectors
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -97,14 +98,16 @@ def _fork(request: Mapping[str, Any], server_only: Sequence[int]) -> int:
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid:
+        while os.getsid(pid) != pid:  # whoever gets the pid may end the session at once
+            time.sleep(0.0005)
         return pid
     status = 1
     try:
+        os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for descriptor in server_only:
             os.close(descriptor)
-        os.setsid()
         _redirect(0, os.devnull, os.O_RDONLY)
         if "numpy" in sys.modules:
             sys.modules["numpy"].random.seed()  # the standard library's `random` does this by itself
