@@ -155,7 +155,7 @@ class Deployment:
         """
         with self._locked("switch"):
             if self.serving is None:
-                raise DeployError(f"{self.profile.name}: nothing serves yet, so there is nothing to switch; use up")
+                raise DeployError(f"{self.profile.name}: nothing serves yet that could be switched; use `deploy`")
             self._refuse_paused()
             self.edge.ensure()
             return self._roll_out("switch", release, environment, observe)
@@ -174,7 +174,7 @@ class Deployment:
 
     def promote(self) -> CommandResult:
         """End the bake, or the present weight, of the switch in progress now."""
-        return self._request("promote") if self.in_progress else CommandResult("nothing", "no switch is under way")
+        return self._request("promote") if self.in_progress else CommandResult("nothing", "no switch is in progress")
 
     def resume(self, observe: Observe | None = None) -> CommandResult:
         """Continue where a controller died."""
@@ -207,7 +207,7 @@ class Deployment:
                 return CommandResult("nothing", "not paused")
             serving = self.serving
             if serving is None:
-                raise DeployError(f"{self.profile.name}: the instance died while paused; use down, then up")
+                raise DeployError(f"{self.profile.name}: the instance died while paused; use `down`, then `deploy`")
             generation = self._next_generation()
             self.journal.append("", "note", "unpaused", serving.name, generation=generation)
             self.edge.unpause(generation, serving.address, self.profile.rollout.ack_timeout_s)
@@ -217,7 +217,7 @@ class Deployment:
         """Replace the edge by a new one; raises EdgeRejected where that would lose requests, unless it is `cold`."""
         with self._locked("upgrade of the edge"):
             if not self.is_up:
-                raise DeployError(f"{self.profile.name}: nothing stands, so there is no edge to upgrade; use deploy")
+                raise DeployError(f"{self.profile.name}: it is not up, so there is no edge to upgrade; use `deploy`")
             reason = self.engine.lacks.get("edge handover")
             if reason and not cold:
                 raise EdgeRejected(f"{self.profile.name}: {reason}. {COLD}")
@@ -289,7 +289,7 @@ class Deployment:
 
     def _request(self, request: str) -> CommandResult:
         files.write(self.folder / "request", request)
-        return CommandResult("asked", f"the switch under way was asked to {request}")
+        return CommandResult("asked", f"the switch in progress was asked to {request}")
 
     def _next_generation(self) -> int:
         """Return a generation above every one that was ever intended or written."""

@@ -120,7 +120,7 @@ def _confirm(deployment: Deployment) -> CommandResult:
     serving = deployment.serving
     if serving is None:
         name = deployment.profile.name
-        raise DeployError(f"{name}: the colour that the routes name does not run; use down, then up")
+        raise DeployError(f"{name}: the colour that the routes name does not run; use `down`, then `deploy`")
     removed = [instance for instance in deployment.instances if instance != serving]
     for instance in removed:
         deployment.engine.stop(instance, deployment.profile.rollout.stop_grace_s)

@@ -109,7 +109,7 @@ def test_a_deploy_that_is_cancelled_leaves_nothing_half_way(project, number):
 
 
 def test_verbs_without_anything_to_do_say_so(project):
-    """Nothing serves, nothing is under way: no error, and no act."""
+    """Nothing serves, no switch is in progress: no error, and no act."""
     for verb in ("promote", "resume", "abort", "unpause", "rollback"):
         assert project.json(verb)["state"] == "nothing", verb
     assert project.call("status").returncode == 0
@@ -125,7 +125,7 @@ def test_pause_holds_and_unpause_lets_go(project):
 
 def test_the_edge_is_upgraded_and_one_that_died_is_back_with_deploy(project):
     """Without a deployment there is none; the door stays the same."""
-    assert "nothing stands" in project.call("upgrade-edge").stderr
+    assert "it is not up" in project.call("upgrade-edge").stderr
     url = project.json("deploy")["url"]
     assert project.json("upgrade-edge")["fact"] == "process number 1 took over"
     Deployment.open(profile.load("local", project.root), project.root / ".tailrace").edge.server.stop()

@@ -169,7 +169,7 @@ def test_streams_that_pass_the_drain_deadline_are_cut_and_counted(deployment, re
 
 
 def test_nothing_can_be_switched_before_something_serves(deployment, release):
-    """It says to use up."""
+    """It says what to use instead."""
     d = deployment()
     with pytest.raises(DeployError, match="nothing serves yet"):
         d.switch(release(d))

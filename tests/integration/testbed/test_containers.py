@@ -80,7 +80,7 @@ def test_programs_beside_have_addresses_of_their_own_up_to_five(engine, plain, t
     stand = [one.beside(f"n{number}", plain, slot, SERVE) for number in range(5)]
     assert len({instance.address for instance in stand}) == 5
     assert one.instances(engine.deployment) == []
-    with pytest.raises(StartFailed, match="5 programs stand beside"):
+    with pytest.raises(StartFailed, match="5 programs run beside"):
         one.beside("n5", plain, slot, SERVE)
 
 

@@ -91,7 +91,7 @@ class Edge:
         self.server.replace()
         if not waiting.until(self.probe, START_TIMEOUT_S):
             raise EdgeRejected(
-                f"the new edge does not answer after {START_TIMEOUT_S} s; use up. Its log:\n{self.server.log()}"
+                f"the new edge does not answer after {START_TIMEOUT_S} s; use `deploy`. Its log:\n{self.server.log()}"
             )
         return "a new edge took its place; what was in flight was cut"
 

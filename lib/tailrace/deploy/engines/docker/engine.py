@@ -97,7 +97,7 @@ class DockerEngine:
         taken = {_instance(c).address.host for c in self._labelled(slot.deployment, "beside")}
         free = [a for a in (self._address(slot.deployment, n) for n in BESIDE) if a not in taken]
         if not free:
-            raise StartFailed(f"{name}: {len(BESIDE)} programs stand beside {slot.deployment} already; use down")
+            raise StartFailed(f"{name}: {len(BESIDE)} programs run beside {slot.deployment} already; use `down`")
         address = Address(free[0], int(release.facts["port"]))
         marked = {**labels(release, slot), "part": "beside"}
         more = {"entrypoint": "", "healthcheck": {"test": ["NONE"]}}  # the image's own check is for another program

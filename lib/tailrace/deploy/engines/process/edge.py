@@ -64,7 +64,7 @@ class EdgeProcess:
 
         process = processes.find(self.records, NAME)
         if process is None or not process.alive:
-            raise EdgeRejected("the edge does not run, so there is nothing to replace; use up")
+            raise EdgeRejected("the edge does not run, so there is nothing to replace; use `deploy`")
         if len(psutil.Process(process.pid).children()) > 1:
             raise EdgeRejected(
                 f"an edge that was replaced within the last {self.linger_s} s is finishing; try again later"
