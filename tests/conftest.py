@@ -1,4 +1,4 @@
-"""What holds for every test: what may be skipped, and that nothing is left running."""
+"""Rules for all tests: depth, order, what may be skipped, and that no process outlives the session."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ settings.load_profile("full" if FULL else "quick")
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C mean Ctrl-C in what the tests start, also where a script runs them in the background."""
+    """Restore Ctrl-C for what the tests start: a script that runs them in the background has it ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -116,7 +116,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Turn a skip into a failure when TAILRACE_REQUIRE names what was missing ("docker browser redis")."""
+    """Turn a skip into a failure when TAILRACE_REQUIRE ("docker browser redis") names the missing part."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2]
@@ -131,13 +131,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The folder of the project."""
+    """Return the folder of the project."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def ended() -> Callable[[Iterable[subprocess.Popen]], None]:
-    """Return what ends the groups of processes that a test has left, and closes the pipes of all."""
+    """Return a function that kills the process groups which still run, and closes the pipes of all."""
 
     def end(processes: Iterable[subprocess.Popen]) -> None:
         for process in processes:
@@ -151,37 +151,37 @@ def ended() -> Callable[[Iterable[subprocess.Popen]], None]:
 
 @pytest.fixture(scope="session")
 def browser() -> str:
-    """The path of a Chromium."""
+    """Return the path of a Chromium."""
     return next(path for name in BROWSERS if (path := shutil.which(name)))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Fail the session when a process outlives it: a child, or one that carries our mark or works in our folders."""
+    """Fail when a process outlives the session: a child, or one with our mark or in our temporary folders."""
     os.environ[MARK] = mark = uuid.uuid4().hex
     yield
     left = [process for process in psutil.process_iter() if _ours(process, mark, str(tmp_path_factory.getbasetemp()))]
     _, left = psutil.wait_procs(left, timeout=5)
-    said = [f"{process.pid} {' '.join(_asked(process.cmdline, []))[:200]}" for process in left]
+    lines = [f"{process.pid} {' '.join(_answer(process.cmdline, []))[:200]}" for process in left]
     for process in left:
-        _asked(process.kill, None)
-    assert not said, "the tests left these processes behind (ended now):\n" + "\n".join(said)
+        _answer(process.kill, None)
+    assert not lines, "the tests left these processes behind (ended now):\n" + "\n".join(lines)
 
 
 def _ours(process: psutil.Process, mark: str, folder: str) -> bool:
-    command = " ".join(_asked(process.cmdline, []))
+    command = " ".join(_answer(process.cmdline, []))
     if process.pid == os.getpid() or "multiprocessing.resource_tracker" in command:
         return False
     if process.ppid() == os.getpid() or folder in command:
         return True
-    environment = _asked(process.environ, {})
-    places = (_asked(process.cwd, ""), environment.get(processes.MARK, ""))
+    environment = _answer(process.environ, {})
+    places = (_answer(process.cwd, ""), environment.get(processes.MARK, ""))
     return any(f"{place}/".startswith(f"{folder}/") for place in places) or environment.get(MARK) == mark
 
 
-def _asked(question, otherwise):
-    """Return the answer of a process that may be gone, or another user's."""
+def _answer(query, otherwise):
+    """Return what `query` of a process returns, or `otherwise` when the process is gone or another user's."""
     try:
-        return question()
+        return query()
     except (psutil.Error, OSError):
         return otherwise

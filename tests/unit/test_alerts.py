@@ -1,4 +1,4 @@
-"""What an operator is woken by: every alert has its page, every metric is exported, every command exists."""
+"""Alerts agree with the rest: each has its page, its metrics are exported, the commands on its page exist."""
 
 import re
 import shlex
@@ -24,9 +24,8 @@ RULES = [
 ]
 PAGES = sorted((ROOT / "runbook/alerts").glob("*.md"))
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
-JQ = {field.name for kind in (Status, SlotStatus, JournalEntry) for field in fields(kind)} | {
-    "because"
-}  # the last: /readyz
+READYZ_FIELDS = {"because"}
+JQ_NAMES = READYZ_FIELDS | {field.name for kind in (Status, SlotStatus, JournalEntry) for field in fields(kind)}
 
 
 def exported() -> dict[str, set[str]]:
@@ -38,7 +37,7 @@ def exported() -> dict[str, set[str]]:
 
 
 def unknown(expression: str) -> set[str]:
-    """Return the metrics of the service, and the labels, that an expression uses and nobody exports."""
+    """Return the metrics and labels of the service that an expression uses and the service does not export."""
     known = exported()
     names = set(re.findall(r"\btailrace_\w+", expression))
     matched = re.findall(r"(\btailrace_\w+)\{(.*?)\}", expression)
@@ -49,19 +48,18 @@ def unknown(expression: str) -> set[str]:
 
 
 def commands(page: str) -> list[str]:
-    """Return each `tailrace …` that can be copied from a page, in a block or in a line."""
+    """Return each `tailrace …` command of a page, in a block or in a line."""
     code = "\n".join(block or line for block, line in re.findall(r"```sh\n(.*?)```|`([^`\n]+)`", page, re.S))
-    found = re.findall(r"\btailrace [a-z][^\n)|\"]*", code)
-    return [command.strip() for command in found]
+    return [command.strip() for command in re.findall(r"\btailrace [a-z][^\n)|\"]*", code)]
 
 
 def parse(command: str) -> None:
-    """Parse a command line as the program would, without running it; raises click.UsageError."""
+    """Parse a command line as the program does, without running it; raise click.UsageError when it cannot be parsed."""
     name, *arguments = shlex.split(command)[1:]
-    found = main.get_command(click.Context(main), name)
-    if found is None:
+    command_of_name = main.get_command(click.Context(main), name)
+    if command_of_name is None:
         raise click.UsageError(f"no command {name}")
-    found.make_context(name, arguments)
+    command_of_name.make_context(name, arguments)
 
 
 def test_every_alert_has_its_page_and_every_page_its_alert():
@@ -72,8 +70,8 @@ def test_every_alert_has_its_page_and_every_page_its_alert():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_says_what_it_means_and_what_to_do(page):
-    """Four sections, about thirty lines, and a command in diagnosis and mitigation each."""
+def test_a_page_has_its_sections_and_commands(page):
+    """It has the four sections, about thirty lines, and a command in Diagnosis and in Mitigation."""
     text = page.read_text()
     assert re.findall(r"^# (.+)$", text, re.M) == [page.stem]
     assert re.findall(r"^## (.+)$", text, re.M) == SECTIONS
@@ -83,40 +81,40 @@ def test_a_page_says_what_it_means_and_what_to_do(page):
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_an_alert_uses_what_the_service_exports(rule):
-    """Its metrics and labels are in what `/metrics` answers; those of the edge are asked of an edge elsewhere."""
+    """The service exports its metrics and labels; those of the edge are tested with a real edge elsewhere."""
     assert not unknown(re.sub(r"envoy_\w+(\{.*?\})?", "", rule["expr"]))
     assert rule["expr"].count("(") == rule["expr"].count(")")
 
 
-def test_a_metric_or_label_that_nobody_exports_is_noticed():
-    """The negative control."""
+def test_a_metric_or_label_that_is_not_exported_is_noticed():
+    """Negative control: a misspelt metric and an unknown label are named."""
     assert unknown('rate(tailrace_requests{route="/ask"}[5m])') == {"tailrace_requests", "route"}
     assert unknown('sum by (le) (rate(tailrace_requests_total{code="500"}[5m]))') == {"code", "le"}
 
 
 @pytest.mark.parametrize("command", sorted({c for page in PAGES for c in commands(page.read_text())}))
 def test_a_command_on_a_page_exists_with_its_options(command):
-    """It can be copied, and the program takes it."""
+    """The program accepts the command as it stands on the page."""
     parse(command)
 
 
 @pytest.mark.parametrize("command", ["tailrace restart", "tailrace resume --force"])
 def test_a_command_that_does_not_exist_is_noticed(command):
-    """The negative control."""
+    """Negative control: an unknown verb and an unknown option are refused."""
     assert commands(f"type:\n\n```sh\n{command}\n```\n") == commands(f"type `{command}`") == [command]
     with pytest.raises(click.UsageError):
         parse(command)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_jq_is_asked_for_is_there(page):
-    """Its names are those of the status, of the journal and of `/readyz`."""
-    asked = re.findall(r"jq (?:-r )?('[^']+'|\.\w+)", page.read_text())
-    assert {name for text in asked for name in re.findall(r"\.(\w+)", text)} <= JQ
+def test_a_jq_filter_uses_existing_names(page):
+    """Its names are fields of the status, of the journal or of `/readyz`."""
+    filters = re.findall(r"jq (?:-r )?('[^']+'|\.\w+)", page.read_text())
+    assert {name for text in filters for name in re.findall(r"\.(\w+)", text)} <= JQ_NAMES
 
 
 def test_limits_are_those_of_the_profile_they_are_for():
-    """The alerts' numbers and the profile `production` say the same."""
+    """The limits in the alerts equal those of the profile `production`."""
     slo = yaml.safe_load((ROOT / "runbook/profiles/production.yaml").read_text())["slo"]
     limits = {rule["alert"]: rule["expr"] for rule in RULES}
     assert f"> {slo['percentiles_ms']['p99'] / 1e3:g}" in limits["LatencyBeyondSlo"]

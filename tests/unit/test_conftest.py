@@ -1,4 +1,4 @@
-"""What the tests themselves promise: a required part is not skipped, and a process that is left is found."""
+"""The rules of conftest.py hold: required parts, depth, tests that run alone, and processes that are left."""
 
 import os
 import re
@@ -91,16 +91,16 @@ def session(folder, *sources, options=(), **environment):
 
 
 def test_a_skip_is_a_skip_where_nothing_is_required(tmp_path):
-    """Without TAILRACE_REQUIRE a machine may lack a part."""
+    """Without TAILRACE_REQUIRE, a missing part skips its tests."""
     done = session(tmp_path, SKIPS)
     assert (done.returncode, "2 skipped, 1 xfailed" in done.stdout) == (0, True)
 
 
 @pytest.mark.parametrize(("required", "skipped"), [("docker", ["1"]), ("redis", ["1"]), ("docker redis", [])])
 def test_a_skip_of_a_required_part_is_a_failure(tmp_path, required, skipped):
-    """What TAILRACE_REQUIRE names, by marker or in the reason, has to run; an expected failure is none of it.
+    """A part that TAILRACE_REQUIRE names, by marker or in the reason, fails its tests; an expected failure stays one.
 
-    Where no engine answers it is an error before the test, where one does a failure in it: never a skip.
+    Without a Docker Engine the error comes before the test, with one the failure comes in it: never a skip.
     """
     done = session(tmp_path, SKIPS, TAILRACE_REQUIRE=required)
     assert (done.returncode, re.findall(r"(\d+) skipped", done.stdout)) == (1, skipped)
@@ -142,5 +142,5 @@ def test_a_process_that_is_left_fails_the_session(tmp_path, workers):
 
 
 def test_a_session_that_leaves_nothing_passes(tmp_path):
-    """The check above can pass."""
+    """Negative control: a session that leaves no process passes."""
     assert session(tmp_path, "def test_it():\n    pass\n").returncode == 0
