@@ -181,7 +181,7 @@ PLAIN = pytest.mark.fault(
 )
 LIVE = pytest.mark.fault(
     "the same, with `live-restore`",
-    "the colour in the route file; but what comes over loopback is refused until the engine is back: "
+    "the colour in the route file; but connections over loopback are refused until the engine is back: "
     "its `docker-proxy` ends with it",
     "the same",
     "the same; before the next time: `userland-proxy: false` as well",
