@@ -1,6 +1,6 @@
-"""Load: open-loop traffic from processes of its own, with every request on record.
+"""The load generator: open-loop traffic from processes of its own, with a record of every request.
 
-Say when (`arrivals`), what (`Workload`), put both into a `Traffic`, and `run` or `start` it.
+Choose when requests are sent (`arrivals`) and which (`Workload`), put both into a `Traffic`, and `run` or `start` it.
 """
 
 from tailrace.load import arrivals, calibration, corpus, rate_search, traces

@@ -1,7 +1,7 @@
-"""A wake-up at a point of `perf_counter_ns`, to some 50 µs.
+"""A timer on `perf_counter_ns` that is accurate to about 50 µs.
 
-Timers of event loops count in milliseconds, which would be the generator's largest error. On Linux the alarm is
-a timerfd on the same clock (CLOCK_MONOTONIC); elsewhere, or where that fails, it is the loop's own timer.
+Timers of event loops count in milliseconds, which would be the generator's largest error. On Linux this one is a
+timerfd on the same clock (CLOCK_MONOTONIC); elsewhere, or where that fails, it is the loop's own timer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Timerspec(ctypes.Structure):
 
 
 class Alarm:
-    """Calls `ring` once for each `set`; setting again replaces the time before."""
+    """Call `ring` once for each `set`; a later `set` replaces an earlier one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
         self._loop = loop

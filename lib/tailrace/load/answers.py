@@ -1,4 +1,4 @@
-"""What a reply means: success or a class of failure, tokens, chunks, and what its headers say."""
+"""Reads an HTTP answer: success or a class of failure, tokens, chunks, and the facts in its headers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _COLOUR, _RELEASE, _GENERATION = (name.encode() for name in (COLOUR, RELEASE, GE
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 
 
-class Told(NamedTuple):
-    """What a body said."""
+class BodyFacts(NamedTuple):
+    """The failure, chunks and usage in a body."""
 
     error_type: str = ""
     chunks: int = 0
@@ -27,20 +27,20 @@ class Told(NamedTuple):
 
 
 def judge(reply: HttpAnswer, *, openai: bool) -> RequestOutcome:
-    """The outcome of `reply`; with `openai`, its body has to be what an OpenAI-compatible API sends."""
+    """Return the outcome of `reply`; with `openai`, its body must be that of an OpenAI-compatible API."""
     headers = reply.headers
     streamed = headers.get(b"content-type", b"").startswith(b"text/event-stream")
-    told = Told()
+    facts = BodyFacts()
     if not reply.whole:
-        told = Told(_broken(reply, streamed))
+        facts = BodyFacts(_broken(reply, streamed))
     elif reply.status >= 400:
-        told = Told(f"http_{reply.status}")
+        facts = BodyFacts(f"http_{reply.status}")
     elif openai:
         body = b"".join(reply.body)
-        told = read_stream(body) if streamed else read_json(body)
+        facts = read_stream(body) if streamed else read_json(body)
     cache = headers.get(_CACHE, b"").decode("latin-1")
     return RequestOutcome(
-        error_type=told.error_type,
+        error_type=facts.error_type,
         status=reply.status,
         first_ns=reply.first_ns,
         last_ns=reply.last_ns,
@@ -50,27 +50,27 @@ def judge(reply: HttpAnswer, *, openai: bool) -> RequestOutcome:
         generation=_number(headers.get(_GENERATION), 0),
         attempts=_number(headers.get(_ATTEMPTS), 0 if cache in HITS else 1),
         backoff_us=_number(headers.get(_BACKOFF), 0),
-        chunks=told.chunks,
-        in_tok=told.in_tok,
-        out_tok=told.out_tok,
-        cached_tok=told.cached_tok,
+        chunks=facts.chunks,
+        in_tok=facts.in_tok,
+        out_tok=facts.out_tok,
+        cached_tok=facts.cached_tok,
         cost_microusd=_number(headers.get(_COST), -1),
     )
 
 
-def read_json(body: bytes) -> Told:
-    """The usage of a plain answer; "bad_body" when it is not a JSON object or holds an error."""
+def read_json(body: bytes) -> BodyFacts:
+    """Return the usage of a plain answer; "bad_body" when it is not a JSON object or holds an error."""
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return Told(BAD_BODY)
+        return BodyFacts(BAD_BODY)
     if not isinstance(answer, dict) or answer.get("error"):
-        return Told(BAD_BODY)
-    return Told("", 0, *_usage(answer))
+        return BodyFacts(BAD_BODY)
+    return BodyFacts("", 0, *_usage(answer))
 
 
-def read_stream(body: bytes) -> Told:
-    """The chunks and usage of server-sent events; "cut_stream" when the terminator is missing."""
+def read_stream(body: bytes) -> BodyFacts:
+    """Return the chunks and usage of server-sent events; "cut_stream" when the terminator is missing."""
     chunks, usage, ended = 0, (0, 0, 0), False
     for data in _events(body):
         if data == b"[DONE]":
@@ -79,15 +79,15 @@ def read_stream(body: bytes) -> Told:
         try:
             event = orjson.loads(data)
         except orjson.JSONDecodeError:
-            return Told(BAD_BODY, chunks, *usage)
+            return BodyFacts(BAD_BODY, chunks, *usage)
         if not isinstance(event, dict) or event.get("error"):
-            return Told(BAD_BODY, chunks, *usage)
+            return BodyFacts(BAD_BODY, chunks, *usage)
         ended = ended or event.get("type") in _ENDS
         chunks += _has_content(event)
         holder = event if event.get("usage") else event.get("response")
         if isinstance(holder, dict) and holder.get("usage"):
             usage = _usage(holder)
-    return Told("" if ended else CUT_STREAM, chunks, *usage)
+    return BodyFacts("" if ended else CUT_STREAM, chunks, *usage)
 
 
 def _broken(reply: HttpAnswer, streamed: bool) -> str:
@@ -114,7 +114,7 @@ def _has_content(event: dict[str, Any]) -> bool:
 
 
 def _usage(answer: dict[str, Any]) -> tuple[int, int, int]:
-    """Input, output and cached tokens, in the words of chat completions or of responses."""
+    """Return input, output and cached tokens, by the names of chat completions or of responses."""
     usage = answer.get("usage")
     if not isinstance(usage, dict):
         return 0, 0, 0

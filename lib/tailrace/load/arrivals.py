@@ -1,12 +1,12 @@
-"""When requests are wanted: pure schedules, which know nothing of answers.
+"""When requests are due: pure schedules, which know nothing of answers.
 
 Open loop. A schedule is a rate over time (linear pieces) and a law of the gaps. The arrivals are a process of
 rate one, laid through the inverse of the cumulative rate, so that every law works with every shape:
 
     constant  every gap is 1              poisson  exponential gaps           gamma  gaps with the given CV
 
-Closed loop (`users`) is no schedule: each user waits for the answer before asking again, and so asks less when
-the service is slow. It is kept apart, and named in every output.
+A closed loop (`users`) has no schedule: each user waits for the answer before the next request, and so sends less
+when the service is slow. It is a type of its own, and every output names it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_STRICT)
 class Piece:
-    """A stretch of time over which the rate goes linearly from one value to another."""
+    """A stretch of time over which the rate changes linearly from one value to another."""
 
     from_rps: Rate
     to_rps: Rate
@@ -41,7 +41,7 @@ class Piece:
 
     @property
     def expected(self) -> float:
-        """How many arrivals it holds on average."""
+        """The mean number of arrivals in it."""
         return (self.from_rps + self.to_rps) / 2 * self.duration_s
 
 
@@ -62,19 +62,19 @@ class Schedule:
         return sum(piece.duration_s for piece in self.pieces)
 
     def offsets_ns(self, shard: int = 0, shards: int = 1) -> Offsets:
-        """When to send, in nanoseconds from the start, rising: every `shards`-th arrival, from `shard`."""
+        """Return when to send, in ns from the start, ascending: every `shards`-th arrival, from `shard`."""
         masses = self._masses(sum(piece.expected for piece in self.pieces))[shard::shards]
         offsets = np.empty(len(masses), dtype=np.int64)
-        for at in range(0, len(masses), _CHUNK):  # ten million arrivals are 80 MB, and their working is not more
+        for at in range(0, len(masses), _CHUNK):  # in chunks, so that ten million need little more than 80 MB
             offsets[at : at + _CHUNK] = _inverse(self.pieces, masses[at : at + _CHUNK]) * 1e9
         return offsets
 
     def _masses(self, total: float) -> Floats:
-        """The arrival times of the process of rate one, below `total`."""
+        """Return the arrival times of the process of rate one, below `total`."""
         if self.law == "constant":
             return np.arange(int(np.ceil(total - 1e-9)), dtype=np.float64)
         # One gap more than arrivals, scaled to the total: for exponential gaps this is exactly the Poisson process
-        # of which the number of arrivals is known (uniform order statistics), so that the rate is the one asked for.
+        # with a known number of arrivals (uniform order statistics), so that the mean rate is the requested one.
         shape = 1.0 if self.law == "poisson" else 1 / self.cv**2
         gaps = np.random.default_rng(self.seed).gamma(shape, 1 / shape, size=round(total) + 1)
         return np.cumsum(gaps)[:-1] * (total / max(float(gaps.sum()), 1e-300))
@@ -82,7 +82,7 @@ class Schedule:
 
 @dataclass(frozen=True, config=_STRICT)
 class Users:
-    """A closed loop: `count` users, each asking again `think_s` after its answer (exponential when `seed` is given)."""
+    """A closed loop: each of `count` users sends again `think_s` after its answer (exponential with a `seed`)."""
 
     count: Annotated[int, Field(gt=0, le=100_000)]
     duration_s: Duration
@@ -99,7 +99,7 @@ Arrivals = Annotated[Schedule | Users | Trace, Field(discriminator="kind")]
 
 
 def _inverse(pieces: Sequence[Piece], masses: Floats) -> Floats:
-    """The times at which the cumulative rate reaches `masses`: piece by piece the root of a quadratic."""
+    """Return when the cumulative rate reaches each of `masses`: per piece, the root of a quadratic."""
     bounds = np.concatenate(([0.0], np.cumsum([piece.expected for piece in pieces])))
     starts = np.concatenate(([0.0], np.cumsum([piece.duration_s for piece in pieces])))[:-1]
     which = np.clip(np.searchsorted(bounds, masses, side="right") - 1, 0, len(pieces) - 1)
@@ -107,48 +107,48 @@ def _inverse(pieces: Sequence[Piece], masses: Floats) -> Floats:
     slope = np.array([(piece.to_rps - piece.from_rps) / piece.duration_s for piece in pieces])[which]
     rest = masses - bounds[which]
     root = np.sqrt(np.maximum(rate**2 + 2 * slope * rest, 0))
-    # 2m / (a + √(a² + 2sm)) is the same root as (√(…) - a) / s, but stands a slope of zero.
+    # 2m / (a + √(a² + 2sm)) is the same root as (√(…) - a) / s, but is defined for a slope of zero.
     below = rate + root
     within = np.divide(2 * rest, below, out=np.zeros_like(rest), where=below > 0)
     return cast(Floats, starts[which] + within)
 
 
 def constant(rate_rps: float, duration_s: float) -> Schedule:
-    """Equal gaps."""
+    """Return a schedule with equal gaps."""
     return Schedule("constant", (Piece(rate_rps, rate_rps, duration_s),))
 
 
 def poisson(rate_rps: float, duration_s: float, seed: int = 0) -> Schedule:
-    """Independent users: exponential gaps."""
+    """Return the schedule of independent users: exponential gaps."""
     return Schedule("poisson", (Piece(rate_rps, rate_rps, duration_s),), "poisson", seed=seed)
 
 
 def gamma(rate_rps: float, duration_s: float, cv: float, seed: int = 0) -> Schedule:
-    """Burstier (cv > 1) or steadier (cv < 1) than independent users."""
+    """Return a schedule that is burstier (cv > 1) or steadier (cv < 1) than independent users."""
     return Schedule(f"gamma, cv {cv:g}", (Piece(rate_rps, rate_rps, duration_s),), "gamma", cv, seed)
 
 
 def ramp(from_rps: float, to_rps: float, duration_s: float, law: Law = "constant", seed: int = 0) -> Schedule:
-    """A rate that rises or falls linearly."""
+    """Return a schedule whose rate rises or falls linearly."""
     return Schedule("ramp", (Piece(from_rps, to_rps, duration_s),), law, seed=seed)
 
 
 def steps(rates_rps: Sequence[float], each_s: float, law: Law = "constant", seed: int = 0) -> Schedule:
-    """One rate after the other, each held for `each_s`."""
+    """Return a schedule of one rate after the other, each held for `each_s`."""
     return Schedule("steps", tuple(Piece(rate, rate, each_s) for rate in rates_rps), law, seed=seed)
 
 
 def burst(rate_rps: float, burst_rps: float, at_s: float, burst_s: float, duration_s: float) -> Schedule:
-    """A steady rate with one burst in it."""
+    """Return a steady rate with one burst in it."""
     before, after = Piece(rate_rps, rate_rps, at_s), Piece(rate_rps, rate_rps, duration_s - at_s - burst_s)
     return Schedule("burst", (before, Piece(burst_rps, burst_rps, burst_s), after))
 
 
 def on_off(rate_rps: float, on_s: float, off_s: float, cycles: int, law: Law = "constant", seed: int = 0) -> Schedule:
-    """Traffic that comes and goes: `on_s` at the rate, `off_s` of silence."""
+    """Return traffic that comes and goes: `on_s` at the rate, `off_s` of silence."""
     return Schedule("on/off", (Piece(rate_rps, rate_rps, on_s), Piece(0, 0, off_s)) * cycles, law, seed=seed)
 
 
 def users(count: int, duration_s: float, think_s: float = 0.0, seed: int | None = None) -> Users:
-    """A closed loop, named as such in every output."""
+    """Return a closed loop; every output names it as such."""
     return Users(count, duration_s, think_s, seed)

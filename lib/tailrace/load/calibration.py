@@ -1,4 +1,4 @@
-"""The floor of this client: what it measures where there is nothing to measure."""
+"""The floor of the generator: the latencies that it measures against a server that does nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tailrace.load.workload import Workload
 
 @dataclass(frozen=True)
 class Floor:
-    """Latencies against a server that answers at once: whatever is measured has these in it."""
+    """Latencies against a server that answers at once; every measurement contains them."""
 
     rate_rps: float
     n: int
@@ -37,7 +37,7 @@ class Floor:
 
 
 def floor(rate_rps: float = 500, duration_s: float = 1.0, workload: Workload | None = None) -> Floor:
-    """Measure it on this machine, now: with the sender `http`, from the intended start."""
+    """Measure the floor on this machine, now, with the sender `http`, from the intended start."""
     with null_server() as url, tempfile.TemporaryDirectory(prefix="tailrace-floor-") as folder:
         load_run = start(Traffic(arrivals.constant(rate_rps, duration_s), workload or Workload()), url, Path(folder))
         summary = load_run.wait()
@@ -50,7 +50,7 @@ def floor(rate_rps: float = 500, duration_s: float = 1.0, workload: Workload | N
 
 @contextlib.contextmanager
 def null_server() -> Iterator[str]:
-    """A null server in a process of its own; gives the URL of its API."""
+    """Run a null server in a process of its own; yield the URL of its API."""
     command = [sys.executable, "-m", "tailrace.load.null"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None

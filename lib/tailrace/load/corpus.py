@@ -1,4 +1,4 @@
-"""Prompts of your own, from a file: JSONL, CSV or parquet."""
+"""Your own prompts, from a JSONL, CSV or parquet file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import orjson
 from tailrace.errors import LoadError
 
 COLUMNS = ("prompt", "text", "content", "question", "input")
-"""The columns that are looked for, in this order, when none is named. JSONL may also hold `messages`."""
+"""The columns that may hold the prompt, in this order, when none is named. JSONL may also hold `messages`."""
 
 
 def read(path: Path, column: str = "") -> tuple[str, ...]:
-    """The prompts in `path`, in order, empty ones left out; LoadError when there are none."""
+    """Return the prompts in `path`, in order, without empty ones; LoadError when there are none."""
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     if path.suffix not in readers:
         raise LoadError(f"prompts {path}: found {path.suffix or 'no suffix'}, expected .jsonl, .csv or .parquet")
@@ -26,8 +26,8 @@ def read(path: Path, column: str = "") -> tuple[str, ...]:
         raise LoadError(f"prompts {path} cannot be read: {error}") from error
     prompts = tuple(text for row in rows if (text := _text(row, column)))
     if not prompts:
-        wanted = column or ", ".join(COLUMNS)
-        raise LoadError(f"prompts {path}: {len(rows)} rows, none with text in a column {wanted}")
+        names = column or ", ".join(COLUMNS)
+        raise LoadError(f"prompts {path}: {len(rows)} rows, none with text in a column {names}")
     return prompts
 
 
@@ -39,9 +39,9 @@ def _text(row: Any, column: str) -> str:
     for name in (column,) if column else COLUMNS:
         if isinstance(row.get(name), str):
             return str(row[name]).strip()
-    said = row.get("messages")
-    asked = [one.get("content") for one in said if isinstance(one, dict)] if isinstance(said, list) else []
-    return str(asked[-1]).strip() if asked and isinstance(asked[-1], str) else ""
+    messages = row.get("messages")
+    contents = [one.get("content") for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
+    return contents[-1].strip() if contents and isinstance(contents[-1], str) else ""
 
 
 def _jsonl(path: Path) -> Iterator[Any]:

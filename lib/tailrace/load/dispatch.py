@@ -1,8 +1,7 @@
-"""Sends on schedule, whatever the answers do: the open loop, and the closed one beside it.
+"""Sends requests on schedule, in an open or a closed loop.
 
-The schedule is absolute and never re-anchored: after a pause of the generator everything that has come due goes
-out at once, and its lag is recorded. A request is timed from the moment it was intended, and from the moment it
-was sent.
+The schedule is absolute and never shifted: after a pause of the generator, everything that is due by then goes out
+at once, and its lag is recorded. A request is timed from when it was intended, and from when it was sent.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _AT_ONCE = 64  # sent in one turn of the loop before answers are read again
 
 
 class Shard(NamedTuple):
-    """One worker's part of the traffic."""
+    """The part of the traffic that one worker sends."""
 
     traffic: Traffic
     number: int
@@ -37,7 +36,7 @@ class Shard(NamedTuple):
     """Of a trace: all of them, for all shards; empty otherwise."""
 
     def place(self, seq: int) -> int:
-        """The place in the whole traffic."""
+        """Return the place of request `seq` of this shard in the whole traffic."""
         return seq * self.traffic.shards + self.number
 
     def request(self, seq: int) -> PlannedRequest:
@@ -46,7 +45,7 @@ class Shard(NamedTuple):
 
 
 class Dispatcher:
-    """Drives one sender through one shard; `keep` gets a record for everything that was sent."""
+    """Sends the requests of one shard; calls `keep` with the record of each."""
 
     def __init__(self, shard: Shard, sender: Sender, keep: Callable[[Record], None]) -> None:
         self.sent = self.done = self.errors = 0
@@ -60,7 +59,7 @@ class Dispatcher:
         self._start_ns = 0
 
     async def send_all(self, start_ns: int) -> None:
-        """Until everything is sent (or `stop`); what is still in flight goes on."""
+        """Send everything that is due, until the schedule ends or `stop` is called; does not wait for answers."""
         self._start_ns = start_ns
         arrivals = self._shard.traffic.arrivals
         if isinstance(arrivals, Users):
@@ -71,7 +70,7 @@ class Dispatcher:
         self._alarm.close()
 
     async def await_answers(self, within_s: float) -> None:
-        """Wait for what is in flight; after `within_s` it is cancelled, and recorded so."""
+        """Wait for requests in flight; after `within_s`, cancel them and record them as cancelled."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=within_s)
         for task in self._tasks:
@@ -109,7 +108,7 @@ class Dispatcher:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.failure = self.failure or error  # a request without a record: the load run is not to be believed
+            self.failure = self.failure or error  # a request without a record: the load run is not valid
             self.stop()
 
     async def _users(self, users: Users) -> None:
@@ -118,16 +117,16 @@ class Dispatcher:
         await asyncio.gather(*(self._user(users, number, end_ns) for number in mine))
 
     async def _user(self, users: Users, number: int, end_ns: int) -> None:
-        """One user of the closed loop: ask, wait, think. The wish to ask is its intended time."""
-        chance = random.Random(f"{users.seed} {number}") if users.seed is not None else None
+        """Send, wait for the answer and think, again and again. The end of the thinking is the intended time."""
+        random_think = random.Random(f"{users.seed} {number}") if users.seed is not None else None
         await self._pause(self._start_ns)
-        wish_ns = max(self._start_ns, time.perf_counter_ns())
-        while wish_ns < end_ns and not self._stopped.is_set():
-            await asyncio.wait((self._launch(wish_ns),))
-            think_s = -users.think_s * math.log1p(-chance.random()) if chance else users.think_s
-            wish_ns = time.perf_counter_ns() + int(think_s * 1e9)
+        intended_ns = max(self._start_ns, time.perf_counter_ns())
+        while intended_ns < end_ns and not self._stopped.is_set():
+            await asyncio.wait((self._launch(intended_ns),))
+            think_s = -users.think_s * math.log1p(-random_think.random()) if random_think else users.think_s
+            intended_ns = time.perf_counter_ns() + int(think_s * 1e9)
             if think_s:
-                await self._pause(min(wish_ns, end_ns))
+                await self._pause(min(intended_ns, end_ns))
 
     async def _pause(self, until_ns: int) -> None:
         try:

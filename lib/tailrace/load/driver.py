@@ -1,11 +1,11 @@
-"""A load run: generator processes that are started together, watched, stopped, and never left behind.
+"""A load run: generator processes that start together, are watched and stopped, and never outlive this process.
 
     with start(traffic, url, out) as load_run:    # returns once the first request is due
         …switch, break, wait…
     load_run.summary                              # leaving the block waits for the schedule's end
 
-`run` is start and wait; `prepare` starts the processes, and leaves it to `begin` to start the schedule. The processes
-read their orders from pipes: when this process dies, however it dies, they write what they have and end.
+`run` starts and waits; `prepare` starts the processes, and leaves it to `begin` to start the schedule. The processes
+read their orders from pipes: when this process dies, for whatever reason, they write their records and end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import IO, Any, Self
 import orjson
 
 from tailrace.errors import LoadError
-from tailrace.load.live import Board, Report, Snapshot
+from tailrace.load.live import Board, Progress, Snapshot
 from tailrace.load.summary import LoadFacts, ShardResult, Summary, parts, summarise
 from tailrace.load.traffic import Traffic
 
@@ -36,7 +36,7 @@ _WRITE_WITHIN_S = 15.0  # for the last parts, after the last answer
 
 
 class _Process:
-    """One worker and the thread that hears it."""
+    """One worker, and the threads that read its messages."""
 
     def __init__(self, shard: int, order: dict[str, Any], board: Board) -> None:
         self.shard = shard
@@ -50,20 +50,22 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        self.tell(order)
+        self.send(order)
         self._errors: list[bytes] = []
-        self._threads = [threading.Thread(target=hear, daemon=True) for hear in (self._hear, self._hear_errors)]
+        self._threads = [
+            threading.Thread(target=read, daemon=True) for read in (self._read_messages, self._read_errors)
+        ]
         for thread in self._threads:
             thread.start()
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError, ValueError):
             assert self.child.stdin is not None
             self.child.stdin.write(orjson.dumps(message) + b"\n")
             self.child.stdin.flush()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for its end; end it when it takes too long."""
+        """Wait until the process has ended; kill it when that takes longer than `timeout_s`."""
         try:
             self.child.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -76,23 +78,22 @@ class _Process:
             _close(pipe)
         if self.result is None and not self.failure:
             tail = b"".join(self._errors[-5:]).decode(errors="replace").strip()
-            self.failure = (
-                f"generator process {self.shard} ended with status {self.child.returncode}: {tail or 'no word'}"
-            )
+            status, stderr = self.child.returncode, tail or "nothing on stderr"
+            self.failure = f"generator process {self.shard} ended with status {status}: {stderr}"
 
     def end(self) -> None:
-        """At once: nothing was sent yet, or nobody wants to know."""
+        """Kill it at once: nothing was sent yet."""
         self.child.kill()
         self.join(5)
 
-    def _hear(self) -> None:
+    def _read_messages(self) -> None:
         assert self.child.stdout is not None
         for line in self.child.stdout:
             message = orjson.loads(line)
             if "progress" in message:
-                t_ns, sent, done, errors, seen = message["progress"]
-                report = Report(t_ns, sent, done, errors, {int(bucket): n for bucket, n in seen.items()})
-                self._board.add(self.shard, report)
+                t_ns, sent, done, errors, counts = message["progress"]
+                progress = Progress(t_ns, sent, done, errors, {int(bucket): n for bucket, n in counts.items()})
+                self._board.add(self.shard, progress)
             elif "finished" in message:
                 self.result = ShardResult(self.shard, **message["finished"])
             elif "failed" in message:
@@ -100,7 +101,7 @@ class _Process:
             self.ready.set()
         self.ready.set()
 
-    def _hear_errors(self) -> None:
+    def _read_errors(self) -> None:
         assert self.child.stderr is not None
         for line in self.child.stderr:
             self._errors = [*self._errors[-19:], line]
@@ -109,7 +110,7 @@ class _Process:
 class LoadRun:
     """Traffic under way, or prepared.
 
-    As a context manager it begins, unless it has begun. It waits at the end of the block, or stops if the block raised.
+    As a context manager it begins, unless it has begun, and waits at the end of the block, or stops when that raises.
     """
 
     def __init__(self, traffic: Traffic, out: Path, processes: list[_Process], prefix: str, board: Board) -> None:
@@ -122,21 +123,22 @@ class LoadRun:
 
     @property
     def parts(self) -> list[Path]:
-        """The record files written so far."""
+        """The record files that are complete so far."""
         return parts(self.out, self._prefix)
 
     @property
     def snapshot(self) -> Snapshot:
-        """Counters, and rate and percentiles of the last seconds: cheap, for a live line."""
+        """Counters, and the rate and percentiles of the last seconds: cheap, for a live line."""
         return self._board.snapshot()
 
     @property
     def running(self) -> bool:
+        """Whether a generator process is still alive."""
         return any(process.child.poll() is None for process in self._processes)
 
     @property
     def summary(self) -> Summary:
-        """Of the finished load run; waits for its end."""
+        """The summary of the finished load run; waits for its end."""
         return self.wait()
 
     def await_ready(self) -> None:
@@ -146,25 +148,25 @@ class LoadRun:
         """
         try:
             self._await_ready()
-        except BaseException:  # Ctrl-C, too: nobody else knows these processes
+        except BaseException:  # Ctrl-C, too: nothing else would end these processes
             for process in self._processes:
                 process.end()
             raise
 
     def begin(self) -> None:
-        """Wait until all processes are ready, then give them one start; raises LoadError as `await_ready` does."""
+        """Wait until all processes are ready, then start them at one time; raises LoadError as `await_ready` does."""
         self.await_ready()
         self.start_ns = time.perf_counter_ns() + _HEAD_START_NS
         for process in self._processes:
-            process.tell({"go": self.start_ns})
+            process.send({"go": self.start_ns})
 
     def wait(self) -> Summary:
-        """Until the schedule has ended and every answer is there or timed out. Ctrl-C keeps what was recorded."""
+        """Wait until the schedule has ended and every request is answered or timed out. Ctrl-C keeps the records."""
         if not self.start_ns:
             self.begin()
         if self._summary is None:
             try:
-                self._join(self._left_s() + self.traffic.timeout_s)
+                self._join(self._remaining_s() + self.traffic.timeout_s)
             except KeyboardInterrupt:
                 self.stop(grace_s=1.0)
                 raise
@@ -172,11 +174,11 @@ class LoadRun:
         return self._summary
 
     def stop(self, grace_s: float = 5.0) -> Summary:
-        """Send nothing more; what is in flight has `grace_s` to end, the rest is recorded as "cancelled"."""
+        """Stop sending; requests in flight have `grace_s` to end, the others are recorded as "cancelled"."""
         if self._summary is None:
             self._stopped_ns = self._stopped_ns or time.perf_counter_ns()
             for process in self._processes:
-                process.tell({"stop": grace_s})
+                process.send({"stop": grace_s})
             self._join(grace_s)
         assert self._summary is not None
         return self._summary
@@ -199,7 +201,7 @@ class LoadRun:
             facts = "; ".join(process.failure for process in broken) or f"{len(unready)} not ready"
             raise LoadError(f"no traffic was sent to this URL: {facts} (limit {_READY_WITHIN_S:g} s to get ready)")
 
-    def _left_s(self) -> float:
+    def _remaining_s(self) -> float:
         return max(0.0, self.start_ns / 1e9 + self.traffic.arrivals.duration_s - time.perf_counter_ns() / 1e9)
 
     def _join(self, within_s: float) -> None:
@@ -225,7 +227,7 @@ class LoadRun:
 def start(
     traffic: Traffic, url: str, out: Path, sender: str = "http", options: Mapping[str, Any] | None = None
 ) -> LoadRun:
-    """Start the traffic on `url` (base of the API, with its `/v1`); records go to `out/part-*.parquet`.
+    """Start to send the traffic to `url` (the base of the API, with its `/v1`); records go to `out/part-*.parquet`.
 
     Raises LoadError when a generator process cannot get ready; nothing was sent then.
     """
@@ -249,7 +251,7 @@ def prepare(
     try:
         for shard in range(traffic.shards):
             processes.append(_Process(shard, {**order, "shard": shard, "prefix": f"{prefix}-{shard}"}, board))
-    except BaseException:  # Ctrl-C, too: nobody else knows these processes
+    except BaseException:  # Ctrl-C, too: nothing else would end these processes
         for process in processes:
             process.end()
         raise

@@ -1,7 +1,7 @@
 """HTTP/1.1 on an asyncio protocol: one request at a time on each connection, times taken where the bytes arrive.
 
 General clients cost 100 to 1,500 µs of CPU a call; this one about 30, so that a measured delay is the service's.
-It knows requests that are whole in memory, keep-alive, chunked and plain bodies, and nothing else.
+It supports requests that are whole in memory, keep-alive, chunked and plain bodies, and nothing else.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ KEPT = frozenset(
         RELEASE, COLOUR, GENERATION, CACHE, ATTEMPTS, BACKOFF, COST,
     )
 )  # fmt: skip
-"""The headers of an answer that anyone looks at."""
+"""The headers of an answer that are read; all others are dropped."""
 
 
 class HttpAnswer:
-    """One answer, as far as it came."""
+    """One answer, as far as it arrived."""
 
     __slots__ = ("body", "broken", "first_ns", "headers", "last_ns", "status", "whole")
 
@@ -41,7 +41,7 @@ class HttpAnswer:
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection; `ask` once the answer before is there."""
+    """One connection; call `request` only after the previous answer."""
 
     def __init__(self) -> None:
         self.usable = False
@@ -51,12 +51,12 @@ class HttpConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[HttpAnswer] | None = None
         self._fresh_parser()
 
-    def ask(self, request: bytes) -> asyncio.Future[HttpAnswer]:
-        """Send; the future holds the reply, broken or whole, and never an exception."""
+    def request(self, message: bytes) -> asyncio.Future[HttpAnswer]:
+        """Send `message`; the future gets the answer, broken or whole, and never an exception."""
         waiter: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
         self._waiter, self._reply = waiter, HttpAnswer()
         if self.usable:
-            self._transport.write(request)
+            self._transport.write(message)
         else:
             self._end("reset")
         return waiter
@@ -85,7 +85,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.usable = False
         self._end("reset")
-        self._parser = None  # it holds this object: no cycle is left behind
+        self._parser = None  # it refers to this object: break the cycle
 
     # What the parser calls, in this order.
 
@@ -129,6 +129,6 @@ class HttpConnection(asyncio.Protocol):
 
     @staticmethod
     def _until_eof(reply: HttpAnswer) -> bool:
-        """Whether the answer's body has no other end than that of the connection."""
+        """Return whether only the end of the connection ends the body."""
         framed = b"content-length" in reply.headers or b"transfer-encoding" in reply.headers
         return reply.status >= 200 and not framed

@@ -1,4 +1,4 @@
-"""How long prompts and answers are: distributions that draw by number, not by state."""
+"""Lengths of prompts and answers: distributions that are drawn by number, without state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NORMAL = NormalDist()
 
 
 def uniform(seed: int, n: int, salt: int) -> float:
-    """A number in [0, 1) for place `n`: the same for the same arguments (splitmix64, Steele et al. 2014)."""
+    """Return a number in [0, 1) for place `n`, the same for the same arguments (splitmix64, Steele et al. 2014)."""
     z = (seed * 0xD1B54A32D192ED03 + n * 0x9E3779B97F4A7C15 + salt * 0x8CB92BA72F3D8DD7 + 0x632BE59BD9B4E019) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -34,7 +34,7 @@ class Lengths:
     most: Annotated[int, Field(ge=0)] = 32_768
 
     def draw(self, at: float) -> int:
-        """The length at the quantile `at`, in [0, 1)."""
+        """Return the length at the quantile `at`, in [0, 1)."""
         return min(self.most, max(self.least, round(self._quantile(at))))
 
     def _quantile(self, at: float) -> float:
@@ -48,10 +48,10 @@ class Lengths:
 
 
 def fixed(tokens: int) -> Lengths:
-    """Always the same."""
+    """Return one length for all."""
     return Lengths("fixed", tokens)
 
 
 def lognormal(median: float, sigma: float, least: int = 1, most: int = 32_768) -> Lengths:
-    """Most are short, few are very long: what production traces look like."""
+    """Return a distribution of mostly short and a few very long texts, as in production traces."""
     return Lengths("lognormal", median, sigma, least, most)

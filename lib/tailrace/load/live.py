@@ -1,4 +1,4 @@
-"""What a load run looks like from outside while it is under way: counters, and latencies in mergeable buckets."""
+"""The live view of a load run: counters, and latencies in mergeable buckets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PER_OCTAVE = 32  # bucket width 2.2 %: for a live line, never for a verdict
 
 
 class Snapshot(NamedTuple):
-    """Counters since the start; rate and percentiles of the last seconds, NaN when nothing came."""
+    """Counters since the start; rate and percentiles of the last seconds, NaN without answers."""
 
     sent: int
     done: int
@@ -23,8 +23,8 @@ class Snapshot(NamedTuple):
     p99_ms: float
 
 
-class Report(NamedTuple):
-    """What a worker says of one interval."""
+class Progress(NamedTuple):
+    """The counters of one worker, and its latencies since its last report."""
 
     t_ns: int
     sent: int
@@ -34,7 +34,7 @@ class Report(NamedTuple):
 
 
 def buckets(latencies_us: Iterable[int]) -> dict[int, int]:
-    """Count latencies by logarithmic bucket."""
+    """Return how many latencies are in each logarithmic bucket."""
     return dict(Counter(int(math.log2(max(1, us)) * _PER_OCTAVE) for us in latencies_us))
 
 
@@ -49,18 +49,18 @@ def percentile_ms(counts: Mapping[int, int], name: str) -> float:
 
 
 class Board:
-    """Merges the reports of all workers over a sliding window."""
+    """Merges the progress of all workers over a sliding window."""
 
     def __init__(self, window_s: float = 3.0) -> None:
         self._window_ns = int(window_s * 1e9)
-        self._last: dict[int, Report] = {}
+        self._last: dict[int, Progress] = {}
         self._recent: deque[tuple[int, int, dict[int, int]]] = deque()
 
-    def add(self, shard: int, report: Report) -> None:
+    def add(self, shard: int, progress: Progress) -> None:
         before = self._last.get(shard)
-        self._last[shard] = report
-        self._recent.append((report.t_ns, report.done - (before.done if before else 0), report.buckets))
-        while self._recent and self._recent[0][0] < report.t_ns - self._window_ns:
+        self._last[shard] = progress
+        self._recent.append((progress.t_ns, progress.done - (before.done if before else 0), progress.buckets))
+        while self._recent and self._recent[0][0] < progress.t_ns - self._window_ns:
             self._recent.popleft()
 
     def snapshot(self) -> Snapshot:
@@ -73,9 +73,9 @@ class Board:
         done = sum(count for t_ns, count, _ in recent if t_ns > min(spans))
         last = list(self._last.values())
         return Snapshot(
-            sum(report.sent for report in last),
-            sum(report.done for report in last),
-            sum(report.errors for report in last),
+            sum(progress.sent for progress in last),
+            sum(progress.done for progress in last),
+            sum(progress.errors for progress in last),
             done / span_s if span_s else math.nan,
             percentile_ms(merged, "p50"),
             percentile_ms(merged, "p99"),

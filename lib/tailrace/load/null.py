@@ -1,7 +1,7 @@
-"""The null server: `python -m tailrace.load.null` answers at once, so that what remains is the client's own time.
+"""The null server: `python -m tailrace.load.null` answers at once, so that only the client's own time remains.
 
-Prints its port on stdout, and ends when stdin does. With an argument it answers after that many seconds: a service
-whose truth is known, for benchmarks.
+It prints its port on stdout, and ends when stdin does. With an argument it answers after that many seconds: a
+service with a known latency, for benchmarks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STREAMED: Final = _answer(b"text/event-stream", _EVENTS)
 
 
 class NullServer(asyncio.Protocol):
-    """Answers every request that is whole; a stream to one that asks for it."""
+    """Answers every complete request, with a stream where one is requested."""
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s
@@ -64,7 +64,7 @@ class NullServer(asyncio.Protocol):
 
 
 async def serve(delay_s: float) -> None:
-    """Until stdin ends."""
+    """Serve until stdin ends."""
     server = await asyncio.get_running_loop().create_server(lambda: NullServer(delay_s), "127.0.0.1", 0)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()

@@ -1,9 +1,9 @@
-"""What became of one request, in the words of a sender.
+"""The outcome of one request, as a sender reports it.
 
 The classes of `error_type`:
 
-    connect      no connection came about                   tls         the handshake failed
-    timeout      no complete answer within the limit        reset       the connection broke before the answer was whole
+    connect      no connection was made                     tls         the handshake failed
+    timeout      no complete answer within the limit        reset       the connection broke before the answer ended
     http_429 …   an answer of status 400 or above           bad_body    not HTTP, not JSON, or an error object under 200
     cut_stream   a stream ended without its terminator      cancelled   the generator was stopped before the answer
     sender_X     the sender itself raised X: a bug to look at
@@ -22,7 +22,7 @@ CUT_STREAM: Final = "cut_stream"
 CANCELLED: Final = "cancelled"
 
 HITS: Final = frozenset({"hit", "coalesced", "stale"})
-"""Values of `x-tailrace-cache` that mean: answered without asking the provider for it."""
+"""Values of `x-tailrace-cache` that mean that the provider was not called for this answer."""
 
 
 class RequestOutcome(NamedTuple):
@@ -46,7 +46,7 @@ class RequestOutcome(NamedTuple):
 
 
 def of_exception(error: BaseException) -> str:
-    """The class of a failure that came as an exception."""
+    """Return the class of a failure that was raised as an exception."""
     import ssl
 
     if isinstance(error, ssl.SSLError):

@@ -1,4 +1,4 @@
-"""Connections to one address: the one used last is used first, a new one is opened when none is free."""
+"""Connections to one address: the most recently used is taken first, and a new one is opened when none is free."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tailrace.load.http1 import HttpConnection
 
 
 class ApiAddress(NamedTuple):
-    """Where a URL points."""
+    """The parts of the URL of an API."""
 
     host: str
     port: int
@@ -23,13 +23,13 @@ class ApiAddress(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """The value of the header `Host`."""
+        """The value of the `Host` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
 
 def parse(url: str) -> ApiAddress:
-    """The address in an http(s) URL; its path without a trailing slash."""
+    """Return the address in an http(s) URL, its path without a trailing slash; LoadError when it is not one."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
         raise LoadError(f"{url!r} is not the URL of an API; expected http(s)://host[:port][/path]")
@@ -38,18 +38,18 @@ def parse(url: str) -> ApiAddress:
 
 
 class Pool:
-    """At most `most` connections; who comes when all are busy waits for its turn."""
+    """At most `limit` connections; callers wait in turn while all are busy."""
 
-    def __init__(self, address: ApiAddress, tls: ssl.SSLContext | None, most: int) -> None:
+    def __init__(self, address: ApiAddress, tls: ssl.SSLContext | None, limit: int) -> None:
         self._address = address
         self._tls = tls
-        self._free_slots = most
+        self._free_slots = limit
         self._idle: list[HttpConnection] = []
         self._queue: deque[asyncio.Future[None]] = deque()
         self._hosts: list[str] = []
 
     async def acquire(self) -> HttpConnection:
-        """A usable connection; OSError when none could be opened."""
+        """Return a usable connection; OSError when none could be opened."""
         while True:
             while self._idle:
                 connection = self._idle.pop()
@@ -64,11 +64,11 @@ class Pool:
                 await turn
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
-                    self._next()  # the turn was given to one who left
+                    self._next()  # the turn came just before the cancellation: pass it on
                 raise
 
     def release(self, connection: HttpConnection) -> None:
-        """Give it back; one that cannot be used again makes room for another."""
+        """Return a connection to the pool; close one that cannot be used again."""
         if connection.usable:
             self._idle.append(connection)
         else:

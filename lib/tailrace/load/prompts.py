@@ -13,15 +13,15 @@ _SYLLABLES = ("ra", "ne", "to", "li", "mu", "sa", "ke", "do", "vi", "po", "ha", 
 
 
 class Vocabulary:
-    """Words drawn from a seed; the same seed gives the same text."""
+    """Words drawn from a seed: the same seed gives the same text."""
 
     def __init__(self, seed: int) -> None:
-        # Blocks repeat, and a long prompt has a hundred: made anew each time they would hold up the schedule.
+        # Blocks repeat, and a long prompt has a hundred: without a cache, building them would delay the schedule.
         self._block = lru_cache(maxsize=4096)(lambda one: self.words(f"block {one}", BLOCK_TOKENS, one))
         self._corpus = [_word(uniform(seed, n, 11)) for n in range(_CORPUS_WORDS)]
 
     def words(self, lead: str, tokens: int, n: int) -> str:
-        """`lead`, filled up with words to about `tokens` tokens."""
+        """Return `lead`, extended with words to about `tokens` tokens."""
         missing = max(0, tokens - len(lead.split()))
         start = n * 7919 % _CORPUS_WORDS
         chosen = self._corpus[start : start + missing]
@@ -30,7 +30,7 @@ class Vocabulary:
         return " ".join([lead, *chosen])
 
     def blocks(self, ids: tuple[int, ...], tokens: int) -> str:
-        """A prompt made of blocks: equal leading ids give an equal leading text."""
+        """Return a prompt of blocks: equal leading ids give equal leading text."""
         full = [self._block(one) for one in ids[:-1]]
         rest = max(2, tokens - BLOCK_TOKENS * len(full))
         return " ".join([*full, self.words(f"block {ids[-1]}", min(rest, BLOCK_TOKENS), ids[-1])])

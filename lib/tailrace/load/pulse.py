@@ -1,4 +1,4 @@
-"""The generator watches itself: how late its own event loop is, and how much of a core it takes."""
+"""How the generator itself fares: the lag of its event loop, and its share of a core."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EVERY_NS = 20_000_000
 
 
 class Vitals(NamedTuple):
-    """Of one worker, over its load run."""
+    """The figures of one worker over a load run."""
 
     cpu_share: float
     """Of one core."""
@@ -24,7 +24,7 @@ class Vitals(NamedTuple):
 
 
 class Pulse:
-    """Rings every 20 ms and notes how late it was heard."""
+    """A timer every 20 ms that notes how late it ran."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lags_us: list[int] = []
@@ -34,7 +34,7 @@ class Pulse:
         self._alarm.set(self._next_ns)
 
     def restart(self) -> None:
-        """Forget the preparations: from now on it counts."""
+        """Start to count now: what the preparations took is not part of the load run."""
         self._lags_us.clear()
         self._wall_ns, self._cpu_ns = time.perf_counter_ns(), time.process_time_ns()
 

@@ -1,7 +1,7 @@
 """The highest rate that meets the objectives: a sweep upwards, then a search between the last good and the first bad.
 
-Decisions are here, measurements are given (`measure`), so that the search is tested as a law. A rate at which the
-*generator* failed says nothing about the service: the search ends there and says so.
+The measurement is an argument (`measure`), so that the search can be tested without one. A rate at which the
+*generator* failed says nothing about the service: the search ends there, with that reason.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tailrace.load.traffic import Traffic
 
 @dataclass(frozen=True)
 class Objectives:
-    """What a rate has to meet. Percentiles are from the intended start, and count each failure as +∞."""
+    """The limits that a rate has to meet. Percentiles are from the intended start, each failure counted as +∞."""
 
     percentiles_ms: Mapping[str, float] = field(default_factory=lambda: {"p99": 1000.0})
     error_rate: float = 0.01
@@ -31,7 +31,7 @@ class Objectives:
 
 @dataclass(frozen=True)
 class Point:
-    """One rate, measured."""
+    """The measurement of one rate."""
 
     rate_rps: float
     goodput_rps: float
@@ -42,12 +42,12 @@ class Point:
     valid: bool
     meets: bool
     reason: str
-    """What was not met, or why it is not valid; "" otherwise."""
+    """Which objective was not met, or why the measurement is not valid; "" otherwise."""
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """The result of a search: the points in the order of their rates, and the knee between two of them."""
+    """The result of a search: the points, by rate, and the two rates between which the limit lies."""
 
     points: tuple[Point, ...]
     highest_rps: float
@@ -59,17 +59,17 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Search:
-    """From where, to where, how finely."""
+    """The range of a search, and how fine it is."""
 
     from_rps: float
     to_rps: float
     factor: float = 2.0
-    """Of the sweep."""
+    """Between two rates of the sweep."""
     within: float = 0.1
     """The search ends when the first failing rate is at most this share above the best one."""
     most_points: int = 16
     attempts: int = 3
-    """At a rate at which the generator was disturbed."""
+    """Of a rate whose measurement was not valid."""
 
     def __post_init__(self) -> None:
         if not (0 < self.from_rps <= self.to_rps and self.factor > 1 and self.within > 0):
@@ -77,11 +77,11 @@ class Search:
 
 
 def find(measure: Callable[[float], Point], search: Search) -> Capacity:
-    """Measure rates, at most `most_points`, until the highest that meets the objectives is known to `within`."""
+    """Return the highest rate that meets the objectives, to `within`, after at most `most_points` measurements."""
     points: list[Point] = []
     rate, good, bad = search.from_rps, math.nan, math.inf
     while len(points) < search.most_points:
-        point = _believed(measure, rate, search.attempts)
+        point = _measured(measure, rate, search.attempts)
         points.append(point)
         if not point.valid:
             return _capacity(points, good, bad, f"at {rate:.4g}/s the measurement is not valid: {point.reason}")
@@ -101,8 +101,8 @@ def find(measure: Callable[[float], Point], search: Search) -> Capacity:
     return _capacity(points, good, bad, f"{search.most_points} rates were measured, and no more were allowed")
 
 
-def _believed(measure: Callable[[float], Point], rate_rps: float, attempts: int) -> Point:
-    """The first valid measurement of a rate, or the last of all attempts."""
+def _measured(measure: Callable[[float], Point], rate_rps: float, attempts: int) -> Point:
+    """Return the first valid measurement of a rate, or the last of all attempts."""
     point = measure(rate_rps)
     for _ in range(attempts - 1):
         if point.valid:
@@ -118,7 +118,7 @@ def probe(
     objectives: Objectives,
     options: Mapping[str, Any] | None = None,
 ) -> Callable[[float], Point]:
-    """A `measure` that runs `traffic_at(rate)`; all records go to `out`, each rate as a phase ("rate 200").
+    """Return a `measure` that runs `traffic_at(rate)`; records go to `out`, each rate as a phase ("rate 200").
 
     Records of a measurement that is not valid are kept apart, in `out/invalid`.
     """
@@ -142,16 +142,16 @@ def _set_aside(files: Sequence[Path], folder: Path) -> None:
 
 
 def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: Objectives) -> Point:
-    """One rate's records against the objectives."""
+    """Return the point of one rate: its records, held against the objectives."""
     tally = count(files)
     failed = tally.failed
     took_ms = np.where(failed, np.inf, tally.from_intended_ms)
     latencies = percentiles.inverted_cdf(took_ms, list(objectives.percentiles_ms))
     error_rate = float(failed.mean()) if len(failed) else math.nan
     needed = max((percentiles.needs(name) for name in objectives.percentiles_ms), default=1)
-    doubts = list(summary.reasons)
+    invalid = list(summary.reasons)
     if len(took_ms) < needed:
-        doubts.append(
+        invalid.append(
             f"{len(took_ms):,} requests are too few for these percentiles (needs {needed:,}): use a longer duration"
         )
     reasons = [
@@ -167,9 +167,9 @@ def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: 
         float((took_ms <= within).sum()) / summary.duration_s,
         error_rate,
         latencies,
-        not doubts,
+        not invalid,
         not reasons,
-        "; ".join(doubts or reasons),
+        "; ".join(invalid or reasons),
     )
 
 

@@ -1,8 +1,8 @@
-"""Records to parquet as they come: packed rows in memory, a part every few seconds, written beside the loop.
+"""Writes records to parquet: packed rows in memory, and a part every few seconds, written by a thread.
 
-A part is written under another name and renamed when it is whole, so that whatever kills the generator leaves
-readable parts. Memory is bounded by the rows of a part. Strings go by number, and are a dictionary on disk;
-times are delta-coded: about ten bytes a row.
+A part is written under another name and renamed when it is complete, so that readable parts remain however the
+generator ends. Memory is bounded by the rows of a part. Strings are numbered, and are a dictionary on disk; times are
+delta-coded: about ten bytes a row.
 
 Written without an Arrow schema: readers get plain strings, or categories when they ask (`read_dictionary`).
 """
@@ -32,7 +32,7 @@ TYPES: Final[dict[str, str]] = {
     name: {str: "u2", bool: "?"}.get(kind, "i4" if name in _SMALL else "i8")
     for name, kind in get_type_hints(Record).items()
 }
-"""How each column is packed; "u2" stands for the number of a string."""
+"""How each column is packed; "u2" is the number of a string."""
 STRINGS: Final = tuple(name for name, kind in TYPES.items() if kind == "u2")
 _ROW: Final = np.dtype([(name, f"<{kind}") for name, kind in TYPES.items()])
 _PACK: Final = struct.Struct("<" + "".join({"u2": "H", "?": "?", "i4": "i", "i8": "q"}[k] for k in TYPES.values()))
@@ -49,7 +49,7 @@ class _Part(NamedTuple):
 
 
 class Recorder:
-    """Takes records of one shard and leaves `<prefix>-<n>.parquet` in `folder`; close it to keep the last."""
+    """Writes the records of one shard to `<prefix>-<n>.parquet` in `folder`; `close` writes the last part."""
 
     def __init__(self, folder: Path, prefix: str) -> None:
         self._folder, self._prefix = folder, prefix
@@ -74,7 +74,7 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Hand what has come to the writer; called when a part is full, and by `tick`."""
+        """Hand the rows so far to the writer; called when a part is full, and by `tick`."""
         if self._rows:
             self._parts.put(_Part(self._count, bytes(self._rows), list(self._codes)))
             self._count += 1
@@ -82,26 +82,26 @@ class Recorder:
         self._since = time.monotonic()
 
     def tick(self) -> None:
-        """Call now and then: flushes when the last part is old enough."""
+        """Flush when the last part is old enough; call it now and then."""
         if time.monotonic() - self._since >= SECONDS_PER_PART:
             self.flush()
 
     def close(self) -> None:
-        """Write the rest; raises what hindered the writer."""
+        """Write the rest; raise the first error of the writer."""
         self.flush()
         waiting = []
         with contextlib.suppress(queue.Empty):
             while (part := self._parts.get_nowait()) is not None:
                 waiting.append(part)
         self._parts.put(None)
-        for part in waiting:  # here, not in the thread that yields to everybody
+        for part in waiting:  # here, because the thread has a low priority
             self._write(part)
         self._thread.join()
         if self._failure is not None:
             raise self._failure
 
     def _number(self, text: str) -> int:
-        """A number for a new string. Beyond 60,000 (a server that makes them up) they share one."""
+        """Return a number for a new string. Beyond 60,000 (from a server that invents them) all share one."""
         if len(self._codes) >= 60_000:
             return self._codes.setdefault("(too many)", len(self._codes))
         return self._codes.setdefault(text, len(self._codes))

@@ -1,8 +1,8 @@
-"""Senders: async callables that send the n-th request and say what became of it.
+"""Senders: async callables that send the n-th request and return its outcome.
 
-`http` is built in. Anything else is named `module:factory` and called as `factory(options)` in the worker; what
-it returns is called as `await sender(seq, body, stream)` and answers with a `RequestOutcome`. So the load generator
-drives any client without knowing it. The options hold `url`, `timeout_s` and what the caller gave, all JSON.
+`http` is built in. Any other is named `module:factory` and created by `factory(options)` in the worker; its result is
+called as `await sender(seq, body, stream)` and returns a `RequestOutcome`. So the load generator can drive any client.
+The options hold `url`, `timeout_s` and the caller's own, all JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Plugin = Callable[[int, bytes, bool], Awaitable[RequestOutcome]]
 
 
 class Sender(Protocol):
-    """What the dispatcher drives."""
+    """The interface that the dispatcher calls."""
 
     async def send(self, seq: int, request: PlannedRequest) -> RequestOutcome: ...
 
@@ -34,13 +34,13 @@ class Sender(Protocol):
 
 
 class HttpSender:
-    """The lean one. Its options:
+    """The lean HTTP/1.1 sender. Its options:
 
     connections       the most at a time, 4096
-    headers           more of them, for every request
+    headers           additional ones, for every request
     api_key_env       name of the environment variable with the API key
     tenant_key_envs   the same by tenant: {"acme": "ACME_API_KEY"}
-    verify            of TLS: true, false, or a file of trusted certificates
+    verify            TLS certificates: true, false, or a file of trusted ones
     """
 
     def __init__(self, url: str, workload: Workload, options: Mapping[str, Any]) -> None:
@@ -59,20 +59,20 @@ class HttpSender:
         message = head.encode("latin-1") + request.body
         connection = await self._pool.acquire()
         try:
-            reply = await connection.ask(message)
+            answer = await connection.request(message)
         except BaseException:
             connection.close()
             raise
         finally:
             self._pool.release(connection)
-        return judge(reply, openai=self._openai)
+        return judge(answer, openai=self._openai)
 
     async def close(self) -> None:
         self._pool.close()
 
 
 class PluginSender:
-    """A callable of somebody else's."""
+    """A sender that is not part of tailrace."""
 
     def __init__(self, call: Plugin) -> None:
         self._call = call
@@ -87,19 +87,19 @@ class PluginSender:
 
 
 async def build(name: str, url: str, workload: Workload, options: Mapping[str, Any]) -> Sender:
-    """The sender called `name`; LoadError when there is none."""
+    """Return the sender called `name`; LoadError when there is none."""
     if name == "http":
         return HttpSender(url, workload, {key: value for key, value in options.items() if key != "timeout_s"})
     module, _, factory = name.partition(":")
     try:
-        made = getattr(importlib.import_module(module), factory)({"url": url, **options})
+        sender = getattr(importlib.import_module(module), factory)({"url": url, **options})
     except (ImportError, AttributeError, ValueError) as error:
         raise LoadError(f"sender {name!r}: {error}; expected http or module:factory") from error
-    return PluginSender(await made if inspect.isawaitable(made) else made)
+    return PluginSender(await sender if inspect.isawaitable(sender) else sender)
 
 
 def _head(address: ApiAddress, workload: Workload, options: Mapping[str, Any], tenant: str, key_env: str) -> str:
-    """Everything of a tenant's requests before their length."""
+    """Return the head of a tenant's requests, up to their content-length."""
     headers = {"host": address.authority, "accept": "*/*", "user-agent": "tailrace-load"}
     if workload.method != "GET":
         headers["content-type"] = "application/json"

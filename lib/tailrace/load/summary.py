@@ -1,7 +1,7 @@
-"""A load in numbers, counted from its records, and whether they may be believed.
+"""A load run in numbers, counted from its records, and whether it is valid.
 
-Besides a generator that did not keep its schedule (`tailrace.validity`), a load is invalid when a shard or records
-are missing, because something is unknown then, and when there are no records: no data is never a pass.
+A load run is invalid when the generator did not keep its schedule (`tailrace.validity`), when a shard or records are
+missing, and when there are no records at all: no data is never a pass.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class ShardResult:
 
 @dataclass(frozen=True)
 class LoadFacts:
-    """The facts of a load run that its records cannot tell."""
+    """The facts of a load run that are not in its records."""
 
     loop: str
     shards: int
     start_ns: int
     span_s: float
-    """How long the schedule was, or until it was stopped."""
+    """The length of the schedule, or the time until it was stopped."""
     results: tuple[ShardResult, ...]
     """Of the shards that reported back."""
     failures: tuple[str, ...] = ()
@@ -73,12 +73,12 @@ class Summary:
 
 
 def parts(folder: Path, prefix: str) -> list[Path]:
-    """The record files of one load run, in order."""
+    """Return the record files of one load run, in order."""
     return sorted(folder.glob(f"{prefix}-*.parquet"))
 
 
 def summarise(files: Sequence[Path], facts: LoadFacts, thresholds: Thresholds = THRESHOLDS) -> Summary:
-    """Return one load's records counted; NaN for what no record can tell."""
+    """Return the summary of one load run; NaN where there are no records to count."""
     tally = count(files)
     lags_us, recorded = tally.send_lag_us, tally.recorded
     sent = sum(result.sent for result in facts.results) if facts.results else recorded
@@ -102,7 +102,7 @@ def summarise(files: Sequence[Path], facts: LoadFacts, thresholds: Thresholds = 
 
 
 def _invalid_reasons(figures: dict[str, Any], facts: LoadFacts, tally: Tally, thresholds: Thresholds) -> list[str]:
-    """Return why the load's numbers must not decide anything, each with the fact and the limit."""
+    """Return why the load run is not valid, each reason with the fact and the limit."""
     reasons = list(facts.failures)
     if len(facts.results) < facts.shards:
         reasons.append(f"{facts.shards - len(facts.results)} of {facts.shards} generator processes did not report back")

@@ -1,4 +1,4 @@
-"""The few columns of a load run's records that the generator itself looks at, part by part."""
+"""The few columns of the records that the generator itself needs, read part by part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBERS = ("intended_ns", "send_lag_us", "service_us")
 
 
 class Tally(NamedTuple):
-    """Counted from records: 17 bytes each while it lives."""
+    """Figures from records; 17 bytes of memory each."""
 
     send_lag_us: npt.NDArray[np.int64]
     service_us: npt.NDArray[np.int64]
@@ -31,12 +31,12 @@ class Tally(NamedTuple):
 
     @property
     def from_intended_ms(self) -> npt.NDArray[np.float64]:
-        """Latencies of all, failures too, by the time until they failed."""
+        """The latency of every request; of a failed one, the time until it failed."""
         return (self.send_lag_us + self.service_us) / 1e3
 
 
 def count(files: Sequence[Path]) -> Tally:
-    """Read these record files, one after the other."""
+    """Return the figures of these record files."""
     lags, services, failures = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.bool_)]
     last_ns, kinds = 0, Counter[str]()
     for file in files:
@@ -62,6 +62,6 @@ def _numbers(column: pa.ChunkedArray, kind: Any) -> npt.NDArray[Any]:
 
 
 def _chunk(chunk: pa.Array, kind: Any) -> npt.NDArray[Any]:
-    """The values of an array without nulls. (`to_numpy` would import pandas: a second, in a small machine.)"""
+    """Return the values of an array without nulls. (`to_numpy` would import pandas: a second on a small machine.)"""
     values: npt.NDArray[Any] = np.frombuffer(chunk.buffers()[1], dtype=kind)
     return values[chunk.offset : chunk.offset + len(chunk)]

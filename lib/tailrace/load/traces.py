@@ -1,6 +1,6 @@
 """Recorded traffic: arrival times and lengths of a production service, scaled in time and rate.
 
-Two formats, told by the file's suffix:
+Two formats, by the suffix of the file:
 
     .csv     Azure LLM inference   TIMESTAMP,ContextTokens,GeneratedTokens   (Patel et al., ISCA 2024)
     .jsonl   Mooncake              timestamp (ms), input_length, output_length, hash_ids   (Qin et al., FAST 2025)
@@ -39,7 +39,7 @@ class Trace:
     """A recorded hour, or a part of it.
 
     `speed` 60 plays an hour in a minute (and so multiplies the rate by 60); `keep` 0.1 sends every tenth
-    request, and `keep` 3 sends each one three times over, spread over the gap to the next.
+    request, and `keep` 3 sends each one three times, spread over the gap to the next.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Trace:
         return f"trace {self.path.name}"
 
     def arrivals(self) -> list[Arrival]:
-        """What to send and when, in played seconds from the start."""
+        """Return the requests to send, by their time in played seconds from the start."""
         end_s = self.skip_s + self.duration_s * self.speed
         window = [row for row in read(self.path) if self.skip_s <= row.at_s < end_s]
         chosen = _thinned(window, self.keep) if self.keep <= 1 else _thickened(window, self.keep)
@@ -69,7 +69,7 @@ class Trace:
 
 
 def read(path: Path) -> list[Arrival]:
-    """All arrivals of a trace file, from 0 s, in order.
+    """Return all arrivals of a trace file, from 0 s, in order.
 
     Raises LoadError when the file is missing, has no rows or is of neither format.
     """
@@ -101,12 +101,12 @@ def _mooncake(path: Path) -> Iterator[Arrival]:
 
 
 def _thinned(rows: list[Arrival], keep: float) -> list[Arrival]:
-    """Every 1/keep-th row."""
+    """Return the share `keep` of the rows, evenly spread."""
     return [row for i, row in enumerate(rows) if int((i + 1) * keep) > int(i * keep)]
 
 
 def _thickened(rows: list[Arrival], times: float) -> list[Arrival]:
-    """Each row `times` times on average, the copies spread evenly over the gap to the next row."""
+    """Return each row `times` times on average, its copies spread evenly over the gap to the next row."""
     chosen: list[Arrival] = []
     for i, row in enumerate(rows):
         copies = int((i + 1) * times) - int(i * times)

@@ -1,4 +1,4 @@
-"""The whole order for a load run: when, what, from how many processes, and under which name it is recorded."""
+"""The full description of a load run: arrivals, workload, number of processes, and the labels of its records."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from tailrace.load.workload import Workload
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Traffic:
-    """Arrivals, the workload they bring, and the labels their records carry."""
+    """Arrivals, the requests to send at them, and the labels of their records."""
 
     arrivals: Arrivals
     workload: Workload = field(default_factory=Workload)
     shards: Annotated[int, Field(ge=1, le=256)] = 1
-    """Generator processes; each sends every `shards`-th request."""
+    """The number of generator processes; each sends every `shards`-th request."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
-    """For one request, from when it was sent."""
+    """The limit of one request, from when it was sent."""
     phase: str = ""
     step: str = ""
     run_id: str = ""
 
     @property
     def loop(self) -> str:
-        """ "open" or "closed": said in every output."""
+        """ "open" or "closed"; every output names it."""
         return "closed" if self.arrivals.kind == "users" else "open"
 
     def describe(self) -> dict[str, Any]:
-        """As JSON; `restore` takes it back."""
+        """Return it as JSON; `restore` is the inverse."""
         described: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
         return described
 
 
 def restore(described: dict[str, Any]) -> Traffic:
-    """The traffic that `describe` wrote down."""
+    """Return the traffic that `describe` described."""
     return _ADAPTER.validate_python(described)
 
 

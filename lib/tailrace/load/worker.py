@@ -1,13 +1,13 @@
-"""One generator process: `python -m tailrace.load.worker`, started and spoken to by a `LoadRun`.
+"""One generator process: `python -m tailrace.load.worker`, started and controlled by a `LoadRun`.
 
-It reads lines of JSON on stdin, and answers with lines of JSON on stdout:
+It reads lines of JSON from stdin, and writes lines of JSON to stdout:
 
     →  {"traffic": …, "shard": 0, "url": …, "out": …, "prefix": …, "sender": …, "options": …}
     ←  {"ready": true}                                 →  {"go": <perf_counter_ns>}
     ←  {"progress": [t_ns, sent, done, errors, buckets]} …   →  {"stop": <grace in seconds>}
     ←  {"finished": {…}}    or at any time     ←  {"failed": "what went wrong"}
 
-It never outlives its parent: the end of stdin is a stop, and if the loop does not obey, the process is ended.
+It never outlives its parent: the end of stdin is an order to stop, and a timer ends a process that does not.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ BEGIN_WITHIN_S = 300.0
 """How long a process that is ready stays, when nobody starts or ends its load run."""
 _REPORT_S = 0.5
 _ORPHAN_GRACE_S = 1.0
-_OBEY_S = 10.0  # beyond the grace, for writing the last part
+_WRITE_S = 10.0  # after the grace, to write the last part
 
 
 class Worker:
-    """The life of one generator process."""
+    """Runs one shard of a load run."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self._order = order
@@ -54,7 +54,7 @@ class Worker:
         self._stopped_ns = 0
         self._dispatcher: Dispatcher | None = None
 
-    async def live(self) -> None:
+    async def run(self) -> None:
         """Prepare, wait for the start, send everything, await the answers and report."""
         shard, recorder, pulse = self._prepare(), self._recorder(), Pulse(self._loop)
         traffic = shard.traffic
@@ -62,11 +62,11 @@ class Worker:
         driver = await sender.build(self._order["sender"], self._order["url"], traffic.workload, options)
         self._dispatcher = dispatcher = Dispatcher(shard, driver, self._keep(recorder))
         if shard.offsets_ns is None or len(shard.offsets_ns):
-            shard.request(0)  # what is built once is built before the first request is due
-        _spare_the_collector()
+            shard.request(0)  # builds the vocabulary before the first request is due
+        _relax_garbage_collection()
         if traffic.loop == "open":
-            _come_first()
-        say({"ready": True})
+            _raise_priority()
+        send({"ready": True})
         threading.Thread(target=self._listen, name="orders", daemon=True).start()
         start_ns = await self._begun()
         pulse.restart()
@@ -75,7 +75,7 @@ class Worker:
         await dispatcher.await_answers(traffic.timeout_s if self._grace_s is None else self._grace_s)
         ended_ns = self._stopped_ns or time.perf_counter_ns()
         reporting.cancel()
-        self._say_progress(dispatcher)
+        self._send_progress(dispatcher)
         vitals = pulse.vitals()
         pulse.close()
         await driver.close()
@@ -83,7 +83,7 @@ class Worker:
         if dispatcher.failure is not None:
             raise dispatcher.failure
         intended = None if shard.offsets_ns is None else int((shard.offsets_ns + start_ns <= ended_ns).sum())
-        say({"finished": {"sent": dispatcher.sent, "due": intended, "ended_ns": ended_ns, **vitals._asdict()}})
+        send({"finished": {"sent": dispatcher.sent, "due": intended, "ended_ns": ended_ns, **vitals._asdict()}})
 
     async def _begun(self) -> int:
         """Return when to start; raises LoadError when a load run that was prepared never begins."""
@@ -104,11 +104,11 @@ class Worker:
         return Recorder(Path(self._order["out"]), self._order["prefix"])
 
     def _keep(self, recorder: Recorder) -> Any:
-        seen, add = self._latencies_us, recorder.add
+        latencies_us, add = self._latencies_us, recorder.add
 
         def keep(record: Record) -> None:
             add(record)
-            seen.append(record.send_lag_us + record.service_us)
+            latencies_us.append(record.send_lag_us + record.service_us)
 
         return keep
 
@@ -116,29 +116,29 @@ class Worker:
         while True:
             await asyncio.sleep(_REPORT_S)
             recorder.tick()
-            self._say_progress(dispatcher)
+            self._send_progress(dispatcher)
 
-    def _say_progress(self, dispatcher: Dispatcher) -> None:
+    def _send_progress(self, dispatcher: Dispatcher) -> None:
         counts = live.buckets(self._latencies_us)
         self._latencies_us.clear()
-        say({"progress": (time.perf_counter_ns(), dispatcher.sent, dispatcher.done, dispatcher.errors, counts)})
+        send({"progress": (time.perf_counter_ns(), dispatcher.sent, dispatcher.done, dispatcher.errors, counts)})
 
     def _listen(self) -> None:
-        """In a thread of its own, so that a busy loop cannot overhear the end."""
+        """Read orders in a thread of its own, so that a busy event loop does not miss the end of stdin."""
         with contextlib.suppress(ValueError, OSError):
             while line := sys.stdin.buffer.readline():
                 order = orjson.loads(line)
                 if "go" in order:
                     self._loop.call_soon_threadsafe(self._go.set_result, order["go"])
                 elif "stop" in order:
-                    self.obey(float(order["stop"]))
-        self.obey(_ORPHAN_GRACE_S)
+                    self.stop(float(order["stop"]))
+        self.stop(_ORPHAN_GRACE_S)
 
-    def obey(self, grace_s: float) -> None:
-        """Stop sending, give what is in flight `grace_s`; end the process if that does not help. From any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: all is done
+    def stop(self, grace_s: float) -> None:
+        """Stop sending, give requests in flight `grace_s`, and end the process if it lasts longer. Thread-safe."""
+        with contextlib.suppress(RuntimeError):  # the event loop is closed: everything is done
             self._loop.call_soon_threadsafe(self._stop, grace_s)
-        _deadline(grace_s + _OBEY_S)
+        _deadline(grace_s + _WRITE_S)
 
     def _stop(self, grace_s: float) -> None:
         if self._grace_s is not None:
@@ -156,15 +156,15 @@ def _deadline(within_s: float) -> None:
     timer.start()
 
 
-def _spare_the_collector() -> None:
-    """What stands now is never garbage; look for cycles seldom, for each look is a pause."""
+def _relax_garbage_collection() -> None:
+    """Exempt the objects so far from garbage collection, and collect seldom: each collection is a pause."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 
 
-def _come_first() -> None:
-    """Run before all others whenever something is due, where this is allowed: then a busy machine is not measured.
+def _raise_priority() -> None:
+    """Take a real-time priority, where that is allowed, so that a busy machine does not delay the schedule.
 
     For this thread alone; and never in a closed loop, which would take a core for itself.
     """
@@ -173,26 +173,26 @@ def _come_first() -> None:
 
 
 def _raise_limits() -> None:
-    """As many connections as the machine allows."""
+    """Raise the limit of open files, and so of connections, as far as the machine allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard > 0 else 65_536, hard))
 
 
-def say(message: dict[str, Any]) -> None:
-    """One line on stdout; a parent that is gone does not matter here, and one that does not read misses progress."""
+def send(message: dict[str, Any]) -> None:
+    """Write one line to stdout; ignore a parent that is gone, and drop progress that it does not read."""
     with contextlib.suppress(OSError, ValueError):
         os.set_blocking(1, "progress" not in message)
         os.write(1, orjson.dumps(message, option=orjson.OPT_NON_STR_KEYS) + b"\n")
 
 
-async def _live(order: dict[str, Any]) -> None:
+async def _run(order: dict[str, Any]) -> None:
     worker = Worker(order)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, worker.obey, _ORPHAN_GRACE_S)
-    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is for the parent, which says stop
-    await worker.live()
+    loop.add_signal_handler(signal.SIGTERM, worker.stop, _ORPHAN_GRACE_S)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is for the parent, which sends a stop
+    await worker.run()
 
 
 def main() -> int:
@@ -203,9 +203,9 @@ def main() -> int:
     order = orjson.loads(sys.stdin.buffer.readline())
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_live(order))
+            runner.run(_run(order))
     except (TailraceError, ValueError, OSError) as error:
-        say({"failed": f"{type(error).__name__}: {error}"})
+        send({"failed": f"{type(error).__name__}: {error}"})
         return 3
     return 0
 
@@ -219,7 +219,7 @@ def _loop_factory() -> Any:
 
 
 if __name__ == "__main__":
-    # All is written and closed; the thread that waits for orders would only hold up an orderly exit.
+    # Everything is written and closed; the thread that reads orders would delay an orderly exit.
     status = main()
     sys.stderr.flush()
     os._exit(status)

@@ -1,6 +1,6 @@
-"""What is asked: the request of every place in the schedule, by number, from a seed.
+"""The requests of a load run, by their number in the schedule.
 
-The n-th request is a pure function of the workload and n, whatever shard sends it and however often it is built.
+The n-th request is a pure function of the workload and n, whichever shard sends it and however often it is built.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STRICT = ConfigDict(extra="forbid")
 
 
 class PlannedRequest(NamedTuple):
-    """One request, ready to be sent."""
+    """A request that is ready to be sent."""
 
     body: bytes
     model: str
@@ -47,8 +47,8 @@ class Workload:
 
     With `repeat_share` s, a share s of the requests takes its prompt from `pool` popular ones (`zipf` 0: all equally
     popular; 1: the usual skew), so that an ideal cache hits s of them, less the first request of each.
-    With `prompts`, those are asked in turn (or by `zipf` popularity). With `messages_of="trace"`, lengths and equal
-    prefixes come from the trace that gives the arrivals.
+    With `prompts`, those are sent in turn (or by `zipf` popularity). Where the arrivals are a trace, lengths and equal
+    prefixes come from it.
     """
 
     model: str = "gpt-4o-mini"
@@ -57,30 +57,30 @@ class Workload:
     stream_share: Share = 0.0
     seed: int = 0
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
-    """0 by default: only such answers may be cached. None leaves it out."""
+    """0 by default, because only such answers may be cached. None omits it."""
     prompt_tokens: Lengths = field(default_factory=lambda: fixed(16))
     max_tokens: Lengths | None = None
     pool: Annotated[int, Field(ge=1, le=1_000_000)] = 20
     zipf: Annotated[float, Field(ge=0, le=10)] = 0.0
     models: tuple[Weighted, ...] = ()
-    """Several models by weight, instead of `model`."""
+    """Several models, by weight, instead of `model`."""
     tenants: tuple[Weighted, ...] = ()
-    """Sent as `user` in the body and as the header `x-tailrace-tenant`; the sender may give each its own API key."""
+    """Sent as `user` in the body and as the header `x-tailrace-tenant`; the sender may use an API key for each."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """More fields for every body."""
+    """Additional fields of every body."""
     path: str = "/chat/completions"
-    """Below the URL of the API."""
+    """Appended to the URL of the API."""
     kind: Literal["chat", "plain"] = "chat"
-    """"plain": `method`, `path` and `body` as they stand, and no opinion on the answer's body."""
+    """"plain": send `method`, `path` and `body` as they are, and do not check the body of the answer."""
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     body: str = ""
 
     def __post_init__(self) -> None:
         if self.prompts and self.repeat_share:
-            raise ValueError("repeat_share makes generated prompts repeat; own prompts repeat by `zipf` or in turn")
+            raise ValueError("repeat_share is for generated prompts; prompts of a file repeat in turn, or by `zipf`")
 
     def request(self, n: int, arrival: Arrival | None = None) -> PlannedRequest:
-        """The n-th request of the whole traffic; `arrival` brings its lengths from a trace."""
+        """Return the n-th request of the whole traffic; `arrival` gives its lengths, from a trace."""
         if self.kind == "plain":
             return PlannedRequest(self.body.encode(), "", False)
         model = self._weighted(self.models, n, 1) or self.model
@@ -100,7 +100,7 @@ class Workload:
         return PlannedRequest(orjson.dumps(fields | self.extra), model, stream, tenant)
 
     def prompt(self, n: int, arrival: Arrival | None = None) -> str:
-        """The text of the n-th request."""
+        """Return the text of the n-th request."""
         if arrival is not None:
             return (
                 self._vocabulary.blocks(arrival.blocks, arrival.in_tok)
@@ -138,7 +138,7 @@ class Workload:
 
     @cached_property
     def _zipf_bounds(self) -> list[float]:
-        """Cumulative shares of the ranks: the share of rank k is proportional to 1 / k**zipf."""
+        """The cumulative shares of the ranks: the share of rank k is proportional to 1 / k**zipf."""
         weights = [1 / rank**self.zipf for rank in range(1, (len(self.prompts) or self.pool) + 1)]
         total, reached, bounds = sum(weights), 0.0, []
         for weight in weights[:-1]:
@@ -148,7 +148,7 @@ class Workload:
 
 
 def plain(path: str, method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET", body: str = "") -> Workload:
-    """Requests for a service that is not OpenAI-shaped."""
+    """Return requests for a service that is not OpenAI-compatible; LoadError when `path` does not start with /."""
     if not path.startswith("/"):
         raise LoadError(f"path {path!r} does not start with /")
     return Workload(kind="plain", path=path, method=method, body=body)

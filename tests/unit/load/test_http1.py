@@ -41,7 +41,7 @@ def exchange(answers: Sequence[Sequence[bytes]], *, eof: bool = False) -> tuple[
         connection, replies = HttpConnection(), []
         connection.connection_made(Wire())
         for pieces in answers:
-            waiter = connection.ask(b"POST")
+            waiter = connection.request(b"POST")
             for piece in pieces:
                 connection.data_received(piece)
             if eof:
@@ -104,6 +104,6 @@ def test_asking_on_a_dead_connection_is_a_reset():
         connection = HttpConnection()
         connection.connection_made(Wire())
         connection.connection_lost(None)
-        return await connection.ask(b"POST")
+        return await connection.request(b"POST")
 
     assert asyncio.run(go()).broken == "reset"
