@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 OURS: Final = "x-tailrace-"
-"""How the names of the client's and the load generator's own headers begin."""
+"""The prefix of the headers of the client and of the load generator."""
 
 CACHE: Final = "x-tailrace-cache"
 """hit | miss | coalesced | stale | bypass"""
@@ -19,4 +19,4 @@ COLOUR: Final = "x-colour"
 RELEASE: Final = "x-release"
 """The release of the instance that answered."""
 GENERATION: Final = "x-generation"
-"""The generation of the edge's routes by which the request was sent."""
+"""The generation of the routes that the edge used for the request."""

@@ -1,4 +1,4 @@
-"""Percentiles: their names, their exact ranks, and the one definition by which all values are taken.
+"""Percentiles: their names, their exact ranks, and the one definition of their values.
 
 A percentile is named as in profiles: "p50", "p99.9". The definition is `inverted_cdf`, the smallest value that at
 least the share p does not exceed. It always returns a value that was measured, so p99 ≤ max holds. Ranks are
@@ -16,7 +16,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:  # NumPy is not there where the service runs, and slow to load where only names are checked
+if TYPE_CHECKING:  # the service has no NumPy, and a check of names should not wait for it
     import numpy.typing as npt
 
     Values = npt.NDArray[Any]
@@ -36,7 +36,7 @@ def share(percentile: str) -> Fraction:
 
 
 def named(percent: float | str) -> str:
-    """Return the name of a percentile given in percent or already by name: 99.9 is "p99.9"."""
+    """Return the name of a percentile in percent, or of a name: 99.9 is "p99.9". ValueError when it is none."""
     name = percent if isinstance(percent, str) else f"p{percent:.6f}".rstrip("0").rstrip(".")
     share(name)
     return name
@@ -66,7 +66,7 @@ def needs(percentile: str, confidence: float = CONFIDENCE) -> int:
 
 
 def inverted_cdf(values: Values, percentiles: Sequence[str] = PERCENTILES) -> dict[str, float]:
-    """Return each percentile of `values`, in their unit and order of no account; NaN for all when there are none."""
+    """Return each percentile of `values`, which need not be sorted; NaN for all when there are no values."""
     import numpy as np
 
     n = len(values)

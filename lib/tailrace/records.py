@@ -1,11 +1,11 @@
-"""One flat row per request: the durable artefact from which every figure can be drawn again.
+"""One flat row per request: the durable artefact from which every figure can be recomputed.
 
 Integers carry their unit in their name. Times are `time.perf_counter_ns()` of the machine that sent the
-request: one monotonic clock, shared by every process of the machine. Latency is not stored; it is derived,
-both ways, by `tailrace.analysis`:
+request: one monotonic clock, shared by every process of the machine. Latency is not stored; `tailrace.analysis`
+derives it, from both starts:
 
     from intended   send_lag_us + service_us     what a user who arrived on schedule waited
-    from sent       service_us                   what the service took, once it was asked
+    from sent       service_us                   what the service took from the request on
 
 A failed request has a row like any other, with `outcome` "error" and the time until it failed.
 """
@@ -14,19 +14,19 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-HIT: Final = "hit"  # answered from a cache, said so by `x-tailrace-cache`
+HIT: Final = "hit"  # answered from a cache, by `x-tailrace-cache`
 MISS: Final = "miss"  # answered by the provider
 ERROR: Final = "error"
 
 
 class Record(NamedTuple):
-    """What is known of one request, in the order of the columns."""
+    """The facts of one request, in the order of the columns."""
 
     run_id: str
     shard: int  # which generator process sent it
     seq: int  # place in the schedule of that shard, from 0
     step: str  # "03_blue_green_switch"
-    phase: str  # the arm or the part of the step: "switch", "cached", …
+    phase: str  # the part of the step, or the variant: "switch", "cached", …
     colour: str  # of the instance that answered, from `x-colour`; "" when none did
     release: str  # from `x-release`; "" when none answered
     generation: int  # of the edge's routes, from `x-generation`; 0 when unknown
@@ -36,7 +36,7 @@ class Record(NamedTuple):
     error_type: str  # "" or one of tailrace.load's classes: "connect", "timeout", "http_503", "cut_stream", …
     status: int  # of the last answer; 0 when none came
     attempts: int  # upstream attempts that the client made; 1 for a plain request, 0 for a local hit
-    intended_ns: int  # when the schedule wanted it sent
+    intended_ns: int  # when it was due by the schedule
     send_lag_us: int  # sent minus intended: the generator's own error
     service_us: int  # last byte (or failure) minus sent
     ttfc_us: int  # first chunk of the body minus sent; -1 when none came

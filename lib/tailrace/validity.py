@@ -1,4 +1,4 @@
-"""Whether a measurement may be believed: beyond these limits the load generator itself is part of the result.
+"""Whether a measurement is valid. Beyond these limits the load generator itself is part of the result:
 
     achieved / intended below 0.99           it did not keep up
     p99 of the send lag above 10 ms          it was late
@@ -6,7 +6,7 @@
         (or, where the service is slow, above 5 % of its own p50: so much error does not change a verdict)
     CPU above 0.95 of a core                 it was saturated; in an open loop only (a closed one may be)
 
-Why it is the p50 that counts: runbook/decisions/generator-lag-is-held-against-the-median.md.
+Why the p50 counts: runbook/decisions/generator-lag-is-held-against-the-median.md.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ THRESHOLDS: Final = Thresholds()
 
 @dataclass(frozen=True)
 class Generator:
-    """How a load generator did; None where nobody measured it."""
+    """The figures of a load generator; None where they were not measured."""
 
     intended_rps: float
     achieved_rps: float
@@ -51,7 +51,7 @@ class Generator:
         return self._limit_ms(thresholds.send_lag_p99_ms, thresholds)
 
     def invalid_reasons(self, thresholds: Thresholds = THRESHOLDS) -> list[str]:
-        """Return why the measurement must not decide anything, each with the fact and the limit."""
+        """Return why the measurement is not valid, each reason with the fact and the limit."""
         reasons = []
         if self.achieved < thresholds.achieved:
             reasons.append(

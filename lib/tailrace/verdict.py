@@ -1,4 +1,4 @@
-"""Checks and verdicts: what is within a limit, how checks make a verdict, and its word, sign and exit code.
+"""Checks and verdicts: when a limit is met, how checks make a verdict, and its word, sign and exit code.
 
 PASS, FAIL or INCONCLUSIVE. No data is never PASS.
 """
@@ -25,12 +25,12 @@ STATES: Final = tuple(SIGNS)
 
 
 def of_ok(ok: object) -> Verdict:
-    """Return the verdict on a yes or no; whatever is neither True nor False decides nothing."""
+    """Return PASS for True, FAIL for False, and INCONCLUSIVE for anything else."""
     return PASS if ok is True else FAIL if ok is False else INCONCLUSIVE
 
 
 def ok_of(state: State) -> bool | None:
-    """Return the yes or no that `state` stands for; None when it is neither."""
+    """Return True for PASS, False for FAIL, and None for the others."""
     return {PASS: True, FAIL: False}.get(state)
 
 
@@ -46,9 +46,9 @@ def state_of(document: Mapping[str, Any]) -> State:
 
 
 def fold(states: Iterable[State]) -> Verdict:
-    """Return FAIL when one failed, else INCONCLUSIVE when one is or when there are none, else PASS.
+    """Return FAIL when one is, else INCONCLUSIVE when one is or when there are none, else PASS.
 
-    What was skipped does not count.
+    SKIPPED ones do not count.
     """
     counted = set(states) - {SKIPPED}
     if FAIL in counted:
@@ -65,7 +65,7 @@ def decide(low: float, high: float, limit: float) -> Verdict:
 
 @dataclass(frozen=True)
 class Check:
-    """A named yes or no. `ok` None means that no data decided it; `fact` is what was measured, against which limit."""
+    """A named yes or no. `ok` is None when there was no data; `fact` is the measured fact and its limit."""
 
     name: str
     ok: bool | None

@@ -1,6 +1,6 @@
-"""Numbers that admit their error: pure functions from DataFrame to DataFrame.
+"""Statistics of records, each number with its uncertainty: pure functions from DataFrame to DataFrame.
 
-Nothing here reads a clock, draws, or averages a percentile.
+Nothing here reads a clock, draws a figure, or averages percentiles.
 """
 
 from tailrace.analysis.capacity import knee, rates
@@ -11,7 +11,7 @@ from tailrace.analysis.histogram import Histogram
 from tailrace.analysis.judgement import Judgement, judge
 from tailrace.analysis.latency import latency
 from tailrace.analysis.levels import levels
-from tailrace.analysis.variants import arms
+from tailrace.analysis.variants import variants
 from tailrace.analysis.windows import windows
 from tailrace.percentiles import PERCENTILES, needs
 
@@ -20,7 +20,6 @@ __all__ = [
     "Comparison",
     "Histogram",
     "Judgement",
-    "arms",
     "between",
     "bill",
     "compare",
@@ -33,5 +32,6 @@ __all__ = [
     "needs",
     "rates",
     "read",
+    "variants",
     "windows",
 ]

@@ -1,4 +1,4 @@
-"""Latency over the rate that was offered, and the highest rate that is within the limits."""
+"""Latency over the offered rate, and the highest rate that is within the limits."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def rates(
 ) -> pd.DataFrame:
     """Return a row per value of `by`, or per slice of equal time: rate_rps, goodput_rps, error_rate, latency columns.
 
-    Rates are of intended starts (offered) and of successes. Sorted by rate_rps.
+    rate_rps counts intended starts, goodput_rps successes. The rows are sorted by rate_rps.
     """
     if not len(records):
         return pd.DataFrame({name: [] for name in ("rate_rps", "goodput_rps", "error_rate")})
     at = records["intended_ns"].to_numpy(dtype=np.int64)
     width = (int(at.max()) - int(at.min())) / slices
-    cut = records if by else records.assign(slice=((at - at.min()) / (width + 1)).astype(np.int64))
+    labelled = records if by else records.assign(slice=((at - at.min()) / (width + 1)).astype(np.int64))
     name = by or "slice"
-    table = latency(cut, by=(name,), percentiles=percentiles)
-    spans = cut.groupby(name, sort=True)["intended_ns"].agg(["min", "max", "size"]).reset_index()
-    # n starts span n - 1 gaps; a slice of a ramp spans its whole width
+    table = latency(labelled, by=(name,), percentiles=percentiles)
+    spans = labelled.groupby(name, sort=True)["intended_ns"].agg(["min", "max", "size"]).reset_index()
+    # n starts span n - 1 gaps; a slice of a ramp has its full width
     gaps = (spans["size"] - 1).clip(lower=1) / spans["size"]
     seconds = (spans["max"] - spans["min"]).clip(lower=1) / 1e9 / gaps if by else width / 1e9
     requests = table["n"] + table["errors"]
@@ -38,7 +38,7 @@ def rates(
 
 
 def knee(table: pd.DataFrame, limit_ms: float, percentile: str = "p95", error_rate: float = 0.01) -> float:
-    """Return the highest rate up to which every measured rate was within the limits; NaN when not even the first."""
+    """Return the highest rate up to which every rate was within the limits; NaN when the lowest was not."""
     latency_ms = column(percentile)
     highest = math.nan
     for row in table.to_dict("records"):

@@ -1,11 +1,11 @@
-"""Is b slower than a? Decided over paired windows of time, so that a slowdown that hits both says nothing.
+"""Whether b is slower than a, decided over paired windows of time, so that a slowdown of both has no effect.
 
 Each window gives the log-ratio of its percentile in b to that in a. The Wilcoxon signed-rank test decides on these
 differences, and the Hodges–Lehmann estimate of their middle is the effect: how many times slower b typically is.
-One metric is primary, declared before; the others are adjusted for being several (Holm).
+One metric is primary, declared in advance; the others are adjusted for multiple comparisons (Holm).
 
 Windows are paired by the clock when both arms ran at the same time. Otherwise each counts from its own first
-request: such a before/after comparison is descriptive, because whatever else changed in between is in it, too.
+request: such a before/after comparison is descriptive, because it includes everything else that changed in between.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ WINDOWS: Final = 30
 LEAST_WINDOWS: Final = 8
 """With fewer pairs no p-value below 0.01 is possible; nothing is decided."""
 LEAST_REQUESTS: Final = 100
-"""Of each arm in a window; with fewer the window's p99 is its maximum."""
+"""In each arm of a window; with fewer, the window's p99 is its maximum."""
 LEAST_SHARE: Final = 0.05
-"""Of a generation of the route: less is what was still under way when it changed."""
+"""Of each arm in a generation of the route: a smaller share was still under way when the route changed."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`table` has a row per metric; `concurrent` says whether the arms ran at the same time."""
+    """`table` has a row per metric; `concurrent` is whether the arms ran at the same time."""
 
     table: pd.DataFrame
     concurrent: bool
@@ -59,10 +59,10 @@ def compare(
     """Return how b differs from a: metric, primary, windows, ratio, ratio_lo, ratio_hi, p_value, p_adjusted, verdict.
 
     `metrics[0]` is the primary one. For "errors" the ratio columns hold the difference of the error shares. The
-    judgement of the primary metric is FAIL when b is shown to be slower and by more than `tolerance` (0.2: 20 %),
+    judgement of the primary metric is FAIL when b is significantly slower and by more than `tolerance` (0.2: 20 %),
     PASS when the whole interval is within that, else INCONCLUSIVE. There are at most `windows`, and fewer where
-    each would not hold enough requests. `concurrent` says whether the arms ran at the same time; None: see for
-    yourself, which needs both to be of one clock.
+    each would not hold enough requests. `concurrent` is whether the arms ran at the same time; None decides it by
+    their times, which have to be of one clock.
     """
     concurrent = overlap(a, b) > 0.5 if concurrent is None else concurrent
     a, b = shared(a, b) if concurrent else (a, b)
@@ -73,17 +73,17 @@ def compare(
     adjusted = table["p_value"].to_numpy().copy()
     adjusted[1:] = ranks.holm(adjusted[1:])
     table["p_adjusted"] = adjusted
-    table["verdict"] = [_said(row, alpha) for row in table.to_dict("records")]
-    return Comparison(table, concurrent, _judged(table.iloc[0], concurrent, tolerance), pairs)
+    table["verdict"] = [_finding(row, alpha) for row in table.to_dict("records")]
+    return Comparison(table, concurrent, _judgement(table.iloc[0], concurrent, tolerance), pairs)
 
 
 def fitting(a: pd.DataFrame, b: pd.DataFrame, most: int = WINDOWS) -> int:
-    """Return how many windows, at most `most`, hold enough requests of both arms on average, with a fifth to spare."""
+    """Return how many windows, at most `most`, have enough requests of both arms on average, with a fifth to spare."""
     return min(most, max(LEAST_WINDOWS, min(len(a), len(b)) * 5 // (LEAST_REQUESTS * 6)))
 
 
 def overlap(a: pd.DataFrame, b: pd.DataFrame) -> float:
-    """Return the share of the shorter arm's time in which the other ran as well."""
+    """Return the share of the shorter arm's time in which the other arm ran as well."""
     if not len(a) or not len(b):
         return 0.0
     spans = _spans(a, b)
@@ -92,13 +92,12 @@ def overlap(a: pd.DataFrame, b: pd.DataFrame) -> float:
 
 
 def shared(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the requests of both that began in the time that both span."""
+    """Return the requests of both arms that began while both ran."""
     if not len(a) or not len(b):
         return a, b
     spans = _spans(a, b)
     first, last = max(s[0] for s in spans), min(s[1] for s in spans)
-    cut = [f[f["intended_ns"].between(first, last)] for f in (a, b)]
-    return cut[0], cut[1]
+    return a[a["intended_ns"].between(first, last)], b[b["intended_ns"].between(first, last)]
 
 
 def _spans(*arms: pd.DataFrame) -> list[tuple[int, int]]:
@@ -108,8 +107,8 @@ def _spans(*arms: pd.DataFrame) -> list[tuple[int, int]]:
 def beside(records: pd.DataFrame, by: str, a: str, b: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the requests of the arms `a` and `b` of the column `by` that were routed while both had a share.
 
-    One generation of the route may name both colours: these requests were sent to the one or the other by chance,
-    in the same seconds. Where no generation does (or none is known), all requests of both are returned.
+    In a generation of the route that has both colours, requests went to the one or the other by chance, in the same
+    seconds. Where no generation has both (or none is known), all requests of both are returned.
     """
     arms = records[records[by].isin([a, b])]
     served = arms.groupby("generation")[by].agg(lambda values: values.value_counts(normalize=True).min())
@@ -153,8 +152,9 @@ def _windowed(
     for window, part in zip(present.tolist(), np.split(order, first[1:]), strict=True):
         bad = failed[part]
         if len(part) - bad.sum() >= LEAST_REQUESTS:
-            taken = percentiles.inverted_cdf(values[part][~bad], [m for m in metrics if m != "errors"])
-            rows.append({"window": window, "errors": float(bad.mean()), **{m: v / 1_000 for m, v in taken.items()}})
+            latencies_us = percentiles.inverted_cdf(values[part][~bad], [m for m in metrics if m != "errors"])
+            latencies_ms = {metric: value / 1_000 for metric, value in latencies_us.items()}
+            rows.append({"window": window, "errors": float(bad.mean()), **latencies_ms})
     return pd.DataFrame(rows, columns=["window", *dict.fromkeys([*metrics, "errors"])])
 
 
@@ -168,7 +168,7 @@ def _row(pairs: pd.DataFrame, metric: str, alpha: float) -> dict[str, object]:
     return {"metric": metric, "windows": n, "ratio": middle, "ratio_lo": low, "ratio_hi": high, "p_value": p_value}
 
 
-def _said(row: dict[str, object], alpha: float) -> str:
+def _finding(row: dict[str, object], alpha: float) -> str:
     p, ratio = float(row["p_adjusted"]), float(row["ratio"])  # type: ignore[arg-type]
     if math.isnan(p):
         return "n/a"
@@ -179,7 +179,7 @@ def _said(row: dict[str, object], alpha: float) -> str:
     return "slower" if ratio > 1 else "faster"
 
 
-def _judged(row: pd.Series, concurrent: bool, tolerance: float) -> Judgement:
+def _judgement(row: pd.Series, concurrent: bool, tolerance: float) -> Judgement:
     name = f"{row['metric']} no worse than the baseline"
     if row["windows"] < LEAST_WINDOWS:
         text = f"{row['windows']} windows with {LEAST_REQUESTS} requests in both (needs {LEAST_WINDOWS})"
@@ -191,8 +191,8 @@ def _judged(row: pd.Series, concurrent: bool, tolerance: float) -> Judgement:
     allowed = tolerance if row["metric"] == "errors" else 1 + tolerance
     if row["verdict"] in ("slower", "more failures") and row["ratio"] > allowed:
         return Judgement(name, FAIL, text)
-    fine = row["ratio_hi"] <= allowed or row["verdict"] in ("faster", "fewer failures")
-    return Judgement(name, PASS if fine else INCONCLUSIVE, text)
+    within = row["ratio_hi"] <= allowed or row["verdict"] in ("faster", "fewer failures")
+    return Judgement(name, PASS if within else INCONCLUSIVE, text)
 
 
 def _p(value: float) -> str:

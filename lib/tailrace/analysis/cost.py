@@ -1,4 +1,4 @@
-"""What requests cost, and what the cache kept from costing."""
+"""The cost of requests, and what the cache saved."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tailrace.records import HIT
 def cost(records: pd.DataFrame, by: Sequence[str] = ("step", "phase")) -> pd.DataFrame:
     """Return a row per group: `by`, requests, from_cache, upstream_calls, tokens, priced, cost_usd, usd_per_1000.
 
-    `priced` is the share of requests whose cost is known (of a stream it is known only after its headers have gone
-    out; a model may have no price), and the costs are those of these requests: NaN where there are none.
+    `priced` is the share of requests whose cost is known, and the costs are theirs: NaN where there are none. (The cost
+    of a stream is known only after its headers are sent, and a model may have no price.)
     """
     known = records["cost_microusd"].to_numpy(dtype=np.int64)
     counted = records[[*by]].assign(
@@ -32,9 +32,9 @@ def cost(records: pd.DataFrame, by: Sequence[str] = ("step", "phase")) -> pd.Dat
 
 
 def bill(records: pd.DataFrame) -> dict[str, float | int | None]:
-    """Return what the requests cost together: cost_usd (None when nothing is known), unpriced and from_cache (counts).
+    """Return the total cost_usd (None when none is known), and the counts unpriced and from_cache.
 
-    `cost_usd` is that of the requests whose cost is known; the others are `unpriced`.
+    `cost_usd` is the cost of the requests whose cost is known; the others are `unpriced`.
     """
     known = records["cost_microusd"].to_numpy(dtype=np.int64)
     priced = known[known >= 0]

@@ -1,8 +1,8 @@
-"""The table of `latency` for records that exceed memory: read by DuckDB, the same numbers to the bit.
+"""The table of `latency` for records that exceed memory: read by DuckDB, with the same numbers to the bit.
 
-DuckDB scans the parquet files and streams three columns; they are laid into arrays group by group, as many groups
-at a time as the memory allows, and each group goes through the very function that `latency` uses. One group has
-to fit: 12 bytes a request.
+DuckDB scans the parquet files and streams three columns; they are copied into arrays group by group, as many groups
+at a time as the memory allows, and each group goes through the same function as in `latency`. One group has to fit:
+12 bytes a request.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def latency(
 ) -> pd.DataFrame:
     """Return what `analysis.latency` returns for the records in these folders, within about `memory_mb`.
 
-    `phases` are those that are counted; all, when there are none.
+    Only `phases` are counted, or all when it is empty.
     """
     folders = [source] if isinstance(source, Path) else list(source)
     for folder in folders:
@@ -54,10 +54,10 @@ def latency(
         connection.execute("SET preserve_insertion_order = false")
         read = _read(connection, folders, list(by), start, phases)
         groups, coded = _numbered(connection, read, list(by))
-        made: list[dict[str, float]] = []
+        latencies: list[dict[str, float]] = []
         for first, last in _portions(groups["n"].to_numpy(), memory_mb * 500_000 // ROW_BYTES):
-            made += rows(list(_laid(coded, groups.iloc[first:last], "outcome" in by)), names)
-        return tabulated(groups[list(by)], made, names)
+            latencies += rows(list(_loaded(coded, groups.iloc[first:last], "outcome" in by)), names)
+        return tabulated(groups[list(by)], latencies, names)
 
 
 def _read(
@@ -67,10 +67,10 @@ def _read(
     start: frames.Start,
     phases: Sequence[str],
 ) -> duckdb.DuckDBPyRelation:
-    """Return the columns `by` (which are of the schema), us, t, failed, and whether a row is in a distribution."""
+    """Return the columns `by`, us, t, failed, and kept: whether the row is in a distribution."""
     kept = "true" if "outcome" in by else f"outcome <> '{ERROR}'"
-    made = [f"({ELAPSED[start]})::BIGINT AS us", "intended_ns::BIGINT AS t", f"outcome = '{ERROR}' AS failed"]
-    columns = [*(f'"{name}"' for name in by), *made, f"{kept} AS kept"]
+    derived = [f"({ELAPSED[start]})::BIGINT AS us", "intended_ns::BIGINT AS t", f"outcome = '{ERROR}' AS failed"]
+    columns = [*(f'"{name}"' for name in by), *derived, f"{kept} AS kept"]
     rows = connection.read_parquet([str(folder / "part-*.parquet") for folder in folders])
     if phases:
         rows = rows.filter(f"phase IN ({', '.join(_quoted(phase) for phase in phases)})")
@@ -84,7 +84,7 @@ def _quoted(text: str) -> str:
 def _numbered(
     connection: duckdb.DuckDBPyConnection, read: duckdb.DuckDBPyRelation, by: list[str]
 ) -> tuple[pd.DataFrame, duckdb.DuckDBPyRelation]:
-    """Return the groups in the order of their keys, with n, errors, top and code; and code, us, t of the rows kept."""
+    """Return the groups by key, with n, errors, top and code; and the columns code, us, t of the rows kept."""
     keys = [f'"{name}"' for name in by]
     counts = ["count(*) FILTER (kept) AS n", "count(*) FILTER (failed) AS errors", "coalesce(max(us), 0) AS top"]
     table = read.aggregate(", ".join([*keys, *counts]), ", ".join(keys)).df()
@@ -110,49 +110,49 @@ def _portions(sizes: npt.NDArray[np.int64], rows: int) -> Iterator[tuple[int, in
         yield first, len(sizes)
 
 
-def _laid(coded: duckdb.DuckDBPyRelation, groups: pd.DataFrame, by_outcome: bool) -> Iterator[Group]:
-    """Yield `groups`, their values and times laid into arrays during one scan."""
+def _loaded(coded: duckdb.DuckDBPyRelation, groups: pd.DataFrame, by_outcome: bool) -> Iterator[Group]:
+    """Yield `groups`, their values and times copied into arrays during one scan."""
     first, last = int(groups["code"].iloc[0]), int(groups["code"].iloc[-1])
-    free = np.concatenate(([0], np.cumsum(groups["n"].to_numpy())))  # where the next row of each group goes
-    bounds = free.copy()
+    next_row = np.concatenate(([0], np.cumsum(groups["n"].to_numpy())))
+    bounds = next_row.copy()
     narrow = groups["top"].max() < 2**31
-    values: npt.NDArray[Any] = np.empty(free[-1], dtype=np.int32 if narrow else np.int64)
-    times = np.empty(free[-1], dtype=np.int64)
-    # 16 bits: numpy sorts by radix. What is narrow already need not be made so here, row by row.
+    values: npt.NDArray[Any] = np.empty(next_row[-1], dtype=np.int32 if narrow else np.int64)
+    times = np.empty(next_row[-1], dtype=np.int64)
+    # 16 bits: NumPy sorts them by radix. DuckDB narrows the columns, so that it need not be done here.
     code = f"(code - {first})::{'USMALLINT' if len(groups) < 65_536 else 'INTEGER'} AS code"
-    wanted = coded.filter(f"code BETWEEN {first} AND {last}")
-    read = wanted.project(f"{code}, us::{'INTEGER' if narrow else 'BIGINT'} AS us, t").to_arrow_reader(BATCH_ROWS)
-    for batch in _ahead(read):
-        _lay(batch, free, values, times)
+    chosen = coded.filter(f"code BETWEEN {first} AND {last}")
+    read = chosen.project(f"{code}, us::{'INTEGER' if narrow else 'BIGINT'} AS us, t").to_arrow_reader(BATCH_ROWS)
+    for batch in _prefetched(read):
+        _copy(batch, next_row, values, times)
     for i, errors in enumerate(groups["errors"].tolist()):
         part = slice(bounds[i], bounds[i + 1])
         yield Group(values[part], times[part], errors, 0 if by_outcome else errors)
 
 
-def _ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield `batches`, the next of which is read while one is at work: both go on without Python's lock."""
-    left = iter(batches)
+def _prefetched(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield `batches`, and read the next one meanwhile: both release Python's lock."""
+    source = iter(batches)
     with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, left, None)
-        while (batch := coming.result()) is not None:
-            coming = reader.submit(next, left, None)
+        pending = reader.submit(next, source, None)
+        while (batch := pending.result()) is not None:
+            pending = reader.submit(next, source, None)
             yield batch
 
 
-def _lay(
+def _copy(
     batch: pa.RecordBatch,
-    free: npt.NDArray[np.int64],
+    next_row: npt.NDArray[np.int64],
     values: npt.NDArray[Any],
     times: npt.NDArray[np.int64],
 ) -> None:
-    """Put the rows of `batch` where their groups have room, and move that on."""
+    """Copy the rows of `batch` to the next rows of their groups, and advance `next_row`."""
     codes, us, t = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
     order = np.argsort(codes, kind="stable")
     us, t = us[order], t[order]
-    came = np.bincount(codes, minlength=len(free) - 1)
-    ends = np.cumsum(came)
-    for group in np.flatnonzero(came).tolist():
-        here = slice(ends[group] - came[group], ends[group])
-        there = slice(free[group], free[group] + came[group])
-        values[there], times[there] = us[here], t[here]
-    free[:-1] += came
+    sizes = np.bincount(codes, minlength=len(next_row) - 1)
+    ends = np.cumsum(sizes)
+    for group in np.flatnonzero(sizes).tolist():
+        source = slice(ends[group] - sizes[group], ends[group])
+        target = slice(next_row[group], next_row[group] + sizes[group])
+        values[target], times[target] = us[source], t[source]
+    next_row[:-1] += sizes

@@ -1,4 +1,4 @@
-"""Records as a DataFrame: read, checked against the schema, labelled by time, turned into latencies."""
+"""Records as a DataFrame: read and checked against the schema, labelled by time, turned into latencies."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _DTYPES: Final = {str: "str", int: "int64", bool: "bool"}
 def read(source: Path | str | Iterable[Path | str], columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the records in `source`: a parquet file, a folder of `part-*.parquet`, or several of them.
 
-    A folder without parts gives no rows. Raises RecordsError when something is missing, damaged or of another
-    schema. `columns` reads only these.
+    A folder without parts gives no rows. With `columns`, only these are read. Raises RecordsError when something is
+    missing, damaged or of another schema.
     """
     sources = [source] if isinstance(source, Path | str) else list(source)
     files = [file for one in sources for file in _files(Path(one))]
@@ -38,7 +38,7 @@ def read(source: Path | str | Iterable[Path | str], columns: Sequence[str] | Non
 
 
 def check(source: Path) -> None:
-    """Raise RecordsError unless `source` is a folder with parts, all of the right schema; reads no rows."""
+    """Raise RecordsError unless `source` is a folder with parts of the right schema; no row is read."""
     files = _files(source)
     if not files:
         raise RecordsError(f"records: {source} holds no part-*.parquet; run the step that writes them first")
@@ -47,7 +47,7 @@ def check(source: Path) -> None:
 
 
 def empty(columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return no records, with the right columns."""
+    """Return a frame without records, with the right columns."""
     names = columns or Record._fields
     return pd.DataFrame({name: pd.Series(dtype=_DTYPES[_PYTHON[name]]) for name in names})
 
@@ -64,7 +64,7 @@ def elapsed_us(records: pd.DataFrame, start: Start = "intended") -> npt.NDArray[
 
 
 def failed(records: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Return which records are of failed requests."""
+    """Return a mask of the records of failed requests."""
     failures: npt.NDArray[np.bool_] = (records["outcome"] == ERROR).to_numpy(dtype=bool)
     return failures
 

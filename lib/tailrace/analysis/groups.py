@@ -1,4 +1,4 @@
-"""Rows put into groups by the values of some columns, fast enough for fifty million of them."""
+"""Groups of rows by the values of some columns, fast enough for fifty million rows."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Groups:
-    """`keys` has a row per group, sorted; `order` lists the rows of group 0, then of group 1 …, in their order."""
+    """`keys` has a row per group, sorted; `order` lists the rows of group 0, then those of group 1, and so on."""
 
     keys: pd.DataFrame
     order: npt.NDArray[np.intp]
     bounds: npt.NDArray[np.intp]
 
     def slices(self) -> Iterator[slice]:
-        """Yield, per group, its part of anything that was taken in `order`."""
+        """Yield the slice of each group in an array that is sorted by `order`."""
         for start, stop in zip(self.bounds[:-1].tolist(), self.bounds[1:].tolist(), strict=True):
             yield slice(start, stop)
 
 
 def group(rows: pd.DataFrame, by: Sequence[str]) -> Groups:
-    """Return the groups of `rows` by the columns `by`; without `by` there is one group, be it empty."""
+    """Return the groups of `rows` by the columns `by`; without `by` there is one group, which may be empty."""
     if not by:
         return Groups(pd.DataFrame(index=range(1)), np.arange(len(rows)), np.array([0, len(rows)]))
     codes, keys = _codes(rows, list(by))
     counts = np.bincount(codes, minlength=len(keys))
-    narrow = codes.astype(np.uint16) if len(keys) < 65_536 else codes  # 16 bits: numpy sorts by radix
+    narrow = codes.astype(np.uint16) if len(keys) < 65_536 else codes  # 16 bits: NumPy sorts them by radix
     return Groups(keys, np.argsort(narrow, kind="stable"), np.concatenate(([0], np.cumsum(counts))))
 
 
@@ -50,7 +50,7 @@ def _codes(rows: pd.DataFrame, by: list[str]) -> tuple[npt.NDArray[np.intp], pd.
 
 
 def _compacted(codes: npt.NDArray[np.int64], possible: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the codes that occur, sorted, and for each of `codes` its place among them."""
+    """Return the codes that occur, sorted, and the place of each of `codes` among them."""
     if possible > 1_000_000:
         present, places = np.unique(codes, return_inverse=True)
         return present, places

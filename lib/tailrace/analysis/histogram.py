@@ -1,8 +1,8 @@
-"""A histogram that can be merged: for live views, and for generators on several machines.
+"""A histogram that can be merged, for live views and for generators on several machines.
 
 Latencies are counted in buckets of whole microseconds up to 2,047, and above that in 1,024 equal buckets per
-doubling, as HdrHistogram does with three digits: whatever is read from it is within 0.05 % of a value that was
-measured. Verdicts come from exact quantiles, not from here.
+doubling, as HdrHistogram does with three digits: a percentile of it is within 0.05 % of a measured value. Verdicts
+come from exact percentiles, not from here.
 
 Source: Tene, HdrHistogram, the bucket layout.
 """
@@ -25,7 +25,7 @@ DIGITS: Final = 10
 DOUBLINGS: Final = 32
 SIZE: Final = (DOUBLINGS + 1) << DIGITS
 LARGEST_US: Final = (1 << (DOUBLINGS + DIGITS)) - 1
-"""50 days; what is longer is counted there."""
+"""50 days; longer latencies are counted in the last bucket."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,20 @@ class Histogram:
     def percentiles_ms(self, percentiles: Sequence[str] = PERCENTILES) -> dict[str, float]:
         """Return each percentile of the successes in ms, NaN where n is less than it needs."""
         n, cumulative = self.n, np.cumsum(self.counts)
-        taken = {}
+        percentiles_ms = {}
         for name in percentiles:
             enough = n >= needs(name)
             at = int(np.searchsorted(cumulative, rank(n, name))) if enough else 0
-            taken[name] = middle(at) / 1_000 if enough else math.nan
-        return taken
+            percentiles_ms[name] = middle(at) / 1_000 if enough else math.nan
+        return percentiles_ms
 
     def packed(self) -> bytes:
-        """Return it as bytes, some kilobytes; `unpacked` makes it again."""
+        """Return it as bytes, some kilobytes; `unpacked` is the inverse."""
         return self.errors.to_bytes(8, "little") + zlib.compress(self.counts.astype("<i8").tobytes(), 6)
 
     @classmethod
     def unpacked(cls, packed: bytes) -> Self:
-        """Return what was `packed`; ValueError when it is something else."""
+        """Return the histogram that was `packed`; ValueError when the bytes are something else."""
         try:
             counts = np.frombuffer(zlib.decompress(packed[8:]), dtype="<i8").astype(np.int64)
         except zlib.error as error:

@@ -1,9 +1,9 @@
-"""Confidence intervals of quantiles that survive autocorrelation.
+"""Confidence intervals of percentiles that remain valid under autocorrelation.
 
 The textbook interval takes order statistics by the binomial law and assumes that requests are independent.
 They are not: one stall makes a hundred slow requests. Here the variance of the share of requests beyond the
-quantile is measured over batches of time; what it exceeds the binomial one by is the *design effect*, and
-n / effect is the number of independent requests that the interval is taken for.
+percentile is measured over batches of time. Its ratio to the binomial variance is the *design effect*, and n / effect
+is the number of independent requests for which the interval is computed.
 
 Sources: David & Nagaraja, Order Statistics (2003), 7.1; Kish, Survey Sampling (1965), 8.2 (design effect) and
 6.3 (variance of a ratio over unequal clusters); Alexopoulos & Seila, Output Data Analysis (1998) (batch means);
@@ -23,16 +23,16 @@ import numpy.typing as npt
 from tailrace import percentiles
 
 BATCHES: Final = 64
-"""Batches of equal time; pairs of them are joined to 32 and 16, and the widest of the three decides."""
+"""Batches of equal time; they are joined in pairs to 32 and to 16, and the largest of the three effects counts."""
 LEAST_EPISODES: Final = 8
-"""With fewer slow episodes the interval is called unreliable: measured, see `coverage`."""
+"""With fewer slow episodes an interval is called unreliable; `study.coverage` measures why."""
 
 
 def ranks(n: int, percentile: str, effect: float = 1.0, confidence: float = percentiles.CONFIDENCE) -> tuple[int, int]:
-    """Return the ranks, from 1, of the two order statistics that enclose the quantile.
+    """Return the ranks, from 1, of the two order statistics that enclose the percentile.
 
-    They are those of n / effect independent values, scaled up to n: (1, n) at the widest, and the estimate
-    itself always within.
+    They are those of n / effect independent values, scaled up to n. The widest are (1, n), and the estimate itself is
+    always within.
     """
     if effect == 1.0 and n < percentiles.needs(percentile, confidence):
         return 1, n
@@ -44,7 +44,7 @@ def ranks(n: int, percentile: str, effect: float = 1.0, confidence: float = perc
 
 def binomial_bounds(n: int, p: float, confidence: float) -> tuple[int, int]:
     """Return the (1 ± confidence) / 2 quantiles of the binomial law of n and p."""
-    spread = 12 * (1 + math.sqrt(n * p * (1 - p)))  # beyond it lies less than any confidence that is asked for
+    spread = 12 * (1 + math.sqrt(n * p * (1 - p)))  # what lies beyond is negligible at any confidence in use
     first, last = max(0, int(n * p - spread)), min(n, math.ceil(n * p + spread))
     k = np.arange(first, last)
     steps = np.log((n - k) / (k + 1)) + math.log(p / (1 - p))
@@ -56,19 +56,19 @@ def binomial_bounds(n: int, p: float, confidence: float) -> tuple[int, int]:
 
 
 def batched(times: npt.NDArray[np.int64], batches: int = BATCHES) -> npt.NDArray[np.int64]:
-    """Return the batch of each time: `batches` spans of equal length between the first and the last."""
+    """Return the batch of each time; batches are spans of equal length between the first and the last time."""
     since = times - times.min()
-    numbers: npt.NDArray[np.int64] = since * batches // (int(since.max()) + 1)  # 64 × 4 years in ns fit
+    numbers: npt.NDArray[np.int64] = since * batches // (int(since.max()) + 1)  # fits 64 bits for up to 4 years in ns
     return numbers
 
 
 def effects(table: npt.NDArray[Any], confidence: float = percentiles.CONFIDENCE) -> npt.NDArray[np.float64]:
-    """Return the design effect of each quantile, never below 1.
+    """Return the design effect of each percentile, never below 1.
 
-    `table` has a row per batch of time (in order) and a column per interval between the quantiles: how many
-    requests of the batch fell into it. Column 0 is below the first quantile.
+    `table` has a row per batch of time, in order, and a column per interval between the percentiles: the number of
+    requests of the batch in it. Column 0 is below the first percentile.
     """
-    beyond = table[:, ::-1].cumsum(axis=1)[:, ::-1]  # column j: requests above the j-th quantile, 0: all
+    beyond = table[:, ::-1].cumsum(axis=1)[:, ::-1]  # column j: requests above the j-th percentile; column 0: all
     widest = np.ones(table.shape[1] - 1)
     while len(beyond) >= BATCHES // 4:
         widest = np.maximum(widest, _effect(beyond, confidence))
@@ -88,17 +88,17 @@ def _effect(beyond: npt.NDArray[Any], confidence: float) -> npt.NDArray[np.float
 
 
 def _student(freedom: int, confidence: float) -> float:
-    """Return by how much Student's quantile exceeds the normal one, as a ratio."""
+    """Return the ratio of Student's quantile to the normal one."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
     return t / z
 
 
 def episodes(times: npt.NDArray[np.int64], slow: npt.NDArray[np.bool_]) -> int:
-    """Return how many separate spells the slow requests form.
+    """Return how many separate episodes the slow requests form.
 
-    Two slow requests belong to one spell when they are closer together than slow requests would be on average,
-    were they spread evenly over the whole time.
+    Two slow requests belong to one episode when they are closer together than they would be on average if slow requests
+    were spread evenly over the whole time.
     """
     slow_times = np.sort(times[slow])
     if not len(slow_times):
@@ -108,7 +108,7 @@ def episodes(times: npt.NDArray[np.int64], slow: npt.NDArray[np.bool_]) -> int:
 
 
 def cells(values: npt.NDArray[Any], thresholds: Sequence[Any], batch: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Count `values` per batch and per interval between `thresholds` (rising): the table that `effects` takes."""
+    """Return the table for `effects`: how many `values` each batch has in each interval between rising `thresholds`."""
     width = len(thresholds) + 1
     interval = np.searchsorted(np.asarray(thresholds, dtype=values.dtype), values, side="left")
     counts = np.bincount(batch * width + interval, minlength=BATCHES * width)

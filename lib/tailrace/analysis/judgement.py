@@ -1,4 +1,4 @@
-"""Records judged by the limits of a service: a verdict for each, with its reason in words."""
+"""Records judged by the limits of a service: for each limit a verdict, with its reason in words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORDS: Final = {PASS: "is within", FAIL: "is beyond", INCONCLUSIVE: "may be on 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One limit, and what the records say to it. `ok` is None when they do not decide."""
+    """The verdict on one limit, and its reason. `ok` is None when the records do not decide."""
 
     name: str
     verdict: Verdict
@@ -43,18 +43,18 @@ def judge(
     """Return a judgement per limit of `slo` (percentile name to ms) and one of the error rate.
 
     A percentile passes when its whole interval is within the limit and fails when the whole is beyond. `invalid`
-    lists what is wrong with the measurement (a shard is missing, the generator lagged): nothing is decided then.
+    lists the reasons why the measurement is not valid (a missing shard, a late generator): then all are INCONCLUSIVE.
     """
     table = latency(records, by=(), start=start, percentiles=sorted(slo, key=percentiles.share))
     row = table.iloc[0]
     tail = _lag(records)
-    judged = [_percentile(name, float(limit), row, tail) for name, limit in slo.items()]
+    judgements = [_percentile(name, float(limit), row, tail) for name, limit in slo.items()]
     if error_rate is not None:
-        judged.append(_errors(len(records), int(row["errors"]), error_rate))
+        judgements.append(_errors(len(records), int(row["errors"]), error_rate))
     if not invalid:
-        return judged
+        return judgements
     why = "the measurement is invalid: " + "; ".join(invalid)
-    return [Judgement(j.name, INCONCLUSIVE, f"{why} ({j.text})") for j in judged]
+    return [Judgement(j.name, INCONCLUSIVE, f"{why} ({j.text})") for j in judgements]
 
 
 def _percentile(name: str, limit_ms: float, row: pd.Series, tail: str) -> Judgement:
@@ -64,9 +64,9 @@ def _percentile(name: str, limit_ms: float, row: pd.Series, tail: str) -> Judgem
         return Judgement(title, INCONCLUSIVE, f"{name} n/a (needs {needed:,}); n = {n:,}")
     value, low, high = (float(row[percentiles.column(name, kind)]) for kind in ("", "lo", "hi"))
     verdict = decide(low, high, limit_ms)
-    spells = int(row["episodes"])
-    few = spells < intervals.LEAST_EPISODES and percentiles.share(name) >= percentiles.share("p95")
-    note = f"; only {spells} slow episode{'s' * (spells != 1)}, the interval is unreliable" if few else ""
+    episodes = int(row["episodes"])
+    few = episodes < intervals.LEAST_EPISODES and percentiles.share(name) >= percentiles.share("p95")
+    note = f"; only {episodes} slow episode{'s' * (episodes != 1)}, the interval is unreliable" if few else ""
     text = (
         f"{name} {number(value)} ms [{number(low)}, {number(high)}] {_WORDS[verdict]} {number(limit_ms)} ms; n = {n:,}"
     )
@@ -74,12 +74,12 @@ def _percentile(name: str, limit_ms: float, row: pd.Series, tail: str) -> Judgem
 
 
 def _errors(n: int, errors: int, limit: float) -> Judgement:
-    """Judge the share that failed: counted, not estimated; but one failure has to be able to fit the limit."""
+    """Judge the share of failures. It is counted, not estimated, but n must be large enough for the limit."""
     title = f"error rate within {percent(limit)}"
     text = f"{errors:,} of {n:,} failed"
     if n == 0 or (errors == 0 and limit > 0 and n * limit < 1):
         needed = math.ceil(1 / limit) if limit > 0 else 1
-        return Judgement(title, INCONCLUSIVE, f"{text}; {percent(limit)} cannot be told from fewer than {needed:,}")
+        return Judgement(title, INCONCLUSIVE, f"{text}; {percent(limit)} cannot be judged with fewer than {needed:,}")
     if errors / n <= limit:
         return Judgement(title, PASS, f"{text} ({percent(errors / n)}), within {percent(limit)}")
     return Judgement(title, FAIL, f"{text} ({percent(errors / n)}), beyond {percent(limit)}")

@@ -1,4 +1,4 @@
-"""The table of percentiles: per group, with n, the interval of each, and what failures make of them."""
+"""The table of percentiles: for each group n, each percentile with its interval, and with failures counted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tailrace.percentiles import PERCENTILES, column, named, needs, of_sorted, r
 Array = npt.NDArray[Any]
 
 ALONE: Final = 200_000
-"""Fewer values than this are not worth another thread."""
+"""With fewer values, threads are not worth their cost."""
 
 
 def latency(
@@ -30,10 +30,10 @@ def latency(
 ) -> pd.DataFrame:
     """Return a row per group: `by`, n, errors, p50_ms, p50_lo_ms, p50_hi_ms, p50_adj_ms …, max_ms, episodes.
 
-    n counts successes, and only they are in the distribution; `_adj_` columns count each failure as +∞.
-    (Grouped by `outcome`, the group of errors has the distribution of the time until failure.)
-    Below the least n of a percentile its columns are NaN, without successes all are. `episodes` is the number of
-    separate spells at or beyond p99. Milliseconds.
+    n counts successes, and only they are in the distribution; `_adj_` columns count each failure as +∞. (Grouped by
+    `outcome`, the group of errors has the distribution of the time until failure.) With a lower n than a percentile
+    needs, its columns are NaN; without successes all are. `episodes` is the number of slow episodes, at or beyond p99.
+    Times are in milliseconds.
     """
     names = [named(p) for p in percentiles]
     grouped = groups.group(records, by)
@@ -41,13 +41,13 @@ def latency(
     times = records["intended_ns"].to_numpy(dtype=np.int64)[grouped.order]
     failures = frames.failed(records)[grouped.order]
     apart = "outcome" in by
-    cut = [_cut(values[s], times[s], failures[s], apart) for s in grouped.slices()]
-    return tabulated(grouped.keys, rows(cut, names), names)
+    parts = [_group(values[s], times[s], failures[s], apart) for s in grouped.slices()]
+    return tabulated(grouped.keys, rows(parts, names), names)
 
 
 @dataclass(frozen=True)
 class Group:
-    """The requests of one group that are in its distribution (µs, ns), its failures, and those that count as +∞."""
+    """The successes of a group (latency in µs, time in ns), its number of failures, and how many count as +∞."""
 
     values: Array
     times: Array
@@ -56,7 +56,7 @@ class Group:
 
 
 def rows(of: Sequence[Group], names: Sequence[str]) -> list[dict[str, float]]:
-    """Return the columns of `latency` for each group, in their order; sorting is shared among the cores."""
+    """Return the columns of `latency` for each group, in their order; the cores share the sorting."""
     if sum(len(group.values) for group in of) < ALONE:
         return [_row(group, names) for group in of]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -64,12 +64,12 @@ def rows(of: Sequence[Group], names: Sequence[str]) -> list[dict[str, float]]:
 
 
 def tabulated(keys: pd.DataFrame, of: Sequence[dict[str, float]], names: Sequence[str]) -> pd.DataFrame:
-    """Return `keys` with the columns of `latency` beside them: a row per group, in their order."""
+    """Return `keys` and the columns of `latency`: a row per group, in their order."""
     table = pd.DataFrame(of, columns=columns(names)).astype({"n": "int64", "errors": "int64", "episodes": "int64"})
     return pd.concat([keys, table], axis=1)
 
 
-def _cut(values: Array, times: Array, failures: Array, apart: bool) -> Group:
+def _group(values: Array, times: Array, failures: Array, apart: bool) -> Group:
     errors = int(failures.sum())
     if apart or not errors:
         return Group(values, times, errors, 0)
@@ -77,13 +77,13 @@ def _cut(values: Array, times: Array, failures: Array, apart: bool) -> Group:
 
 
 def columns(names: Sequence[str]) -> list[str]:
-    """Return the columns that follow those of the group, in order."""
+    """Return the names of the columns after those of the group, in order."""
     kinds = ("", "lo", "hi", "adj")
     return ["n", "errors", *(column(p, k) for p in names for k in kinds), "max_ms", "episodes"]
 
 
 def narrowed(values: npt.NDArray[np.int64]) -> Array:
-    """Return `values` in 32 bits when they fit: they sort in half the time."""
+    """Return `values` as 32 bits where they fit, because these sort in half the time."""
     fits = not len(values) or int(values.max()) < 2**31 > -int(values.min())
     return values.astype(np.int32) if fits else values
 

@@ -1,4 +1,4 @@
-"""Service levels: Apdex, goodput, and how much of the error budget is spent."""
+"""Service levels: Apdex, goodput, and the share of the error budget that is spent."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def levels(
     """Return a row per group: n (requests, failures included), apdex, within, goodput_rps, budget_spent.
 
     apdex: (satisfied + tolerating / 2) / n, where satisfied is within `apdex_ms` and tolerating within four times
-    that; a failure is neither. within: share of all requests that succeeded within `limit_ms`; goodput_rps: how many
-    of these per second of the schedule. budget_spent: failures over those that `error_rate` allows; above 1 it is
+    that; a failure is neither. within: the share of all requests that succeeded within `limit_ms`; goodput_rps: their
+    number per second of the schedule. budget_spent: failures over those that `error_rate` allows; above 1 the budget is
     overspent. Without requests everything is NaN. Source: Apdex Technical Specification 1.1 (2007).
     """
     grouped = groups.group(records, by)
@@ -50,13 +50,13 @@ def levels(
 
 
 def schedule_s(times_ns: np.ndarray) -> float:
-    """Return for how long a schedule of n ≥ 2 starts lasts: its n - 1 gaps, and one more after the last."""
+    """Return the length of a schedule of n ≥ 2 starts: its n - 1 gaps, and one more after the last."""
     n = len(times_ns)
     return float(times_ns.max() - times_ns.min()) / 1e9 * n / (n - 1)
 
 
 def spent(errors: int, n: int, error_rate: float) -> float:
-    """Return which share of the error budget `errors` of `n` requests use up; ∞ when none is allowed."""
+    """Return the share of the error budget that `errors` of `n` requests spend; ∞ when none is allowed."""
     if n == 0:
         return math.nan
     if error_rate == 0:

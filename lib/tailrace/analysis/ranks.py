@@ -1,4 +1,4 @@
-"""The Wilcoxon signed-rank test, and the estimate and interval that belong to it.
+"""The Wilcoxon signed-rank test, with its estimate and interval.
 
 Source: Hollander, Wolfe & Chicken, Nonparametric Statistical Methods (2014), 3.1–3.3: the exact null distribution,
 the Hodges–Lehmann estimate and Tukey's interval from the Walsh averages.
@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 EXACT_UP_TO: Final = 60
-"""With more pairs, or with ties, the normal approximation is taken."""
+"""With more pairs, or with ties, the normal approximation is used."""
 
 Floats = npt.NDArray[np.float64]
 
 
 def signed_rank(differences: Floats) -> float:
-    """Return the two-sided p-value of no shift; zeros are dropped, and with nothing left it is 1."""
+    """Return the two-sided p-value of no shift; zeros are dropped, and without other differences it is 1."""
     d = differences[differences != 0]
     n = len(d)
     if n == 0:
@@ -38,7 +38,7 @@ def signed_rank(differences: Floats) -> float:
 
 
 def null(n: int) -> Floats:
-    """Return the probabilities of the sums 0 … n(n+1)/2 of signed ranks of n pairs when there is no shift."""
+    """Return the probabilities of the sums 0 … n(n+1)/2 of signed ranks of n pairs, under no shift."""
     ways = np.zeros(n * (n + 1) // 2 + 1)
     ways[0] = 1.0
     for rank in range(1, n + 1):
@@ -50,7 +50,7 @@ def null(n: int) -> Floats:
 def shift(differences: Floats, confidence: float = 0.95) -> tuple[float, float, float]:
     """Return the Hodges–Lehmann estimate of the shift, and the ends of its interval; NaN without differences.
 
-    The ends are infinite where there are too few pairs for that confidence.
+    The ends are infinite when there are too few pairs for that confidence.
     """
     n = len(differences)
     if n == 0:
@@ -59,7 +59,7 @@ def shift(differences: Floats, confidence: float = 0.95) -> tuple[float, float, 
     walsh = np.sort((differences[i] + differences[j]) / 2)
     tail = (1 - confidence) / 2
     if n <= EXACT_UP_TO:
-        # The largest c with P(T < c) within the tail: as many Walsh averages are cut off at each end.
+        # The largest c with P(T < c) within the tail: that many Walsh averages are cut off at each end.
         cut = int(np.searchsorted(np.cumsum(null(n)), tail, side="right"))
     else:
         spread = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
@@ -70,7 +70,7 @@ def shift(differences: Floats, confidence: float = 0.95) -> tuple[float, float, 
 
 
 def holm(p_values: Floats) -> Floats:
-    """Return the p-values adjusted for being several. Source: Holm (1979)."""
+    """Return the p-values adjusted for multiple comparisons. Source: Holm (1979)."""
     m = len(p_values)
     order = np.argsort(p_values)
     rising = np.maximum.accumulate(p_values[order] * (m - np.arange(m)))
@@ -80,7 +80,7 @@ def holm(p_values: Floats) -> Floats:
 
 
 def _midranks(values: Floats) -> tuple[Floats, float]:
-    """Return ranks from 1, ties sharing their mean, and the sum of t³ - t over the ties."""
+    """Return ranks from 1, where ties share their mean, and the sum of t³ - t over the ties."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[place], float((counts**3 - counts).sum())

@@ -1,4 +1,4 @@
-"""Whether the load generator kept its schedule, told from the records alone."""
+"""Whether the load generator kept its schedule, from the records alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tailrace.validity import Generator
 
 
 def generator(records: pd.DataFrame) -> Generator | None:
-    """Return how the generator of `records` did; None with fewer than two, which say nothing about a schedule."""
+    """Return the figures of the generator of `records`; None with fewer than two, which have no schedule."""
     n = len(records)
     if n < 2:
         return None
@@ -30,6 +30,6 @@ def generator(records: pd.DataFrame) -> Generator | None:
 
 
 def invalid_reasons(records: pd.DataFrame) -> list[str]:
-    """Return why `records` must not decide anything, in words; nothing with fewer than two of them."""
-    found = generator(records)
-    return found.invalid_reasons() if found else []
+    """Return why `records` are not a valid measurement, in words; none with fewer than two records."""
+    figures = generator(records)
+    return figures.invalid_reasons() if figures else []

@@ -1,7 +1,7 @@
-"""How far the intervals and the comparison can be trusted: measured on made-up requests whose truth is known.
+"""How reliable the intervals and the comparison are: measured on simulated requests with known percentiles.
 
-Three worlds, all of one median: *independent* requests; *bursty* ones, where the service stalls now and then and
-all that arrive in the stall wait for its end; *bimodal* ones, where a few run into a time-out of ten seconds.
+Three worlds with one median: *independent* requests; *bursty* ones, where the service stalls now and then and all
+requests in a stall wait for its end; *bimodal* ones, where a few run into a time-out of ten seconds.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ class World:
     timeouts: float = 0.0
 
     def stalls(self, span_s: float, rng: np.random.Generator) -> Stalls:
-        """Return where stalls begin and how long they are, in seconds."""
+        """Return when stalls begin and how long they are, in seconds."""
         n = int(rng.poisson(span_s / self.every_s))
         return list(zip(rng.uniform(0, span_s, n).tolist(), rng.exponential(self.stall_s, n).tolist(), strict=True))
 
     def requests(self, n: int, rng: np.random.Generator, stalls: Stalls | None = None) -> tuple[Times, Times]:
-        """Return when `n` requests start, in ns, and what each took, in µs."""
+        """Return when `n` requests start, in ns, and their latencies, in µs."""
         span_s = n / self.rate_rps
-        at = np.sort(rng.uniform(0, span_s, n))
-        took = rng.lognormal(math.log(0.05), 0.35, n)
-        took[rng.random(n) < self.timeouts] += 10.0
+        starts_s = np.sort(rng.uniform(0, span_s, n))
+        latencies_s = rng.lognormal(math.log(0.05), 0.35, n)
+        latencies_s[rng.random(n) < self.timeouts] += 10.0
         for begins, length in self.stalls(span_s, rng) if stalls is None else stalls:
-            held = (at >= begins) & (at < begins + length)
-            took[held] += begins + length - at[held]
-        return (at * 1e9).astype(np.int64), (took * 1e6).astype(np.int64)
+            stalled = (starts_s >= begins) & (starts_s < begins + length)
+            latencies_s[stalled] += begins + length - starts_s[stalled]
+        return (starts_s * 1e9).astype(np.int64), (latencies_s * 1e6).astype(np.int64)
 
 
 WORLDS: Final[Mapping[str, World]] = {
@@ -66,11 +66,11 @@ def coverage(
     percentile: str = "p99",
     worlds: Mapping[str, World] = WORLDS,
 ) -> pd.DataFrame:
-    """Return a row per world and n: how often the 95 % interval held the truth.
+    """Return a row per world and n: how often the 95 % interval contained the true percentile.
 
-    `episodes` is the median number of slow episodes, `covered` is over all repeats, `covered_reliable` over those
-    with at least 8 slow episodes (NaN when none had), `reliable` their share; `textbook` is what order statistics
-    without widening would have covered.
+    `episodes` is the median number of slow episodes; `covered` is over all repeats, `covered_reliable` over those with
+    at least 8 slow episodes (NaN when none had), and `reliable` is their share; `textbook` is the coverage of order
+    statistics without widening.
     """
     rows = []
     for name, world in worlds.items():
@@ -82,25 +82,25 @@ def coverage(
 
 
 def alarms(effects: Mapping[str, float], repeats: int = 100, n: int = 20_000, seed: int = 1) -> pd.DataFrame:
-    """Return how often `compare` calls b slower, per effect: seconds that are added to 1 % of b's requests.
+    """Return how often `compare` finds b slower, per effect: the seconds that are added to 1 % of b's requests.
 
     Both arms run at the same time and share their stalls.
     """
     world, rows = World(rate_rps=200.0, every_s=10.0, stall_s=0.5), []
     for name, effect_s in effects.items():
-        rng, called = np.random.default_rng([seed, 7]), []
+        rng, findings = np.random.default_rng([seed, 7]), []
         for _ in range(repeats):
             stalls = world.stalls(n / world.rate_rps, rng)
             a, b = (_records(*world.requests(n, rng, stalls)) for _ in "ab")
             slowed = rng.random(n) < 0.01
             b["service_us"] += np.where(slowed, round(effect_s * 1e6), 0)
-            called.append(compare(a, b).table["verdict"].iloc[0])
-        rows.append({"effect": name, "repeats": repeats, "n": n, **_shares(called)})
+            findings.append(compare(a, b).table["verdict"].iloc[0])
+        rows.append({"effect": name, "repeats": repeats, "n": n, **_shares(findings)})
     return pd.DataFrame(rows)
 
 
-def _shares(called: list[str]) -> dict[str, float]:
-    return {word: called.count(word) / len(called) for word in ("slower", "faster", "no difference shown")}
+def _shares(findings: list[str]) -> dict[str, float]:
+    return {word: findings.count(word) / len(findings) for word in ("slower", "faster", "no difference shown")}
 
 
 def _covered(
@@ -133,6 +133,6 @@ def _truth(world: World, percentile: str, seed: int, n: int = 1_000_000) -> floa
 
 
 def _records(times: Times, values: Times) -> pd.DataFrame:
-    """Return the columns that a comparison looks at."""
+    """Return the columns that a comparison needs."""
     plain: dict[str, Any] = {"outcome": "miss", "send_lag_us": 0}
     return pd.DataFrame({"intended_ns": times, "service_us": values, **plain})

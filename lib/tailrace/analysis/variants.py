@@ -1,4 +1,4 @@
-"""What several arms of a comparison achieved: success, latency, upstream calls, cost."""
+"""Several variants side by side: success, latency, upstream calls, cost."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from tailrace.analysis.latency import latency
 from tailrace.records import HIT
 
 
-def arms(records: pd.DataFrame, by: str = "phase", percentiles: Sequence[str] = ("p50", "p95", "p99")) -> pd.DataFrame:
+def variants(
+    records: pd.DataFrame, by: str = "phase", percentiles: Sequence[str] = ("p50", "p95", "p99")
+) -> pd.DataFrame:
     """Return a row per value of `by`: requests, success_rate, hit_rate, upstream_calls, calls_per_request, cost_usd.
 
-    The columns of `latency` follow, from the intended start. cost_usd is NaN when a price is not known.
+    The columns of `latency` follow, from the intended start. cost_usd is NaN where a price is not known.
     """
     known = records["cost_microusd"].to_numpy(dtype=np.int64)
     counted = pd.DataFrame(

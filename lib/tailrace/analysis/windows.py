@@ -1,4 +1,4 @@
-"""Percentiles and counts per window of time, from the first intended start on."""
+"""Percentiles and counts per window of time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def windows(
 ) -> pd.DataFrame:
     """Return a row per group and window that has requests: `by`, t_s, n, errors, hits, retries, p50_ms …
 
-    t_s is where the window begins, in seconds since the first intended start of all `records`; n counts
-    successes, and a percentile is NaN where they are fewer than it needs. A window without requests has no row.
+    t_s is the begin of the window, in seconds since the first intended start of all `records`; n counts successes, and
+    a percentile is NaN where they are fewer than it needs. A window without requests has no row.
     """
     if width_s <= 0:
         raise ValueError(f"width_s: found {width_s}, expected above 0")
@@ -41,8 +41,8 @@ def windows(
         row = {"n": len(ordered), "errors": int(failures[part].sum()), "hits": int(hits[part].sum())}
         row["retries"] = int(retries[part].sum())
         enough = [name for name in names if len(ordered) >= needs(name)]
-        taken = of_sorted(ordered, enough).tolist() if enough else []
-        rows.append(row | {column(name): v / 1_000 for name, v in zip(enough, taken, strict=True)})
+        latencies_us = of_sorted(ordered, enough).tolist() if enough else []
+        rows.append(row | {column(name): v / 1_000 for name, v in zip(enough, latencies_us, strict=True)})
     columns = ["n", "errors", "hits", "retries", *(column(name) for name in names)]
     table = pd.concat([grouped.keys, pd.DataFrame(rows, columns=columns)], axis=1)
     table.insert(len(by), "t_s", table.pop("window").astype("float64") * width_s)

@@ -1,8 +1,8 @@
-"""A profile says what to deploy, where, and within which limits: frozen, validated, refused early.
+"""The profile: what to deploy, where, and within which limits. Frozen, and validated before anything starts.
 
-`load` reads `runbook/profiles/<name>.yaml`, lays it over the profile that it `extends`, and checks all of it.
-Whatever is wrong is raised as one `ProfileError` that names the file, the key, what was found and what was
-expected, before anything starts.
+`load` reads `runbook/profiles/<name>.yaml`, merges it into the profile that it `extends`, and validates the result.
+Everything that is wrong is raised as one `ProfileError`, which names the file, the key, the value that was found and
+what was expected.
 """
 
 from tailrace.profile.models import (

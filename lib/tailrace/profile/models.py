@@ -1,4 +1,4 @@
-"""The models of a profile: frozen, with a limit at every value and no unknown key."""
+"""The sections of a profile: frozen, with limits for every value, and without unknown keys."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Section(BaseModel):
+    """Base of all sections of a profile."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Health(Section):
-    """Where the service answers for itself."""
+    """The paths of the service's health checks."""
 
     live: UrlPath = "/healthz"
     ready: UrlPath = "/readyz"
@@ -30,33 +32,33 @@ class Health(Section):
 
 
 class Probe(Section):
-    """A request that proves that an instance works: used to warm it up and as a smoke test."""
+    """A request to an instance: to warm it up, or as a smoke test."""
 
     method: Literal["GET", "POST"] = "GET"
     path: UrlPath = "/"
     json_body: Any = Field(default=None, alias="json")
     status: int = Field(default=200, ge=100, le=599)
     contains: str = ""
-    """Text that the body has to hold."""
+    """Text that the body has to contain."""
     stream: bool = False
-    """The answer is a stream of server-sent events, and has to end with its terminator."""
+    """Whether the answer is a stream of server-sent events, which has to end with its terminator."""
 
 
 class Service(Section):
-    """What to deploy. With neither `command` nor `image` it is tailrace's own service."""
+    """What to deploy. With neither `command`, `image` nor `dockerfile` it is tailrace's own service."""
 
     command: tuple[str, ...] = ()
-    """Any program; `{port}` and `{host}` are filled in."""
+    """Any program; `{port}` and `{host}` are replaced in its arguments."""
     image: str = ""
-    """An image of yours, by name; needs an engine that runs images."""
+    """The name of an existing image; needs an engine that runs images."""
     dockerfile: str = ""
-    """Or a Dockerfile to build, relative to the project; needs an engine that runs images."""
+    """A Dockerfile to build, relative to the project; needs an engine that runs images."""
     container_port: Port = 8000
     health: Health = Health()
     environment: dict[EnvironmentName, str] = {}
-    """Plain settings. They are part of the release: another value is another release."""
+    """Plain settings. They are part of the release: a changed value makes another release."""
     secrets: tuple[EnvironmentName, ...] = ()
-    """Names of environment variables that are handed on to the instances, and never written down."""
+    """Names of environment variables that are passed to the instances, and never stored."""
     warmup: tuple[Probe, ...] = ()
     smoke: tuple[Probe, ...] = ()
 
@@ -70,12 +72,12 @@ class Service(Section):
 
     @property
     def ours(self) -> bool:
-        """Whether tailrace's own service is meant."""
+        """Whether it is tailrace's own service."""
         return not (self.command or self.image or self.dockerfile)
 
 
 class Simulator(Section):
-    """The built-in provider: latencies are lognormal, in seconds."""
+    """The built-in provider. Its latencies are lognormal, in seconds."""
 
     seed: int = 1
     ttft_s: PositiveSeconds = 0.05
@@ -91,9 +93,9 @@ class ProviderSettings(Section):
     """The model API behind the service."""
 
     base_url: str = ""
-    """Of an OpenAI-compatible API, with its `/v1`; empty: the built-in simulator."""
+    """The URL of an OpenAI-compatible API, with its `/v1`; empty for the built-in simulator."""
     api_key_env: EnvironmentName = "OPENAI_API_KEY"
-    """The name of the environment variable that holds the key; never the key."""
+    """The name of the environment variable that holds the key; never the key itself."""
     model: str = "gpt-4o-mini"
     simulator: Simulator = Simulator()
 
@@ -115,16 +117,16 @@ class EdgeSettings(Section):
     host: str = "127.0.0.1"
     port: Port = 0
     stream_idle_s: PositiveSeconds = 300.0
-    """A stream may last for ever, but is ended when it has been silent for so long."""
+    """The edge ends a stream that has been silent for this long. Otherwise a stream has no limit."""
 
 
 class Warmup(Section):
-    """Warm-up ends when latency has settled, or at the limit."""
+    """The warm-up of an instance: it ends when the latency has settled, or at `max_requests`."""
 
     min_requests: int = Field(default=20, ge=0, le=10_000)
     max_requests: int = Field(default=200, ge=0, le=10_000)
     settle_ratio: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """Settled: medians of the last two batches of ten differ by less than this share."""
+    """The latency has settled when the medians of the last two batches of ten differ by less than this share."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -134,32 +136,32 @@ class Warmup(Section):
 
 
 class GateLimits(Section):
-    """What the new colour has to hold while it bakes, in every window."""
+    """The limits of the new colour while it bakes, in every window."""
 
     window_s: PositiveSeconds = 1.0
     min_requests: int = Field(default=20, ge=1)
-    """A window with fewer says nothing."""
+    """A window with fewer requests is not judged."""
     max_error_rate: Share = 0.02
     max_latency_ratio: Annotated[float, Field(gt=1)] = 3.0
-    """Of the new colour's p95 over the old colour's before the switch."""
+    """The new colour's p95 (and p99) over those of the old colour before the switch."""
     latency_floor_ms: Annotated[float, Field(ge=0)] = 20.0
-    """Differences below this are noise."""
+    """Smaller differences are noise."""
 
 
 class RolloutSettings(Section):
-    """How a switch goes: its waits, gates and deadlines."""
+    """The waits, gates and deadlines of a switch."""
 
     start_timeout_s: PositiveSeconds = 30.0
     ready_timeout_s: PositiveSeconds = 30.0
     ack_timeout_s: PositiveSeconds = 5.0
     warmup: Warmup = Warmup()
     weights: tuple[Annotated[int, Field(gt=0, lt=100)], ...] = ()
-    """Optional shares (percent) of the new colour before the commit, with a gate at each."""
+    """Optional shares of the new colour before the commit, in percent; each is gated."""
     weight_s: PositiveSeconds = 5.0
     bake_s: Seconds = 5.0
     gate: GateLimits = GateLimits()
     drain: bool = True
-    """Turn it off only to see what draining is worth."""
+    """Whether the old colour is drained. False only serves to show the effect of draining."""
     drain_timeout_s: PositiveSeconds = 30.0
     stop_grace_s: PositiveSeconds = 10.0
 
@@ -167,12 +169,12 @@ class RolloutSettings(Section):
     @classmethod
     def _rising(cls, weights: tuple[int, ...]) -> tuple[int, ...]:
         if list(weights) != sorted(set(weights)):
-            raise ValueError(f"weights have to rise, found {list(weights)}")
+            raise ValueError(f"expected weights that rise, found {list(weights)}")
         return weights
 
 
 class ResourceLimits(Section):
-    """What an instance may use, where the engine limits it."""
+    """The resource limits of an instance, where the engine enforces them."""
 
     memory_mb: int = Field(default=512, ge=32)
     cpus: Annotated[float, Field(gt=0)] = 1.0
@@ -180,7 +182,7 @@ class ResourceLimits(Section):
 
 
 class Slo(Section):
-    """The limits that the verdict is about."""
+    """The service-level objectives: what the verdict judges."""
 
     percentiles_ms: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {
         "p95": 500.0,
@@ -196,12 +198,12 @@ class Slo(Section):
             percentiles.share(name)
         ordered = [limits[name] for name in sorted(limits, key=percentiles.share)]
         if ordered != sorted(ordered):
-            raise ValueError("limits have to rise with the percentile")
+            raise ValueError("expected limits that rise with the percentile")
         return limits
 
 
 class Profile(Section):
-    """One validated profile."""
+    """A validated profile."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
     engine: str = "process"
@@ -213,7 +215,7 @@ class Profile(Section):
     limits: ResourceLimits = ResourceLimits()
     slo: Slo = Slo()
     steps: dict[str, dict[str, Any]] = {}
-    """Notebook parameters by step; the runner checks them against each notebook's parameters cell."""
+    """Notebook parameters by step; the runner validates them against the parameters cell of each notebook."""
     teardown: Literal["always", "never"] = "always"
-    """Whether a run stops the deployment at its end."""
+    """Whether a run stops the deployment when it ends."""
     step_timeout_s: PositiveSeconds = 900.0

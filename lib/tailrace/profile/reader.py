@@ -1,4 +1,4 @@
-"""How a profile is read: laid over what it extends, checked whole, refused before anything starts."""
+"""Reads a profile: merges it into the profile that it extends, and validates the result."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tailrace.profile.models import Profile, Section
 def load(name: str, root: Path, environment: Mapping[str, str] | None = os.environ) -> Profile:
     """Return the profile `name` of the project at `root`; `name` may also be the path of a YAML file.
 
-    Raises ProfileError, which names the file, the key, what was found and what was expected. That secrets are
-    there is looked up in `environment`; None leaves that out, for whoever only takes things down.
+    Raises ProfileError, which names the file, the key, the value that was found and what was expected. The secrets of
+    the profile have to be in `environment`; None omits that check, for commands that only stop things.
     """
     path = _path(name, root)
     merged = _merged(path, ())
@@ -27,9 +27,9 @@ def load(name: str, root: Path, environment: Mapping[str, str] | None = os.envir
     try:
         profile = Profile.model_validate(merged)
     except ValidationError as error:
-        raise ProfileError(_explained(path, error)) from None
+        raise ProfileError(_explanation(path, error)) from None
     if environment is not None:
-        _present(path, profile, environment)
+        _require_secrets(path, profile, environment)
     return profile
 
 
@@ -42,10 +42,10 @@ def _path(name: str, root: Path) -> Path:
     return path
 
 
-def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    """Read `path` laid over what it extends; mappings merge by key, everything else replaces."""
-    if path in seen:
-        raise ProfileError(f"{path}: extends: {' → '.join(p.stem for p in (*seen, path))} runs in a circle")
+def _merged(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+    """Return the content of `path` merged into what it extends: mappings merge by key, other values replace."""
+    if path in extending:
+        raise ProfileError(f"{path}: extends: {' → '.join(p.stem for p in (*extending, path))} is a circle")
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text) or {}
@@ -64,31 +64,32 @@ def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return content
     if not isinstance(parent, str):
         raise ProfileError(f"{path}: extends: found {parent!r}, expected the name of a profile")
-    below = parent if parent.endswith(".yaml") else f"{parent}.yaml"
-    if not (path.parent / below).is_file():
-        raise ProfileError(f"{path}: extends: found {parent!r}, but {path.parent / below} does not exist")
-    return _laid_over(_merged(path.parent / below, (*seen, path)), content)
+    parent_file = parent if parent.endswith(".yaml") else f"{parent}.yaml"
+    if not (path.parent / parent_file).is_file():
+        raise ProfileError(f"{path}: extends: found {parent!r}, but {path.parent / parent_file} does not exist")
+    return _merge(_merged(path.parent / parent_file, (*extending, path)), content)
 
 
-def _laid_over(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
-    both = {k: _laid_over(low[k], high[k]) for k in low.keys() & high.keys()
-            if isinstance(low[k], dict) and isinstance(high[k], dict)}  # fmt: skip
-    return {**low, **high, **both}
+def _merge(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+    both = {k: _merge(parent[k], child[k]) for k in parent.keys() & child.keys()
+            if isinstance(parent[k], dict) and isinstance(child[k], dict)}  # fmt: skip
+    return {**parent, **child, **both}
 
 
-def _explained(path: Path, error: ValidationError) -> str:
+def _explanation(path: Path, error: ValidationError) -> str:
     lines = []
     for detail in error.errors(include_url=False):
         key = ".".join(str(part) for part in detail["loc"]) or "(top level)"
-        found = detail["input"]
-        shown = type(found).__name__ if isinstance(found, dict | list | Section) else repr(found)
-        what = f"unknown key; expected {_keys(detail['loc'])}" if detail["type"] == "extra_forbidden" else detail["msg"]
-        lines.append(f"{path}: {key}: found {shown}; {what}")
+        value = detail["input"]
+        found = type(value).__name__ if isinstance(value, dict | list | Section) else repr(value)
+        unknown = detail["type"] == "extra_forbidden"
+        expected = f"unknown key; expected {_keys(detail['loc'])}" if unknown else detail["msg"]
+        lines.append(f"{path}: {key}: found {found}; {expected}")
     return "\n".join(lines)
 
 
 def _keys(place: tuple[int | str, ...]) -> str:
-    """Return the keys that may stand where an unknown one was found."""
+    """Return the keys that are allowed in the place of an unknown one."""
     model: type[BaseModel] = Profile
     for part in place[:-1]:
         inner = model.model_fields[part].annotation if isinstance(part, str) else model
@@ -97,12 +98,12 @@ def _keys(place: tuple[int | str, ...]) -> str:
     return ", ".join(field.alias or name for name, field in model.model_fields.items())
 
 
-def _present(path: Path, profile: Profile, environment: Mapping[str, str]) -> None:
-    """Refuse a profile whose secrets are not in the environment."""
-    wanted = dict.fromkeys(profile.service.secrets, "service.secrets")
+def _require_secrets(path: Path, profile: Profile, environment: Mapping[str, str]) -> None:
+    """Raise ProfileError unless the environment holds the secrets of the profile."""
+    keys = dict.fromkeys(profile.service.secrets, "service.secrets")
     if not profile.provider.simulated:
-        wanted[profile.provider.api_key_env] = "provider.api_key_env"
-    for name, key in wanted.items():
+        keys[profile.provider.api_key_env] = "provider.api_key_env"
+    for name, key in keys.items():
         if not environment.get(name):
             raise ProfileError(
                 f"{path}: {key}: environment variable {name} is not set; expected it to hold the credential. "

@@ -12,7 +12,7 @@ import pandas as pd
 from tailrace import analysis
 from tailrace.analysis import capacity, disk, frames
 from tailrace.analysis.compare import METRICS, beside
-from tailrace.analysis.variants import arms
+from tailrace.analysis.variants import variants
 from tailrace.numbers import number, percent
 from tailrace.percentiles import PERCENTILES, column, needs
 from tailrace.report import binding, markup
@@ -92,7 +92,7 @@ def judgements(
 
 def clients(records: pd.DataFrame, *, by: str = "phase", order: Sequence[str] = ()) -> pd.DataFrame:
     """Return a row per form of the client: success, latency, hits, upstream calls, cost."""
-    table = arms(records, by).set_index(by, drop=False)
+    table = variants(records, by).set_index(by, drop=False)
     table = table.loc[[name for name in order if name in table.index] or list(table.index)]
     shown = pd.DataFrame({by: table[by].to_numpy(), "requests": table["requests"].to_numpy()})
     shown["succeeded"] = [percent(v) for v in table["success_rate"]]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tailrace.analysis.variants import arms
+from tailrace.analysis.variants import variants
 
 
 def test_counts(make):
@@ -15,7 +15,7 @@ def test_counts(make):
         make(np.full(9, 5), phase="plain", cost_microusd=-1),
         make([5], phase="plain", outcome="error"),
     ])  # fmt: skip
-    table = arms(records).set_index("phase")
+    table = variants(records).set_index("phase")
     assert table.loc["cached", ["hit_rate", "upstream_calls", "calls_per_request"]].tolist() == [0.9, 20, 0.2]
     assert table.loc["cached", "cost_usd"] == pytest.approx(0.005)
     assert np.isnan(table.loc["plain", "cost_usd"])

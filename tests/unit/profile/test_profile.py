@@ -61,7 +61,7 @@ def test_a_loaded_profile_cannot_be_changed(project):
         ("rollout: {bake_s: soon}", "rollout.bake_s", "valid number"),
         ("rollout: {bake_s: -1}", "rollout.bake_s", "greater than or equal to 0"),
         ("rollout: {bake_s: .inf}", "rollout.bake_s", "finite number"),
-        ("rollout: {weights: [50, 10]}", "rollout.weights", "have to rise"),
+        ("rollout: {weights: [50, 10]}", "rollout.weights", "that rise"),
         ("rollout: {warmup: {min_requests: 300}}", "rollout.warmup", "above max_requests"),
         ("edge: {port: 70000}", "edge.port", "less than or equal to 65535"),
         ("service: {health: {live: healthz}}", "service.health.live", "match pattern"),
@@ -70,7 +70,7 @@ def test_a_loaded_profile_cannot_be_changed(project):
         ("slo: {percentiles_ms: {p100: 5}}", "slo.percentiles_ms", "not a percentile"),
         ("slo: {percentiles_ms: {p0: 5}}", "slo.percentiles_ms", "not a percentile"),
         ("slo: {percentiles_ms: {median: 5}}", "slo.percentiles_ms", "not a percentile"),
-        ("slo: {percentiles_ms: {p99: 5, p50: 10}}", "slo.percentiles_ms", "have to rise"),
+        ("slo: {percentiles_ms: {p99: 5, p50: 10}}", "slo.percentiles_ms", "that rise"),
         ("slo: {percentiles_ms: {p99: 0}}", "slo.percentiles_ms.p99", "greater than 0"),
         ("slo: {error_rate: 1.5}", "slo.error_rate", "less than or equal to 1"),
     ],
@@ -135,7 +135,7 @@ def test_extends_in_a_circle_is_refused(project):
     """A profile that extends itself, over any number of others, is refused with the way around."""
     write(project, "extends: b", "a")
     write(project, "extends: p", "b")
-    assert "p → a → b → p runs in a circle" in refused(project, "extends: a")
+    assert "p → a → b → p is a circle" in refused(project, "extends: a")
 
 
 def test_extends_needs_a_profile_that_exists(project):

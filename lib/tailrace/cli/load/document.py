@@ -1,4 +1,4 @@
-"""`summary.json`: whether a load run may be believed, and its percentiles both ways, counted from its records."""
+"""`summary.json`: whether a load run is valid, and its percentiles from both starts, counted from its records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tailrace.load import Summary
 
 STARTS: Final = ("intended", "sent")
 COLUMNS: Final = ("outcome", "model", "colour", "stream", "intended_ns", "send_lag_us", "service_us")
-"""What a table of percentiles needs of a record: a third of it, where there are millions."""
+"""The columns that a table of percentiles needs: a third of a record, which counts where there are millions."""
 _FIGURES: Final = (
     *(percentiles.column(name) for name in percentiles.PERCENTILES),
     percentiles.column("p99", "lo"),
@@ -25,9 +25,9 @@ _FIGURES: Final = (
 
 
 def document(summary: Summary, parts: Sequence[Path]) -> dict[str, Any]:
-    """Return what `summary.json` holds: the load run's facts, and a group for all, each outcome, model and kind.
+    """Return the content of `summary.json`: the summary, and a group for all, each outcome, model and kind.
 
-    `n` counts successes; percentiles are of them. A figure that n is too small for is null.
+    `n` counts successes, and percentiles are of successes. A percentile that needs a larger n is null.
     """
     records = analysis.read(parts, COLUMNS)
     return {
@@ -37,7 +37,7 @@ def document(summary: Summary, parts: Sequence[Path]) -> dict[str, Any]:
 
 
 def _groups(records: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """All records, then their parts where there is more than one."""
+    """Yield all records, then each part of a column with more than one value."""
     yield "all", records
     for column, prefix in (("outcome", ""), ("model", "model "), ("colour", "")):
         values = [value for value in sorted(records[column].unique()) if value not in {"", "error"}]
@@ -58,5 +58,5 @@ def _rows(name: str, records: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON knows it: NaN and ∞ are null."""
+    """Return `value` as JSON can hold it: NaN and ∞ are null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""One load run, or the search for the highest rate: run, watched, written down and judged."""
+"""Runs a load, or searches for the highest rate; reports, stores and judges the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INTERRUPTED: Final = 130
 """Exit status after Ctrl-C or SIGTERM."""
 KEPT: Final = "interrupted: the records so far are kept"
 UP_TO: Final = 64
-"""The search ends at so many times the first rate, when no last one is given."""
+"""The last rate of a search over the first one, unless --to-rate sets it."""
 
 
 def run_load(options: LoadOptions) -> int:

@@ -1,4 +1,4 @@
-"""What is seen on a terminal: a live line while the load runs, a table when it has finished."""
+"""The output on a terminal: a live line while the load runs, and a table when it has finished."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ _PLAIN_EVERY_S = 5.0
 
 
 def watch(load_run: LoadRun, out: TextIO = sys.stderr) -> None:
-    """Show the live line until the load run has ended; in a log, one plain line every five seconds."""
-    live, said = out.isatty(), time.monotonic()
+    """Show a live line until the load run has ended, or a plain line every five seconds where `out` is no terminal."""
+    live, last_line_s = out.isatty(), time.monotonic()
     while load_run.running:
         time.sleep(_REFRESH_S)
         text = line(load_run.snapshot, (time.perf_counter_ns() - load_run.start_ns) / 1e9, load_run.traffic.loop)
         if live:
             out.write(f"\r\x1b[K{text}")
             out.flush()
-        elif time.monotonic() - said >= _PLAIN_EVERY_S:
-            said = time.monotonic()
+        elif time.monotonic() - last_line_s >= _PLAIN_EVERY_S:
+            last_line_s = time.monotonic()
             out.write(text + "\n")
     if live:
         out.write("\r\x1b[K")
         out.flush()
 
 
-def line(seen: Snapshot, elapsed_s: float, loop: str) -> str:
-    """`12.0 s  open loop  1,200 sent  1,195 done  0 errors  100/s  p50 31.2 ms  p99 61.0 ms`."""
+def line(snapshot: Snapshot, elapsed_s: float, loop: str) -> str:
+    """Return `12.0 s  open loop  1,200 sent  1,195 done  0 errors  100/s  p50 31.2 ms  p99 61.0 ms`."""
+    rate = _number(snapshot.rate_rps, ".0f")
+    p50, p99 = _number(snapshot.p50_ms, ".1f"), _number(snapshot.p99_ms, ".1f")
     return (
-        f"{elapsed_s:6.1f} s  {loop} loop  {seen.sent:,} sent  {seen.done:,} done  {seen.errors:,} errors  "
-        f"{_number(seen.rate_rps, '.0f')}/s  p50 {_number(seen.p50_ms, '.1f')} ms  p99 {_number(seen.p99_ms, '.1f')} ms"
+        f"{elapsed_s:6.1f} s  {loop} loop  {snapshot.sent:,} sent  {snapshot.done:,} done  {snapshot.errors:,} errors  "
+        f"{rate}/s  p50 {p50} ms  p99 {p99} ms"
     )
 
 
@@ -48,7 +50,7 @@ def point(measured: Point) -> str:
 
 
 def table(document: dict[str, Any]) -> str:
-    """The percentiles of a summary as plain text, with what makes them doubtful above them."""
+    """Return the percentiles of a summary as plain text, below the reasons why they are not valid."""
     loop = document["loop"]
     rate = f"{_number(document['achieved_rps'], ',.1f')} of {_number(document['intended_rps'], ',.1f')} requests/s"
     lines = [f"{loop} loop · {rate} · generator lag p99 {_number(document['send_lag_p99_ms'], '.2f')} ms"]

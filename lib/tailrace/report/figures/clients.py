@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tailrace.analysis.variants import arms
+from tailrace.analysis.variants import variants
 from tailrace.numbers import number, percent
 from tailrace.report import style
 
@@ -22,7 +22,7 @@ def clients(
     """Draw a row per form of the client: success rate, p50/p95/p99, upstream calls per request, and cost."""
     if records.empty:
         return style.nothing("Clients: no requests were recorded.")
-    table = arms(records, by).set_index(by)
+    table = variants(records, by).set_index(by)
     table = table.loc[[name for name in order if name in table.index] or list(table.index)]
     figure, axes = style.grid(1, 4, height_in=1.15 + 0.42 * len(table), sharey=True, width_ratios=(1, 1.9, 1, 1))
     success, latency, calls, cost = axes[0]
