@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from typing import Any
 
 from tailrace.report import catalogue
@@ -48,7 +49,9 @@ def draw_all(specifications: Sequence[Specification], processes: int | None = No
     processes = min(len(specifications), (cores() if _may_fork() else 1) if processes is None else processes)
     if processes > 1:
         try:
-            with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
+            with warnings.catch_warnings(), ProcessPoolExecutor(processes, get_context("fork")) as pool:
+                # Python 3.12 warns of the threads of numpy and pyarrow; both libraries handle a fork.
+                warnings.simplefilter("ignore", DeprecationWarning)
                 return list(pool.map(draw, specifications))
         except BrokenProcessPool:
             pass  # a process was killed, for its memory perhaps: one after the other takes less

@@ -87,19 +87,20 @@ def _section(
 
 def _figures(run_dir: Path, results: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Markup]]:
     """Return the figures of each step, all drawn together."""
-    wanted = [
-        (step, figure, _key(section, number))
+    specified = [
+        (step, figure, _specification(run_dir, step, figure, _key(section, number)))
         for section, (step, result) in enumerate(results.items(), 1)
         for number, figure in enumerate(result.get("figures") or [])
     ]
-    specifications = [
-        Specification(evidence.Loader(run_dir, step), str(figure.get("name", "")), key, figure.get("options") or {})
-        for step, figure, key in wanted
-    ]
+    drawings = drawing.draw_all([specification for _, _, specification in specified])
     html: dict[str, list[Markup]] = {step: [] for step in results}
-    for (step, figure, _), drawn in zip(wanted, drawing.draw_all(specifications), strict=True):
+    for (step, figure, _), drawn in zip(specified, drawings, strict=True):
         html[step].append(_figure(figure, drawn))
     return html
+
+
+def _specification(run_dir: Path, step: str, figure: Mapping[str, Any], key: str) -> Specification:
+    return Specification(evidence.Loader(run_dir, step), str(figure.get("name", "")), key, figure.get("options") or {})
 
 
 def _key(section: int, figure: int) -> str:
