@@ -2,9 +2,9 @@
 
 Provider (the simulator without latency) on the first core, one client process at a time on the last: same server,
 same run, 2 kB prompts, 32 in flight. "per core" is calls per second of the client's own CPU time, which holds on a
-shared machine, too. "decisions" are the policy's alone: its generators, with every effect carried out at once.
-LiteLLM lives in an environment of its own, outside the project: `--litellm FOLDER` names it and makes it when it is
-not there (uv, and the package index, are needed for that); without, its rows are skipped.
+shared machine, too. "decisions" is the policy alone: its generators, with every effect carried out at once.
+LiteLLM needs an environment of its own, outside the project: `--litellm FOLDER` names it, and makes it when it does not
+exist (with uv, from the package index); without the option its rows are skipped.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ ARMS = ("openai", "openai + aiohttp", "tailrace", "tailrace, all on", *ON_HTTPX2
         "tailrace, threads, all on")  # fmt: skip
 PLAIN = {"tailrace, all on": "openai", **dict.fromkeys(ON_HTTPX2, "openai"),
          "tailrace, threads, all on": "openai, threads"}  # fmt: skip
-"""Beside which plain SDK a client of ours is put; the clients of threads ask one question after the other."""
+"""The plain SDK that each of our clients is compared with; threaded clients call in sequence."""
 DECISIONS = "decisions"
 
 
-def asked(text: str) -> dict[str, Any]:
+def arguments(text: str) -> dict[str, Any]:
     return {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": text}]}
 
 
 @contextmanager
 def opened(arm: str, url: str) -> Iterator[Ask]:
-    """Give what asks one question by the client that `arm` names."""
+    """Give a function that asks one question with the client that `arm` names."""
     key = "sk-" + "b" * 30
     if arm == "litellm":
         import litellm
@@ -52,16 +52,16 @@ def opened(arm: str, url: str) -> Iterator[Ask]:
         litellm.cache = Cache(type="local")
         litellm.suppress_debug_info = True
         yield lambda text: litellm.acompletion(
-            **{**asked(text), "model": "openai/gpt-4o-mini"}, api_base=url, api_key=key, caching=True, num_retries=0
+            **{**arguments(text), "model": "openai/gpt-4o-mini"}, api_base=url, api_key=key, caching=True, num_retries=0
         )
         return
     client = sdk(arm, url, key)
     if "threads" not in arm:
-        yield lambda text: client.chat.completions.create(**asked(text))
+        yield lambda text: client.chat.completions.create(**arguments(text))
         return
 
     async def ask(text: str) -> Any:
-        return client.chat.completions.create(**asked(text))
+        return client.chat.completions.create(**arguments(text))
 
     yield ask
 
@@ -95,7 +95,7 @@ def everything_on(coalesce: bool = True) -> Any:
 
 
 async def many(ask: Ask, texts: list[str]) -> None:
-    """Ask all of them, so many at a time."""
+    """Ask all questions, `IN_FLIGHT` at a time."""
     waiting = iter(texts)
 
     async def one_after_another() -> None:
@@ -106,7 +106,7 @@ async def many(ask: Ask, texts: list[str]) -> None:
 
 
 async def timed(ask: Ask, texts: list[str]) -> float:
-    """Return the median of asking one by one, microseconds."""
+    """Return the median time of a question, asked one by one, in microseconds."""
     took = []
     for text in texts:
         began = time.perf_counter()
@@ -132,7 +132,7 @@ async def measured(arm: str, url: str, calls: int, hits: int) -> dict[str, float
 
 
 def decided(calls: int) -> dict[str, float]:
-    """Return the CPU time of what the policy decides for a miss, every protection on, microseconds."""
+    """Return the CPU time of the policy's decisions on a miss, with every protection on, in microseconds."""
     import threading
 
     import orjson
@@ -144,8 +144,8 @@ def decided(calls: int) -> dict[str, float]:
 
     usage = {"prompt_tokens": 500, "completion_tokens": 20, "total_tokens": 520}
     choice = {"index": 0, "message": {"role": "assistant", "content": "hello " * 20}, "finish_reason": "stop"}
-    told = {"id": "x", "object": "chat.completion", "model": "gpt-4o-mini", "choices": [choice], "usage": usage}
-    answer = Response(200, (("content-type", "application/json"), ("x-request-id", "1")), orjson.dumps(told))
+    document = {"id": "x", "object": "chat.completion", "model": "gpt-4o-mini", "choices": [choice], "usage": usage}
+    answer = Response(200, (("content-type", "application/json"), ("x-request-id", "1")), orjson.dumps(document))
 
     def carried_out(work: Work[Any]) -> Any:
         try:
@@ -165,13 +165,13 @@ def decided(calls: int) -> dict[str, float]:
         ("authorization", "Bearer b"),
         *sdk,
     )
-    bodies = [orjson.dumps(asked(f"{number:07d} {PROMPT}")) for number in range(WARM + calls)]
+    bodies = [orjson.dumps(arguments(f"{number:07d} {PROMPT}")) for number in range(WARM + calls)]
     requests = [Request("POST", "http://127.0.0.1:9/v1/chat/completions", headers, body) for body in bodies]
     pipeline = Pipeline(everything_on(), Clock(), threading.Event)
     for request in requests[:WARM]:
         carried_out(pipeline.run(request))
     gc.collect()
-    gc.freeze()  # what was imported is not collected at the policy's expense
+    gc.freeze()  # imported modules must not be collected during the measurement
     began_s = time.process_time()
     for request in requests[WARM:]:
         carried_out(pipeline.run(request))
@@ -183,7 +183,7 @@ def work() -> None:
     found = decided(int(calls)) if arm == DECISIONS else asyncio.run(measured(arm, url, int(calls), int(hits)))
     print(json.dumps(found))
     sys.stdout.flush()
-    os._exit(0)  # LiteLLM leaves threads and open sessions behind; what was measured is told
+    os._exit(0)  # LiteLLM leaves threads and open sessions behind; the result is printed
 
 
 def run(arm: str, python: Path | str, url: str, calls: int, hits: int, core: int) -> dict[str, float]:
@@ -195,7 +195,7 @@ def run(arm: str, python: Path | str, url: str, calls: int, hits: int, core: int
 
 
 def litellm_python(folder: str) -> Path | None:
-    """Return the interpreter of LiteLLM's environment, which is made when it is not there."""
+    """Return the interpreter of LiteLLM's environment, which is made when it does not exist."""
     if not folder:
         return None
     python = Path(folder) / "bin" / "python"
@@ -209,7 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--hits", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3, help="every client in turn, so often; medians count")
+    parser.add_argument("--rounds", type=int, default=3, help="each client in turn, this often; medians count")
     parser.add_argument("--litellm", default=os.environ.get("TAILRACE_BENCH_LITELLM", ""), metavar="FOLDER")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
@@ -248,20 +248,20 @@ def row(arm: str, found: dict[str, float]) -> str:
 
 
 def verdicts(rows: dict[str, dict[str, float]]) -> Iterator[str]:
-    """Yield each goal with what was measured for it."""
+    """Yield each goal with its measured value."""
 
-    def told(name: str, value: float, goal: float, least: bool) -> str:
+    def line(name: str, value: float, goal: float, least: bool) -> str:
         met = value >= goal if least else value <= goal
         return f"{'ok   ' if met else 'below'} {name}: {value:.2f} (goal {'≥' if least else '≤'} {goal:g})"
 
     ours = rows["tailrace, all on"]
     for arm, plain in PLAIN.items():
-        yield told(f"misses per core, {arm}, against {plain}", rows[plain]["cpu_us"] / rows[arm]["cpu_us"], 1, True)
-    yield told("the policy's decisions on a miss, µs", rows[DECISIONS]["decisions_us"], 30, False)
-    yield told("hit through the full SDK surface, p50 µs", ours["hit_us"], 150, False)
+        yield line(f"misses per core, {arm}, against {plain}", rows[plain]["cpu_us"] / rows[arm]["cpu_us"], 1, True)
+    yield line("the policy's decisions on a miss, µs", rows[DECISIONS]["decisions_us"], 30, False)
+    yield line("hit through the full SDK surface, p50 µs", ours["hit_us"], 150, False)
     if "litellm" in rows:
-        yield told("misses per core, against litellm", rows["litellm"]["cpu_us"] / ours["cpu_us"], 2, True)
-        yield told(
+        yield line("misses per core, against litellm", rows["litellm"]["cpu_us"] / ours["cpu_us"], 2, True)
+        yield line(
             "hits, times faster than litellm's memory cache", rows["litellm"]["hit_us"] / ours["hit_us"], 7, True
         )
 
