@@ -20,18 +20,17 @@ from typing import Any
 import httpx2
 import pytest
 
-Started = Callable[..., "Service"]
+StartService = Callable[..., "Service"]
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Return a clean environment with these settings; what the tests' own process has is not inherited,
-    but for where it finds what it tests."""
+    """Return an environment with these settings, and from the tests' own only what is needed to find the code."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
     return {**kept, **settings}
 
 
 def launched(command: list[str], env: dict[str, str], stderr: Path) -> tuple[subprocess.Popen[str], str]:
-    """Start a process and return it with the URL that it says on its first line."""
+    """Start a process; return it with the URL on its first line."""
     with stderr.open("ab") as log:
         process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
@@ -39,12 +38,12 @@ def launched(command: list[str], env: dict[str, str], stderr: Path) -> tuple[sub
     found = re.search(r"listening on (http://\S+)", line)
     if found is None:
         ended(process)
-        pytest.fail(f"{command} said {line!r} and {stderr.read_text()!r}")
+        pytest.fail(f"{command} printed {line!r} and {stderr.read_text()!r}")
     return process, found[1]
 
 
 def ended(process: subprocess.Popen[str]) -> None:
-    """End a process that may be stopped or gone."""
+    """Kill a process, also if it is stopped or has already exited."""
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)
         process.kill()
@@ -54,8 +53,8 @@ def ended(process: subprocess.Popen[str]) -> None:
 
 
 @dataclass
-class Provider:
-    """The simulator, to be asked and broken."""
+class Simulator:
+    """A running simulator, controlled by its admin path."""
 
     url: str
     process: subprocess.Popen[str]
@@ -78,7 +77,7 @@ class Provider:
         return found
 
     def calls(self) -> int:
-        """Requests for completions that came by, probes not counted."""
+        """Return the number of requests, without those to list the models."""
         return sum(count for path, count in self.stats["by_path"].items() if path != "/v1/models")
 
 
@@ -91,20 +90,20 @@ class Service:
     stderr: Path
     http: httpx2.Client
     skip: int = 0
-    """Lines of the log that are of earlier tests."""
+    """Number of log lines that earlier tests have caused."""
 
     def chat(self, content: str = "hello", **more: Any) -> httpx2.Response:
         headers = more.pop("headers", {})
         return self.http.post("/v1/chat/completions", json=question(content, **more), headers=headers)
 
     def rows(self, event: str = "") -> list[dict[str, Any]]:
-        """The log's lines so far; every one of them has to be JSON."""
+        """Return the log's lines so far; fails unless each is JSON."""
         time.sleep(0.06)  # lines are written in batches
         rows = [json.loads(line) for line in self.stderr.read_text().splitlines()[self.skip :]]
         return [row for row in rows if not event or row["event"] == event]
 
     def until(self, event: str, timeout_s: float = 60.0) -> dict[str, Any]:
-        """Wait for an event in the log."""
+        """Wait for an event in the log; return its latest line."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if rows := self.rows(event):
@@ -117,24 +116,24 @@ def question(content: str = "hello", **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def _simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+def _simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     command = [sys.executable, "-m", "tailrace.simulator", "--port", "0", "--ttft-s", "0.005", "--token-s", "0"]
     process, url = launched(command, environment(), tmp_path_factory.mktemp("simulator") / "stderr")
     try:
-        yield Provider(url.removesuffix("/v1"), process)
+        yield Simulator(url.removesuffix("/v1"), process)
     finally:
         ended(process)
 
 
 @pytest.fixture
-def provider(_simulator: Provider) -> Provider:
-    """The simulator in its first state: fast, without faults, counting from zero."""
+def provider(_simulator: Simulator) -> Simulator:
+    """The simulator in its initial state: fast, without faults, counting from zero."""
     _simulator.admin("POST", "reset")
     return _simulator
 
 
 @contextmanager
-def running(provider: Provider, stderr: Path, own_key: bool, settings: dict[str, str]) -> Iterator[Service]:
+def running(provider: Simulator, stderr: Path, own_key: bool, settings: dict[str, str]) -> Iterator[Service]:
     """Run a service in front of `provider`."""
     key = {"OPENAI_API_KEY": "sk-" + "s" * 30} if own_key else {}
     base = {"TAILRACE_PROVIDER_URL": f"{provider.url}/v1", "TAILRACE_RELEASE": "r1", "TAILRACE_COLOUR": "blue"}
@@ -148,7 +147,7 @@ def running(provider: Provider, stderr: Path, own_key: bool, settings: dict[str,
 
 
 @pytest.fixture
-def serve(provider: Provider, tmp_path: Path) -> Iterator[Started]:
+def serve(provider: Simulator, tmp_path: Path) -> Iterator[StartService]:
     """Start services with these settings; all are ended after the test."""
     numbers = count()
     with ExitStack() as stack:
@@ -160,20 +159,20 @@ def serve(provider: Provider, tmp_path: Path) -> Iterator[Started]:
 
 
 @pytest.fixture
-def fresh(serve: Started) -> Service:
-    """A service with its defaults that is this test's own, to be broken."""
+def fresh(serve: StartService) -> Service:
+    """A service with default settings for this test alone."""
     return serve()
 
 
 @pytest.fixture(scope="session")
-def _shared(_simulator: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def _shared(_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running(_simulator, tmp_path_factory.mktemp("service") / "stderr", True, {}) as service:
         yield service
 
 
 @pytest.fixture
-def service(_shared: Service, provider: Provider) -> Iterator[Service]:
-    """A service with its defaults that tests share; a credential of its own keeps this test's answers apart."""
+def service(_shared: Service, provider: Simulator) -> Iterator[Service]:
+    """A service with default settings that tests share; a credential keeps each test's cached responses apart."""
     _shared.skip = 0
     skip = len(_shared.rows())
     with httpx2.Client(

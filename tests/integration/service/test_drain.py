@@ -1,4 +1,4 @@
-"""The end of a service: what is in flight ends whole, and the process leaves with 0."""
+"""Shutdown of a service: requests in flight complete, and the process exits with 0."""
 
 import signal
 import threading
@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.integration.service.conftest import Provider, Service, Started, question
+from tests.integration.service.conftest import Service, Simulator, StartService, question
 
 
 class Stream(threading.Thread):
-    """A caller who reads a stream that takes a while."""
+    """A caller that reads a long stream."""
 
     def __init__(self, service: Service, tokens: int) -> None:
         super().__init__()
@@ -25,8 +25,8 @@ class Stream(threading.Thread):
 
     def run(self) -> None:
         try:
-            with httpx2.stream("POST", self.url, json=self.body, timeout=20) as answer:
-                for chunk in answer.iter_raw():
+            with httpx2.stream("POST", self.url, json=self.body, timeout=20) as response:
+                for chunk in response.iter_raw():
                     self.content += chunk
                     self.begun.set()
         except httpx2.HTTPError as error:
@@ -38,12 +38,12 @@ class Stream(threading.Thread):
 
 
 @pytest.fixture(autouse=True)
-def _slow_tokens(provider: Provider) -> None:
+def _slow_tokens(provider: Simulator) -> None:
     provider.slow(ttft_s=0.02, token_s=0.05, token_sigma=0)
 
 
-def test_what_is_in_flight_ends_whole(serve: Started) -> None:
-    """After SIGTERM ready is red at once, a stream and a request go on to their ends, and the process leaves with 0."""
+def test_requests_in_flight_complete(serve: StartService) -> None:
+    """After SIGTERM ready is red at once, a stream and a late request complete, and the process exits with 0."""
     service = serve(TAILRACE_DRAIN_S="10")
     stream = Stream(service, tokens=24)
     service.process.send_signal(signal.SIGTERM)
@@ -60,8 +60,8 @@ def test_what_is_in_flight_ends_whole(serve: Started) -> None:
     assert service.rows("drained")[0]["cut"] == 0
 
 
-def test_without_time_to_drain_a_stream_is_cut(serve: Started) -> None:
-    """The control: with no time to drain, the same stream is cut, and the log counts it."""
+def test_without_time_to_drain_a_stream_is_cut(serve: StartService) -> None:
+    """The control: without time to drain, the same stream is cut, and the log counts it."""
     service = serve(TAILRACE_DRAIN_S="0")
     stream = Stream(service, tokens=24)
     service.process.send_signal(signal.SIGTERM)
@@ -72,13 +72,13 @@ def test_without_time_to_drain_a_stream_is_cut(serve: Started) -> None:
     assert service.rows("request")[-1]["outcome"] == "cut"
 
 
-def test_what_passes_the_deadline_is_cut_and_counted(serve: Started, provider: Provider) -> None:
-    """At the deadline, who waits for a first byte gets a 503, a stream is cut, both are counted; exit 0."""
+def test_requests_beyond_the_deadline_are_cut_and_counted(serve: StartService, provider: Simulator) -> None:
+    """At the deadline, a request without a response gets a 503, a stream is cut, and both are counted; exit 0."""
     service = serve(TAILRACE_DRAIN_S="0.5")
     stream = Stream(service, tokens=200)
     provider.slow(ttft_s=60)
-    answers: list[httpx2.Response] = []
-    waiting = threading.Thread(target=lambda: answers.append(service.chat()))
+    responses: list[httpx2.Response] = []
+    waiting = threading.Thread(target=lambda: responses.append(service.chat()))
     waiting.start()
     time.sleep(0.1)
     started = time.monotonic()
@@ -87,13 +87,13 @@ def test_what_passes_the_deadline_is_cut_and_counted(serve: Started, provider: P
     stream.join()
     assert service.process.wait(60) == 0
     assert time.monotonic() - started < 30
-    assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "draining")
+    assert (responses[0].status_code, responses[0].json()["error"]["code"]) == (503, "draining")
     assert not stream.whole
     assert service.rows("drained")[0]["cut"] == 2
 
 
-def test_callers_who_go_on_asking_do_not_hold_it_up(serve: Started, provider: Provider) -> None:
-    """A caller who asks again and again loses no request, and does not carry the drain to its deadline."""
+def test_new_requests_do_not_prolong_the_drain(serve: StartService, provider: Simulator) -> None:
+    """Callers that keep sending lose no request, and do not prolong the drain to its deadline."""
     provider.slow(ttft_s=0.05, token_s=0)
     service = serve(TAILRACE_DRAIN_S="60")
     statuses: list[int] = []
@@ -119,7 +119,7 @@ def test_callers_who_go_on_asking_do_not_hold_it_up(serve: Started, provider: Pr
     assert service.rows("drained")[0]["cut"] == 0
 
 
-def test_an_idle_service_leaves_at_once(fresh: Service) -> None:
+def test_an_idle_service_exits_at_once(fresh: Service) -> None:
     """With nothing in flight, idle connections included, SIGTERM does not wait for the drain's deadline."""
     assert fresh.http.get("/healthz").status_code == 200
     started = time.monotonic()
@@ -128,8 +128,8 @@ def test_an_idle_service_leaves_at_once(fresh: Service) -> None:
     assert time.monotonic() - started < 15
 
 
-def test_a_second_signal_ends_it_at_once(serve: Started) -> None:
-    """The second SIGTERM ends the process although a stream is in flight, and not with 0."""
+def test_a_second_signal_ends_it_at_once(serve: StartService) -> None:
+    """The second SIGTERM ends the process although a stream is in flight, with an exit status that says so."""
     service = serve(TAILRACE_DRAIN_S="30")
     stream = Stream(service, tokens=200)
     service.process.send_signal(signal.SIGTERM)

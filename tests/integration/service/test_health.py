@@ -1,4 +1,4 @@
-"""Health, proved by breaking what it watches; each goes red and green again."""
+"""Health checks turn red when the part that they watch is broken, and green again once it is repaired."""
 
 import signal
 import sqlite3
@@ -10,16 +10,16 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.integration.service.conftest import Provider, Service, Started
+from tests.integration.service.conftest import Service, Simulator, StartService
 
 
 def parts(service: Service) -> tuple[int, dict[str, Any]]:
-    answer = service.http.get("/readyz")
-    return answer.status_code, answer.json()["parts"]
+    response = service.http.get("/readyz")
+    return response.status_code, response.json()["parts"]
 
 
 def eventually(service: Service, status: int, timeout_s: float = 60.0) -> dict[str, Any]:
-    """Wait until `/readyz` answers `status`, and return its parts."""
+    """Wait until `/readyz` responses `status`, and return its parts."""
     deadline = time.monotonic() + timeout_s
     while (found := parts(service))[0] != status:
         assert time.monotonic() < deadline, f"/readyz stayed {found}"
@@ -27,8 +27,8 @@ def eventually(service: Service, status: int, timeout_s: float = 60.0) -> dict[s
     return found[1]
 
 
-def test_a_scrape_looks_for_itself(serve: Started, provider: Provider) -> None:
-    """The gauge is as fresh as the scrape, although nobody asks `/readyz`: an alert may rely on it."""
+def test_a_scrape_runs_the_checks(serve: StartService, provider: Simulator) -> None:
+    """The gauge is as fresh as the scrape, even if nobody probes `/readyz`: an alert may rely on it."""
 
     def gauge() -> str:
         text = service.http.get("/metrics").text
@@ -37,7 +37,7 @@ def test_a_scrape_looks_for_itself(serve: Started, provider: Provider) -> None:
     service = serve()
     assert gauge() == "tailrace_ready 1.0"
     provider.break_with({"kind": "outage"})
-    time.sleep(1.1)  # a look is kept for a second
+    time.sleep(1.1)  # results are reused for a second
     assert gauge() == "tailrace_ready 0.0"
     provider.repair()
     time.sleep(1.1)
@@ -45,7 +45,7 @@ def test_a_scrape_looks_for_itself(serve: Started, provider: Provider) -> None:
 
 
 def test_a_healthy_service_is_live_and_ready(service: Service) -> None:
-    """Nothing is broken: live and ready are green, and ready names each part."""
+    """Live and ready are green, and ready names each part."""
     assert service.http.get("/healthz").json()["status"] == "live"
     status, found = parts(service)
     assert status == 200
@@ -54,10 +54,14 @@ def test_a_healthy_service_is_live_and_ready(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "fact"), [("outage", "GET /models answered 503"), (None, "connection refused")], ids=["answers", "gone"]
+    ("fault", "fact"),
+    [("outage", "GET /models answered 503"), (None, "connection refused")],
+    ids=["unavailable", "gone"],
 )
-def test_a_provider_outage_turns_ready_red(serve: Started, provider: Provider, fault: str | None, fact: str) -> None:
-    """Ready is red while the provider is out, live stays green; with the provider back ready is green again."""
+def test_a_provider_outage_turns_ready_red(
+    serve: StartService, provider: Simulator, fault: str | None, fact: str
+) -> None:
+    """Ready is red while the provider is down, and green again after; live stays green."""
     if fault is None:
         service = serve(TAILRACE_PROVIDER_URL="http://127.0.0.1:9/v1")
         assert fact in eventually(service, 503)["provider"]["fact"]
@@ -76,8 +80,8 @@ def test_a_provider_outage_turns_ready_red(serve: Started, provider: Provider, f
     assert [row["event"] for row in service.rows() if "ready" in row["event"]] == ["ready", "not ready", "ready"]
 
 
-def test_a_provider_that_hangs_turns_ready_red_in_time(serve: Started, provider: Provider) -> None:
-    """A provider that takes connections and says nothing is red after the timeout, and green again after."""
+def test_a_provider_that_hangs_turns_ready_red(serve: StartService, provider: Simulator) -> None:
+    """A provider that accepts connections and does not answer is red after the timeout, and green again after."""
     service = serve(TAILRACE_READY_TIMEOUT_S="0.3")
     provider.process.send_signal(signal.SIGSTOP)
     try:
@@ -89,7 +93,7 @@ def test_a_provider_that_hangs_turns_ready_red_in_time(serve: Started, provider:
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """A provider that takes nobody's key."""
+    """A provider that refuses every key."""
 
     def do_GET(self) -> None:
         self.send_response(401)
@@ -101,8 +105,8 @@ class Refusing(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(("own_key", "status"), [(True, 503), (False, 200)])
-def test_a_key_that_is_refused_turns_ready_red(serve: Started, own_key: bool, status: int) -> None:
-    """A service whose own key is refused is not ready and says so; one without a key only has to reach the provider."""
+def test_a_key_that_is_refused_turns_ready_red(serve: StartService, own_key: bool, status: int) -> None:
+    """A service whose own key is refused is not ready; one without a key only has to reach the provider."""
     with HTTPServer(("127.0.0.1", 0), Refusing) as refusing:
         thread = threading.Thread(target=refusing.serve_forever, args=(0.01,))
         thread.start()
@@ -114,7 +118,7 @@ def test_a_key_that_is_refused_turns_ready_red(serve: Started, own_key: bool, st
     assert ("key refused" in found["fact"]) is own_key
 
 
-def test_a_locked_cache_turns_ready_red(serve: Started, tmp_path: Path) -> None:
+def test_a_locked_cache_turns_ready_red(serve: StartService, tmp_path: Path) -> None:
     """Ready is red while another process holds the cache file's lock, and green again after; requests go on."""
     path = tmp_path / "cache.db"
     service = serve(TAILRACE_CACHE=f"sqlite:{path}", TAILRACE_READY_TIMEOUT_S="0.4")
@@ -134,7 +138,7 @@ def test_a_locked_cache_turns_ready_red(serve: Started, tmp_path: Path) -> None:
 
 
 def test_a_frozen_process_is_not_live(fresh: Service) -> None:
-    """A process that stands still answers no probe; thawed, it is live again."""
+    """A process that stands still responses no probe; thawed, it is live again."""
     fresh.process.send_signal(signal.SIGSTOP)
     with pytest.raises(httpx2.TimeoutException):
         fresh.http.get("/healthz", timeout=0.3)
@@ -142,8 +146,8 @@ def test_a_frozen_process_is_not_live(fresh: Service) -> None:
     assert fresh.http.get("/healthz").status_code == 200
 
 
-def test_probers_cost_the_provider_one_request(service: Service, provider: Provider) -> None:
-    """Twenty probers at once are one look at the provider, kept for a second."""
+def test_concurrent_probers_cost_the_provider_one_request(service: Service, provider: Simulator) -> None:
+    """Twenty probes at once run the check of the provider once; its result is reused for a second."""
     provider.admin("POST", "reset")
 
     def ask() -> None:
@@ -157,8 +161,8 @@ def test_probers_cost_the_provider_one_request(service: Service, provider: Provi
     assert provider.stats["by_path"]["/v1/models"] <= 2
 
 
-def test_hits_flow_through_an_outage(fresh: Service, provider: Provider) -> None:
-    """While the provider is out, cached answers flow, and others get a 503 that says when to come back."""
+def test_hits_are_served_during_an_outage(fresh: Service, provider: Simulator) -> None:
+    """While the provider is down, cached responses are served, and other requests get a 503 with Retry-After."""
     warm = fresh.chat("known", temperature=0)
     provider.break_with({"kind": "outage"})
     for number in range(30):
@@ -177,27 +181,27 @@ def test_hits_flow_through_an_outage(fresh: Service, provider: Provider) -> None
         time.sleep(0.2)
 
 
-def test_without_a_cache_an_outage_reaches_everybody(serve: Started, provider: Provider) -> None:
-    """The control: with the cache off, what flowed above fails as well."""
+def test_without_a_cache_an_outage_reaches_every_caller(serve: StartService, provider: Simulator) -> None:
+    """The control: with the cache off, repeated requests fail as well."""
     service = serve(TAILRACE_CACHE="off")
     assert service.chat("known", temperature=0).status_code == 200
     provider.break_with({"kind": "outage"})
     assert service.chat("known", temperature=0).status_code == 503
 
 
-def test_a_provider_that_is_gone_gives_a_503(serve: Started) -> None:
-    """Nobody listens where the provider should: an OpenAI-shaped 503 with Retry-After."""
+def test_a_provider_that_is_gone_gives_a_503(serve: StartService) -> None:
+    """With no listener at the provider's address: an OpenAI-shaped 503 with Retry-After."""
     service = serve(TAILRACE_PROVIDER_URL="http://127.0.0.1:9/v1")
-    answer = service.chat()
-    assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "provider_unavailable"
-    assert "retry-after" in answer.headers
+    response = service.chat()
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "provider_unavailable"
+    assert "retry-after" in response.headers
 
 
-def test_a_provider_that_hangs_gives_a_504(serve: Started, provider: Provider) -> None:
+def test_a_provider_that_hangs_gives_a_504(serve: StartService, provider: Simulator) -> None:
     """Nothing comes within the deadline: a 504."""
     service = serve(TAILRACE_DEADLINE_S="0.5")
     provider.break_with({"kind": "hang"})
-    answer = service.chat()
-    assert answer.status_code == 504
-    assert answer.json()["error"]["code"] == "provider_timeout"
+    response = service.chat()
+    assert response.status_code == 504
+    assert response.json()["error"]["code"] == "provider_timeout"

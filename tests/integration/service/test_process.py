@@ -1,4 +1,4 @@
-"""The service as a process: how it starts, what it says, what it counts."""
+"""The service as a process: its start, its log and its metrics."""
 
 import contextlib
 import socket
@@ -8,7 +8,7 @@ import sys
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.integration.service.conftest import Provider, Service, Started, environment, question
+from tests.integration.service.conftest import Service, Simulator, StartService, environment, question
 
 from tailrace.service.settings import TABLE
 
@@ -20,7 +20,7 @@ def start(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment(**settings), capture_output=True, text=True, timeout=20, check=False)
 
 
-def test_wrong_settings_are_told_one_by_one() -> None:
+def test_wrong_settings_are_reported() -> None:
     """Each wrong or unknown setting is one line on stderr, and the exit status is 3."""
     done = start(TAILRACE_PROVIDER_URL="http://x/v1", TAILRACE_DEADLINE_S="soon", TAILRACE_COLOR="blue")
     assert (done.returncode, done.stdout) == (3, "")
@@ -30,7 +30,7 @@ def test_wrong_settings_are_told_one_by_one() -> None:
     ]
 
 
-def test_a_port_that_is_taken_is_told() -> None:
+def test_a_port_that_is_taken_is_reported() -> None:
     """A port that is taken is one line on stderr, and the exit status is 3."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -41,8 +41,8 @@ def test_a_port_that_is_taken_is_told() -> None:
 
 def test_the_help_lists_every_setting() -> None:
     """`--help` names each setting."""
-    said = start("--help").stdout
-    assert all(setting.name in said for setting in TABLE)
+    text = start("--help").stdout
+    assert all(setting.name in text for setting in TABLE)
 
 
 def samples(service: Service) -> dict[tuple[str, ...], float]:
@@ -54,32 +54,32 @@ def samples(service: Service) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_metrics_count_what_happened(serve: Started, provider: Provider) -> None:
-    """After a hit, a miss, a retried call and a stream, the figures say exactly that."""
+def test_metrics_count_what_happened(serve: StartService, provider: Simulator) -> None:
+    """A hit, a miss, a retried call and a stream are counted exactly."""
     service = serve(TAILRACE_SLO_MS="300,50")
-    answers = [service.chat(temperature=0), service.chat(temperature=0)]
+    responses = [service.chat(temperature=0), service.chat(temperature=0)]
     provider.break_with({"kind": "error500", "count": 1})
-    answers.append(service.chat("again"))
-    answers.append(service.chat("stream", stream=True, stream_options={"include_usage": True}))
-    usage = answers[0].json()["usage"], answers[2].json()["usage"]
-    seen = samples(service)
+    responses.append(service.chat("again"))
+    responses.append(service.chat("stream", stream=True, stream_options={"include_usage": True}))
+    usage = responses[0].json()["usage"], responses[2].json()["usage"]
+    values = samples(service)
     name = "tailrace_request_duration_seconds_count"
-    assert [seen[name, f"outcome={outcome}"] for outcome in ("hit", "miss", "bypass", "error")] == [1, 1, 2, 0]
-    assert ("tailrace_request_duration_seconds_bucket", "le=0.3", "outcome=hit") in seen
-    assert ("tailrace_request_duration_seconds_bucket", "le=0.0001", "outcome=hit") in seen
-    assert seen[("tailrace_retries_total",)] == 1
-    assert seen[("tailrace_upstream_attempts_total",)] == 4
-    assert seen["tailrace_cache_lookups_total", "result=hit"] == 1
-    assert seen["tailrace_tokens_total", "kind=in"] > sum(one["prompt_tokens"] for one in usage)
-    assert seen["tailrace_tokens_total", "kind=out"] > sum(one["completion_tokens"] for one in usage)
-    assert seen[("tailrace_cost_usd_total",)] > 0
-    assert seen[("tailrace_saved_usd_total",)] > 0
-    assert seen[("tailrace_requests_in_flight",)] == 0
-    assert seen["tailrace_requests_total", "route=/v1/chat/completions", "status=200"] == 4
-    assert any(key[0] == "tailrace_build_info" and "colour=blue" in key and "release=r1" in key for key in seen)
+    assert [values[name, f"outcome={outcome}"] for outcome in ("hit", "miss", "bypass", "error")] == [1, 1, 2, 0]
+    assert ("tailrace_request_duration_seconds_bucket", "le=0.3", "outcome=hit") in values
+    assert ("tailrace_request_duration_seconds_bucket", "le=0.0001", "outcome=hit") in values
+    assert values[("tailrace_retries_total",)] == 1
+    assert values[("tailrace_upstream_attempts_total",)] == 4
+    assert values["tailrace_cache_lookups_total", "result=hit"] == 1
+    assert values["tailrace_tokens_total", "kind=in"] > sum(one["prompt_tokens"] for one in usage)
+    assert values["tailrace_tokens_total", "kind=out"] > sum(one["completion_tokens"] for one in usage)
+    assert values[("tailrace_cost_usd_total",)] > 0
+    assert values[("tailrace_saved_usd_total",)] > 0
+    assert values[("tailrace_requests_in_flight",)] == 0
+    assert values["tailrace_requests_total", "route=/v1/chat/completions", "status=200"] == 4
+    assert any(key[0] == "tailrace_build_info" and "colour=blue" in key and "release=r1" in key for key in values)
 
 
-def test_a_log_line_says_what_a_call_was(service: Service) -> None:
+def test_a_log_line_describes_its_request(service: Service) -> None:
     """Each request is one JSON line with its id, route, status, duration, cache, attempts, tokens and cost."""
     service.chat(temperature=0, headers={"x-request-id": "mine-1"})
     service.chat(stream=True)
@@ -96,8 +96,8 @@ def test_a_log_line_says_what_a_call_was(service: Service) -> None:
     assert second["outcome"] == "bypass"
 
 
-def test_nothing_that_was_said_is_written_down(serve: Started, provider: Provider) -> None:
-    """Canaries in prompts, keys, headers, paths and queries are in no log line and no metric, errors included."""
+def test_no_content_is_logged(serve: StartService, provider: Simulator) -> None:
+    """Canaries in prompts, keys, headers, paths and queries reach no log line and no metric, errors included."""
     service = serve(own_key=False, TAILRACE_DEADLINE_S="1", TAILRACE_RETRY_ATTEMPTS="2")
     key = "sk-" + CANARY + "k" * 20
     headers = {"authorization": f"Bearer {key}", "x-request-id": f"{key}", f"x-{CANARY}": CANARY, "cookie": CANARY}
@@ -120,14 +120,14 @@ def test_nothing_that_was_said_is_written_down(serve: Started, provider: Provide
     metrics = service.http.get("/metrics").text
     service.process.terminate()
     service.process.wait(60)
-    said = service.stderr.read_text()
+    log = service.stderr.read_text()
     assert len(service.rows("request")) > 50
     assert {row["outcome"] for row in service.rows("request")} >= {"hit", "bypass", "error", "cancelled"}
-    assert CANARY not in said
+    assert CANARY not in log
     assert CANARY not in metrics
 
 
 def test_the_canary_would_be_seen(service: Service) -> None:
-    """The control: a canary where an identifier belongs does show in the log."""
+    """The control: a canary in the request's id is in the log."""
     service.chat(headers={"x-request-id": CANARY})
     assert CANARY in service.stderr.read_text() or CANARY in str(service.rows())

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.integration.service.conftest import Provider, Started
+from tests.integration.service.conftest import Simulator, StartService
 from tests.integration.service.test_health import eventually
 from tests.integration.service.test_process import start
 
@@ -42,7 +42,7 @@ def _listening(host: str, port: int, timeout_s: float = 60.0) -> str:
     pytest.fail(f"redis-server does not listen on {host}:{port} after {timeout_s:g} s")
 
 
-def test_services_share_their_responses(serve: Started, provider: Provider, redis_url: str) -> None:
+def test_services_share_their_responses(serve: StartService, provider: Simulator, redis_url: str) -> None:
     """A response cached by one service is a hit in another; with a cache in memory, the control, it is not."""
     content = f"shared {time.time_ns()}"
     one, two, alone = serve(TAILRACE_CACHE=redis_url), serve(TAILRACE_CACHE=redis_url), serve()
@@ -53,7 +53,7 @@ def test_services_share_their_responses(serve: Started, provider: Provider, redi
     assert provider.calls() == 2
 
 
-def test_the_password_is_nowhere_to_be_read(serve: Started, redis_url: str) -> None:
+def test_the_password_is_nowhere_to_be_read(serve: StartService, redis_url: str) -> None:
     """Neither logs nor metrics nor probes hold the URL's password."""
     service = serve(TAILRACE_CACHE=redis_url)
     service.chat(temperature=0)
@@ -65,7 +65,7 @@ def test_the_password_is_nowhere_to_be_read(serve: Started, redis_url: str) -> N
 
 
 @pytest.mark.parametrize("fault", ["nobody listens", "wrong password"])
-def test_a_redis_that_cannot_be_used_turns_ready_red(serve: Started, redis_url: str, fault: str) -> None:
+def test_a_redis_that_cannot_be_used_turns_ready_red(serve: StartService, redis_url: str, fault: str) -> None:
     """Readiness names the cache, and requests are served without it."""
     url = "redis://127.0.0.1:9/0" if fault == "nobody listens" else redis_url.replace(PASSWORD, "wrong")
     service = serve(TAILRACE_CACHE=url)

@@ -1,4 +1,4 @@
-"""A simulator as a process of its own, and the real SDK in both of its forms."""
+"""A simulator as a process of its own, and the real SDK, synchronous and asynchronous."""
 
 import asyncio
 import json
@@ -50,13 +50,13 @@ class Simulator:
             time.sleep(0.01)
 
     def accesses(self) -> list[dict[str, Any]]:
-        """Return the lines of the log; the last ones are sure to be there when the process is gone."""
+        """Return the lines of the access log; it is sure to be complete once the process has exited."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 @contextmanager
 def simulated(folder: Path, *options: str) -> Iterator[Simulator]:
-    """Run `python -m tailrace.simulator` on a free port; end it with SIGTERM, and hold it to exit status 0."""
+    """Run `python -m tailrace.simulator` on a free port; end it with SIGTERM, and expect exit status 0."""
     log = folder / "access.jsonl"
     command = [sys.executable, "-m", "tailrace.simulator", "--log", str(log), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, httpx2.Client() as http:
@@ -92,7 +92,7 @@ def simulator(running: Simulator) -> Iterator[Simulator]:
 
 
 class Asker:
-    """Does with an SDK client what a test asks, whichever form it has; streams come back as lists."""
+    """Makes a test's call with an SDK client, synchronous or asynchronous; returns streams as lists."""
 
     def __init__(self, form: str, url: str) -> None:
         self.form, self.options = form, {"base_url": url, "api_key": "test", "max_retries": 0, "timeout": 5.0}

@@ -1,4 +1,4 @@
-"""The admin path: what it answers, and whom it refuses."""
+"""The admin API: its responses, and the callers that it refuses."""
 
 import socket
 
@@ -10,13 +10,13 @@ CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Name a
 
 
 def elsewhere() -> str:
-    """Return an address of this machine that is not of the loopback; "" when there is none."""
-    found = [a.address for all_of in psutil.net_if_addrs().values() for a in all_of if a.family is socket.AF_INET]
-    return next((address for address in found if not address.startswith("127.")), "")
+    """Return an address of this machine outside the loopback; "" if there is none."""
+    addresses = [a.address for all_of in psutil.net_if_addrs().values() for a in all_of if a.family is socket.AF_INET]
+    return next((address for address in addresses if not address.startswith("127.")), "")
 
 
 def test_a_peer_from_elsewhere_is_refused_and_changes_nothing(simulator):
-    """A call whose address is not loopback gets 403 on every admin path; models it may use."""
+    """A call from another address than loopback gets 403 on every admin path; the models are open to it."""
     address = elsewhere()
     if not address:
         pytest.skip("this machine has no address but the loopback")
@@ -30,15 +30,15 @@ def test_a_peer_from_elsewhere_is_refused_and_changes_nothing(simulator):
 
 
 @pytest.mark.parametrize("header", ["x-forwarded-for", "via", "forwarded", "origin"])
-def test_a_call_that_was_passed_on_is_refused(simulator, header):
-    """What a proxy or a browser sends on from loopback is not a direct call."""
+def test_a_proxied_call_is_refused(simulator, header):
+    """A call that a proxy or a browser sends from loopback is not a direct one."""
     answer = simulator.http.get(f"{simulator.base}/admin/stats", headers={header: "x"})
     assert answer.status_code == 403
     assert simulator.http.get(f"{simulator.base}/admin/stats").status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "said"),
+    ("path", "body", "message"),
     [
         ("faults", [{"kind": "flood"}], "0.kind"),
         ("faults", {"kind": "outage"}, "body"),
@@ -47,18 +47,18 @@ def test_a_call_that_was_passed_on_is_refused(simulator, header):
         ("latency", {"ttft": 1}, "ttft"),
     ],
 )
-def test_nonsense_is_refused_and_changes_nothing(simulator, path, body, said):
-    """A bad script is 400 with what is wrong, and what was set stays."""
+def test_an_invalid_body_is_refused_and_changes_nothing(simulator, path, body, message):
+    """It is a 400 that names the problem, and the earlier faults stay."""
     simulator.faults({"kind": "outage"})
     before = simulator.admin("GET", path)
     answer = simulator.http.put(f"{simulator.base}/admin/{path}", json=body)
     assert answer.status_code == 400
-    assert said in answer.json()["error"]["message"]
+    assert message in answer.json()["error"]["message"]
     assert simulator.admin("GET", path) == before
 
 
-def test_unknown_paths_and_methods_are_told_apart(simulator):
-    """404 for a path that is none, 405 for a method that is none, both with an error in JSON."""
+def test_unknown_paths_and_wrong_methods_are_errors(simulator):
+    """404 for an unknown path, 405 for a wrong method, both with an error in JSON."""
     for method, path, status in (("GET", "/admin/none", 404), ("POST", "/admin/faults", 405), ("GET", "/", 404)):
         answer = simulator.http.request(method, simulator.base + path)
         assert answer.status_code == status
@@ -83,8 +83,8 @@ def test_stats_count_calls_and_not_the_admin(simulator):
     }
 
 
-def test_faults_tell_what_they_have_met_and_reset_begins_anew(simulator):
-    """Each fault says what it has seen and met; reset takes faults, counts and latency back."""
+def test_faults_report_their_counts_and_reset_clears_them(simulator):
+    """Each fault reports what it has seen and met; reset restores faults, counts and latency."""
     simulator.faults({"kind": "error500", "sequence": "01"})
     simulator.admin("PUT", "latency", {"ttft_s": 0.001})
     for _ in range(4):
@@ -96,8 +96,8 @@ def test_faults_tell_what_they_have_met_and_reset_begins_anew(simulator):
     assert simulator.admin("GET", "latency")["ttft_s"] == 0
 
 
-def test_a_peer_that_was_named_at_the_start_may_use_it(start, tmp_path):
-    """As the gateway of a container's network; an address beside it is refused still, and so is the default."""
+def test_a_network_named_at_the_start_is_admitted(start, tmp_path):
+    """An address in the network of --admin-from is admitted, another one is refused."""
     address = elsewhere()
     if not address:
         pytest.skip("this machine has no address but the loopback")

@@ -30,7 +30,7 @@ def test_chat_answers_and_counts(ask):
 
 
 def test_a_streamed_chat_has_one_chunk_per_token_and_ends_with_its_usage(ask):
-    """The chunks are a role, one text per completion token, a reason, and the usage."""
+    """The chunks are a role, one text per completion token, a finish reason, and the usage."""
     chunks = ask(lambda c: c.chat.completions.create(**CHAT, stream=True, stream_options={"include_usage": True}))
     texts = [text for chunk in chunks[:-2] if (text := chunk.choices[0].delta.content)]
     assert chunks[0].choices[0].delta.role == "assistant"
@@ -41,14 +41,14 @@ def test_a_streamed_chat_has_one_chunk_per_token_and_ends_with_its_usage(ask):
     assert len({chunk.id for chunk in chunks}) == 1
 
 
-def test_a_stream_has_no_usage_unless_asked(ask):
-    """Without include_usage no chunk tells the usage."""
+def test_a_stream_has_no_usage_by_default(ask):
+    """Without include_usage no chunk has a usage."""
     chunks = ask(lambda client: client.chat.completions.create(**CHAT, stream=True))
     assert all(chunk.usage is None and chunk.choices for chunk in chunks)
 
 
 def test_several_choices_differ(ask):
-    """With n = 3 there are three different texts, plain and streamed."""
+    """With n = 3 there are three different texts, whole and streamed."""
     answer = ask(lambda client: client.chat.completions.create(**CHAT, n=3))
     assert len({choice.message.content for choice in answer.choices}) == 3
     chunks = ask(lambda client: client.chat.completions.create(**CHAT, n=3, stream=True))
@@ -58,22 +58,22 @@ def test_several_choices_differ(ask):
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-def test_the_limit_of_tokens_is_kept_and_told(ask, name):
-    """An answer that was cut has as many tokens as the limit, and says so."""
+def test_the_limit_of_tokens_is_kept(ask, name):
+    """A truncated answer has as many tokens as the limit, and the finish reason says so."""
     answer = ask(lambda client: client.chat.completions.create(**CHAT, **{name: 3}))
     assert answer.usage.completion_tokens == 3
     assert answer.choices[0].finish_reason == "length"
 
 
 def test_structured_output_can_be_parsed(ask):
-    """chat.completions.parse and responses.parse give an object of the asked type, nested ones included."""
+    """chat.completions.parse and responses.parse give an object of the requested type, nested ones included."""
     chat = ask(lambda client: client.chat.completions.parse(**CHAT, response_format=Bird))
     assert isinstance(chat.choices[0].message.parsed, Bird)
     response = ask(lambda client: client.responses.parse(model="gpt-4o-mini", input="A bird.", text_format=Bird))
     assert isinstance(response.output_parsed, Bird)
 
 
-def test_a_demanded_tool_is_called_and_an_offered_one_is_not(ask):
+def test_a_required_tool_is_called_and_an_optional_one_is_not(ask):
     """tool_choice "required" gives a call with arguments that fit; "auto" gives a text."""
     tools = [openai.pydantic_function_tool(Bird, name="see")]
     called = ask(lambda client: client.chat.completions.create(**CHAT, tools=tools, tool_choice="required"))
@@ -104,7 +104,7 @@ def test_a_response_answers_and_counts(ask):
     assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
 
 
-def test_a_response_that_was_cut_is_incomplete(ask):
+def test_a_truncated_response_is_incomplete(ask):
     """max_output_tokens gives the status and the reason that the SDK knows."""
     response = ask(lambda client: client.responses.create(model="gpt-4o-mini", input="Name.", max_output_tokens=2))
     assert (response.status, response.incomplete_details.reason) == ("incomplete", "max_output_tokens")
@@ -126,8 +126,8 @@ def test_response_events_come_in_order_and_join_to_the_text(ask, limit, end):
     assert events[-1].response.usage.output_tokens == len(deltas)
 
 
-def test_the_sdks_own_accumulator_takes_the_events(simulator):
-    """client.responses.stream and chat.completions.stream, which rebuild the answer, come to its text."""
+def test_the_sdks_own_accumulator_accepts_the_events(simulator):
+    """client.responses.stream and chat.completions.stream rebuild the text from the events."""
     with openai.OpenAI(base_url=simulator.url, api_key="test", max_retries=0) as client:
         with client.responses.stream(model="gpt-4o-mini", input="Name a bird.") as stream:
             deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
@@ -138,7 +138,7 @@ def test_the_sdks_own_accumulator_takes_the_events(simulator):
 
 
 @pytest.mark.parametrize("form", [{}, {"encoding_format": "float"}, {"encoding_format": "base64"}])
-def test_embeddings_are_unit_vectors_of_the_asked_size(ask, form):
+def test_embeddings_are_unit_vectors_of_the_requested_size(ask, form):
     """One vector per input, of length 1, all different; the tokens of the inputs are counted."""
     inputs = ["one", "another", "one"]
     options = {"model": "text-embedding-3-small", "input": inputs, "dimensions": 64, **form}
@@ -151,15 +151,15 @@ def test_embeddings_are_unit_vectors_of_the_asked_size(ask, form):
     assert answer.usage.prompt_tokens == 1 + 2 + 1
 
 
-@pytest.mark.parametrize(("given", "count"), [("one", 1), ([1, 2, 3], 1), ([[1, 2], [3]], 2)])
-def test_embeddings_take_texts_and_tokens(ask, given, count):
+@pytest.mark.parametrize(("value", "count"), [("one", 1), ([1, 2, 3], 1), ([[1, 2], [3]], 2)])
+def test_embeddings_take_texts_and_tokens(ask, value, count):
     """A text, an array of tokens, and arrays of tokens are inputs."""
-    answer = ask(lambda client: client.embeddings.create(model="text-embedding-3-large", input=given))
+    answer = ask(lambda client: client.embeddings.create(model="text-embedding-3-large", input=value))
     assert [len(item.embedding) for item in answer.data] == [3_072] * count
 
 
 def test_models_are_listed_and_found(ask):
-    """The list names models, each can be asked for, and another is not found."""
+    """Each listed model can be retrieved; another name is not found."""
     names = [model.id for model in ask(lambda client: client.models.list()).data]
     assert "gpt-4o-mini" in names
     assert ask(lambda client: client.models.retrieve(names[0])).id == names[0]
@@ -186,24 +186,24 @@ def test_models_are_listed_and_found(ask):
     ],
 )  # fmt: skip
 def test_bad_requests_are_the_sdks_errors(ask, call, kind, code):
-    """Bad input is raised by the SDK as the error that OpenAI would have caused, with its code."""
+    """For invalid input the SDK raises the same error as with OpenAI, with its code."""
     with pytest.raises(kind) as caught:
         ask(call)
     assert caught.value.code == code
     assert caught.value.request_id
 
 
-def test_a_request_id_is_given_or_taken_over(simulator, ask):
-    """Every answer has an x-request-id: the caller's when it is one, else one of ours."""
+def test_every_response_has_a_request_id(simulator, ask):
+    """It is the caller's if that is a valid one, else a new one."""
     raw = ask(lambda c: c.chat.completions.with_raw_response.create(**CHAT))
     assert raw.headers["x-request-id"].startswith("req_")
-    for given, kept in (("abc-1", True), ("a" * 200, False)):
-        answer = simulator.http.get(f"{simulator.url}/models", headers={"x-request-id": given})
-        assert (answer.headers["x-request-id"] == given) is kept
+    for request_id, kept in (("abc-1", True), ("a" * 200, False)):
+        answer = simulator.http.get(f"{simulator.url}/models", headers={"x-request-id": request_id})
+        assert (answer.headers["x-request-id"] == request_id) is kept
 
 
 def test_a_required_key_is_required(start, tmp_path, simulator):
-    """With --require-key a request without one is 401, with one 200; without the option none is asked for."""
+    """With --require-key a request without a key is a 401, with one a 200; without the option both are a 200."""
     body = {"json": CHAT}
     with start(tmp_path, "--ttft-s", "0", "--require-key") as strict:
         assert strict.http.post(f"{strict.url}/chat/completions", **body).status_code == 401
@@ -217,7 +217,7 @@ def azure(**place):
 
 
 def test_azures_paths_lead_to_the_same_endpoints(simulator):
-    """Of a deployment and of the resource, with Azure's header for the key; two deployments are two who answer."""
+    """Paths of a deployment and of the resource work, with Azure's header; two deployments answer differently."""
     chat = {"temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
     with azure(azure_endpoint=simulator.base) as client:
         texts = [client.chat.completions.create(model=name, **chat).choices[0].message.content for name in "aab"]
@@ -231,13 +231,13 @@ def test_azures_paths_lead_to_the_same_endpoints(simulator):
         assert client.chat.completions.create(model="a", **chat).choices[0].message.content == texts[0]
 
 
-def test_a_deployment_is_asked_with_a_version_and_a_key(start, tmp_path, simulator):
-    """Without `api-version` there is no such resource; where a key is required, Azure's header brings it."""
+def test_a_deployment_needs_a_version_and_a_key(start, tmp_path, simulator):
+    """Without `api-version` the resource is not found; if a key is required, Azure's header counts."""
     url = f"{simulator.base}/openai/deployments/a/chat/completions"
-    asked = {"model": "a", "messages": [{"role": "user", "content": "hi"}]}
-    assert simulator.http.post(url, json=asked, headers={"api-key": "k"}).status_code == 404
+    body = {"model": "a", "messages": [{"role": "user", "content": "hi"}]}
+    assert simulator.http.post(url, json=body, headers={"api-key": "k"}).status_code == 404
     with start(tmp_path, "--require-key") as strict:
         url = f"{strict.base}/openai/deployments/a/chat/completions?api-version=1"
-        assert strict.http.post(url, json=asked).status_code == 401
-        assert strict.http.post(url, json=asked, headers={"api-key": ""}).status_code == 401
-        assert strict.http.post(url, json=asked, headers={"api-key": "k"}).status_code == 200
+        assert strict.http.post(url, json=body).status_code == 401
+        assert strict.http.post(url, json=body, headers={"api-key": ""}).status_code == 401
+        assert strict.http.post(url, json=body, headers={"api-key": "k"}).status_code == 200

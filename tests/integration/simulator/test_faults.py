@@ -1,4 +1,4 @@
-"""Every fault as the real SDK meets it, and, before it, that nothing fails without it."""
+"""Every fault as the real SDK sees it, with the control that nothing fails without it."""
 
 import socket
 import threading
@@ -40,7 +40,7 @@ def post(simulator, **fields):
     ],
 )
 def test_a_fault_is_raised_and_ends_with_its_count(ask, simulator, call, fault, error, code):
-    """One request fails in the way of the fault; the one before it and the one after it are well."""
+    """One request fails as the fault says; the one before it and the one after it succeed."""
     simulator.faults({**fault, "after": 1, "count": 1})
     assert ask(call)
     with pytest.raises(error) as caught:
@@ -50,11 +50,11 @@ def test_a_fault_is_raised_and_ends_with_its_count(ask, simulator, call, fault, 
     assert simulator.admin("GET", "stats")["faults"] == {fault["kind"]: 1}
 
 
-def test_rate_limits_say_when_to_come_back_and_a_used_up_quota_does_not(simulator):
+def test_a_rate_limit_has_a_retry_after_and_an_exhausted_quota_has_none(simulator):
     """429 carries Retry-After in whole seconds and in milliseconds; insufficient_quota carries none."""
     simulator.faults({"kind": "rate_limit", "retry_after_s": 1.25, "count": 1}, {"kind": "quota"})
     limited, exhausted = post(simulator), post(simulator)
-    # The second fault saw the first request, too, but did not take it.
+    # The second fault saw the first request, too, but the first fault won.
     assert (limited.status_code, exhausted.status_code) == (429, 429)
     assert (limited.headers["retry-after"], limited.headers["retry-after-ms"]) == ("2", "1250")
     assert "retry-after" not in exhausted.headers
@@ -62,14 +62,14 @@ def test_rate_limits_say_when_to_come_back_and_a_used_up_quota_does_not(simulato
 
 
 @pytest.mark.parametrize("kind", ["error503", "outage"])
-def test_a_503_says_when_to_come_back_only_when_told_to(simulator, kind):
-    """Retry-After on a 503 is a matter of the script."""
+def test_a_503_has_a_retry_after_only_if_the_fault_sets_one(simulator, kind):
+    """Retry-After on a 503 is an option of the fault."""
     simulator.faults({"kind": kind, "retry_after_s": 2, "count": 1}, {"kind": kind})
     assert [post(simulator).headers.get("retry-after") for _ in range(2)] == ["2", None]
 
 
-def test_an_outage_takes_the_list_of_models_with_it_and_an_error_does_not(simulator):
-    """While everything is down /v1/models is 503, but the simulator's own health is not."""
+def test_an_outage_includes_the_list_of_models_and_an_error_does_not(simulator):
+    """During an outage /v1/models is a 503, but the simulator's own health check is not."""
 
     def models():
         return simulator.http.get(f"{simulator.url}/models").status_code
@@ -82,15 +82,15 @@ def test_an_outage_takes_the_list_of_models_with_it_and_an_error_does_not(simula
 
 
 def test_an_outage_ends_after_its_duration(simulator):
-    """A fault with a duration is over by itself."""
+    """A fault with a duration ends by itself."""
     simulator.faults({"kind": "outage", "duration_s": 0.3})
     assert post(simulator).status_code == 503
     time.sleep(0.35)
     assert post(simulator).status_code == 200
 
 
-def exchange(simulator, **fields):
-    """Send one request on a bare socket, and return what came: the bytes, and how the connection ended."""
+def send_raw(simulator, **fields):
+    """Send one request on a bare socket; return the bytes received, and how the connection ended."""
     request = httpx2.Request("POST", f"{simulator.url}/chat/completions", json={**CHAT, **fields})
     lines = [f"{name}: {value}\r\n" for name, value in request.headers.items()]
     head = "".join(["POST /v1/chat/completions HTTP/1.1\r\n", *lines, "connection: close\r\n\r\n"])
@@ -106,27 +106,27 @@ def exchange(simulator, **fields):
 
 
 def test_a_reset_is_a_reset(simulator):
-    """The kernel of the caller reports a TCP reset, before any byte or in the middle of a stream."""
+    """The caller's kernel reports a TCP reset, before any byte or in the middle of a stream."""
     simulator.faults({"kind": "reset"})
-    assert exchange(simulator) == (b"", "reset")
+    assert send_raw(simulator) == (b"", "reset")
     simulator.faults({"kind": "reset", "chunks": 2})
-    received, ended = exchange(simulator, stream=True)
+    received, ended = send_raw(simulator, stream=True)
     assert (received.count(b'"content":"') - 1, ended) == (2, "reset")
 
 
 def test_a_cut_is_an_end_without_a_reset_and_without_a_terminator(simulator):
-    """A cut stream stops after its chunks; the whole one, for comparison, has its terminator and last chunk."""
+    """A cut stream stops after its chunks; a complete one, the control, has its terminator and last chunk."""
     simulator.faults({"kind": "cut_stream", "chunks": 3, "count": 1}, {"kind": "cut_stream", "clean": True, "after": 1,
                                                                        "count": 1})  # fmt: skip
-    cut, clean, whole = (exchange(simulator, stream=True) for _ in range(3))
+    cut, clean, whole = (send_raw(simulator, stream=True) for _ in range(3))
     assert [ended for _, ended in (cut, clean, whole)] == ["end"] * 3
     assert cut[0].count(b'"content":"') - 1 == 3
     assert [b"[DONE]" in received for received, _ in (cut, clean, whole)] == [False, False, True]
     assert [received.endswith(b"\r\n0\r\n\r\n") for received, _ in (cut, clean, whole)] == [False, True, True]
 
 
-def test_the_sdk_sees_a_cut_as_an_error_and_a_clean_cut_not_at_all(ask, simulator):
-    """A stream that ends inside its HTTP message is an error; one that ends well-formed only lacks its finish."""
+def test_the_sdk_raises_on_a_cut_and_does_not_notice_a_clean_cut(ask, simulator):
+    """A stream that ends inside its HTTP message is an error; one in a complete message only lacks its finish."""
     simulator.faults({"kind": "cut_stream"})
     with pytest.raises(openai.APIConnectionError):
         ask(stream)
@@ -138,8 +138,8 @@ def test_the_sdk_sees_a_cut_as_an_error_and_a_clean_cut_not_at_all(ask, simulato
     assert ask(stream)[-1].choices[0].finish_reason == "stop"
 
 
-def test_plain_requests_are_not_met_by_the_faults_of_streams(ask, simulator):
-    """cut_stream and slow_stream let a plain request be."""
+def test_faults_of_streams_do_not_apply_to_other_requests(ask, simulator):
+    """cut_stream and slow_stream ignore a request that is not streamed."""
     simulator.faults({"kind": "cut_stream"}, {"kind": "slow_stream", "delay_s": 5})
     assert ask(chat)
     assert [fault["seen"] for fault in simulator.admin("GET", "faults")] == [0, 0]
@@ -152,7 +152,7 @@ def elapsed_s(call):
 
 
 def test_slow_waits_before_the_answer_and_slow_stream_before_every_chunk(ask, simulator):
-    """The delays are at least what was asked for; without a fault they are not there."""
+    """The delays are at least the configured ones; without a fault there are none."""
     assert elapsed_s(lambda: post(simulator, stream=True)) < 1.0
     simulator.faults({"kind": "slow", "delay_s": 1.0})
     assert elapsed_s(lambda: ask(chat)) >= 1.0
@@ -173,7 +173,7 @@ def test_a_hang_ends_when_the_client_leaves(ask, simulator):
 
 
 def test_probability_repeats_when_the_same_faults_are_set_again(simulator):
-    """The same script meets the same requests, about as many as it says."""
+    """Equal faults apply to the same requests, about as many as the probability says."""
 
     def statuses():
         simulator.faults({"kind": "error500", "probability": 0.3})

@@ -1,4 +1,4 @@
-"""The process: its first line, its answers across restarts, its log, its end."""
+"""The simulator as a process: its first line, its responses across restarts, its log, its exit."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ def content(simulator, headers=None, **fields):
 
 
 def test_answers_repeat_across_processes_and_change_with_the_seed(start, tmp_path):
-    """Two simulators of one seed answer byte for byte the same, plain and streamed; another seed does not."""
+    """Two simulators with one seed answer byte for byte the same, whole and streamed; another seed does not."""
     answers = []
     for name, seed in (("a", "7"), ("b", "7"), ("c", "8")):
         folder = tmp_path / name
@@ -39,7 +39,7 @@ def test_answers_repeat_across_processes_and_change_with_the_seed(start, tmp_pat
     assert answers[0][1] != answers[2][1]
 
 
-def test_an_answer_shows_whose_request_it_was_for(simulator):
+def test_an_answer_depends_on_the_whole_request(simulator):
     """Another credential, model, temperature or unknown parameter gets another text; the same gets the same."""
 
     def text(headers=None, **fields):
@@ -74,8 +74,9 @@ def test_the_log_holds_each_request_with_times_that_the_caller_can_check(start, 
         assert line["chunks"] == (line["out_tok"] if line["stream"] else 0)
 
 
+@pytest.mark.alone
 def test_latencies_are_those_of_the_seed(start, tmp_path):
-    """The logged waits follow the seeded sequence, to the grain of a timer (1 ms) on an idle machine."""
+    """The logged waits follow the seeded sequence, to the resolution of a timer (1 ms) on an idle machine."""
     pace = Pace(Latency(ttft_s=0.02, ttft_sigma=0.4, token_s=0), 5)
     with start(tmp_path, "--seed", "5", "--ttft-s", "0.02", "--ttft-sigma", "0.4", "--token-s", "0") as simulator:
         for _ in range(40):
@@ -87,7 +88,7 @@ def test_latencies_are_those_of_the_seed(start, tmp_path):
 
 
 def test_no_line_of_the_log_holds_the_credential_or_the_prompt(start, tmp_path):
-    """The log says what happened, not who asked what."""
+    """The log has neither credentials nor content."""
     secret = "sk-" + "a" * 30
     with start(tmp_path, *FAST) as simulator:
         content(simulator, {"authorization": f"Bearer {secret}"})
@@ -98,8 +99,8 @@ def test_no_line_of_the_log_holds_the_credential_or_the_prompt(start, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_what_is_in_flight_end(start, tmp_path, number):
-    """A request under way gets its whole answer, a new connection is refused, and the exit status is 0."""
+def test_a_signal_lets_requests_in_flight_complete(start, tmp_path, number):
+    """A request in flight gets its response, a new connection is refused, and the exit status is 0."""
     answers = []
     with start(tmp_path, "--ttft-s", "1", "--ttft-sigma", "0") as simulator:
         url = f"{simulator.url}/chat/completions"
@@ -116,7 +117,7 @@ def test_a_signal_lets_what_is_in_flight_end(start, tmp_path, number):
 
 
 def test_a_signal_does_not_wait_for_a_hang(start, tmp_path):
-    """What hangs is cut after a grace of two seconds, and logged as what it was: nobody's answer."""
+    """A request that hangs is cut after two seconds, and logged without a status."""
     failed = []
 
     def hang(url):
@@ -138,16 +139,20 @@ def test_a_signal_does_not_wait_for_a_hang(start, tmp_path):
     assert (line["status"], line["outcome"], line["ttfb_ns"]) == (0, "left", 0)
 
 
-def test_options_are_checked_before_anything_listens():
-    """A fault that makes no sense ends with status 2 and says why; so does an unknown option."""
-    for options, said in ((["--fault", "kind=flood"], "kind"), (["--fault", "probability"], "kind"), (["--x"], "--x")):
+def test_options_are_checked_before_it_listens():
+    """An invalid fault or an unknown option ends with exit status 2 and a message."""
+    for options, message in (
+        (["--fault", "kind=flood"], "kind"),
+        (["--fault", "probability"], "kind"),
+        (["--x"], "--x"),
+    ):
         done = subprocess.run([*MODULE, *options], capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 2
-        assert said in done.stderr
+        assert message in done.stderr
         assert done.stdout == ""
 
 
-def test_a_port_that_is_taken_is_said():
+def test_a_port_that_is_taken_is_reported():
     """The message names host, port and reason, without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -167,7 +172,7 @@ def test_faults_of_the_command_line_are_set(start, tmp_path):
 
 
 def raw(simulator, data, until=b""):
-    """Send bytes, and return what comes until the end or until `until` was seen."""
+    """Send bytes; return what is received until the end or until `until`."""
     received = b""
     with socket.create_connection(("127.0.0.1", simulator.port), timeout=60) as connection:
         connection.sendall(data)
@@ -177,7 +182,7 @@ def raw(simulator, data, until=b""):
 
 
 def test_pipelined_requests_are_answered_in_order(simulator):
-    """Three requests in one packet get three answers, the last of which closes."""
+    """Three requests in one packet get three responses, the last of which closes the connection."""
     head = "GET /v1/models/{} HTTP/1.1\r\nhost: x\r\n{}\r\n"
     data = head.format("gpt-4", "") + head.format("none", "") + head.format("gpt-4o", "connection: close\r\n")
     received = raw(simulator, data.encode())
@@ -186,8 +191,8 @@ def test_pipelined_requests_are_answered_in_order(simulator):
     assert received.count(b"HTTP/1.1 ") == 3
 
 
-def test_what_is_not_http_is_400_and_closed(simulator):
-    """Garbage gets a 400 and the end of its connection, and the simulator lives."""
+def test_a_malformed_request_is_a_400(simulator):
+    """Garbage gets a 400 and its connection is closed; the simulator goes on."""
     assert raw(simulator, b"\x16\x03\x01garbage\r\n\r\n").startswith(b"HTTP/1.1 400")
     assert content(simulator)
 
@@ -201,8 +206,8 @@ def test_an_http_1_0_stream_ends_with_its_connection(simulator):
     assert b"transfer-encoding" not in received
 
 
-def test_a_large_body_is_asked_for_and_a_larger_one_refused(simulator):
-    """Expect: 100-continue is answered; more than 32 MiB is 413."""
+def test_a_large_body_is_accepted_and_a_larger_one_refused(simulator):
+    """`Expect: 100-continue` is answered; more than 32 MiB is a 413."""
     body = json.dumps(CHAT)
     head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n"
     assert raw(simulator, head.format(len(body)).encode(), until=b"\r\n\r\n").startswith(b"HTTP/1.1 100 Continue")
@@ -213,8 +218,8 @@ def test_a_large_body_is_asked_for_and_a_larger_one_refused(simulator):
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
-def test_it_runs_in_an_event_loop_of_ones_own_without_uvloop():
-    """`listening` serves in asyncio's own loop: answers, streams, and real resets."""
+def test_it_runs_in_the_callers_event_loop_without_uvloop():
+    """`listening` serves in asyncio's own loop: responses, streams, and real resets."""
 
     async def body():
         settings = Settings(latency=Latency(ttft_s=0.001))
@@ -231,7 +236,7 @@ def test_it_runs_in_an_event_loop_of_ones_own_without_uvloop():
 
 
 def test_it_imports_nothing_of_the_notebooks():
-    """The package and its command load without pandas and its kin, so that the service image can hold it."""
+    """The package and its command load without pandas and the like, so that an image can hold it."""
     heavy = ["pandas", "numpy", "matplotlib", "papermill", "pyarrow", "yaml"]
     code = f"import sys, tailrace.simulator.command; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20)

@@ -5,6 +5,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 
+from depth import scaled
 from tailrace.simulator import Fault, Latency, Settings
 from tailrace.simulator.api_request import ApiRequest
 from tailrace.simulator.delivery import Ending
@@ -36,7 +37,7 @@ def error(delivery):
     return orjson.loads(delivery.response.body)["error"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=scaled(400, 100), deadline=None)
 @given(
     st.sampled_from(sorted(ENDPOINTS)),
     st.dictionaries(st.sampled_from(NAMES.split()), json, max_size=5),
