@@ -21,7 +21,6 @@ from tailrace.host import processes
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MARK = "TAILRACE_TEST_SESSION"
-ALONE = "@alone"
 DESELECTED = pytest.StashKey[int]()
 
 
@@ -60,19 +59,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=deep)
         items[:] = [item for item in items if not item.get_closest_marker("deep")]
     quick = [ROOT / "tests" / "unit", ROOT / "tests" / "notebooks"]
-    items.sort(key=lambda item: [_alone(item), *(not item.path.is_relative_to(folder) for folder in quick)])
+    items.sort(key=lambda item: [_group(item) == "alone", *(not item.path.is_relative_to(folder) for folder in quick)])
 
 
-def _alone(item: pytest.Item) -> bool:
-    return item.get_closest_marker("alone") is not None
+def _group(item: pytest.Item) -> str:
+    """Return the marker that decides with which tests, or beside none, this one runs; "" for the tests of its file."""
+    return next((name for name in ("alone", "docker") if item.get_closest_marker(name)), "")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_finish(session: pytest.Session) -> Iterator[None]:
-    """Mark the ids of `alone` tests in what xdist sends to its scheduler: the ids are all that it gets to know."""
+    """Add each test's group to the id that xdist sends to its scheduler, which gets to know nothing but ids."""
     items = session.items
     if hasattr(session.config, "workerinput"):
-        session.items = [SimpleNamespace(nodeid=item.nodeid + ALONE * _alone(item)) for item in items]
+        session.items = [SimpleNamespace(nodeid="@".join(filter(None, (item.nodeid, _group(item))))) for item in items]
     result = yield
     session.items = items
     return result
@@ -80,11 +80,11 @@ def pytest_collection_finish(session: pytest.Session) -> Iterator[None]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Let xdist run file by file, in the order of collection, and what is marked `alone` last."""
-    from scheduling import QuietScheduling  # here: pytest runs without xdist, too
+    """Let xdist run file by file, in the order of collection, and the groups of tests as scheduling.py says."""
+    from scheduling import GroupScheduling  # here: pytest runs without xdist, too
 
     config.option.loadscopereorder = False
-    return QuietScheduling(config, log)
+    return GroupScheduling(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)

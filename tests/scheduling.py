@@ -1,17 +1,22 @@
-"""How the workers of pytest-xdist share the tests: file by file, and those marked `alone` last, one at a time."""
+"""How the workers of pytest-xdist share the tests: by file, those of Docker on one, those marked `alone` last."""
 
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-ALONE = "@alone"
-"""How the id of such a test ends when a worker reports what it has collected (conftest.py)."""
+ALONE = "alone"
+GROUPS = (ALONE, "docker")
+"""Markers whose tests all go to one worker. The `alone` ones are the last, and no other worker is left by then."""
 
 
-class QuietScheduling(LoadScopeScheduling):
-    """Hand out file by file; once only `alone` tests are left, give all of them to the one worker that remains."""
+class GroupScheduling(LoadScopeScheduling):
+    """Give each worker file after file, or the group that ends a test's id, as in "test_a.py::test_b@docker".
+
+    Once only `alone` tests are left, the one worker that remains gets all of them.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        return ALONE if nodeid.endswith(ALONE) else nodeid.partition("::")[0]
+        group = nodeid.rpartition("@")[2]
+        return group if group in GROUPS else nodeid.partition("::")[0]
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         if next(iter(self.workqueue)) != ALONE:
