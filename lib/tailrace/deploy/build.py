@@ -32,7 +32,7 @@ SERVICE = "tailrace.service.__main__"
 SIMULATOR = "tailrace.simulator.__main__"
 EPOCH = "315532800"  # 1980-01-01, the first date that a zip file can hold
 EXTRAS = ("service", "redis")
-"""What the locked packages of a release stand for: the service, and every store that it can be set to use."""
+"""Extras whose packages a release has: the service, and every store that TAILRACE_CACHE can name."""
 METADATA = ("name", "version", "description", "requires-python", "license", "license-files")
 """Fields of pyproject.toml's [project] that go into a release's wheel; scripts, README and other extras do not."""
 

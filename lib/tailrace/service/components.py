@@ -37,7 +37,7 @@ Handler = Callable[[Scope, bytes], Awaitable[HttpResponse]]
 
 @dataclass(frozen=True)
 class Components:
-    """What the app consists of."""
+    """The parts that the app is built from."""
 
     forward: Handler
     ask: Handler

@@ -26,7 +26,7 @@ class Kind:
     open: Callable[[str, int], Store | None]
     """Takes the text of the setting and the limit in bytes."""
     package: str = ""
-    """What the extra of the same name installs, where the store needs one."""
+    """The package that the store needs, installed by the extra of the same name."""
 
 
 def parse(text: str) -> str:

@@ -13,7 +13,7 @@ from tailrace.simulator.latency import Pace
 
 
 class Ending(Enum):
-    """What follows the last part."""
+    """How a delivery ends after its last part."""
 
     COMPLETE = "complete"
     CLEAN = "clean"  # the HTTP message is complete, the stream in it is not
