@@ -14,6 +14,7 @@ import jinja2
 from markupsafe import Markup
 
 from tailrace.host import files
+from tailrace.numbers import number
 from tailrace.report import markup, style
 from tailrace.report.sections import hero, sections
 from tailrace.report.summary import headline, verdict_of
@@ -64,7 +65,7 @@ def render(template: str, **values: Any) -> str:
     light, dark = style.variables()
     page = environment.get_template(template).render(
         **values, css=Markup(sources["page.css"]), light=light, dark=dark,  # noqa: S704  our own CSS
-        badge=_escaped(markup.badge), sign=_escaped(markup.sign), state=state_of,
+        badge=_escaped(markup.badge), sign=_escaped(markup.sign), state=state_of, number=number,
     )  # fmt: skip
     return page.replace("://", ":&#47;&#47;")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from tailrace.numbers import number
 from tailrace.report import drawing, evidence, narrative, style, tables
 from tailrace.report.binding import Load
 from tailrace.report.drawing import Drawing, Specification
@@ -51,9 +52,9 @@ def hero(steps: Sequence[Section], results: Mapping[str, Mapping[str, Any]]) -> 
     """Return the figure that the page opens with: the first one of the switch, in a step that made a switch."""
     for section in steps:
         result = results[section.step]
-        for number, figure in enumerate(result.get("figures") or []):
+        for place, figure in enumerate(result.get("figures") or []):
             if result.get("switch") and figure.get("name") == "switch":
-                again = style.rekeyed(str(section.figures[number]), _key(section.number, number), "hero")
+                again = style.rekeyed(str(section.figures[place]), _key(section.number, place), "hero")
                 return Markup(again)  # noqa: S704  our own SVG
     return None
 
@@ -140,4 +141,4 @@ def _words(value: Any) -> str:
         return ", ".join(_words(v) for v in value) or "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "not known"}[value]
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return f"{value:,}" if isinstance(value, int) else number(value) if isinstance(value, float) else str(value)

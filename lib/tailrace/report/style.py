@@ -22,6 +22,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from tailrace.numbers import number
+
 INK: Final = "#1c2127"
 MUTED: Final = "#5c6670"
 GRID: Final = "#dfe3e8"
@@ -93,7 +95,7 @@ def decades(axes: Axes, side: Literal["x", "y"]) -> None:
 
 def plain(value: float, _position: float = 0) -> str:
     """Write a tick as a plain number: 0.5, 20, 1,000."""
-    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
+    return number(value)
 
 
 def minor(value: float, span: float) -> str:

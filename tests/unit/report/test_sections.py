@@ -8,7 +8,7 @@ def test_facts_are_written_in_words():
     result = {"step": "01", "checks": [], "release_id": "9f3c", "reused": False, "size_mb": 61.234, "requests": 12_345,
               "seeds": [1, 2], "cost_usd": None, "by_colour": {"blue": 1, "green": 2}, "states": []}  # fmt: skip
     assert dict(sections.facts(result)) == {
-        "release id": "9f3c", "reused": "no", "size mb": "61.23", "requests": "12,345", "seeds": "1, 2",
+        "release id": "9f3c", "reused": "no", "size mb": "61.2", "requests": "12,345", "seeds": "1, 2",
         "cost usd": "not known", "by colour": "blue 1, green 2", "states": "none",
     }  # fmt: skip
 

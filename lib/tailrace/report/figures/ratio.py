@@ -73,6 +73,6 @@ def _ratios(ax: Axes, side: str) -> None:
     (ax.set_xlim if side == "x" else ax.set_ylim)(1 / reach, reach)
     ticks = [t for t in (0.1, 0.2, 0.5, 0.8, 0.9, 1, 1.1, 1.25, 2, 5, 10) if 1 / reach <= t <= reach]
     ticks = [t for t in ticks if reach < 2 or t not in (0.8, 0.9, 1.1, 1.25)]
-    axis.set_ticks(ticks, [f"{t:g}×" for t in ticks])
+    axis.set_ticks(ticks, [f"{number(t)}×" for t in ticks])
     axis.set_ticks([], minor=True)
     (ax.axvline if side == "x" else ax.axhline)(1, color=style.INK, linewidth=0.9, linestyle=(0, (5, 3)))

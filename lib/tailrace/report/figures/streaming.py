@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tailrace import percentiles
-from tailrace.numbers import number
+from tailrace.numbers import number, percent
 from tailrace.records import MISS
 from tailrace.report import style
 
@@ -41,7 +41,7 @@ def streaming(
         ax.set_xlabel(f"{label}, ms")
         style.limit(ax, limit, vertical=True)
     first.set_ylabel("share of streams")
-    first.yaxis.set_major_formatter(lambda share, _: f"{share * 100:g} %")
+    first.yaxis.set_major_formatter(lambda share, _: percent(share))
     first.set_ylim(0, 1.02)
     figure.legend(loc="outside lower left", ncols=4)
     return style.described(figure, f"Streams that the provider answered. {'. '.join(facts)}.")
