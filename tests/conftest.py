@@ -172,7 +172,7 @@ def _ours(process: psutil.Process, mark: str, folder: str) -> bool:
     command = " ".join(_answer(process.cmdline, []))
     if process.pid == os.getpid() or "multiprocessing.resource_tracker" in command:
         return False
-    if process.ppid() == os.getpid() or folder in command:
+    if _answer(process.ppid, 0) == os.getpid() or folder in command:
         return True
     environment = _answer(process.environ, {})
     places = (_answer(process.cwd, ""), environment.get(processes.MARK, ""))
