@@ -103,7 +103,6 @@ def mixed_up(simulator, examples):
     return found, distinct
 
 
-@pytest.mark.slow
 def test_random_requests_over_http_never_get_anothers_answer(simulator):
     """With random arguments, order, credentials, organisations, tenants and queries, each answer is right.
 

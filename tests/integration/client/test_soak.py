@@ -6,7 +6,6 @@ import sys
 
 import orjson
 import psutil
-import pytest
 
 from depth import scaled
 from tailrace import Cache, Limits, Memory, OpenAI, Policy, Spend
@@ -40,7 +39,6 @@ def rss_mb():
     return psutil.Process().memory_info().rss / 2**20
 
 
-@pytest.mark.slow
 def test_distinct_requests_leave_memory_bounded():
     """Once a cache of 16 MB is full, further distinct calls do not grow the process."""
     calls, warm = scaled(200_000, 40_000), scaled(50_000, 20_000)
@@ -65,7 +63,6 @@ def test_distinct_requests_leave_memory_bounded():
     assert late - early < 10, f"grew from {early:.0f} to {late:.0f} MB"
 
 
-@pytest.mark.slow
 def test_the_fast_path_stays_within_its_memory(provider, make, key):
     """Distinct calls through the SDK keep the memory of the fast path within its limit."""
     provider.usual = lambda seen: make.answer(body=ANSWER)

@@ -17,8 +17,6 @@ SHORT = {
 }
 BAKE = {"bake_s": scaled(2.0, 1.0)}
 
-pytestmark = pytest.mark.slow
-
 
 def test_a_switch_is_proved_and_nothing_is_left(project):
     """The step passes its checks, client and edge count the same requests, and no process is left."""

@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
 # What a busy machine leaves open: how well the load was timed, and what rests on that.
 TIMED = ("the load generator kept its schedule", "p50 within", "p95 within", "p99 within", "ready for production")
@@ -67,6 +67,7 @@ def undecided(project, said: str) -> list[str]:
     return found
 
 
+@pytest.mark.deep
 def test_the_whole_runbook_passes_in_containers_and_leaves_nothing(images):
     """Five notebooks on a real engine: no request lost, counted twice; the report names what was shipped."""
     images.profile("containers", extends="docker", steps=QUICK)
@@ -89,6 +90,7 @@ def test_the_whole_runbook_passes_in_containers_and_leaves_nothing(images):
     assert left(images) == []
 
 
+@pytest.mark.deep
 def test_a_service_that_is_not_ours_is_shipped_from_its_own_dockerfile(images):
     """The example is built, proved, and switched without losing a request; what is not ours to say is left out."""
     images.profile("theirs", extends="own-image", steps={"03_blue_green_switch": {"head_start_s": 1.5, "tail_s": 1.0}})
@@ -103,6 +105,7 @@ def test_a_service_that_is_not_ours_is_shipped_from_its_own_dockerfile(images):
     assert left(images) == []
 
 
+@pytest.mark.deep
 def test_an_image_that_is_not_hardened_fails_step_01_which_says_what(images):
     """The negative control: root, no health check, a key in its environment."""
     service = images.root / "runbook" / "example" / "service"

@@ -14,7 +14,6 @@ def checked(path, root):
     return subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
 
 
-@pytest.mark.slow
 def test_the_typed_example_holds(root):
     """Every call through our clients has the SDK's type."""
     answer = checked(EXAMPLE, root)
@@ -28,7 +27,6 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_wrong_example_does_not_hold(root, tmp_path):
     """Negative control: mypy reports wrong arguments to the call, to the client and to the SDK."""
     text = EXAMPLE.read_text()
