@@ -61,7 +61,7 @@ def provider_outage(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def process_hang(stack: Stack) -> Iterator[None]:
-    """Stop the serving process for the length of the block: it keeps its port and answers nothing."""
+    """Suspend the serving process for the length of the block: it keeps its port and answers nothing."""
     serving = stack.deployment.serving
     if serving is None:
         raise DeployError(f"{stack.profile.name}: nothing serves, so nothing can hang; bring the deployment up first")
@@ -76,9 +76,9 @@ def process_hang(stack: Stack) -> Iterator[None]:
 
 
 def slow_start(stack: Stack, release: Release, held_s: float) -> Observation:
-    """Start an instance beside the one that serves, hold it for `held_s` before it can serve, and stop it again.
+    """Start an instance beside the one that serves, hold it up for `held_s`, and stop it once its start is decided.
 
-    Return how its startup check ended; `duration_s` counts from the start. Its process is stopped at once and let go
+    Return how its startup check ended; `duration_s` counts from the start. Its process is suspended at once and resumed
     after `held_s`: this makes any program start slowly.
     """
     deployment, limit_s = stack.deployment, stack.profile.rollout.start_timeout_s
