@@ -76,15 +76,15 @@ def test_the_log_holds_each_request_with_times_that_the_caller_can_check(start, 
 
 @pytest.mark.alone
 def test_latencies_are_those_of_the_seed(start, tmp_path):
-    """The logged waits follow the seeded sequence, to the resolution of a timer (1 ms) on an idle machine."""
-    pace = Pace(Latency(ttft_s=0.02, ttft_sigma=0.4, token_s=0), 5)
-    with start(tmp_path, "--seed", "5", "--ttft-s", "0.02", "--ttft-sigma", "0.4", "--token-s", "0") as simulator:
+    """The logged waits follow the seeded sequence; none is shorter by more than a timer's resolution (1 ms)."""
+    pace = Pace(Latency(ttft_s=0.05, ttft_sigma=0.4, token_s=0), 5)
+    with start(tmp_path, "--seed", "5", "--ttft-s", "0.05", "--ttft-sigma", "0.4", "--token-s", "0") as simulator:
         for _ in range(40):
             content(simulator)
     took_ms = [(line["ttfb_ns"] - line["start_ns"]) / 1e6 for line in simulator.accesses()]
     lag_ms = [took - 1e3 * pace.first_s() for took in took_ms]
     assert min(lag_ms) > -1
-    assert statistics.median(lag_ms) < 5
+    assert statistics.median(lag_ms) < 25
 
 
 def test_no_line_of_the_log_holds_the_credential_or_the_prompt(start, tmp_path):
