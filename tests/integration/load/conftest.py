@@ -17,11 +17,11 @@ PROGRAM = Path(__file__).with_name("target.py")
 
 @dataclass
 class Target:
-    """A running server; `seen` ends it, and gives its log: (number of the request, arrived ns, answered ns)."""
+    """A running server; `log` ends it, and returns (number of the request, arrived ns, answered ns) of each."""
 
     process: subprocess.Popen[bytes]
     port: int
-    log: Path
+    log_file: Path
 
     @property
     def origin(self) -> str:
@@ -31,12 +31,12 @@ class Target:
     def url(self) -> str:
         return f"{self.origin}/v1"
 
-    def seen(self) -> list[tuple[int, int, int]]:
+    def log(self) -> list[tuple[int, int, int]]:
         self.end()
-        return [tuple(row) for row in json.loads(self.log.read_bytes())]
+        return [tuple(row) for row in json.loads(self.log_file.read_bytes())]
 
     def end(self) -> None:
-        """Let it end by closing its input; one that does not is killed. A second time does nothing."""
+        """Close its input, so that it ends, and kill it when it does not. A second call does nothing."""
         assert self.process.stdin
         with self.process:
             self.process.stdin.close()
@@ -53,10 +53,10 @@ def serve(tmp_path: Path) -> Iterator[Callable[[float], Target]]:
     with contextlib.ExitStack() as started:
 
         def start(delay_s: float = 0.0) -> Target:
-            log = tmp_path / "seen.json"
-            command = [sys.executable, str(PROGRAM), str(delay_s), str(log)]
+            log_file = tmp_path / "log.json"
+            command = [sys.executable, str(PROGRAM), str(delay_s), str(log_file)]
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            target = Target(process, 0, log)
+            target = Target(process, 0, log_file)
             started.callback(target.end)
             assert process.stdout
             target.port = int(process.stdout.readline())

@@ -92,15 +92,15 @@ def test_ctrl_c_keeps_what_was_recorded(serve, tmp_path):
     command = [*COMMAND, serve(0.01).url, "--rate", "100", "--duration", "60", "--out", str(out)]
     with ended(command, stdout=subprocess.PIPE, stderr=follower, start_new_session=True) as process:
         os.close(follower)
-        seen = b""
-        while b"100 sent" not in seen and b"p50 1" not in seen and time.monotonic() - began < 60:
-            seen += os.read(leader, 4096)
+        output = b""
+        while b"100 sent" not in output and b"p50 1" not in output and time.monotonic() - began < 60:
+            output += os.read(leader, 4096)
         time.sleep(1)
         os.killpg(process.pid, signal.SIGINT)
         stdout, _ = process.communicate(timeout=20)
     os.close(leader)
     assert process.returncode == 130
-    assert b"open loop" in seen
+    assert b"open loop" in output
     assert b"open loop" in stdout
     summary = json.loads((out / "summary.json").read_text())
     assert summary["recorded"] == recorded(out) > 50
@@ -149,7 +149,7 @@ def test_plays_a_trace(target, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "status", "said"),
+    ("options", "status", "reason"),
     [
         (("--rate", "0"), 2, "'--rate': 0.0 is not in the range"),
         (("--slo", "99=5"), 2, "expected a percentile and its limit in ms, like p99=800"),
@@ -163,24 +163,24 @@ def test_plays_a_trace(target, tmp_path):
         (("--prompt-tokens", "x"), 3, "expected N, or N~SIGMA"),
     ],
 )
-def test_refuses_what_makes_no_sense(options, status, said, tmp_path):
+def test_refuses_what_makes_no_sense(options, status, reason, tmp_path):
     """Options that are wrong or contradict each other end it before anything is sent, and it says why."""
     done = load("http://127.0.0.1:9/v1", *options, "--out", tmp_path / "out")
     assert done.returncode == status, done.stderr
-    assert said in " ".join(done.stderr.split())
+    assert reason in " ".join(done.stderr.split())
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("url", "options", "said"),
+    ("url", "options", "reason"),
     [
         ("nonsense", (), "is not the URL of an API"),
         ("http://127.0.0.1:9/v1", ("--api-key-env", "NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE is not set"),
         ("http://127.0.0.1:9/v1", ("--trace", __file__), "is neither Azure CSV nor Mooncake JSONL"),
     ],
 )
-def test_what_cannot_be_sent_leaves_with_3(url, options, said, tmp_path):
+def test_what_cannot_be_sent_leaves_with_3(url, options, reason, tmp_path):
     """What turns out only in the generator's process is an error of one line, and no verdict: neither 0, 1 nor 2."""
     done = load(url, *options, "--duration", 1, "--out", tmp_path / "out")
     assert (done.returncode, len(done.stderr.splitlines())) == (3, 1), done.stderr
-    assert said in done.stderr
+    assert reason in done.stderr

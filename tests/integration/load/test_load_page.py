@@ -1,4 +1,4 @@
-"""The page about the numbers: what it shows is so."""
+"""The examples and figures of the page about the numbers hold."""
 
 import re
 import shlex
@@ -24,8 +24,8 @@ def test_the_commands_run(target, tmp_path):
     lines = "\n".join(blocks("console")).strip().splitlines()
     assert len(lines) == 2
     for number, line in enumerate(lines):
-        asked = line.replace("http://127.0.0.1:8080/v1", target.url).replace("--duration 30", "--duration 2")
-        command = [sys.executable, "-m", *shlex.split(asked.replace("tailrace", "tailrace.cli", 1))]
+        arguments = line.replace("http://127.0.0.1:8080/v1", target.url).replace("--duration 30", "--duration 2")
+        command = [sys.executable, "-m", *shlex.split(arguments.replace("tailrace", "tailrace.cli", 1))]
         out = ["--out", str(tmp_path / str(number))]
         done = subprocess.run([*command, *out], capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode in {0, 2}, done.stderr  # 2: this machine is too busy to say

@@ -19,9 +19,9 @@ def policies(schedule, target, out: Path) -> tuple[int, set[int]]:
     with start(Traffic(schedule), target.url, out) as load_run:
         (worker,) = _workers()
         others = [int(task.name) for task in Path(f"/proc/{worker}/task").iterdir() if int(task.name) != worker]
-        found = _policy(worker), {_policy(other) for other in others}
+        policies = _policy(worker), {_policy(other) for other in others}
         load_run.stop()
-    return found
+    return policies
 
 
 def _workers() -> list[int]:

@@ -42,7 +42,7 @@ def test_every_request_has_a_record(target, tmp_path):
     numbers = sorted(row["seq"] * 2 + row["shard"] for row in records)
     assert numbers == list(range(len(records)))
     assert 0.15 < sum(row["stream"] for row in records) / len(records) < 0.45
-    assert len({number for number, _, _ in target.seen()}) == len(records)
+    assert len({number for number, _, _ in target.log()}) == len(records)
 
 
 def test_prepared_load_runs_send_nothing_before_they_begin(target, tmp_path):
@@ -56,7 +56,7 @@ def test_prepared_load_runs_send_nothing_before_they_begin(target, tmp_path):
     second.wait()
     assert second.start_ns > began_ns + 200_000_000
     assert [first.summary.sent, second.summary.sent] == [20, 20]
-    assert len(target.seen()) == 40
+    assert len(target.log()) == 40
 
 
 def test_a_prepared_load_run_that_cannot_get_ready_leaves_nothing(tmp_path):
@@ -131,14 +131,14 @@ def test_stop_without_grace_cancels(target, tmp_path):
 
 
 def test_live_counters(target, tmp_path):
-    """While it flies, counters, rate and percentiles can be asked for."""
+    """A running load shows counters, rate and percentiles."""
     with start(Traffic(arrivals.constant(200, 2)), target.url, tmp_path) as load_run:
         time.sleep(1.8)
-        seen = load_run.snapshot
-    assert 100 < seen.done <= seen.sent <= 400
-    assert seen.errors == 0
-    assert seen.rate_rps == pytest.approx(200, rel=0.4)
-    assert 0 < seen.p50_ms <= seen.p99_ms
+        snapshot = load_run.snapshot
+    assert 100 < snapshot.done <= snapshot.sent <= 400
+    assert snapshot.errors == 0
+    assert snapshot.rate_rps == pytest.approx(200, rel=0.4)
+    assert 0 < snapshot.p50_ms <= snapshot.p99_ms
     assert not load_run.running
     load_run.wait()
     assert (load_run.snapshot.sent, load_run.snapshot.done) == (400, 400)
@@ -270,7 +270,7 @@ def test_workers_die_with_their_parent_and_keep_their_records(target, tmp_path, 
 
 
 def test_killed_workers_leave_readable_parts_and_an_invalid_summary(target, tmp_path):
-    """A generator that is killed is a missing shard, said so, and never a hang."""
+    """A generator that is killed is reported as a missing shard, and never a hang."""
     load_run = start(Traffic(arrivals.constant(100, 30), shards=2), target.url, tmp_path)
     time.sleep(0.5)
     _workers(os.getpid())[0].kill()

@@ -1,4 +1,4 @@
-"""From the generator's own doubts to the verdict that people read: worker → summary → step → report."""
+"""From an invalid measurement to the verdict on the page: worker → summary → step → report."""
 
 import os
 import shutil
@@ -35,8 +35,8 @@ def judged(serve, tmp_path, root, monkeypatch):
                 process.send_signal(signal.SIGSTOP)
                 time.sleep(freeze_s)
                 process.send_signal(signal.SIGCONT)
-        doubts = step.invalid_reasons(f"records:{PHASE}")
-        step.add_judgements(analysis.judge(step.records(PHASE), {"p50": 5_000}, invalid=doubts))
+        reasons = step.invalid_reasons(f"records:{PHASE}")
+        step.add_judgements(analysis.judge(step.records(PHASE), {"p50": 5_000}, invalid=reasons))
         step.finish()
         return step
 
@@ -58,7 +58,7 @@ def test_an_invalid_measurement_is_inconclusive_to_the_last_page(judged):
 
 
 def test_a_valid_measurement_passes(judged):
-    """The same without the freeze is a PASS: it was the freeze that was seen. (A busy machine has three tries.)"""
+    """The same without the freeze is a PASS. (A busy machine may disturb two of three loads.)"""
     for _ in range(3):
         step = judged(0)
         if not step.invalid_reasons():

@@ -1,4 +1,4 @@
-"""Records made for tests: columns that are not given have plain values."""
+"""Records for tests: columns that are not set have plain values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def made(service_us: Any, rate_rps: float = 100.0, **columns: Any) -> pd.DataFrame:
+def build(service_us: Any, rate_rps: float = 100.0, **columns: Any) -> pd.DataFrame:
     n = len(service_us)
     seq = np.arange(n)
     intended = 10**12 + (seq * 1e9 / rate_rps).astype("int64")
@@ -31,9 +31,9 @@ def made(service_us: Any, rate_rps: float = 100.0, **columns: Any) -> pd.DataFra
 
 @pytest.fixture
 def make() -> Callable[..., pd.DataFrame]:
-    return made
+    return build
 
 
 @pytest.fixture(scope="module")
 def make_once() -> Callable[..., pd.DataFrame]:
-    return made
+    return build

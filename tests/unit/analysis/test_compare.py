@@ -65,7 +65,7 @@ def test_same_is_no_difference(make):
 
 
 def test_a_faster_arm_passes(make):
-    """Faster is said, and passes."""
+    """A faster arm is found faster, and passes."""
     compared = compare(arm(make, 1, 1.5), arm(make, 2))
     assert compared.table["verdict"].iloc[0] == "faster"
     assert compared.judgement.verdict == "PASS"
@@ -79,7 +79,7 @@ def test_secondary_metrics_are_adjusted(make):
 
 
 def test_errors(make):
-    """More failures are seen by their share, and they are not in the latencies."""
+    """More failures show in their share, and are not in the latencies."""
     failing = arm(make, 2)
     failing.loc[np.random.default_rng(4).random(len(failing)) < 0.03, "outcome"] = "error"
     table = compare(arm(make, 1), failing).table.set_index("metric")
@@ -89,7 +89,7 @@ def test_errors(make):
 
 
 def test_before_and_after_is_descriptive(make):
-    """Arms that did not run at the same time are paired by their own clocks, and that is said."""
+    """Arms that did not run at the same time are paired by their own clocks, and the reason says so."""
     later = arm(make, 2).assign(intended_ns=lambda f: f["intended_ns"] + 10**12)
     compared = compare(arm(make, 1), later)
     assert not compared.concurrent
@@ -99,7 +99,7 @@ def test_before_and_after_is_descriptive(make):
 
 @pytest.mark.parametrize("few", [0, 500])
 def test_too_few_decide_nothing(make, few):
-    """Without requests, or with too few windows, nothing is decided and the need is said."""
+    """Without requests, or with too few windows, nothing is decided, and the reason says how many are needed."""
     small = arm(make, 1).iloc[:few]
     compared = compare(small, arm(make, 2).iloc[:few])
     assert compared.judgement.verdict == "INCONCLUSIVE"

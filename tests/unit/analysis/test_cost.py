@@ -6,7 +6,7 @@ from tailrace import analysis
 
 
 def test_cost_is_of_those_requests_whose_cost_is_known(make):
-    """A stream's cost is not known: it is left out of the cost, not counted as nothing, and its share is said."""
+    """A stream's cost is not known: it is not in the cost, nor counted as nothing, and the table has the share."""
     records = make([1] * 4, outcome=["miss", "miss", "miss", "hit"], cost_microusd=[30, 30, -1, 0], in_tok=[10] * 4)
     (row,) = analysis.cost(records).to_dict("records")
     assert (row["requests"], row["from_cache"], row["tokens_in"], row["priced"]) == (4, 1, 40, 0.75)

@@ -43,7 +43,7 @@ def test_chosen_phases_of_several_folders(folder, phases):
 
 
 def test_numbers_differ_when_a_record_does(folder, tmp_path):
-    """Negative control: one slower request is seen."""
+    """Negative control: one slower request changes the table."""
     for part in folder.glob("*.parquet"):
         (tmp_path / part.name).write_bytes(part.read_bytes())
     changed = pd.read_parquet(tmp_path / "part-0.parquet")

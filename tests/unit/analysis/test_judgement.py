@@ -54,7 +54,7 @@ def test_error_rate(make):
 
 
 def test_invalid_measurement_decides_nothing(make):
-    """When the generator was not valid neither PASS nor FAIL is said, and the reason is."""
+    """An invalid measurement is neither PASS nor FAIL, and the verdict says why."""
     judged = analysis.judge(spread(make), {"p99": 80, "p50": 1}, invalid=["shard 1 is missing"])
     assert {j.verdict for j in judged} == {"INCONCLUSIVE"}
     assert judged[0].text.startswith("the measurement is invalid: shard 1 is missing (p99 10.9 ms")

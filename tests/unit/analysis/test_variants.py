@@ -1,4 +1,4 @@
-"""What the arms of a comparison achieved."""
+"""Several variants side by side."""
 
 import numpy as np
 import pandas as pd

@@ -88,7 +88,7 @@ def test_poisson_gaps_are_exponential_and_equal_gaps_are_not():
 
 @pytest.mark.parametrize("cv", [0.5, 1, 3])
 def test_gamma_has_the_burstiness_that_was_asked_for(cv: float):
-    """The coefficient of variation of the gaps is the given one."""
+    """The coefficient of variation of the gaps is the requested one."""
     gaps = np.diff(arrivals.gamma(1000, 50, cv, 7).offsets_ns())
     assert gaps.std() / gaps.mean() == pytest.approx(cv, rel=0.1)
 

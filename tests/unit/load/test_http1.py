@@ -35,7 +35,7 @@ class Wire(asyncio.Transport):
 
 
 def exchange(answers: Sequence[Sequence[bytes]], *, eof: bool = False) -> tuple[list[HttpAnswer], HttpConnection]:
-    """One request after the other on one connection, each answered in the given pieces."""
+    """One request after the other on one connection, each answered in these pieces."""
 
     async def go() -> tuple[list[HttpAnswer], HttpConnection]:
         connection, replies = HttpConnection(), []
@@ -84,7 +84,7 @@ def test_a_connection_is_used_again():
 
 
 def test_connection_close_is_respected():
-    """A server that says it closes is not asked again."""
+    """A connection that the server announces to close is not used again."""
     _, connection = exchange([[LENGTH.replace(b"x-other: 1", b"connection: close")]])
     assert not connection.usable
 

@@ -30,9 +30,9 @@ def test_two_shards_are_one_view():
     for second in range(1, 4):
         for shard in range(2):
             board.add(shard, Progress(second * 10**9, second * 110, second * 100, second, {320: 100}))
-    seen = board.snapshot()
-    assert (seen.sent, seen.done, seen.errors) == (660, 600, 6)
-    assert seen.rate_rps == pytest.approx(200)
+    snapshot = board.snapshot()
+    assert (snapshot.sent, snapshot.done, snapshot.errors) == (660, 600, 6)
+    assert snapshot.rate_rps == pytest.approx(200)
 
 
 def test_what_is_old_is_forgotten():

@@ -14,47 +14,47 @@ from tailrace.load.rate_search import Capacity, Point, Search, find
 
 def service(limit_rps: float, generator_rps: float = math.inf):
     """A measurement of a service that holds up to `limit_rps`, by a generator that holds up to `generator_rps`."""
-    asked = []
+    rates = []
 
     def measure(rate: float) -> Point:
-        asked.append(rate)
+        rates.append(rate)
         meets = rate <= limit_rps
         return Point(
             rate, rate, 0.0, {"p99": 1.0 if meets else 9.0}, rate <= generator_rps, meets, "" if meets else "x"
         )
 
-    measure.asked = asked
+    measure.rates = rates
     return measure
 
 
 @given(st.floats(10, 10_000))
 def test_finds_the_limit(limit_rps: float):
     """The true limit lies between the two rates, which are at most 10 % apart."""
-    found = find(service(limit_rps), Search(10, 20_000))
-    assert found.highest_rps <= limit_rps < found.lowest_failing_rps
-    assert found.lowest_failing_rps <= found.highest_rps * 1.1
-    assert [point.rate_rps for point in found.points] == sorted(point.rate_rps for point in found.points)
+    capacity = find(service(limit_rps), Search(10, 20_000))
+    assert capacity.highest_rps <= limit_rps < capacity.lowest_failing_rps
+    assert capacity.lowest_failing_rps <= capacity.highest_rps * 1.1
+    assert [point.rate_rps for point in capacity.points] == sorted(point.rate_rps for point in capacity.points)
 
 
 def test_nothing_meets():
     """When the lowest rate fails, there is no highest one."""
-    found = find(service(5), Search(10, 100))
-    assert math.isnan(found.highest_rps)
-    assert len(found.points) == 1
+    capacity = find(service(5), Search(10, 100))
+    assert math.isnan(capacity.highest_rps)
+    assert len(capacity.points) == 1
 
 
 def test_everything_meets():
     """When the highest rate holds, the limit lies beyond, and it says so."""
-    found = find(service(1e9), Search(10, 100))
-    assert (found.highest_rps, found.lowest_failing_rps) == (100, math.inf)
-    assert "every rate up to 100/s" in found.reason
+    capacity = find(service(1e9), Search(10, 100))
+    assert (capacity.highest_rps, capacity.lowest_failing_rps) == (100, math.inf)
+    assert "every rate up to 100/s" in capacity.reason
 
 
 def test_the_generator_gives_in_first():
     """A rate that the generator cannot hold says nothing about the service: the search ends there."""
-    found = find(service(1e9, generator_rps=50), Search(10, 1000))
-    assert found.highest_rps == 40
-    assert "not valid" in found.reason
+    capacity = find(service(1e9, generator_rps=50), Search(10, 1000))
+    assert capacity.highest_rps == 40
+    assert "not valid" in capacity.reason
 
 
 def test_a_disturbed_measurement_is_taken_again():
@@ -68,16 +68,16 @@ def test_a_disturbed_measurement_is_taken_again():
             return replace(point, valid=False)
         return point
 
-    found = find(jolted, Search(10, 1000))
-    assert found.highest_rps <= 50 < found.lowest_failing_rps
-    assert measure.asked.count(20) == 2
+    capacity = find(jolted, Search(10, 1000))
+    assert capacity.highest_rps <= 50 < capacity.lowest_failing_rps
+    assert measure.rates.count(20) == 2
 
 
 def test_stops_at_the_most_points():
     """No more than the allowed measurements are made."""
     measure = service(777)
     assert isinstance(find(measure, Search(1, 10_000, within=1e-6, most_points=5)), Capacity)
-    assert len(measure.asked) == 5
+    assert len(measure.rates) == 5
 
 
 @pytest.mark.parametrize("order", [(0, 1), (2, 1), (1, 2, 1.0)])

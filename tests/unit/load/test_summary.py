@@ -1,4 +1,4 @@
-"""Whether a load run may be believed: each way to doubt it, and that without one there is no doubt."""
+"""Whether a load run is valid: each reason against it, and that without one it is."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_each_doubt_has_its_reason(write, facts, reason):
     load_facts = replace(GOOD, results=(replace(GOOD.results[0], **facts),))
     summary = summarise(write([record(n) for n in range(1000)]), load_facts)
     assert not summary.valid
-    assert any(reason in said for said in summary.reasons), summary.reasons
+    assert any(reason in text for text in summary.reasons), summary.reasons
 
 
 def test_lag_beyond_the_limit(write):

@@ -20,12 +20,12 @@ def test_counts_across_parts(tmp_path: Path):
         if n % 2:
             keeper.flush()
     keeper.close()
-    found = count(sorted(tmp_path.glob("*.parquet")))
-    assert found.recorded == 6
-    assert found.errors_by_type == {"timeout": 2, "http_503": 1}
-    assert list(found.failed) == [bool(kind) for kind in kinds]
-    assert np.allclose(found.from_intended_ms, [1.001 * n for n in range(6)])
-    assert found.last_sent_ns == 5_005_000
+    tally = count(sorted(tmp_path.glob("*.parquet")))
+    assert tally.recorded == 6
+    assert tally.errors_by_type == {"timeout": 2, "http_503": 1}
+    assert list(tally.failed) == [bool(kind) for kind in kinds]
+    assert np.allclose(tally.from_intended_ms, [1.001 * n for n in range(6)])
+    assert tally.last_sent_ns == 5_005_000
 
 
 def test_nothing_is_nothing():

@@ -49,16 +49,16 @@ def test_prompts_are_all_different_by_default():
 
 def test_repeat_share_is_the_ceiling_of_a_cache():
     """With 30 % repeats of 20 prompts an ideal cache hits 30 % of the requests, less the first of each."""
-    workload, seen, hits = Workload(repeat_share=0.3, pool=20), set(), 0
+    workload, sent, hits = Workload(repeat_share=0.3, pool=20), set(), 0
     for n in range(MANY):
         prompt = workload.prompt(n)
-        hits += prompt in seen
-        seen.add(prompt)
+        hits += prompt in sent
+        sent.add(prompt)
     assert (hits + 20) / MANY == pytest.approx(0.3, abs=0.03)
 
 
 def test_zipf_makes_few_prompts_popular():
-    """With exponent 1 the first of 50 prompts is asked about 1/H(50) = 22 % of the time; uniform gives 2 %."""
+    """With exponent 1 the first of 50 prompts is sent about 1/H(50) = 22 % of the time; uniform gives 2 %."""
     skewed, even = Workload(repeat_share=1, pool=50, zipf=1), Workload(repeat_share=1, pool=50)
     assert _share_of_the_first(skewed) == pytest.approx(0.222, abs=0.03)
     assert _share_of_the_first(even) < 0.04
@@ -81,7 +81,7 @@ def test_own_prompts_and_repetition_contradict_each_other():
 
 
 def test_streams_by_share():
-    """The given share of requests asks for a stream, with its usage."""
+    """The set share of requests is for a stream, with its usage."""
     workload = Workload(stream_share=0.25)
     requests = [workload.request(n) for n in range(MANY)]
     assert sum(request.stream for request in requests) / MANY == pytest.approx(0.25, abs=0.03)
@@ -106,7 +106,7 @@ def test_temperature_is_zero_unless_said_otherwise():
 
 
 def test_lengths_follow_their_distribution():
-    """Lognormal lengths have the median that was given, a long tail, and stay within their bounds."""
+    """Lognormal lengths have the requested median, a long tail, and stay within their bounds."""
     workload = Workload(prompt_tokens=lognormal(100, 0.8, least=5, most=2000), max_tokens=Lengths("uniform", 50, 10))
     words = sorted(len(workload.prompt(n).split()) for n in range(MANY))
     assert words[MANY // 2] == pytest.approx(100, rel=0.08)
@@ -116,7 +116,7 @@ def test_lengths_follow_their_distribution():
 
 
 def test_more_fields_for_the_body():
-    """Whatever else the API knows can be given."""
+    """Any other field of the API can be set."""
     assert body(Workload(extra={"top_p": 0.5}), 3)["top_p"] == 0.5
 
 

@@ -53,7 +53,7 @@ def test_a_loaded_profile_cannot_be_changed(project):
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "said"),
+    ("text", "key", "expected"),
     [
         ("enigne: process", "enigne", "unknown key; expected name, engine, "),
         ("rollout: {gate: {window: 1}}", "rollout.gate.window", "unknown key; expected window_s, "),
@@ -75,11 +75,11 @@ def test_a_loaded_profile_cannot_be_changed(project):
         ("slo: {error_rate: 1.5}", "slo.error_rate", "less than or equal to 1"),
     ],
 )
-def test_what_is_wrong_is_named_by_file_key_found_and_expected(project, text, key, said):
+def test_what_is_wrong_is_named_by_file_key_found_and_expected(project, text, key, expected):
     """An unknown key, a wrong type and a value out of range each say where they stand and what would be right."""
     message = refused(project, text)
     assert message.startswith(f"{project / 'runbook' / 'profiles' / 'p.yaml'}: {key}: found ")
-    assert said in message
+    assert expected in message
 
 
 def test_all_problems_are_told_at_once(project):
@@ -139,7 +139,7 @@ def test_extends_in_a_circle_is_refused(project):
 
 
 def test_extends_needs_a_profile_that_exists(project):
-    """The error names what `extends` said."""
+    """The error names the value of `extends`."""
     assert "extends: found 'gone'" in refused(project, "extends: gone")
     assert "extends: found 5" in refused(project, "extends: 5")
 

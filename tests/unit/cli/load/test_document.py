@@ -17,7 +17,7 @@ PLAIN = Record("", 0, 0, "", "", "", "", 0, "m", False, "miss", "", 200, 1, 0, 0
 FACTS = LoadFacts("open", 1, 0, 100.0, (ShardResult(0, 10_000, 10_000, 10**11, 0.2, 0.5, 3.0),))
 
 
-def said(folder: Path, records: list[Record]) -> dict:
+def summarised(folder: Path, records: list[Record]) -> dict:
     keeper = Recorder(folder, "part-a-0")
     for record in records:
         keeper.add(record)
@@ -28,8 +28,10 @@ def said(folder: Path, records: list[Record]) -> dict:
 
 def test_closed_form(tmp_path: Path):
     """Latencies of 1 … 10,000 µs: p50 5.000, p99 9.900, p99.9 9.990 and max 10.000 ms, by `inverted_cdf`."""
-    found = said(tmp_path, [PLAIN._replace(seq=n, intended_ns=n * 10**7, service_us=n + 1) for n in range(10_000)])
-    first = found["groups"][0]
+    content = summarised(
+        tmp_path, [PLAIN._replace(seq=n, intended_ns=n * 10**7, service_us=n + 1) for n in range(10_000)]
+    )
+    first = content["groups"][0]
     assert (first["group"], first["from"], first["n"], first["errors"]) == ("all", "intended", 10_000, 0)
     assert [first[name] for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "max_ms")] == [
         5.0, 9.0, 9.5, 9.9, 9.99, 10.0,
@@ -40,7 +42,7 @@ def test_closed_form(tmp_path: Path):
 def test_lag_counts_from_intended_only(tmp_path: Path):
     """A generator that was 5 ms late adds 5 ms from intended and nothing from sent."""
     records = [PLAIN._replace(seq=n, intended_ns=n * 10**6, send_lag_us=5000, service_us=1000) for n in range(500)]
-    intended, sent = said(tmp_path, records)["groups"]
+    intended, sent = summarised(tmp_path, records)["groups"]
     assert (intended["p99_ms"], sent["p99_ms"]) == (6.0, 1.0)
 
 
@@ -51,25 +53,25 @@ def test_groups_where_there_is_more_than_one(tmp_path: Path):
         for n in range(400)
     ]
     records.append(PLAIN._replace(outcome="error", error_type="timeout", service_us=9 * 10**6))
-    found = said(tmp_path, records)
-    names = [group["group"] for group in found["groups"][::2]]
+    content = summarised(tmp_path, records)
+    names = [group["group"] for group in content["groups"][::2]]
     assert names == ["all", "hit", "miss", "model m", "model m0", "model m1", "stream", "not stream"]
-    assert (found["groups"][0]["n"], found["groups"][0]["errors"]) == (400, 1)
-    assert found["groups"][0]["max_ms"] == 0.0
+    assert (content["groups"][0]["n"], content["groups"][0]["errors"]) == (400, 1)
+    assert content["groups"][0]["max_ms"] == 0.0
 
 
 def test_nothing_is_null_and_json_all_the_way(tmp_path: Path):
     """Without records every figure is null, never 0 or NaN, and the load run is not valid."""
-    found = said(tmp_path, [])
-    assert json.loads(json.dumps(found, allow_nan=False)) == found | {"reasons": list(found["reasons"])}
-    assert found["groups"][0]["p50_ms"] is None
-    assert not found["valid"]
-    assert "INVALID: no records" in table(found)
+    content = summarised(tmp_path, [])
+    assert json.loads(json.dumps(content, allow_nan=False)) == content | {"reasons": list(content["reasons"])}
+    assert content["groups"][0]["p50_ms"] is None
+    assert not content["valid"]
+    assert "INVALID: no records" in table(content)
 
 
 def test_the_table_names_the_loop(tmp_path: Path):
     """The loop, the rates and the lag are the first line; a percentile that n is too small for is n/a."""
-    text = table(said(tmp_path, [PLAIN._replace(seq=n, service_us=2500) for n in range(100)]))
+    text = table(summarised(tmp_path, [PLAIN._replace(seq=n, service_us=2500) for n in range(100)]))
     assert text.startswith("open loop · ")
     assert "n/a" in text
     assert text.count("2.50") == pytest.approx(8)

@@ -14,7 +14,7 @@ from tailrace.load import Trace, Users
 
 @pytest.mark.parametrize("shape", ["constant", "poisson", "gamma", "ramp", "steps", "burst", "on-off"])
 def test_every_shape_becomes_a_schedule(shape: str):
-    """Each name on the command line is an open loop of the asked duration."""
+    """Each name on the command line is an open loop of the requested duration."""
     traffic = build(TrafficOptions(rate=50, duration=20, arrivals=shape))
     assert traffic.loop == "open"
     assert traffic.arrivals.duration_s == pytest.approx(20)
