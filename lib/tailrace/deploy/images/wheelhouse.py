@@ -30,21 +30,32 @@ def make(source: Path, folder: Path, python: str = "") -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     edge_lock = pinned(source / "requirements.lock", EDGE)
-    locks = digest(python, (source / build.LOCK).read_text(encoding="utf-8"), edge_lock)
+    service_lock = for_any_patch((source / build.LOCK).read_text(encoding="utf-8"))
+    locks = digest(python, service_lock, edge_lock)
     complete = folder / "complete"
     if complete.is_file() and complete.read_text(encoding="utf-8") == locks:
         return folder  # all of it was fetched before: no index is needed
     for old in folder.glob("*.whl"):
         old.unlink()
     with tempfile.TemporaryDirectory() as scratch:
-        edge = Path(scratch) / "edge.lock"
+        service, edge = Path(scratch) / "service.lock", Path(scratch) / "edge.lock"
+        service.write_text(service_lock, encoding="utf-8")
         edge.write_text(edge_lock, encoding="utf-8")
         pip = _pip(Path(scratch))
-        for lock in (source / build.LOCK, edge):
+        for lock in (service, edge):
             command = [*pip, "download", "--quiet", "--require-hashes", "--only-binary=:all:", "-d", str(folder)]
             _run([*command, *_target(python), "-r", str(lock)], source)
     complete.write_text(locks, encoding="utf-8")
     return folder
+
+
+def for_any_patch(lock: str) -> str:
+    """Return `lock` with the packages for older patch versions of Python required for every version.
+
+    pip decides that by the Python that it runs on, and the image may have an older one: 3.11.2 needs a package that
+    3.11.3 does not. The pip in the image leaves out what is not needed there.
+    """
+    return re.sub(r" ; python_full_version < '[\d.]+'(?= \\$)", "", lock, flags=re.MULTILINE)
 
 
 def pinned(lock: Path, name: str) -> str:
