@@ -47,15 +47,20 @@ def draw(specification: Specification) -> Drawing:
 def draw_all(specifications: Sequence[Specification], processes: int | None = None) -> list[Drawing]:
     """Draw the figures in up to `processes` processes (one a core by default), and return them in their order."""
     processes = min(len(specifications), (cores() if _may_fork() else 1) if processes is None else processes)
-    if processes > 1:
-        try:
-            with warnings.catch_warnings(), ProcessPoolExecutor(processes, get_context("fork")) as pool:
-                # Python 3.12 warns of the threads of numpy and pyarrow; both libraries handle a fork.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                return list(pool.map(draw, specifications))
-        except BrokenProcessPool:
-            pass  # a process was killed, for its memory perhaps: one after the other takes less
-    return [draw(specification) for specification in specifications]
+    if processes < 2:
+        return [draw(specification) for specification in specifications]
+    first = draw(specifications[0])  # loads fonts and lazy imports once, before the fork, and not in each process
+    return [first, *_draw_in_forks(specifications[1:], processes)]
+
+
+def _draw_in_forks(specifications: Sequence[Specification], processes: int) -> list[Drawing]:
+    try:
+        with warnings.catch_warnings(), ProcessPoolExecutor(processes, get_context("fork")) as pool:
+            # Python 3.12 warns of the threads of numpy and pyarrow; both libraries handle a fork.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return list(pool.map(draw, specifications))
+    except BrokenProcessPool:  # a process was killed, perhaps for its memory: one figure at a time needs less
+        return [draw(specification) for specification in specifications]
 
 
 def _may_fork() -> bool:
