@@ -1,6 +1,6 @@
 """A small server of our own, in a process of its own: `python load_target.py [delay_s] [log]`.
 
-Prints its port. Answers chat completions (streamed when asked), after a delay; logs the arrival and the end of each
+Prints its port. Answers chat completions (streamed on request), after a delay; logs the arrival and the end of each
 request on `perf_counter_ns`, so that a test knows the truth. Paths make it misbehave.
 """
 
@@ -13,10 +13,12 @@ import httptools
 import orjson
 import uvloop
 
+STREAM_GAP_S = 0.2  # between the first chunk of a stream and its end: long against the hiccups of a busy machine
+
 DELAY_S = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
 LOG = sys.argv[2] if len(sys.argv) > 2 else ""
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}
-SEEN: list[tuple[int, int, int]] = []
+LOGGED: list[tuple[int, int, int]] = []
 
 
 def answer(status: int, body: bytes, headers: str = "") -> bytes:
@@ -101,13 +103,13 @@ class Server(asyncio.Protocol):
         elif b'"stream":true' in body:
             send(STREAM)
             send(WORD)
-            asyncio.get_running_loop().call_later(0.02, send, WORD + LAST + chunk(b"[DONE]") + END)
+            asyncio.get_running_loop().call_later(STREAM_GAP_S, send, WORD + LAST + chunk(b"[DONE]") + END)
         else:
             send(OK)
         if LOG:
             place = body.split(b"request ", 1)
             number = int(place[1].split(b" ", 1)[0].split(b'"', 1)[0]) if len(place) > 1 else -1
-            SEEN.append((number, at_ns, time.perf_counter_ns()))
+            LOGGED.append((number, at_ns, time.perf_counter_ns()))
 
 
 async def main():
@@ -119,4 +121,4 @@ async def main():
 if __name__ == "__main__":
     uvloop.run(main())
     if LOG:
-        Path(LOG).write_bytes(orjson.dumps(SEEN))
+        Path(LOG).write_bytes(orjson.dumps(LOGGED))

@@ -46,10 +46,10 @@ def test_reads_what_the_answer_says(target):
 
 
 def test_reads_streams(target):
-    """A stream's chunks are counted, its usage is found, and its first chunk is timed apart from its last."""
+    """A stream's chunks are counted, its usage is read, and its first chunk is timed apart from its last."""
     (outcome,) = ask(target.url, Workload(stream_share=1))
     assert (outcome.error_type, outcome.chunks, outcome.in_tok, outcome.out_tok) == ("", 2, 7, 3)
-    assert outcome.last_ns - outcome.first_ns > 15_000_000
+    assert outcome.last_ns - outcome.first_ns > 20_000_000, "the target waits ten times as long"
 
 
 def test_a_hit_costs_no_attempt(target):

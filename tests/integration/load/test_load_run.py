@@ -17,6 +17,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from depth import scaled
 from tailrace.errors import LoadError
 from tailrace.load import LoadRun, Traffic, Workload, arrivals, prepare, run, start
 from tailrace.records import Record
@@ -144,7 +145,7 @@ def test_live_counters(target, tmp_path):
     assert (load_run.snapshot.sent, load_run.snapshot.done) == (400, 400)
 
 
-def test_a_block_that_raises_stops_the_flight(target, tmp_path):
+def test_a_block_that_raises_stops_the_load_run(target, tmp_path):
     """An exception in the block ends the traffic and keeps its records."""
     load_run = start(Traffic(arrivals.constant(50, 60)), target.url, tmp_path)
 
@@ -172,7 +173,7 @@ def test_closed_loop_is_named(serve, tmp_path):
     assert json.loads(note.read_bytes())["summary"]["loop"] == "closed"
 
 
-def test_two_flights_share_a_folder(target, tmp_path):
+def test_two_load_runs_share_a_folder(target, tmp_path):
     """Arms of one step write side by side; each summary counts its own."""
     first = run(Traffic(arrivals.constant(50, 0.2), phase="a"), target.url, tmp_path)
     second = run(Traffic(arrivals.constant(50, 0.4), phase="b"), target.url, tmp_path)
@@ -254,7 +255,7 @@ def _fly_elsewhere(url: str, out: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, *scaled([signal.SIGTERM, signal.SIGINT], [])])
 def test_workers_die_with_their_parent_and_keep_their_records(target, tmp_path, how):
     """Killed, terminated or interrupted: the workers write what they have and end within seconds."""
     with _fly_elsewhere(target.url, tmp_path) as process:
