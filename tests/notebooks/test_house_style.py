@@ -182,7 +182,7 @@ def test_a_notebook_in_the_style_has_no_violations():
         (2, new_code_cell('profile: str = "local"'), "has to be the parameters"),
         (4, new_code_cell("x = 1"), "has to be the imports"),
         (4, new_code_cell("import subprocess"), "through tailrace only"),
-        (4, new_code_cell("from tailrace.profile import Section"), "not a public name"),
+        (4, new_code_cell("from tailrace.profile import ProfileSection"), "not a public name"),
         (6, new_code_cell("import pandas"), "outside of their cell"),
         (6, new_code_cell("\n".join(["load"] * 13)), "code cell of 13 lines"),
         (6, new_code_cell("def f():\n    pass"), "def in a cell"),

@@ -6,7 +6,7 @@ Choose when requests are sent (`arrivals`) and which (`Workload`), put both into
 from tailrace.load import arrivals, calibration, corpus, rate_search, traces
 from tailrace.load.arrivals import Schedule, Users
 from tailrace.load.driver import LoadRun, prepare, run, start
-from tailrace.load.live import Snapshot
+from tailrace.load.live import LoadSnapshot
 from tailrace.load.outcome import RequestOutcome
 from tailrace.load.summary import Summary
 from tailrace.load.traces import Trace
@@ -15,9 +15,9 @@ from tailrace.load.workload import Weighted, Workload
 
 __all__ = [
     "LoadRun",
+    "LoadSnapshot",
     "RequestOutcome",
     "Schedule",
-    "Snapshot",
     "Summary",
     "Trace",
     "Traffic",

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tailrace.load.alarm import Alarm
 from tailrace.load.arrivals import Offsets, Users
 from tailrace.load.outcome import CANCELLED, HITS, TIMEOUT, RequestOutcome, of_exception
-from tailrace.load.sender import Sender
+from tailrace.load.sender import RequestSender
 from tailrace.load.traces import Arrival
 from tailrace.load.traffic import Traffic
 from tailrace.load.workload import PlannedRequest
@@ -47,7 +47,7 @@ class Shard(NamedTuple):
 class Dispatcher:
     """Sends the requests of one shard; calls `keep` with the record of each."""
 
-    def __init__(self, shard: Shard, sender: Sender, keep: Callable[[Record], None]) -> None:
+    def __init__(self, shard: Shard, sender: RequestSender, keep: Callable[[Record], None]) -> None:
         self.sent = self.done = self.errors = 0
         self.failure: BaseException | None = None
         self._shard, self._sender, self._keep = shard, sender, keep

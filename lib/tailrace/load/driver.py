@@ -26,7 +26,7 @@ from typing import IO, Any, Self
 import orjson
 
 from tailrace.errors import LoadError
-from tailrace.load.live import Board, Progress, Snapshot
+from tailrace.load.live import Board, LoadSnapshot, ShardProgress
 from tailrace.load.summary import LoadFacts, ShardResult, Summary, parts, summarise
 from tailrace.load.traffic import Traffic
 
@@ -92,7 +92,7 @@ class _Process:
             message = orjson.loads(line)
             if "progress" in message:
                 t_ns, sent, done, errors, counts = message["progress"]
-                progress = Progress(t_ns, sent, done, errors, {int(bucket): n for bucket, n in counts.items()})
+                progress = ShardProgress(t_ns, sent, done, errors, {int(bucket): n for bucket, n in counts.items()})
                 self._board.add(self.shard, progress)
             elif "finished" in message:
                 self.result = ShardResult(self.shard, **message["finished"])
@@ -127,7 +127,7 @@ class LoadRun:
         return parts(self.out, self._prefix)
 
     @property
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> LoadSnapshot:
         """Counters, and the rate and percentiles of the last seconds: cheap, for a live line."""
         return self._board.snapshot()
 

@@ -12,7 +12,7 @@ from tailrace import percentiles
 _PER_OCTAVE = 32  # bucket width 2.2 %: for a live line, never for a verdict
 
 
-class Snapshot(NamedTuple):
+class LoadSnapshot(NamedTuple):
     """Counters since the start; rate and percentiles of the last seconds, NaN without answers."""
 
     sent: int
@@ -23,7 +23,7 @@ class Snapshot(NamedTuple):
     p99_ms: float
 
 
-class Progress(NamedTuple):
+class ShardProgress(NamedTuple):
     """The counters of one worker, and its latencies since its last report."""
 
     t_ns: int
@@ -53,17 +53,17 @@ class Board:
 
     def __init__(self, window_s: float = 3.0) -> None:
         self._window_ns = int(window_s * 1e9)
-        self._last: dict[int, Progress] = {}
+        self._last: dict[int, ShardProgress] = {}
         self._recent: deque[tuple[int, int, dict[int, int]]] = deque()
 
-    def add(self, shard: int, progress: Progress) -> None:
+    def add(self, shard: int, progress: ShardProgress) -> None:
         before = self._last.get(shard)
         self._last[shard] = progress
         self._recent.append((progress.t_ns, progress.done - (before.done if before else 0), progress.buckets))
         while self._recent and self._recent[0][0] < progress.t_ns - self._window_ns:
             self._recent.popleft()
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> LoadSnapshot:
         recent = list(self._recent)
         merged: Counter[int] = Counter()
         for _, _, counts in recent:
@@ -72,7 +72,7 @@ class Board:
         span_s = (max(spans) - min(spans)) / 1e9 if len(spans) > 1 else 0.0
         done = sum(count for t_ns, count, _ in recent if t_ns > min(spans))
         last = list(self._last.values())
-        return Snapshot(
+        return LoadSnapshot(
             sum(progress.sent for progress in last),
             sum(progress.done for progress in last),
             sum(progress.errors for progress in last),

@@ -25,7 +25,7 @@ from tailrace.load.workload import PlannedRequest, Workload
 Plugin = Callable[[int, bytes, bool], Awaitable[RequestOutcome]]
 
 
-class Sender(Protocol):
+class RequestSender(Protocol):
     """The interface that the dispatcher calls."""
 
     async def send(self, seq: int, request: PlannedRequest) -> RequestOutcome: ...
@@ -86,7 +86,7 @@ class PluginSender:
             await closing()
 
 
-async def build(name: str, url: str, workload: Workload, options: Mapping[str, Any]) -> Sender:
+async def build(name: str, url: str, workload: Workload, options: Mapping[str, Any]) -> RequestSender:
     """Return the sender called `name`; LoadError when there is none."""
     if name == "http":
         return HttpSender(url, workload, {key: value for key, value in options.items() if key != "timeout_s"})

@@ -18,7 +18,7 @@ from tailrace.validity import THRESHOLDS, Generator, Thresholds
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What one worker reported at its end."""
+    """The last report of one worker."""
 
     shard: int
     sent: int

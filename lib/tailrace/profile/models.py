@@ -17,13 +17,13 @@ UrlPath = Annotated[str, Field(pattern=r"^/[^\s]*$")]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
-class Section(BaseModel):
+class ProfileSection(BaseModel):
     """Base of all sections of a profile."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Health(Section):
+class Health(ProfileSection):
     """The paths of the service's health checks."""
 
     live: UrlPath = "/healthz"
@@ -31,7 +31,7 @@ class Health(Section):
     startup: UrlPath = "/readyz"
 
 
-class Probe(Section):
+class Probe(ProfileSection):
     """A request to an instance: to warm it up, or as a smoke test."""
 
     method: Literal["GET", "POST"] = "GET"
@@ -44,8 +44,8 @@ class Probe(Section):
     """Whether the answer is a stream of server-sent events, which has to end with its terminator."""
 
 
-class Service(Section):
-    """What to deploy. With neither `command`, `image` nor `dockerfile` it is tailrace's own service."""
+class Service(ProfileSection):
+    """The service to deploy. With neither `command`, `image` nor `dockerfile` it is tailrace's own service."""
 
     command: tuple[str, ...] = ()
     """Any program; `{port}` and `{host}` are replaced in its arguments."""
@@ -76,7 +76,7 @@ class Service(Section):
         return not (self.command or self.image or self.dockerfile)
 
 
-class Simulator(Section):
+class Simulator(ProfileSection):
     """The built-in provider. Its latencies are lognormal, in seconds."""
 
     seed: int = 1
@@ -89,7 +89,7 @@ class Simulator(Section):
     token_sigma: Annotated[float, Field(ge=0, le=3)] = 0.2
 
 
-class ProviderSettings(Section):
+class ProviderSettings(ProfileSection):
     """The model API behind the service."""
 
     base_url: str = ""
@@ -111,7 +111,7 @@ class ProviderSettings(Section):
         return not self.base_url
 
 
-class EdgeSettings(Section):
+class EdgeSettings(ProfileSection):
     """The proxy in front of the two slots."""
 
     host: str = "127.0.0.1"
@@ -120,7 +120,7 @@ class EdgeSettings(Section):
     """The edge ends a stream that has been silent for this long. Otherwise a stream has no limit."""
 
 
-class Warmup(Section):
+class Warmup(ProfileSection):
     """The warm-up of an instance: it ends when the latency has settled, or at `max_requests`."""
 
     min_requests: int = Field(default=20, ge=0, le=10_000)
@@ -135,7 +135,7 @@ class Warmup(Section):
         return self
 
 
-class GateLimits(Section):
+class GateLimits(ProfileSection):
     """The limits of the new colour while it bakes, in every window."""
 
     window_s: PositiveSeconds = 1.0
@@ -148,7 +148,7 @@ class GateLimits(Section):
     """Smaller differences are noise."""
 
 
-class RolloutSettings(Section):
+class RolloutSettings(ProfileSection):
     """The waits, gates and deadlines of a switch."""
 
     start_timeout_s: PositiveSeconds = 30.0
@@ -173,7 +173,7 @@ class RolloutSettings(Section):
         return weights
 
 
-class ResourceLimits(Section):
+class ResourceLimits(ProfileSection):
     """The resource limits of an instance, where the engine enforces them."""
 
     memory_mb: int = Field(default=512, ge=32)
@@ -181,7 +181,7 @@ class ResourceLimits(Section):
     pids: int = Field(default=256, ge=16)
 
 
-class Slo(Section):
+class Slo(ProfileSection):
     """The service-level objectives: what the verdict judges."""
 
     percentiles_ms: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {
@@ -202,7 +202,7 @@ class Slo(Section):
         return limits
 
 
-class Profile(Section):
+class Profile(ProfileSection):
     """A validated profile."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from tailrace import credentials
 from tailrace.errors import ProfileError
-from tailrace.profile.models import Profile, Section
+from tailrace.profile.models import Profile, ProfileSection
 
 
 def load(name: str, root: Path, environment: Mapping[str, str] | None = os.environ) -> Profile:
@@ -81,7 +81,7 @@ def _explanation(path: Path, error: ValidationError) -> str:
     for detail in error.errors(include_url=False):
         key = ".".join(str(part) for part in detail["loc"]) or "(top level)"
         value = detail["input"]
-        found = type(value).__name__ if isinstance(value, dict | list | Section) else repr(value)
+        found = type(value).__name__ if isinstance(value, dict | list | ProfileSection) else repr(value)
         unknown = detail["type"] == "extra_forbidden"
         expected = f"unknown key; expected {_keys(detail['loc'])}" if unknown else detail["msg"]
         lines.append(f"{path}: {key}: found {found}; {expected}")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tailrace import percentiles
-from tailrace.load.live import Board, Progress, buckets, percentile_ms
+from tailrace.load.live import Board, ShardProgress, buckets, percentile_ms
 
 
 def test_quantiles_within_a_bucket():
@@ -29,7 +29,7 @@ def test_two_shards_are_one_view():
     board = Board()
     for second in range(1, 4):
         for shard in range(2):
-            board.add(shard, Progress(second * 10**9, second * 110, second * 100, second, {320: 100}))
+            board.add(shard, ShardProgress(second * 10**9, second * 110, second * 100, second, {320: 100}))
     snapshot = board.snapshot()
     assert (snapshot.sent, snapshot.done, snapshot.errors) == (660, 600, 6)
     assert snapshot.rate_rps == pytest.approx(200)
@@ -38,6 +38,6 @@ def test_two_shards_are_one_view():
 def test_what_is_old_is_forgotten():
     """Percentiles are those of the last seconds."""
     board = Board(window_s=2)
-    board.add(0, Progress(10**9, 10, 10, 0, {500: 10}))
-    board.add(0, Progress(9 * 10**9, 20, 20, 0, {320: 10}))
+    board.add(0, ShardProgress(10**9, 10, 10, 0, {500: 10}))
+    board.add(0, ShardProgress(9 * 10**9, 20, 20, 0, {320: 10}))
     assert board.snapshot().p99_ms == percentile_ms({320: 10}, "p99")

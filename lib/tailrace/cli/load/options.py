@@ -14,7 +14,7 @@ SHAPES: Final = ("ramp", "steps", "burst", "on-off")
 
 @dataclass(frozen=True)
 class TrafficOptions:
-    """What is sent, and when."""
+    """The requests to send, and their schedule."""
 
     rate: float = 10.0
     duration: float = 30.0
@@ -44,7 +44,7 @@ class TrafficOptions:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """Where the traffic is sent to, and what its records are judged by."""
+    """The URL for the traffic, the limits for its records, and the outputs."""
 
     url: str
     traffic: TrafficOptions

@@ -8,7 +8,7 @@ import time
 from typing import Any, TextIO
 
 from tailrace import percentiles
-from tailrace.load import LoadRun, Snapshot
+from tailrace.load import LoadRun, LoadSnapshot
 from tailrace.load.rate_search import Point
 
 _REFRESH_S = 0.25
@@ -32,7 +32,7 @@ def watch(load_run: LoadRun, out: TextIO = sys.stderr) -> None:
         out.flush()
 
 
-def line(snapshot: Snapshot, elapsed_s: float, loop: str) -> str:
+def line(snapshot: LoadSnapshot, elapsed_s: float, loop: str) -> str:
     """Return `12.0 s  open loop  1,200 sent  1,195 done  0 errors  100/s  p50 31.2 ms  p99 61.0 ms`."""
     rate = _number(snapshot.rate_rps, ".0f")
     p50, p99 = _number(snapshot.p50_ms, ".1f"), _number(snapshot.p99_ms, ".1f")
