@@ -147,7 +147,9 @@ def test_a_user_who_may_not_use_the_socket_is_told_so(root):
     """Permission denied, and which group to join; root asks as nobody."""
     if os.getuid() != 0:
         pytest.skip("only root can ask as somebody else")
-    code = "import os; from tailrace.deploy import dockerd; os.setgroups([]); os.setuid(65534); dockerd.connect()"
-    asked, told = [sys.executable, "-c", code], os.environ | {"PYTHONPATH": str(root / "lib")}
-    done = subprocess.run(asked, env=told, capture_output=True, text=True, check=False)
+    connect = (
+        "import os; from tailrace.deploy.images import dockerd; os.setgroups([]); os.setuid(65534); dockerd.connect()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(root / "lib")}
+    done = subprocess.run([sys.executable, "-c", connect], env=environment, capture_output=True, text=True, check=False)
     assert "permission denied on its socket; join the group docker" in done.stderr
