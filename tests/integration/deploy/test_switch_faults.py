@@ -1,4 +1,4 @@
-"""The faults of DESIGN §6, each by really doing it, under load."""
+"""Each fault of a switch, really done, under load: runbook/procedures/faults.md has the matrix."""
 
 import contextlib
 import dataclasses
