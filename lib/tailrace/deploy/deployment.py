@@ -62,8 +62,7 @@ class Deployment:
     def serving(self) -> Instance | None:
         """The instance that the routes name, if it runs."""
         colour = self.edge.routes().serving if self.is_up else ""
-        alive = (i for i in reversed(self.instances) if i.colour == colour and self.engine.alive(i))
-        return next(alive, None)
+        return next((i for i in reversed(self.instances) if i.colour == colour and self.engine.alive(i)), None)
 
     @property
     def is_up(self) -> bool:
@@ -157,7 +156,7 @@ class Deployment:
             if self.serving is None:
                 raise DeployError(f"{self.profile.name}: nothing serves yet that could be switched; use `deploy`")
             self._refuse_paused()
-            self.edge.ensure()
+            self._ensure_edge()
             return self._roll_out("switch", release, environment, observe)
 
     def rollback(self, observe: Observe | None = None) -> CommandResult:
@@ -269,7 +268,8 @@ class Deployment:
             # Routes to green, which has no instance yet: so the first instance becomes blue.
             first = Routes(self.journal.generation() + 1, {"green": 100})
             files.write(self.edge.folder / "routes.yaml", documents.routes(first))
-        self.edge.ensure()
+        if self.edge.ensure() and (serving := self.serving):
+            self.edge.wait_for_colour(serving.colour)
 
     def _roll_out(
         self, verb: str, release: Release, environment: Environment | None, observe: Observe | None

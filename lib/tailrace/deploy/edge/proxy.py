@@ -13,7 +13,7 @@ from tailrace.deploy.edge import counters, documents
 from tailrace.deploy.edge.documents import COLOURS, Address, Layout, Routes
 from tailrace.deploy.http import FAILURES, Answer, exchange
 from tailrace.errors import EdgeRejected, StartFailed
-from tailrace.headers import GENERATION
+from tailrace.headers import COLOUR, GENERATION
 from tailrace.host import files, ports, waiting
 
 START_TIMEOUT_S = 30.0  # on a machine that is busy with something else
@@ -149,6 +149,10 @@ class Edge:
         raise EdgeRejected(
             f"edge did not acknowledge generation {generation} within {timeout_s} s: it {observed}; {reason}"
         )
+
+    def wait_for_colour(self, colour: str, timeout_s: float = START_TIMEOUT_S) -> bool:
+        """Wait until `colour` answers through the routes; return whether it did: a new edge has to find it healthy."""
+        return bool(waiting.until(lambda: (a := self.probe()) and a.headers.get(COLOUR) == colour, timeout_s))
 
     def probe(self) -> Answer | None:
         """Request the live path through the routes; None when the edge does not answer."""
