@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from tailrace import analysis, percentiles
 from tailrace.cli.load.document import document
-from tailrace.load.rate_search import Objectives, judge
+from tailrace.load.rate_search import judge
 from tailrace.load.recorder import Recorder
 from tailrace.load.summary import LoadFacts, ShardResult, summarise
 from tailrace.numbers import number
+from tailrace.objectives import Objectives
 from tailrace.records import Record
 from tailrace.report import tables
 
@@ -75,7 +76,7 @@ def test_all_who_say_a_percentile_say_the_same(n, failures, seed):
         whole, records = document(summary, files)["groups"][0], analysis.read(files)
     table = analysis.latency(records, by=())
     row = table.iloc[0]
-    judged = analysis.judge(records, dict.fromkeys(percentiles.PERCENTILES, 1e9))
+    judged = analysis.judge(records, Objectives(dict.fromkeys(percentiles.PERCENTILES, 1e9)))
     for name, judgement in zip(percentiles.PERCENTILES, judged, strict=True):
         value = row[percentiles.column(name)]
         if n >= percentiles.needs(name):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from tailrace import percentiles
 from tailrace.analysis import frames, intervals
 from tailrace.analysis.latency import latency
 from tailrace.numbers import number, percent
+from tailrace.objectives import Objectives
 from tailrace.verdict import FAIL, INCONCLUSIVE, PASS, Verdict, decide, ok_of
 
 _WORDS: Final = {PASS: "is within", FAIL: "is beyond", INCONCLUSIVE: "may be on either side of"}
@@ -34,23 +35,22 @@ class Judgement:
 
 def judge(
     records: pd.DataFrame,
-    slo: Mapping[str, float],
-    error_rate: float | None = None,
+    objectives: Objectives,
     *,
     start: frames.Start = "intended",
     invalid: Sequence[str] = (),
 ) -> list[Judgement]:
-    """Return a judgement per limit of `slo` (percentile name to ms) and one of the error rate.
+    """Return a judgement per limit of `objectives`.
 
     A percentile passes when its whole interval is within the limit and fails when the whole is beyond. `invalid`
     lists the reasons why the measurement is not valid (a missing shard, a late generator): then all are INCONCLUSIVE.
     """
-    table = latency(records, by=(), start=start, percentiles=sorted(slo, key=percentiles.share))
+    table = latency(records, by=(), start=start, percentiles=sorted(objectives.percentiles_ms, key=percentiles.share))
     row = table.iloc[0]
     tail = _lag(records)
-    judgements = [_percentile(name, float(limit), row, tail) for name, limit in slo.items()]
-    if error_rate is not None:
-        judgements.append(_errors(len(records), int(row["errors"]), error_rate))
+    judgements = [_percentile(name, float(limit), row, tail) for name, limit in objectives.percentiles_ms.items()]
+    if objectives.error_rate is not None:
+        judgements.append(_errors(len(records), int(row["errors"]), objectives.error_rate))
     if not invalid:
         return judgements
     why = "the measurement is invalid: " + "; ".join(invalid)

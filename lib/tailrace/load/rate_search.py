@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,7 @@ from tailrace.load.driver import start
 from tailrace.load.summary import Summary
 from tailrace.load.tally import count
 from tailrace.load.traffic import Traffic
-
-
-@dataclass(frozen=True)
-class Objectives:
-    """The limits that a rate has to meet. Percentiles are from the intended start, each failure counted as +∞."""
-
-    percentiles_ms: Mapping[str, float] = field(default_factory=lambda: {"p99": 1000.0})
-    error_rate: float = 0.01
+from tailrace.objectives import Objectives
 
 
 @dataclass(frozen=True)
@@ -142,7 +135,7 @@ def _set_aside(files: Sequence[Path], folder: Path) -> None:
 
 
 def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: Objectives) -> Point:
-    """Return the point of one rate: its records, held against the objectives."""
+    """Return the point of one rate: its records, held against the objectives; each failure counts as +∞."""
     tally = count(files)
     failed = tally.failed
     took_ms = np.where(failed, np.inf, tally.from_intended_ms)
@@ -159,7 +152,7 @@ def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: 
         for name, limit in objectives.percentiles_ms.items()
         if not latencies[name] <= limit
     ]
-    if not error_rate <= objectives.error_rate:
+    if objectives.error_rate is not None and not error_rate <= objectives.error_rate:
         reasons.append(f"error rate {error_rate:.2%} is beyond {objectives.error_rate:.2%}")
     within = max(objectives.percentiles_ms.values(), default=math.inf)
     return Point(

@@ -28,6 +28,7 @@ from tailrace.errors import StepFailed
 from tailrace.notebook import output
 from tailrace.notebook.evidence import Evidence
 from tailrace.notebook.result import Result, checks_of
+from tailrace.objectives import Objectives
 from tailrace.report import tables
 from tailrace.run import events, folder, leaks
 from tailrace.run.folder import RunDir
@@ -116,7 +117,7 @@ class Step(Evidence):
             users = load.arrivals.poisson(rate_rps, duration_s, own)
             return self._labelled(self.stack.traffic(users, "rate", seed=own, **workload))
 
-        objectives = load.rate_search.Objectives(percentiles_ms, self.profile.slo.error_rate)
+        objectives = Objectives(percentiles_ms, self.profile.slo.error_rate)
         url = self._url(traffic(search.from_rps))
         probe = load.rate_search.probe(traffic, url, self.run.records(self.name), objectives)
         return load.rate_search.find(probe, search)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tailrace import credentials, percentiles
+from tailrace.objectives import Objectives
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -190,6 +191,11 @@ class Slo(ProfileSection):
     }
     error_rate: Share = 0.001
     apdex_ms: Annotated[float, Field(gt=0)] = 250.0
+
+    @property
+    def objectives(self) -> Objectives:
+        """The limits that a run is judged by."""
+        return Objectives(self.percentiles_ms, self.error_rate)
 
     @field_validator("percentiles_ms")
     @classmethod

@@ -14,6 +14,7 @@ from tailrace.analysis import capacity, disk, frames
 from tailrace.analysis.compare import METRICS, beside
 from tailrace.analysis.variants import variants
 from tailrace.numbers import number, percent
+from tailrace.objectives import Objectives
 from tailrace.percentiles import PERCENTILES, column, needs
 from tailrace.report import binding, markup
 from tailrace.report.binding import Load
@@ -85,7 +86,7 @@ def judgements(
     invalid: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return a row per limit: limit, verdict, reason."""
-    judged = analysis.judge(records, slo, error_rate, start=start, invalid=invalid)
+    judged = analysis.judge(records, Objectives(slo, error_rate), start=start, invalid=invalid)
     rows = [(j.name, j.verdict, j.text) for j in judged]
     return pd.DataFrame(rows, columns=["limit", "verdict", "reason"])
 

@@ -11,6 +11,7 @@ import pytest
 from tailrace import analysis
 from tailrace.load import Traffic, arrivals
 from tailrace.notebook.step import begin
+from tailrace.objectives import Objectives
 from tailrace.profile import load
 from tailrace.report import page
 from tailrace.run import folder
@@ -36,7 +37,7 @@ def judged(serve, tmp_path, root, monkeypatch):
                 time.sleep(freeze_s)
                 process.send_signal(signal.SIGCONT)
         reasons = step.invalid_reasons(f"records:{PHASE}")
-        step.add_judgements(analysis.judge(step.records(PHASE), {"p50": 5_000}, invalid=reasons))
+        step.add_judgements(analysis.judge(step.records(PHASE), Objectives({"p50": 5_000}), invalid=reasons))
         step.finish()
         return step
 

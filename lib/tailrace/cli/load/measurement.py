@@ -15,7 +15,8 @@ from tailrace.cli.load import screen, traffic
 from tailrace.cli.load.options import LoadOptions
 from tailrace.load import LoadRun, Traffic, rate_search, start
 from tailrace.load.calibration import floor
-from tailrace.load.rate_search import Objectives, Point, Search
+from tailrace.load.rate_search import Point, Search
+from tailrace.objectives import Objectives
 from tailrace.verdict import EXIT_CODES, INCONCLUSIVE, PASS, fold
 
 INTERRUPTED: Final = 130
@@ -40,9 +41,9 @@ def run_load(options: LoadOptions) -> int:
     if options.floor and not interrupted:
         content["floor"] = _floor(options.traffic.rate)
     judgements = []
-    if options.slo or options.error_rate is not None:
+    if options.objectives != Objectives():
         records = analysis.read(load_run.parts, COLUMNS)
-        judgements = analysis.judge(records, options.slo or {}, options.error_rate, invalid=summary.reasons)
+        judgements = analysis.judge(records, options.objectives, invalid=summary.reasons)
         content["judgements"] = [asdict(judgement) for judgement in judgements]
     lines = [f"{judgement.verdict}: {judgement.text}" for judgement in judgements]
     _publish(options, folder / "summary.json", content, [screen.table(content), *lines])
@@ -56,7 +57,8 @@ def run_load(options: LoadOptions) -> int:
 def find_capacity(options: LoadOptions) -> int:
     """Search for the highest rate within the limits; return exit status 0 when it was found, 2 when not."""
     folder, first = options.folder, options.traffic.rate
-    objectives = Objectives(options.slo or {"p99": 1000.0}, 0.01 if options.error_rate is None else options.error_rate)
+    percentiles_ms, error_rate = options.objectives.percentiles_ms, options.objectives.error_rate
+    objectives = Objectives(percentiles_ms or {"p99": 1000.0}, 0.01 if error_rate is None else error_rate)
     search = Search(first, options.traffic.to_rate or first * UP_TO)
 
     def traffic_at(rate_rps: float) -> Traffic:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tailrace.objectives import Objectives
+
 LAWS: Final = ("constant", "poisson", "gamma")
 SHAPES: Final = ("ramp", "steps", "burst", "on-off")
 
@@ -55,6 +57,11 @@ class LoadOptions:
     floor: bool = True
     out: Path | None = None
     as_json: bool = False
+
+    @property
+    def objectives(self) -> Objectives:
+        """The limits of `--slo` and `--error-rate`."""
+        return Objectives(self.slo or {}, self.error_rate)
 
     @property
     def folder(self) -> Path:
