@@ -133,6 +133,9 @@ def _run_kernel(request: Mapping[str, Any], server: int) -> int:
         IPKernelApp.launch_instance(sys.argv[1:], parent_handle=server)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        # It joins the control thread, which may be waiting for ever to write to the output thread, already closed.
+        atexit.unregister(IPKernelApp.instance().close)
     return 0
 
 
