@@ -9,6 +9,7 @@ import urllib.request
 import pytest
 
 from tailrace.deploy import Deployment
+from tailrace.deploy.edge import counters
 from tailrace.errors import DeployError, EdgeRejected, RolledBack
 
 
@@ -99,6 +100,18 @@ def test_a_pause_is_bounded(deployment, release):
     with pytest.raises(urllib.error.HTTPError, match="503"):
         urllib.request.urlopen(d.url, timeout=120)
     assert 0.2 < time.monotonic() - begun < 60
+
+
+def test_a_pause_and_its_end_are_known_to_the_edge_when_the_command_returns(deployment, release):
+    """Envoy reads the file a moment later; a request in between went on, or found no one after an `unpause`."""
+    d = deployment()
+    d.up(release(d))
+    address = d.serving.address
+    for _ in range(10):
+        d.pause(5)
+        assert counters.held(d.edge.layout.admin.url, "blue", address.port)
+        d.unpause()
+        assert not counters.held(d.edge.layout.admin.url, "blue", address.port)
 
 
 def test_the_edge_is_replaced_without_a_request_lost(deployment, release, load):

@@ -114,16 +114,22 @@ def _colour(colour: str, flat: Mapping[str, int], latency: Mapping[str, Buckets]
 
 def healthy(admin_url: str, colour: str, port: int, timeout_s: float = 2.0) -> bool:
     """Return whether the edge's own health check passes for the endpoint of `colour` at `port`."""
+    status = _health(admin_url, colour, port, timeout_s)
+    failing = any(status.get(flag) for flag in ("failed_active_health_check", "pending_active_hc"))
+    return status.get("eds_health_status") == "HEALTHY" and not failing
+
+
+def held(admin_url: str, colour: str, port: int, timeout_s: float = 2.0) -> bool:
+    """Return whether the edge knows that the endpoint of `colour` at `port` gets no new requests."""
+    return bool(_health(admin_url, colour, port, timeout_s).get("eds_health_status") == "DRAINING")
+
+
+def _health(admin_url: str, colour: str, port: int, timeout_s: float) -> dict[str, Any]:
     clusters = _get(f"{admin_url}/clusters?format=json", timeout_s).get("cluster_statuses", [])
-    hosts: list[dict[str, Any]] = next(
-        (cluster.get("host_statuses", []) for cluster in clusters if cluster["name"] == colour), []
-    )
-    for host in hosts:
-        status = host.get("health_status", {})
-        failing = any(status.get(flag) for flag in ("failed_active_health_check", "pending_active_hc"))
-        if host["address"]["socket_address"]["port_value"] == port:
-            return status.get("eds_health_status") == "HEALTHY" and not failing
-    return False
+    hosts = (host for cluster in clusters if cluster["name"] == colour for host in cluster.get("host_statuses", []))
+    found = (host for host in hosts if host["address"]["socket_address"]["port_value"] == port)
+    status: dict[str, Any] = next(found, {}).get("health_status", {})
+    return status
 
 
 def rejection(admin_url: str, timeout_s: float = 2.0) -> str:

@@ -122,14 +122,22 @@ class Edge:
         current = self.routes()
         self.route(Routes(generation, current.weights, hold_s))
         self.await_generation(generation, timeout_s)
-        self.point(current.serving, address, held=True)
+        self._hold(current.serving, address, True, timeout_s)
 
     def unpause(self, generation: int, address: Address, timeout_s: float) -> None:
         """Let every request that is held go on to `address`."""
         current = self.routes()
-        self.point(current.serving, address)
+        # In this order: a new request would find an address that refuses it, and no retries.
+        self._hold(current.serving, address, False, timeout_s)
         self.route(Routes(generation, current.weights))
         self.await_generation(generation, timeout_s)
+
+    def _hold(self, colour: str, address: Address, held: bool, timeout_s: float) -> None:
+        """Write the endpoint of `colour`, and wait until the edge goes by it; raises EdgeRejected."""
+        self.point(colour, address, held)
+        admin = self.layout.admin.url
+        if not waiting.until(lambda: counters.held(admin, colour, address.port) is held, timeout_s, every_s=0.005):
+            raise EdgeRejected(f"the edge did not take the endpoint of {colour} within {timeout_s} s; try again")
 
     def await_generation(self, generation: int, timeout_s: float) -> Answer:
         """Return the first answer that was routed by `generation`: the acknowledgement. Raises EdgeRejected.
