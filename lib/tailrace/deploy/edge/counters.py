@@ -127,9 +127,8 @@ def held(admin_url: str, colour: str, port: int, timeout_s: float = 2.0) -> bool
 def _health(admin_url: str, colour: str, port: int, timeout_s: float) -> dict[str, Any]:
     clusters = _get(f"{admin_url}/clusters?format=json", timeout_s).get("cluster_statuses", [])
     hosts = (host for cluster in clusters if cluster["name"] == colour for host in cluster.get("host_statuses", []))
-    found = (host for host in hosts if host["address"]["socket_address"]["port_value"] == port)
-    status: dict[str, Any] = next(found, {}).get("health_status", {})
-    return status
+    found = (host["health_status"] for host in hosts if host["address"]["socket_address"]["port_value"] == port)
+    return next(found, {})
 
 
 def rejection(admin_url: str, timeout_s: float = 2.0) -> str:
