@@ -31,6 +31,16 @@ class PlannedRequest(NamedTuple):
     model: str
     stream: bool
     tenant: str = ""
+    planned_in_tok: int = -1
+    """Length of the whole prompt, as the server counts it; -1 when the plan does not say."""
+    planned_out_tok: int = -1
+    """Length of the answer that is requested; -1 when the plan does not say."""
+    prefix_tok: int = -1
+    """Of the planned prompt, the leading tokens that an earlier request sent; -1 when the plan does not say."""
+    session: int = -1
+    """Number of the conversation; -1 outside of one."""
+    turn: int = 0
+    """Place in the conversation, from 0."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -56,8 +66,8 @@ class Workload:
     repeat_share: Share = 0.0
     stream_share: Share = 0.0
     seed: int = 0
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
-    """0 by default, because only such answers may be cached. None omits it."""
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Sent only when it is given: some models refuse it. A cache keeps answers at an explicit 0 only."""
     prompt_tokens: Lengths = field(default_factory=lambda: fixed(16))
     max_tokens: Lengths | None = None
     pool: Annotated[int, Field(ge=1, le=1_000_000)] = 20

@@ -81,10 +81,13 @@ class Stack:
         return load.Traffic(arrivals, requests, phase=phase, timeout_s=TIMEOUT_S)
 
     def chat_traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
-        """Return traffic of chat completions; `workload` holds fields of `load.Workload` (repeat_share, seed …)."""
+        """Return traffic of chat completions; `workload` holds fields of `load.Workload` (repeat_share, seed …).
+
+        Its temperature is 0 unless `workload` sets it: answers at another one are never cached.
+        """
         from tailrace import load
 
-        requests = load.Workload(model=self.profile.provider.model, **workload)
+        requests = load.Workload(**{"model": self.profile.provider.model, "temperature": 0.0, **workload})
         return load.Traffic(arrivals, requests, phase=phase, timeout_s=TIMEOUT_S)
 
     def watch(self, interval_s: float = 0.1) -> Watch:

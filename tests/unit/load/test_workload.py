@@ -99,10 +99,10 @@ def test_models_and_tenants_by_weight():
     assert all(orjson.loads(r.body)["model"] == r.model for r in requests[:20])
 
 
-def test_temperature_is_zero_unless_said_otherwise():
-    """Only answers at temperature 0 may be cached, so it stands in the body; None leaves it out."""
-    assert body(Workload(), 0)["temperature"] == 0
-    assert "temperature" not in body(Workload(temperature=None), 0)
+def test_temperature_is_sent_only_when_given():
+    """Reasoning models refuse it, and caches need an explicit 0: the body has it when, and only when, it is given."""
+    assert "temperature" not in body(Workload(), 0)
+    assert body(Workload(temperature=0), 0)["temperature"] == 0
 
 
 def test_lengths_follow_their_distribution():

@@ -65,7 +65,7 @@ def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...
 @click.option("--zipf", default=0.0, type=click.FloatRange(0), help="Exponent of the popularity of repeated prompts.")
 @click.option("--prompt-tokens", default="16", show_default=True, metavar="N[~SIGMA]", help="Length; lognormal with ~.")
 @click.option("--max-tokens", default="", metavar="N[~SIGMA]", help="Limit of the answer, sent to the model.")
-@click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(0, 2), help="Sent to the model.")
+@click.option("--temperature", type=click.FloatRange(0, 2), help="Sent to the model; not sent by default.")
 @click.option("--shards", default=1, show_default=True, type=click.IntRange(1, 64), help="Generator processes.")
 @click.option("--timeout", default=30.0, show_default=True, type=POSITIVE, help="Limit of one request, seconds.")
 @click.option("--seed", default=0, show_default=True, help="Seed of arrivals and prompts.")

@@ -38,7 +38,7 @@ class TrafficOptions:
     zipf: float = 0.0
     prompt_tokens: str = "16"
     max_tokens: str = ""
-    temperature: float = 0.0
+    temperature: float | None = None
     shards: int = 1
     timeout: float = 30.0
     seed: int = 0
