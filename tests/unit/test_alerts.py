@@ -117,5 +117,5 @@ def test_limits_are_those_of_the_profile_they_are_for():
     """The limits in the alerts equal those of the profile `production`."""
     slo = yaml.safe_load((ROOT / "runbook/profiles/production.yaml").read_text())["slo"]
     limits = {rule["alert"]: rule["expr"] for rule in RULES}
-    assert f"> {slo['percentiles_ms']['p99'] / 1e3:g}" in limits["LatencyBeyondSlo"]
+    assert f"> {slo['latency_ms']['p99'] / 1e3:g}" in limits["LatencyBeyondSlo"]
     assert f"> {slo['error_rate']:g}" in limits["EdgeFailing"]

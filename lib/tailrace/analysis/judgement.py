@@ -45,10 +45,10 @@ def judge(
     A percentile passes when its whole interval is within the limit and fails when the whole is beyond. `invalid`
     lists the reasons why the measurement is not valid (a missing shard, a late generator): then all are INCONCLUSIVE.
     """
-    table = latency(records, by=(), start=start, percentiles=sorted(objectives.percentiles_ms, key=percentiles.share))
+    table = latency(records, by=(), start=start, percentiles=sorted(objectives.latency_ms, key=percentiles.share))
     row = table.iloc[0]
     tail = _lag(records)
-    judgements = [_percentile(name, float(limit), row, tail) for name, limit in objectives.percentiles_ms.items()]
+    judgements = [_percentile(name, float(limit), row, tail) for name, limit in objectives.latency_ms.items()]
     if objectives.error_rate is not None:
         judgements.append(_errors(len(records), int(row["errors"]), objectives.error_rate))
     if not invalid:

@@ -139,9 +139,9 @@ def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: 
     tally = count(files)
     failed = tally.failed
     took_ms = np.where(failed, np.inf, tally.from_intended_ms)
-    latencies = percentiles.inverted_cdf(took_ms, list(objectives.percentiles_ms))
+    latencies = percentiles.inverted_cdf(took_ms, list(objectives.latency_ms))
     error_rate = float(failed.mean()) if len(failed) else math.nan
-    needed = max((percentiles.needs(name) for name in objectives.percentiles_ms), default=1)
+    needed = max((percentiles.needs(name) for name in objectives.latency_ms), default=1)
     invalid = list(summary.reasons)
     if len(took_ms) < needed:
         invalid.append(
@@ -149,12 +149,12 @@ def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: 
         )
     reasons = [
         f"{name} {latencies[name]:.1f} ms is beyond {limit:g} ms"
-        for name, limit in objectives.percentiles_ms.items()
+        for name, limit in objectives.latency_ms.items()
         if not latencies[name] <= limit
     ]
     if objectives.error_rate is not None and not error_rate <= objectives.error_rate:
         reasons.append(f"error rate {error_rate:.2%} is beyond {objectives.error_rate:.2%}")
-    within = max(objectives.percentiles_ms.values(), default=math.inf)
+    within = max(objectives.latency_ms.values(), default=math.inf)
     return Point(
         rate_rps,
         float((took_ms <= within).sum()) / summary.duration_s,

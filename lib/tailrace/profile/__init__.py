@@ -16,10 +16,10 @@ from tailrace.profile.models import (
     RolloutSettings,
     Service,
     Simulator,
-    Slo,
     Warmup,
 )
 from tailrace.profile.reader import load
+from tailrace.profile.slo import Slo
 
 __all__ = [
     "EdgeSettings",

@@ -5,23 +5,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from tailrace import credentials, percentiles
-from tailrace.objectives import Objectives
+from tailrace import credentials
+from tailrace.profile.section import ProfileSection, Share
+from tailrace.profile.slo import Slo
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65_535, description="0 means: any free port")]
 UrlPath = Annotated[str, Field(pattern=r"^/[^\s]*$")]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-
-
-class ProfileSection(BaseModel):
-    """Base of all sections of a profile."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Health(ProfileSection):
@@ -56,7 +50,7 @@ class Service(ProfileSection):
     """A Dockerfile to build, relative to the project; needs an engine that runs images."""
     container_port: Port = 8000
     health: Health = Health()
-    environment: dict[EnvironmentName, str] = {}
+    environment: dict[EnvironmentName, str] = Field(default_factory=dict)
     """Plain settings. They are part of the release: a changed value makes another release."""
     secrets: tuple[EnvironmentName, ...] = ()
     """Names of environment variables that are passed to the instances, and never stored."""
@@ -182,32 +176,6 @@ class ResourceLimits(ProfileSection):
     pids: int = Field(default=256, ge=16)
 
 
-class Slo(ProfileSection):
-    """The service-level objectives: what the verdict judges."""
-
-    percentiles_ms: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {
-        "p95": 500.0,
-        "p99": 1_000.0,
-    }
-    error_rate: Share = 0.001
-    apdex_ms: Annotated[float, Field(gt=0)] = 250.0
-
-    @property
-    def objectives(self) -> Objectives:
-        """The limits that a run is judged by."""
-        return Objectives(self.percentiles_ms, self.error_rate)
-
-    @field_validator("percentiles_ms")
-    @classmethod
-    def _percentiles(cls, limits: dict[str, float]) -> dict[str, float]:
-        for name in limits:
-            percentiles.share(name)
-        ordered = [limits[name] for name in sorted(limits, key=percentiles.share)]
-        if ordered != sorted(ordered):
-            raise ValueError("expected limits that rise with the percentile")
-        return limits
-
-
 class Profile(ProfileSection):
     """A validated profile."""
 
@@ -220,7 +188,7 @@ class Profile(ProfileSection):
     rollout: RolloutSettings = RolloutSettings()
     limits: ResourceLimits = ResourceLimits()
     slo: Slo = Slo()
-    steps: dict[str, dict[str, Any]] = {}
+    steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Notebook parameters by step; the runner validates them against the parameters cell of each notebook."""
     teardown: Literal["always", "never"] = "always"
     """Whether a run stops the deployment when it ends."""

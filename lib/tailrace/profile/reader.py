@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from tailrace import credentials
 from tailrace.errors import ProfileError
-from tailrace.profile.models import Profile, ProfileSection
+from tailrace.profile.models import Profile
+from tailrace.profile.section import ProfileSection
 
 
 def load(name: str, root: Path, environment: Mapping[str, str] | None = os.environ) -> Profile:

@@ -86,7 +86,7 @@ def judgements(
     invalid: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return a row per limit: limit, verdict, reason."""
-    judged = analysis.judge(records, Objectives(slo, error_rate), start=start, invalid=invalid)
+    judged = analysis.judge(records, Objectives(slo, error_rate=error_rate), start=start, invalid=invalid)
     rows = [(j.name, j.verdict, j.text) for j in judged]
     return pd.DataFrame(rows, columns=["limit", "verdict", "reason"])
 

@@ -61,12 +61,13 @@ class Stack:
         url = (provider or self.provider).internal_url
         if not self.profile.service.ours:
             return {"OPENAI_BASE_URL": url}
-        limits = ",".join(f"{ms:g}" for ms in self.profile.slo.percentiles_ms.values())
+        limits_ms = self.profile.slo.latency_ms.values()
+        limits = {"TAILRACE_SLO_MS": ",".join(f"{ms:g}" for ms in limits_ms)} if limits_ms else {}
         return {
             "TAILRACE_PROVIDER_URL": url,
             "TAILRACE_MODEL": self.profile.provider.model,
             "TAILRACE_API_KEY_ENV": self.profile.provider.api_key_env,
-            "TAILRACE_SLO_MS": limits,
+            **limits,
         }
 
     def traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:

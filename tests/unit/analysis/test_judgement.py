@@ -32,7 +32,7 @@ def test_reason_in_words(make):
 
 def test_empty_is_inconclusive():
     """No data is never PASS, and nothing to judge is not either."""
-    judged = analysis.judge(analysis.empty(), Objectives({"p50": 100, "p99": 100}, 0.001))
+    judged = analysis.judge(analysis.empty(), Objectives({"p50": 100, "p99": 100}, error_rate=0.001))
     assert [j.verdict for j in judged] == ["INCONCLUSIVE"] * 3
     assert [j.ok for j in judged] == [None] * 3
     assert judged[1].text == "p99 n/a (needs 368); n = 0"
@@ -44,7 +44,7 @@ def test_error_rate(make):
 
     def judged(n, errors, limit):
         records = pd.concat([make(np.full(n - errors, 9)), make(np.full(errors, 9), outcome="error")])
-        return analysis.judge(records, Objectives({}, limit))[0]
+        return analysis.judge(records, Objectives(error_rate=limit))[0]
 
     assert judged(1_000, 1, 0.001).verdict == "PASS"
     assert judged(1_000, 2, 0.001).verdict == "FAIL"

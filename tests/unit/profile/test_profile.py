@@ -7,6 +7,7 @@ import pytest
 
 from tailrace import profile
 from tailrace.errors import ProfileError
+from tailrace.objectives import Goodput, Objectives
 
 ROOT = Path(__file__).parents[3]
 KEY = "sk-" + "a1" * 15
@@ -67,12 +68,22 @@ def test_a_loaded_profile_cannot_be_changed(project):
         ("service: {health: {live: healthz}}", "service.health.live", "match pattern"),
         ("service: {environment: {MY_API_KEY: x}}", "service.environment", "named like a credential"),
         ("provider: {base_url: api.example.com}", "provider.base_url", "http(s) URL"),
-        ("slo: {percentiles_ms: {p100: 5}}", "slo.percentiles_ms", "not a percentile"),
-        ("slo: {percentiles_ms: {p0: 5}}", "slo.percentiles_ms", "not a percentile"),
-        ("slo: {percentiles_ms: {median: 5}}", "slo.percentiles_ms", "not a percentile"),
-        ("slo: {percentiles_ms: {p99: 5, p50: 10}}", "slo.percentiles_ms", "that rise"),
-        ("slo: {percentiles_ms: {p99: 0}}", "slo.percentiles_ms.p99", "greater than 0"),
+        ("slo: {latency_ms: {p100: 5}}", "slo.latency_ms", "not a percentile"),
+        ("slo: {latency_ms: {p0: 5}}", "slo.latency_ms", "not a percentile"),
+        ("slo: {latency_ms: {median: 5}}", "slo.latency_ms", "not a percentile"),
+        ("slo: {latency_ms: {p99: 5, p50: 10}}", "slo.latency_ms", "that rise"),
+        ("slo: {latency_ms: {p99: 0}}", "slo.latency_ms.p99", "greater than 0"),
         ("slo: {error_rate: 1.5}", "slo.error_rate", "less than or equal to 1"),
+        ("slo: {percentiles_ms: {p95: 300, p99: 600}}", "slo", "write latency_ms: {p95: 300, p99: 600}"),
+        ("slo: {ttft_ms: {p99: 5, p50: 10}}", "slo.ttft_ms", "that rise"),
+        ("slo: {tpot_ms: {p9x: 5}}", "slo.tpot_ms", "not a percentile"),
+        ("slo: {itl_ms: {p99: -1}}", "slo.itl_ms.p99", "greater than 0"),
+        ("slo: {ttft: {p99: 5}}", "slo.ttft", "unknown key; expected latency_ms, ttft_ms, tpot_ms, itl_ms, error_rate"),
+        ("slo: {goodput: {share: 0.9}}", "slo.goodput", "at least one of latency_ms, ttft_ms, tpot_ms"),
+        ("slo: {goodput: {share: 95, ttft_ms: 3}}", "slo.goodput.share", "less than or equal to 1"),
+        ("slo: {goodput: {ttft_ms: 300}}", "slo.goodput.share", "Field required"),
+        ("slo: {goodput: {ttft_ms: 0, share: 1}}", "slo.goodput.ttft_ms", "greater than 0"),
+        ("slo: {goodput: {itl_ms: 4, share: 1}}", "slo.goodput.itl_ms", "unknown key; expected share, latency_ms"),
     ],
 )
 def test_what_is_wrong_is_named_by_file_key_found_and_expected(project, text, key, expected):
@@ -80,6 +91,17 @@ def test_what_is_wrong_is_named_by_file_key_found_and_expected(project, text, ke
     message = refused(project, text)
     assert message.startswith(f"{project / 'runbook' / 'profiles' / 'p.yaml'}: {key}: found ")
     assert expected in message
+
+
+def test_objectives_of_a_profile(project):
+    """The keys of `slo` become the objectives, and latency has default limits only where no time is limited."""
+    text = "slo: {ttft_ms: {p95: 300}, tpot_ms: {p99: 40}, goodput: {ttft_ms: 300, tpot_ms: 40, share: 0.95}}"
+    write(project, text, "tokens")
+    goodput = Goodput(0.95, ttft_ms=300, tpot_ms=40)
+    expected = Objectives(ttft_ms={"p95": 300}, tpot_ms={"p99": 40}, error_rate=0.001, goodput=goodput)
+    assert profile.load("tokens", project, {}).slo.objectives == expected
+    write(project, "slo: {error_rate: 0.5}", "plain")
+    assert profile.load("plain", project, {}).slo.objectives == Objectives({"p95": 500, "p99": 1000}, error_rate=0.5)
 
 
 def test_all_problems_are_told_at_once(project):

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from tailrace import percentiles
+from tailrace import objectives
 from tailrace.cli.load.options import LAWS, SHAPES, LoadOptions, TrafficOptions
 
 EXCLUDED: Final = {
@@ -24,15 +24,12 @@ POSITIVE: Final = click.FloatRange(0, min_open=True)
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
-    """Read `p99=800`."""
+def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> objectives.Objectives:
+    """Read `p99=800` and `ttft_p95=300`."""
     try:
-        limits = {name: float(limit) for name, _, limit in (value.partition("=") for value in values)}
-        if all(percentiles.share(name) for name in limits):
-            return limits
-    except ValueError:
-        pass
-    raise click.BadParameter(f"{' '.join(values)}: expected a percentile and its limit in ms, like p99=800")
+        return objectives.read_limits(values)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -70,7 +67,13 @@ def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...
 @click.option("--timeout", default=30.0, show_default=True, type=POSITIVE, help="Limit of one request, seconds.")
 @click.option("--seed", default=0, show_default=True, help="Seed of arrivals and prompts.")
 @click.option("--api-key-env", default="", metavar="NAME", help="Environment variable with the API key.")
-@click.option("--slo", multiple=True, callback=_slo, metavar="p99=MS", help="A limit to judge by. May be repeated.")
+@click.option(
+    "--slo",
+    multiple=True,
+    callback=_slo,
+    metavar="[MEASURE_]p99=MS",
+    help="A limit to judge by, of latency or of ttft, tpot or itl. May be repeated.",
+)
 @click.option("--error-rate", type=SHARE, help="The largest share of failures that is within the limits.")
 @click.option("--find", is_flag=True, help="Find the highest rate, from --rate to --to-rate, that meets --slo.")
 @click.option("--floor/--no-floor", default=True, show_default=True, help="Measure the client's own floor afterwards.")

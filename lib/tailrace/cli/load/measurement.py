@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,8 +57,11 @@ def run_load(options: LoadOptions) -> int:
 def find_capacity(options: LoadOptions) -> int:
     """Search for the highest rate within the limits; return exit status 0 when it was found, 2 when not."""
     folder, first = options.folder, options.traffic.rate
-    percentiles_ms, error_rate = options.objectives.percentiles_ms, options.objectives.error_rate
-    objectives = Objectives(percentiles_ms or {"p99": 1000.0}, 0.01 if error_rate is None else error_rate)
+    objectives = options.objectives
+    if not objectives.good_ms:
+        objectives = replace(objectives, latency_ms={"p99": 1000.0})
+    if objectives.error_rate is None:
+        objectives = replace(objectives, error_rate=0.01)
     search = Search(first, options.traffic.to_rate or first * UP_TO)
 
     def traffic_at(rate_rps: float) -> Traffic:

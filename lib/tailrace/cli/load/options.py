@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -50,9 +49,9 @@ class LoadOptions:
 
     url: str
     traffic: TrafficOptions
+    slo: Objectives
+    """The limits of percentiles."""
     api_key_env: str = ""
-    slo: Mapping[str, float] | None = None
-    """The limit of each percentile, in ms."""
     error_rate: float | None = None
     floor: bool = True
     out: Path | None = None
@@ -61,7 +60,7 @@ class LoadOptions:
     @property
     def objectives(self) -> Objectives:
         """The limits of `--slo` and `--error-rate`."""
-        return Objectives(self.slo or {}, self.error_rate)
+        return replace(self.slo, error_rate=self.error_rate)
 
     @property
     def folder(self) -> Path:
