@@ -122,6 +122,11 @@ class LoadRun:
         self._summary: Summary | None = None
 
     @property
+    def prefix(self) -> str:
+        """How the names of its record files begin."""
+        return self._prefix
+
+    @property
     def parts(self) -> list[Path]:
         """The record files that are complete so far."""
         return parts(self.out, self._prefix)

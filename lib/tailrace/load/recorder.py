@@ -51,8 +51,8 @@ class _Part(NamedTuple):
 class Recorder:
     """Writes the records of one shard to `<prefix>-<n>.parquet` in `folder`; `close` writes the last part."""
 
-    def __init__(self, folder: Path, prefix: str) -> None:
-        self._folder, self._prefix = folder, prefix
+    def __init__(self, folder: Path, prefix: str, part_s: float = SECONDS_PER_PART) -> None:
+        self._folder, self._prefix, self._part_s = folder, prefix, part_s
         self._codes: dict[str, int] = {}
         self._rows = bytearray()
         self._since, self._count = time.monotonic(), 0
@@ -83,7 +83,7 @@ class Recorder:
 
     def tick(self) -> None:
         """Flush when the last part is old enough; call it now and then."""
-        if time.monotonic() - self._since >= SECONDS_PER_PART:
+        if time.monotonic() - self._since >= self._part_s:
             self.flush()
 
     def close(self) -> None:

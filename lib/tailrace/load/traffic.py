@@ -25,6 +25,8 @@ class Traffic:
     phase: str = ""
     step: str = ""
     run_id: str = ""
+    part_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    """How old records get before they are on disk."""
 
     @property
     def loop(self) -> str:

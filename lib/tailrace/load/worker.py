@@ -101,7 +101,8 @@ class Worker:
         return Shard(traffic, number, arrivals.offsets_ns(number, traffic.shards), of_trace)
 
     def _recorder(self) -> Recorder:
-        return Recorder(Path(self._order["out"]), self._order["prefix"])
+        part_s = float(self._order["traffic"]["part_s"])
+        return Recorder(Path(self._order["out"]), self._order["prefix"], part_s)
 
     def _keep(self, recorder: Recorder) -> Any:
         latencies_us, add = self._latencies_us, recorder.add
