@@ -15,7 +15,18 @@ LIB = ROOT / "lib" / "tailrace"
 MAP = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 # From the ground up. A room may import the layers below its own, and itself; never a neighbour in its layer.
-GROUND = {"credentials", "errors", "headers", "numbers", "objectives", "percentiles", "records", "validity", "verdict"}
+GROUND = {
+    "credentials",
+    "errors",
+    "headers",
+    "histogram",
+    "numbers",
+    "objectives",
+    "percentiles",
+    "records",
+    "validity",
+    "verdict",
+}
 LAYERS = [
     GROUND,
     {"host", "profile"},

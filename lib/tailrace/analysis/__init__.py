@@ -7,12 +7,12 @@ from tailrace.analysis.capacity import knee, rates
 from tailrace.analysis.compare import Comparison, compare
 from tailrace.analysis.cost import bill, cost
 from tailrace.analysis.frames import between, empty, read
-from tailrace.analysis.histogram import Histogram
 from tailrace.analysis.judgement import Judgement, judge
 from tailrace.analysis.latency import latency
 from tailrace.analysis.levels import levels
 from tailrace.analysis.variants import variants
 from tailrace.analysis.windows import windows
+from tailrace.histogram import Histogram
 from tailrace.percentiles import PERCENTILES, needs
 
 __all__ = [

@@ -22,7 +22,7 @@ from tailrace.analysis import frames
 from tailrace.analysis.latency import Group, rows, tabulated
 from tailrace.errors import RecordsError
 from tailrace.percentiles import PERCENTILES, named
-from tailrace.records import ERROR
+from tailrace.records import DEFAULTS, ERROR
 
 ROW_BYTES: Final = 12
 BATCH_ROWS: Final = 1_000_000
@@ -71,10 +71,17 @@ def _read(
     kept = "true" if "outcome" in by else f"outcome <> '{ERROR}'"
     derived = [f"({ELAPSED[start]})::BIGINT AS us", "intended_ns::BIGINT AS t", f"outcome = '{ERROR}' AS failed"]
     columns = [*(f'"{name}"' for name in by), *derived, f"{kept} AS kept"]
-    rows = connection.read_parquet([str(folder / "part-*.parquet") for folder in folders])
+    rows = _filled(connection.read_parquet([str(folder / "part-*.parquet") for folder in folders], union_by_name=True))
     if phases:
         rows = rows.filter(f"phase IN ({', '.join(_quoted(phase) for phase in phases)})")
     return rows.project(", ".join(columns))
+
+
+def _filled(rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Return `rows` with the defaults of the columns that older files lack."""
+    there = [f'coalesce("{name}", {default}) AS "{name}"' for name, default in DEFAULTS.items() if name in rows.columns]
+    others = [f'{default} AS "{name}"' for name, default in DEFAULTS.items() if name not in rows.columns]
+    return rows.project(", ".join([f"* REPLACE ({', '.join(there)})" if there else "*", *others]))
 
 
 def _quoted(text: str) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tailrace.errors import RecordsError
-from tailrace.records import ERROR, Record
+from tailrace.records import DEFAULTS, ERROR, Record
 
 Start = Literal["intended", "sent"]
 
@@ -25,8 +25,8 @@ _DTYPES: Final = {str: "str", int: "int64", bool: "bool"}
 def read(source: Path | str | Iterable[Path | str], columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the records in `source`: a parquet file, a folder of `part-*.parquet`, or several of them.
 
-    A folder without parts gives no rows. With `columns`, only these are read. Raises RecordsError when something is
-    missing, damaged or of another schema.
+    A folder without parts gives no rows. With `columns`, only these are read. Columns that an older version did not
+    write hold their defaults. Raises RecordsError when something is missing, damaged or of another schema.
     """
     sources = [source] if isinstance(source, Path | str) else list(source)
     files = [file for one in sources for file in _files(Path(one))]
@@ -90,19 +90,23 @@ def _files(source: Path) -> list[Path]:
 
 
 def _table(file: Path, columns: Sequence[str] | None) -> pa.Table:
-    _checked(file)
+    names, there = list(columns or Record._fields), _checked(file).names
     try:
-        return pq.ParquetFile(file).read(columns=list(columns) if columns else list(Record._fields))
+        table = pq.ParquetFile(file).read(columns=[name for name in names if name in there or name not in DEFAULTS])
     except (OSError, pa.ArrowException) as error:
         raise RecordsError(f"records: {file} cannot be read as parquet: {error}; was its writer killed?") from None
+    for place, name in enumerate(names):
+        if name not in table.column_names and name in DEFAULTS:
+            table = table.add_column(place, name, pa.repeat(pa.scalar(DEFAULTS[name]), table.num_rows))
+    return table
 
 
-def _checked(file: Path) -> None:
+def _checked(file: Path) -> pa.Schema:
     try:
         schema = pq.read_schema(file)
     except (OSError, pa.ArrowException) as error:
         raise RecordsError(f"records: {file} cannot be read as parquet: {error}; was its writer killed?") from None
-    missing = [name for name in Record._fields if name not in schema.names]
+    missing = [name for name in Record._fields if name not in schema.names and name not in DEFAULTS]
     unknown = [name for name in schema.names if name not in Record._fields]
     if missing or unknown:
         raise RecordsError(f"records: {file} has another schema: missing {missing}, unknown {unknown}")
@@ -112,6 +116,7 @@ def _checked(file: Path) -> None:
             raise RecordsError(
                 f"records: {file}: column {field.name} is {field.type}, expected {_PYTHON[field.name].__name__}"
             )
+    return schema
 
 
 def _fits(kind: pa.DataType, python: type) -> bool:

@@ -170,12 +170,25 @@ class Dispatcher:
                 intended_ns=intended_ns,
                 send_lag_us=(sent_ns - intended_ns) // 1000,
                 service_us=(end_ns - sent_ns) // 1000,
-                ttfc_us=(outcome.first_ns - sent_ns) // 1000 if outcome.first_ns else -1,
+                ttfc_us=_since_us(sent_ns, outcome.first_ns),
                 backoff_us=outcome.backoff_us,
                 chunks=outcome.chunks,
                 in_tok=outcome.in_tok,
                 out_tok=outcome.out_tok,
                 cached_tok=outcome.cached_tok,
                 cost_microusd=outcome.cost_microusd,
+                ttfb_us=_since_us(sent_ns, outcome.byte_ns),
+                ttfa_us=_since_us(sent_ns, outcome.answer_ns),
+                last_token_us=_since_us(sent_ns, outcome.token_ns),
+                reasoning_tok=outcome.reasoning_tok,
+                planned_in_tok=request.planned_in_tok,
+                planned_out_tok=request.planned_out_tok,
+                prefix_tok=request.prefix_tok,
+                session=request.session,
+                turn=request.turn,
             )
         )
+
+
+def _since_us(sent_ns: int, at_ns: int) -> int:
+    return (at_ns - sent_ns) // 1000 if at_ns else -1

@@ -11,6 +11,7 @@ The classes of `error_type`:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 CONNECT: Final = "connect"
@@ -31,6 +32,7 @@ class RequestOutcome(NamedTuple):
     error_type: str = ""
     status: int = 0
     first_ns: int = 0
+    """Of the first token of a stream, of whatever kind."""
     last_ns: int = 0
     cache: str = ""
     colour: str = ""
@@ -43,6 +45,15 @@ class RequestOutcome(NamedTuple):
     out_tok: int = 0
     cached_tok: int = 0
     cost_microusd: int = -1
+    byte_ns: int = 0
+    """Of the first byte of the body."""
+    answer_ns: int = 0
+    """Of the first token that is not reasoning."""
+    token_ns: int = 0
+    """Of the last token."""
+    reasoning_tok: int = 0
+    gaps_us: Sequence[int] = ()
+    """Between chunks that carry tokens, in order."""
 
 
 def of_exception(error: BaseException) -> str:

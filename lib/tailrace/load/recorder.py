@@ -27,7 +27,10 @@ from tailrace.records import Record
 ROWS_PER_PART: Final = 50_000
 SECONDS_PER_PART: Final = 5.0
 
-_SMALL: Final = frozenset({"shard", "generation", "status", "attempts", "chunks", "in_tok", "out_tok", "cached_tok"})
+_SMALL: Final = frozenset({
+    "shard", "generation", "status", "attempts", "chunks", "in_tok", "out_tok", "cached_tok", "reasoning_tok",
+    "planned_in_tok", "planned_out_tok", "prefix_tok", "turn",
+})  # fmt: skip
 TYPES: Final[dict[str, str]] = {
     name: {str: "u2", bool: "?"}.get(kind, "i4" if name in _SMALL else "i8")
     for name, kind in get_type_hints(Record).items()
@@ -37,7 +40,8 @@ STRINGS: Final = tuple(name for name, kind in TYPES.items() if kind == "u2")
 _ROW: Final = np.dtype([(name, f"<{kind}") for name, kind in TYPES.items()])
 _PACK: Final = struct.Struct("<" + "".join({"u2": "H", "?": "?", "i4": "i", "i8": "q"}[k] for k in TYPES.values()))
 _STRING_PLACES: Final = tuple(i for i, kind in enumerate(TYPES.values()) if kind == "u2")
-_DELTA: Final = ("seq", "intended_ns", "send_lag_us", "service_us", "ttfc_us")
+_DELTA: Final = ("seq", "intended_ns", "send_lag_us", "service_us", "ttfc_us", "ttfb_us", "ttfa_us", "last_token_us")
+_MOST: Final = {"H": 2**16 - 1, "i": 2**31 - 1, "q": 2**63 - 1}
 
 
 class _Part(NamedTuple):
@@ -69,7 +73,10 @@ class Recorder:
             text = values[place]
             code = codes.get(text)
             values[place] = self._number(text) if code is None else code
-        self._rows += _PACK.pack(*values)
+        try:
+            self._rows += _PACK.pack(*values)
+        except struct.error:  # a peer's number that no column holds: it must not end the load run
+            self._rows += _PACK.pack(*map(_bounded, values, _PACK.format[1:]))
         if len(self._rows) >= ROWS_PER_PART * _PACK.size:
             self.flush()
 
@@ -118,6 +125,10 @@ class Recorder:
             write(part.rows, part.strings, self._folder / f"{self._prefix}-{part.number:05d}.parquet")
         except Exception as error:
             self._failure = self._failure or error
+
+
+def _bounded(value: Any, kind: str) -> Any:
+    return value if kind == "?" else max(-_MOST[kind], min(value, _MOST[kind]))
 
 
 def write(rows: bytes, strings: list[str], path: Path) -> None:

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tailrace import records
 from tailrace.records import Record
 
 DEFAULTS = {
     "run_id": "r", "shard": 0, "step": "s", "phase": "p", "colour": "blue", "release": "1", "generation": 1,
     "model": "m", "stream": False, "outcome": "miss", "error_type": "", "status": 200, "attempts": 1,
     "send_lag_us": 0, "ttfc_us": -1, "backoff_us": 0, "chunks": 0, "in_tok": 1, "out_tok": 1, "cached_tok": 0,
-    "cost_microusd": 0,
+    "cost_microusd": 0, **records.DEFAULTS,
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pytest
 from tailrace import analysis
 from tailrace.analysis import disk
 from tailrace.errors import RecordsError
+from tailrace.records import DEFAULTS
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,18 @@ def test_chosen_phases_of_several_folders(folder, phases):
     ours = disk.latency([folder, folder], ("colour",), phases=phases)
     theirs = analysis.latency(both[both["phase"].isin(phases)], ("colour",))
     pd.testing.assert_frame_equal(ours, theirs, check_exact=True, check_dtype=False)
+
+
+@pytest.mark.parametrize("older", [1, 2])
+def test_older_files_are_filled(make, tmp_path, older):
+    """Columns that older files lack are grouped by their defaults, whether some files lack them or all."""
+    for part in range(2):
+        records = make([1, 2, 3 + part], turn=[0, 1, 1])
+        records = records.drop(columns=list(DEFAULTS)) if part < older else records
+        records.to_parquet(tmp_path / f"part-{part}.parquet")
+    ours = disk.latency(tmp_path, ("turn",))
+    pd.testing.assert_frame_equal(ours, analysis.latency(analysis.read(tmp_path), ("turn",)), check_dtype=False)
+    assert ours["turn"].tolist() == ([0, 1] if older == 1 else [0])
 
 
 def test_numbers_differ_when_a_record_does(folder, tmp_path):

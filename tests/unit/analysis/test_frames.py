@@ -7,7 +7,7 @@ import pytest
 from tailrace import analysis
 from tailrace.analysis import frames
 from tailrace.errors import RecordsError
-from tailrace.records import Record
+from tailrace.records import DEFAULTS, Record
 
 
 def test_parts_are_read_as_one(make, tmp_path):
@@ -18,6 +18,16 @@ def test_parts_are_read_as_one(make, tmp_path):
     assert len(analysis.read([tmp_path, tmp_path / "part-0.parquet"])) == 5
     assert tuple(analysis.read(tmp_path).columns) == Record._fields
     assert analysis.read(tmp_path, columns=["seq"]).shape == (3, 1)
+
+
+def test_older_files_are_filled(make, tmp_path):
+    """Columns that an older version did not write hold their defaults, beside those of a newer file."""
+    make([1, 2]).drop(columns=list(DEFAULTS)).to_parquet(tmp_path / "part-0.parquet")
+    make([3], ttfb_us=7, turn=2).to_parquet(tmp_path / "part-1.parquet")
+    records = analysis.read(tmp_path)
+    assert tuple(records.columns) == Record._fields
+    assert records["ttfb_us"].tolist() == [DEFAULTS["ttfb_us"]] * 2 + [7]
+    assert analysis.read(tmp_path, columns=["turn"])["turn"].tolist() == [DEFAULTS["turn"]] * 2 + [2]
 
 
 def test_dictionary_columns(make, tmp_path):

@@ -6,6 +6,7 @@ import random
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -103,6 +104,17 @@ def test_says_when_it_could_not_write(tmp_path: Path):
     keeper.add(PLAIN)
     with pytest.raises(OSError, match="gone"):
         keeper.close()
+
+
+@pytest.mark.parametrize("name", ["in_tok", "status", "cost_microusd", "backoff_us"])
+def test_a_number_beyond_its_column_is_the_largest(tmp_path: Path, name: str):
+    """A count that no column holds is written as the largest that it holds; the other columns are untouched."""
+    keeper = Recorder(tmp_path, "part-a-0")
+    keeper.add(PLAIN._replace(**{name: 10**30}))
+    keeper.close()
+    (row,) = rows(tmp_path)
+    assert getattr(row, name) == np.iinfo(recorder.TYPES[name]).max
+    assert row._replace(**{name: 0}) == PLAIN._replace(**{name: 0})
 
 
 def test_endless_new_strings_do_not_grow_for_ever(tmp_path: Path):

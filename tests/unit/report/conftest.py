@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tailrace.records import Record
+from tailrace.records import DEFAULTS, Record
 from tailrace.report import page
 
 T0 = 5_000_000_000_000
@@ -40,6 +40,7 @@ def frame(n: int, rate_rps: float, seed: int, start_ns: int = T0, **columns: Any
         "send_lag_us": rng.lognormal(np.log(120), 0.7, n).astype("int64"), "service_us": service,
         "ttfc_us": (service * 0.6).astype("int64"), "backoff_us": 0, "chunks": 0, "in_tok": rng.integers(8, 60, n),
         "out_tok": rng.integers(10, 120, n), "cached_tok": 0, "cost_microusd": rng.integers(8, 80, n),
+        **DEFAULTS,
     }  # fmt: skip
     values["chunks"] = np.where(values["stream"], values["out_tok"], 0)
     records = pd.DataFrame({name: ({**values, **columns})[name] for name in Record._fields})

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace import percentiles
-from tailrace.analysis import histogram
-from tailrace.analysis.histogram import Histogram
+from tailrace import histogram, percentiles
+from tailrace.histogram import Histogram
 
 
 @given(st.lists(st.integers(0, histogram.LARGEST_US), min_size=1))
