@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from tailrace import credentials
 from tailrace.errors import ProfileError
+from tailrace.profile import core_schema
 from tailrace.profile.models import Profile
 from tailrace.profile.section import ProfileSection
 
@@ -49,8 +50,8 @@ def _merged(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
         raise ProfileError(f"{path}: extends: {' → '.join(p.stem for p in (*extending, path))} is a circle")
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = core_schema.load(text) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ProfileError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ProfileError(f"{path}: found a {type(content).__name__}, expected a mapping of keys")

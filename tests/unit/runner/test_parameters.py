@@ -1,5 +1,7 @@
 """A parameters cell is a schema; every value of a profile is validated before anything starts."""
 
+import json
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
@@ -98,6 +100,56 @@ def test_a_bad_override_is_refused_as_an_override(tmp_path):
     assert "--param 02.n: unknown step" in refusal(tmp_path, {}, [Override.parse("02.n=1")])
 
 
+NOT_JSON = "expected a value that JSON can hold"
+
+
+@pytest.mark.parametrize("text", [".nan", ".inf", "-.INF", "1e999"])
+def test_a_number_that_is_not_finite_is_refused(tmp_path, text):
+    """papermill would write it into the notebook, which then is no JSON."""
+    assert NOT_JSON in refusal(tmp_path, {}, [Override.parse(f"01_step.rate_rps={text}")])
+
+
+@pytest.mark.parametrize("value", [{"a": [1.0, float("nan")]}, {1: "y"}, {"a": {2: 3}}])
+def test_a_value_that_json_cannot_hold_is_refused_from_a_profile_too(tmp_path, value):
+    """A number that is not finite, or a key that is no text, however deep."""
+    notebook(tmp_path, CELL + "free: dict = {}\n")
+    plan = Plan.model_validate({"steps": [{"notebook": "01_step.ipynb"}]})
+    profile = Profile.model_validate({"name": "p", "steps": {"01_step": {"free": value}}})
+    with pytest.raises(ProfileError, match=NOT_JSON):
+        parameters.check(plan, tmp_path, profile, "p.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("rate_rps", "5", 5.0),
+        ("rate_rps", "1e3", 1000.0),
+        ("shards", "010", 10),
+        ("shards", "99999999999999999999", 99999999999999999999),
+        ("limit_ms", "null", None),
+        ("profile_name", "no", "no"),
+        ("profile_name", "é漢\"\\n'$x\ny", "é漢\"\\n'$x\ny"),
+        ("models", "[no, 12:30:00, 2024-05-10]", ["no", "12:30:00", "2024-05-10"]),
+        ("flag", "yes", True),
+        ("flag", "Off", False),
+        ("note", "5", "5"),
+        ("note", "~", None),
+    ],
+)
+def test_an_override_means_what_it_says(tmp_path, name, text, value):
+    """YAML 1.2, in the type of the parameter: a word is text, 010 is ten, and 5 is a float where one is expected."""
+    more = 'profile_name: str = ""\nflag: bool = False\nnote: str | None = None\n'
+    schema = parameters.read(notebook(tmp_path, CELL + more))
+    chosen = parameters._typed(schema, Override.parse(f"01_step.{name}={text}"))
+    assert (chosen, type(chosen)) == (value, type(value))
+
+
+@pytest.mark.parametrize("text", ["[1", "1_000", "0x", "{a: 1}", "true"])
+def test_an_override_that_is_no_number_is_refused(tmp_path, text):
+    """What is not YAML, or not of the type, is refused with the option that has it."""
+    assert refusal(tmp_path, {}, [Override.parse(f"01_step.shards={text}")]).startswith("--param 01_step.shards: ")
+
+
 @pytest.mark.parametrize("text", ["", "a", "a=1", "a.=1", ".b=1", "a.b"])
 def test_an_override_has_a_form(text):
     """Only STEP.NAME=VALUE is accepted."""
@@ -120,6 +172,17 @@ def test_a_value_may_hold_an_equals_sign():
         ("x: Path = 'a'", "name 'Path' is not defined; expected a plain type"),
         ("x: int = 'a'", "the default of x does not fit its type"),
         ("x: int =", "is not Python"),
+        ("x: int = 1\nx: int = 2", "line 4: x is declared a second time"),
+        ("_x: int = 1", "cannot be named _x"),
+        ("model_fields: int = 1", "cannot be named model_fields"),
+        ("x: float = 1e999", "the default of x is inf; expected a value that JSON can hold"),
+        ("x: Optional[int] = None", "name 'Optional' is not defined; expected a plain type"),
+        ("x: list[3] = []", "expected a plain type"),
+        ("x: int.y = 1", "expected a plain type"),
+        ("x: 'Nothing' = 1", "expected a plain type"),
+        ("x: list['Nothing'] = []", "expected a plain type"),
+        ("x <- 1", "expected `name: type = default"),
+        ("x: int = 1\0", "is not Python"),
     ],
 )
 def test_a_line_that_is_not_a_parameter_is_refused(tmp_path, line, message):
@@ -128,6 +191,55 @@ def test_a_line_that_is_not_a_parameter_is_refused(tmp_path, line, message):
         parameters.read(notebook(tmp_path, "\n".join([*CELL.splitlines()[:2], line])))
     assert message in str(caught.value)
     assert str(caught.value).startswith(str(tmp_path / "01_step.ipynb"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "description"),
+    [
+        ('x: str = "a  # b"  # colour', "colour"),
+        ('x: dict = {\n    # why\n    "a": [1, 2],  # one\n}  # weights, unit', "weights, unit"),
+        ('x: str = """select\n  # not a comment\n1"""  # the query', "the query"),
+        ('x: str = "# none"', ""),
+        ("x: int = 1# close", "close"),
+    ],
+)
+def test_a_description_is_the_comment_that_python_reads(tmp_path, lines, description):
+    """A # within a string begins none, and of several lines the last one has it."""
+    assert parameters.read(notebook(tmp_path, CELL + lines)).descriptions["x"] == description
+
+
+def test_a_docstring_and_comments_are_no_parameters(tmp_path):
+    """papermill reads such a cell, and so does the check."""
+    assert "shards" in parameters.read(notebook(tmp_path, f'"""What this is."""\n# and more\n\n{CELL}')).names
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1], "cannot be read as a notebook of format 4"),
+        ({"worksheets": [], "nbformat": 3}, "cannot be read as a notebook of format 4"),
+        ({"cells": ["text"]}, "cannot be read as a notebook of format 4"),
+        ({"cells": [{"source": CELL}]}, "found 0 cells tagged"),
+        ({"cells": [{"source": CELL, "metadata": None}]}, "found 0 cells tagged"),
+        ({"cells": [{"source": CELL, "metadata": {"tags": None}}]}, "found 0 cells tagged"),
+        ({"cells": [{"metadata": {"tags": ["parameters"]}}]}, "cannot be read as a notebook of format 4"),
+    ],
+)
+def test_an_odd_notebook_is_refused_in_words(tmp_path, content, message):
+    """Other formats, and cells without metadata or source, which converters write."""
+    path = tmp_path / "01_step.ipynb"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ProfileError, match=message):
+        parameters.read(path)
+
+
+@pytest.mark.parametrize("lead", [b"", b"\xef\xbb\xbf"])
+def test_a_source_of_lines_and_a_byte_order_mark_are_read(tmp_path, lead):
+    """Both are what editors write."""
+    path = tmp_path / "01_step.ipynb"
+    cell = {"source": CELL.splitlines(keepends=True), "metadata": {"tags": ["parameters"]}}
+    path.write_bytes(lead + json.dumps({"cells": [cell]}).encode())
+    assert "shards" in parameters.read(path).names
 
 
 def test_a_notebook_needs_one_parameters_cell_with_profile_and_run_dir(tmp_path):
