@@ -24,6 +24,7 @@ GROUND = {
     "objectives",
     "percentiles",
     "records",
+    "server_metrics",
     "validity",
     "verdict",
 }

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from tailrace import profile
-from tailrace.deploy.http import FAILURES, Answer, exchange
+from tailrace.host.http import FAILURES, Answer, exchange
 
 Targets = Mapping[str, tuple[str, str | profile.Probe]]
 """Base URL and path, or whole request, of each probe, by its name."""

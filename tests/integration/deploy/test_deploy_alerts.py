@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tailrace.deploy.http import exchange
+from tailrace.host.http import exchange
 
 RULES = Path(__file__).parents[3] / "runbook" / "monitoring" / "alerts.yaml"
 

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from tailrace.deploy.edge.documents import COLOURS
-from tailrace.deploy.http import FAILURES, exchange
 from tailrace.errors import EdgeRejected
+from tailrace.host.http import FAILURES, exchange
 
 METRICS = (
     r"^(server\.(live|uptime)|http\.(ingress|probe)\.(downstream_rq_(total|completed|active|[2345]xx|tx_reset)"

@@ -11,10 +11,10 @@ from typing import Protocol
 from tailrace import profile
 from tailrace.deploy.edge import counters, documents
 from tailrace.deploy.edge.documents import COLOURS, Address, Layout, Routes
-from tailrace.deploy.http import FAILURES, Answer, exchange
 from tailrace.errors import EdgeRejected, StartFailed
 from tailrace.headers import COLOUR, GENERATION
 from tailrace.host import files, ports, waiting
+from tailrace.host.http import FAILURES, Answer, exchange
 
 START_TIMEOUT_S = 30.0  # on a machine that is busy with something else
 

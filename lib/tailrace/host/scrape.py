@@ -1,0 +1,38 @@
+"""Read the metrics page of a server: one request, bounded in time and size, that never raises."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tailrace import server_metrics
+from tailrace.host.http import FAILURES, exchange
+from tailrace.server_metrics import NotMetrics, Reading
+
+LIMIT_BYTES = 4_000_000
+TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True)
+class MetricsPage:
+    """Where a server tells its metrics, and how it names them where the known names are not its own."""
+
+    url: str
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Further names by measure (`server_metrics.MEASURES`)."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def read(page: MetricsPage) -> Reading:
+    """Return what the page says now; a page that is missing, slow, too large or something else is a reading's `why`."""
+    now_ns = time.perf_counter_ns()
+    try:
+        answer = exchange(page.url, headers=page.headers, timeout_s=TIMEOUT_S, limit_bytes=LIMIT_BYTES)
+        if answer.status != 200:
+            return Reading(now_ns, why=f"{page.url} answered {answer.status}")
+        return server_metrics.parse(answer.body, now_ns, page.names)
+    except NotMetrics as error:
+        return Reading(now_ns, why=f"{page.url}: {error}")
+    except (*FAILURES, ValueError) as error:
+        return Reading(now_ns, why=f"{page.url}: {error or type(error).__name__}")
