@@ -60,10 +60,9 @@ def test_memory_is_bounded_by_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(rows(tmp_path)) == 1050
 
 
-def test_a_slow_trickle_is_written_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_slow_trickle_is_written_too(tmp_path: Path):
     """A part that is old enough is written, however few rows it has."""
-    monkeypatch.setattr(recorder, "SECONDS_PER_PART", 0.0)
-    keeper = Recorder(tmp_path, "part-a-0")
+    keeper = Recorder(tmp_path, "part-a-0", part_s=0.0)
     keeper.add(PLAIN)
     keeper.tick()
     deadline = time.monotonic() + 60
