@@ -24,6 +24,7 @@ GROUND = {
     "objectives",
     "percentiles",
     "records",
+    "request_headers",
     "server_metrics",
     "validity",
     "verdict",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from itertools import cycle, islice
+from typing import Literal
 
-from tailrace import profile
+from tailrace import profile, request_headers
 from tailrace.deploy import health
 from tailrace.deploy.engines import Engine, Instance
 from tailrace.deploy.rollout import Rollout
@@ -14,6 +15,8 @@ from tailrace.errors import NotReady, StartFailed
 from tailrace.host import waiting
 
 BATCH = 10
+DENIED = (401, 403)
+"""Statuses by which a service asks for a key."""
 
 
 def start(rollout: Rollout) -> str:
@@ -21,45 +24,53 @@ def start(rollout: Rollout) -> str:
     rollout.counters_at_start = rollout.edge.counters()
     rollout.new = new = rollout.new or rollout.engine.start(rollout.release, rollout.slot)
     rollout.edge.point(rollout.colour, new.address)
-    timeout_s, path = rollout.settings.start_timeout_s, rollout.profile.service.health.startup
-    fact = wait_for_success(rollout.engine, new, path, timeout_s, "started")
+    timeout_s, service = rollout.settings.start_timeout_s, rollout.profile.service
+    fact = wait_for_success(rollout.engine, new, service, "started", timeout_s)
+    require_open_live_path(new, service)
     wait_for_edge(lambda: rollout.edge.healthy(rollout.colour, new.address), new, timeout_s)
     return f"{new.name} at {new.address}: {fact}"
 
 
 def wait_until_ready(rollout: Rollout) -> str:
     """Wait until the new colour says that it is ready."""
-    path, timeout_s = rollout.profile.service.health.ready, rollout.settings.ready_timeout_s
-    return wait_for_success(rollout.engine, _new(rollout), path, timeout_s, "ready")
+    timeout_s = rollout.settings.ready_timeout_s
+    return wait_for_success(rollout.engine, _new(rollout), rollout.profile.service, "ready", timeout_s)
 
 
 def warm_up(rollout: Rollout) -> str:
     """Send warm-up requests through the preview until latency settles."""
-    return send_until_warm(rollout.preview_url, rollout.profile.service.warmup, rollout.settings.warmup)
+    service = rollout.profile.service
+    requests = tuple(service.addressed(request) for request in service.warmup)
+    return send_until_warm(rollout.preview_url, requests, rollout.settings.warmup)
 
 
 def smoke_test(rollout: Rollout) -> str:
     """Send each smoke request once, through the preview; raises NotReady at the first wrong answer."""
-    requests, new = rollout.profile.service.smoke, _new(rollout)
+    service, new = rollout.profile.service, _new(rollout)
+    requests = service.smoke
     for number, request in enumerate(requests, start=1):
-        observation = health.perform(rollout.preview_url, request, kind="smoke")
+        addressed = service.addressed(request)
+        observation = health.perform(rollout.preview_url, addressed, kind="smoke")
         if not observation.ok:
             raise NotReady(
                 f"{_described(new)} failed smoke test {number} of {len(requests)}, {request.method} {request.path}: "
-                f"{observation.fact}. Traffic was not touched"
+                f"{observation.fact}. {_advice(observation, addressed)}Traffic was not touched"
             )
     return f"{len(requests)} smoke tests answered as expected"
 
 
-def wait_for_success(engine: Engine, instance: Instance, path: str, timeout_s: float, gate: str) -> str:
-    """Wait until `path` of the instance answers 2xx, and return the fact.
+def wait_for_success(
+    engine: Engine, instance: Instance, service: profile.Service, gate: Literal["started", "ready"], timeout_s: float
+) -> str:
+    """Wait until the path of that gate answers 2xx, and return the fact.
 
     Raises StartFailed when the instance ends before that, NotReady after `timeout_s`.
     """
+    path = service.health.startup if gate == "started" else service.health.ready
     observations: list[health.Observation] = []
 
     def decided() -> bool:
-        observations[:] = [health.probe(instance.url, path, timeout_s=2.0, kind=gate)]
+        observations[:] = [health.probe(instance.url, path, 2.0, gate, service.headers)]
         return observations[0].ok or engine.died(instance)
 
     succeeded_or_died = waiting.until(decided, timeout_s, every_s=0.05)
@@ -71,8 +82,20 @@ def wait_for_success(engine: Engine, instance: Instance, path: str, timeout_s: f
         raise StartFailed(f"{_described(instance)} ended before it was {gate}; its last lines:\n{log}")
     raise NotReady(
         f"{_described(instance)} not {gate} after {timeout_s} s; last answer of {path}: {last.fact}. "
-        "Traffic was not touched; look at its log and its readiness path"
+        f"{_advice(last, profile.Probe(headers=service.headers))}Traffic was not touched; "
+        "look at its log and its readiness path"
     )
+
+
+def require_open_live_path(instance: Instance, service: profile.Service) -> None:
+    """Raise NotReady when the live path wants a key: the edge asks for it without one, or a file would hold the key."""
+    observation = health.probe(instance.url, service.health.live)
+    if observation.status in DENIED:
+        raise NotReady(
+            f"{_described(instance)}: live path {service.health.live} without a key answered {observation.fact}. The "
+            "edge checks it without headers, because they would stand in its configuration file. Let service.health."
+            "live name a path that needs no key. Traffic was not touched"
+        )
 
 
 def wait_for_edge(healthy: Callable[[], bool], instance: Instance, timeout_s: float) -> None:
@@ -110,6 +133,17 @@ def send_until_warm(url: str, requests: tuple[profile.Probe, ...], limits: profi
 def settled(medians: list[float], ratio: float) -> bool:
     """Return whether the last two medians differ by less than `ratio` of the first of them."""
     return len(medians) >= 2 and abs(medians[-1] - medians[-2]) < ratio * medians[-2]
+
+
+def _advice(observation: health.Observation, request: profile.Probe) -> str:
+    """Return what to write into the profile when the service wants a key, or does not accept the one that it got."""
+    if observation.status not in DENIED:
+        return ""
+    if names := request_headers.variables(request.headers):
+        return f"It got the value of {', '.join(names)}: is it a key of this service? "
+    return (
+        "It wants a key; add to the profile: service: {headers: {authorization: 'Bearer ${NAME}'}}, and export NAME. "
+    )
 
 
 def _new(rollout: Rollout) -> Instance:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from tailrace import request_headers
 from tailrace.errors import LoadError
 from tailrace.headers import TENANT
 from tailrace.load.answers import judge
@@ -37,7 +38,7 @@ class HttpSender:
     """The lean HTTP/1.1 sender. Its options:
 
     connections       the most at a time, 4096
-    headers           additional ones, for every request
+    headers           additional ones, for every request; `${NAME}` is filled in from the environment
     api_key_env       name of the environment variable with the API key
     tenant_key_envs   the same by tenant: {"acme": "ACME_API_KEY"}
     verify            TLS certificates: true, false, or a file of trusted ones
@@ -109,7 +110,7 @@ def _head(address: ApiAddress, workload: Workload, options: Mapping[str, Any], t
         if not os.environ.get(key_env):
             raise LoadError(f"the environment variable {key_env} is not set; it has to hold the API key")
         headers["authorization"] = f"Bearer {os.environ[key_env]}"
-    headers |= {name.lower(): value for name, value in options.get("headers", {}).items()}
+    headers |= request_headers.filled(options.get("headers", {}))
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     if any(control in value for value in headers.values() for control in "\r\n"):
         raise LoadError("a header of the sender holds a line break")

@@ -8,17 +8,15 @@ what was expected.
 from tailrace.profile.models import (
     EdgeSettings,
     GateLimits,
-    Health,
-    Probe,
     Profile,
     ProviderSettings,
     ResourceLimits,
     RolloutSettings,
-    Service,
     Simulator,
     Warmup,
 )
 from tailrace.profile.reader import load
+from tailrace.profile.service import Health, Probe, ProviderEnv, Service
 from tailrace.profile.slo import Slo
 
 __all__ = [
@@ -27,6 +25,7 @@ __all__ = [
     "Health",
     "Probe",
     "Profile",
+    "ProviderEnv",
     "ProviderSettings",
     "ResourceLimits",
     "RolloutSettings",

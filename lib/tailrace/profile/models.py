@@ -7,68 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tailrace import credentials
-from tailrace.profile.section import ProfileSection, Share
+from tailrace.profile.section import EnvironmentName, Port, PositiveSeconds, ProfileSection, Seconds, Share
+from tailrace.profile.service import Service
 from tailrace.profile.slo import Slo
-
-Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Port = Annotated[int, Field(ge=0, le=65_535, description="0 means: any free port")]
-UrlPath = Annotated[str, Field(pattern=r"^/[^\s]*$")]
-EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-
-
-class Health(ProfileSection):
-    """The paths of the service's health checks."""
-
-    live: UrlPath = "/healthz"
-    ready: UrlPath = "/readyz"
-    startup: UrlPath = "/readyz"
-
-
-class Probe(ProfileSection):
-    """A request to an instance: to warm it up, or as a smoke test."""
-
-    method: Literal["GET", "POST"] = "GET"
-    path: UrlPath = "/"
-    json_body: Any = Field(default=None, alias="json")
-    status: int = Field(default=200, ge=100, le=599)
-    contains: str = ""
-    """Text that the body has to contain."""
-    stream: bool = False
-    """Whether the answer is a stream of server-sent events, which has to end with its terminator."""
-
-
-class Service(ProfileSection):
-    """The service to deploy. With neither `command`, `image` nor `dockerfile` it is tailrace's own service."""
-
-    command: tuple[str, ...] = ()
-    """Any program; `{port}` and `{host}` are replaced in its arguments."""
-    image: str = ""
-    """The name of an existing image; needs an engine that runs images."""
-    dockerfile: str = ""
-    """A Dockerfile to build, relative to the project; needs an engine that runs images."""
-    container_port: Port = 8000
-    health: Health = Health()
-    environment: dict[EnvironmentName, str] = Field(default_factory=dict)
-    """Plain settings. They are part of the release: a changed value makes another release."""
-    secrets: tuple[EnvironmentName, ...] = ()
-    """Names of environment variables that are passed to the instances, and never stored."""
-    warmup: tuple[Probe, ...] = ()
-    smoke: tuple[Probe, ...] = ()
-
-    @field_validator("environment")
-    @classmethod
-    def _plain(cls, environment: dict[str, str]) -> dict[str, str]:
-        for name, value in environment.items():
-            if credentials.SECRET_NAME.search(name) and value:
-                raise ValueError(f"{name} is named like a credential; list the name under service.secrets")
-        return environment
-
-    @property
-    def ours(self) -> bool:
-        """Whether it is tailrace's own service."""
-        return not (self.command or self.image or self.dockerfile)
 
 
 class Simulator(ProfileSection):
@@ -193,3 +134,8 @@ class Profile(ProfileSection):
     teardown: Literal["always", "never"] = "always"
     """Whether a run stops the deployment when it ends."""
     step_timeout_s: PositiveSeconds = 900.0
+
+    @property
+    def model(self) -> str:
+        """The model that traffic and probes name."""
+        return self.service.model or self.provider.model

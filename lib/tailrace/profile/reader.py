@@ -10,7 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tailrace import credentials
+from tailrace import credentials, request_headers
 from tailrace.errors import ProfileError
 from tailrace.profile import core_schema
 from tailrace.profile.models import Profile
@@ -102,7 +102,8 @@ def _keys(place: tuple[int | str, ...]) -> str:
 
 def _require_secrets(path: Path, profile: Profile, environment: Mapping[str, str]) -> None:
     """Raise ProfileError unless the environment holds the secrets of the profile."""
-    keys = dict.fromkeys(profile.service.secrets, "service.secrets")
+    keys = dict.fromkeys(profile.service.variables, "service.headers")
+    keys |= dict.fromkeys(profile.service.secrets, "service.secrets")
     if not profile.provider.simulated:
         keys[profile.provider.api_key_env] = "provider.api_key_env"
     for name, key in keys.items():
@@ -111,3 +112,6 @@ def _require_secrets(path: Path, profile: Profile, environment: Mapping[str, str
                 f"{path}: {key}: environment variable {name} is not set; expected it to hold the credential. "
                 f"Set it where tailrace runs: export {name}=…"
             )
+    for name in profile.service.variables:
+        if reason := request_headers.missing(name, environment):
+            raise ProfileError(f"{path}: service.headers: {reason}")

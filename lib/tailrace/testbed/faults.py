@@ -91,8 +91,7 @@ def slow_start(stack: Stack, release: Release, held_s: float) -> Observation:
     thaw.start()
     ok = True
     try:
-        startup = stack.profile.service.health.startup
-        fact = acceptance.wait_for_success(deployment.engine, instance, startup, limit_s, "started")
+        fact = acceptance.wait_for_success(deployment.engine, instance, stack.profile.service, "started", limit_s)
     except NotReady as error:
         ok, fact = False, str(error)
     finally:

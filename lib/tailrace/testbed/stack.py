@@ -57,15 +57,22 @@ class Stack:
         self.deployment.up(release, environment=self.environment())
 
     def environment(self, provider: Provider | None = None) -> dict[str, str]:
-        """Return the variables that tell an instance where its provider is; they are no part of a release."""
+        """Return the variables that tell an instance where its provider is; they are no part of a release.
+
+        A service that does not say how it learns that (`service.provider_env`) gets none, and no provider is started.
+        """
+        service, names = self.profile.service, self.profile.service.provider_env
+        if not service.ours and names is None:
+            return {}
         url = (provider or self.provider).internal_url
-        if not self.profile.service.ours:
-            return {"OPENAI_BASE_URL": url}
+        if names is not None:
+            key = {names.api_key: "simulated"} if names.api_key and self.profile.provider.simulated else {}
+            return {names.base_url: url, **key}
         limits_ms = self.profile.slo.latency_ms.values()
         limits = {"TAILRACE_SLO_MS": ",".join(f"{ms:g}" for ms in limits_ms)} if limits_ms else {}
         return {
             "TAILRACE_PROVIDER_URL": url,
-            "TAILRACE_MODEL": self.profile.provider.model,
+            "TAILRACE_MODEL": self.profile.model,
             "TAILRACE_API_KEY_ENV": self.profile.provider.api_key_env,
             **limits,
         }
@@ -88,7 +95,7 @@ class Stack:
         """
         from tailrace import load
 
-        requests = load.Workload(**{"model": self.profile.provider.model, "temperature": 0.0, **workload})
+        requests = load.Workload(**{"model": self.profile.model, "temperature": 0.0, **workload})
         return load.Traffic(arrivals, requests, phase=phase, timeout_s=TIMEOUT_S)
 
     def watch(self, interval_s: float = 0.1) -> Watch:
@@ -108,7 +115,7 @@ class Stack:
         if self.profile.service.ours:
             targets["cached"] = (self.deployment.probe_url, self._chat_probe(temperature=0))
             targets["fresh"] = (self.deployment.probe_url, self._chat_probe(temperature=1))
-        return watch(targets, interval_s)
+        return watch(targets, interval_s, headers=self.profile.service.headers)
 
     def spare_provider(self, name: str) -> Provider:
         """Return another simulator, which can be broken without harm to the one behind the service."""
@@ -117,11 +124,11 @@ class Stack:
 
     def _chat_probe(self, temperature: float) -> Probe:
         body = {
-            "model": self.profile.provider.model,
+            "model": self.profile.model,
             "temperature": temperature,
             "messages": [{"role": "user", "content": "Is anybody there?"}],
         }
-        return Probe(method="POST", path="/v1/chat/completions", json=body)
+        return self.profile.service.addressed(Probe(method="POST", path="/v1/chat/completions", json=body))
 
 
 def preflight(profile: Profile, root: Path) -> None:

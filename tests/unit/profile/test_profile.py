@@ -58,7 +58,11 @@ def test_a_loaded_profile_cannot_be_changed(project):
     [
         ("enigne: process", "enigne", "unknown key; expected name, engine, "),
         ("rollout: {gate: {window: 1}}", "rollout.gate.window", "unknown key; expected window_s, "),
-        ("service: {smoke: [{verb: GET}]}", "service.smoke.0.verb", "unknown key; expected method, path, json, "),
+        (
+            "service: {smoke: [{verb: GET}]}",
+            "service.smoke.0.verb",
+            "unknown key; expected method, path, headers, json, ",
+        ),
         ("rollout: {bake_s: soon}", "rollout.bake_s", "valid number"),
         ("rollout: {bake_s: -1}", "rollout.bake_s", "greater than or equal to 0"),
         ("rollout: {bake_s: .inf}", "rollout.bake_s", "finite number"),
@@ -68,6 +72,13 @@ def test_a_loaded_profile_cannot_be_changed(project):
         ("service: {health: {live: healthz}}", "service.health.live", "match pattern"),
         ("service: {environment: {MY_API_KEY: x}}", "service.environment", "named like a credential"),
         ("provider: {base_url: api.example.com}", "provider.base_url", "http(s) URL"),
+        ("service: {api: grpc}", "service.api", "'openai' or 'http'"),
+        ("service: {headers: {x-api-key: word}}", "service.headers", "is a credential"),
+        ("service: {headers: {X-A: '1', x-a: '2'}}", "service.headers", "each header once"),
+        ("service: {smoke: [{headers: {'x y': '1'}}]}", "service.smoke.0.headers", "not the name of a header"),
+        ("service: {provider_env: {base: X}}", "service.provider_env.base_url", "Field required"),
+        ("service: {provider_env: {base_url: X, key: X}}", "service.provider_env.key", "expected base_url, api_key"),
+        ("service: {metrics: metrics}", "service.metrics", "a path that begins with /"),
         ("slo: {latency_ms: {p100: 5}}", "slo.latency_ms", "not a percentile"),
         ("slo: {latency_ms: {p0: 5}}", "slo.latency_ms", "not a percentile"),
         ("slo: {latency_ms: {median: 5}}", "slo.latency_ms", "not a percentile"),
@@ -113,6 +124,8 @@ def test_all_problems_are_told_at_once(project):
     ("text", "key"),
     [
         ("service: {secrets: [MY_TOKEN]}", "service.secrets"),
+        ("service: {headers: {authorization: 'Bearer ${MY_TOKEN}'}}", "service.headers"),
+        ("service: {smoke: [{headers: {authorization: 'Bearer ${MY_TOKEN}'}}]}", "service.headers"),
         ("provider: {base_url: 'https://api.example.com/v1', api_key_env: MY_TOKEN}", "provider.api_key_env"),
     ],
 )
@@ -121,6 +134,36 @@ def test_a_missing_environment_variable_is_named(project, text, key):
     for environment in ({}, {"MY_TOKEN": ""}):
         assert f"{key}: environment variable MY_TOKEN is not set" in refused(project, text, environment)
     assert profile.load("p", project, {"MY_TOKEN": "there"})
+
+
+def test_a_variable_that_would_make_another_header_is_refused(project):
+    """A key that was read from a file with two lines is refused before anything starts, and not repeated."""
+    message = refused(project, "service: {headers: {x-key: '${MY_TOKEN}'}}", {"MY_TOKEN": "a\nb: c"})
+    assert "service.headers: environment variable MY_TOKEN holds a line break" in message
+    assert "b: c" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "api", "metrics"),
+    [
+        ("", "openai", "/metrics"),
+        ("service: {command: [serve]}", "http", ""),
+        ("service: {command: [serve], api: openai, metrics: /m}", "openai", "/m"),
+        ("service: {api: http, metrics: ''}", "http", ""),
+    ],
+)
+def test_what_a_service_speaks_is_openai_for_ours_and_http_for_others(project, text, api, metrics):
+    """Unless the profile says it."""
+    write(project, text)
+    service = profile.load("p", project, {}).service
+    assert (service.api, service.metrics) == (api, metrics)
+
+
+def test_a_request_has_the_headers_of_the_service_and_its_own(project):
+    """Its own come first, by names in lower case; an empty one takes that of the service away."""
+    write(project, "service: {headers: {X-A: '1', X-B: '2'}, smoke: [{headers: {x-b: '', X-C: '3'}}]}")
+    service = profile.load("p", project, {}).service
+    assert service.addressed(service.smoke[0]).headers == {"x-a": "1", "x-b": "", "x-c": "3"}
 
 
 @pytest.mark.parametrize("text", [f"service: {{environment: {{X: {KEY}}}}}", f"# {KEY}", f"provider: {{model: {KEY}}}"])

@@ -1,0 +1,128 @@
+"""The service of a profile: what to deploy, how to speak to it, and what its instances need."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from tailrace import credentials, request_headers
+from tailrace.profile.section import EnvironmentName, Port, ProfileSection, UrlPath
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    """Return the headers by their names in lower case; raises ValueError at one that cannot be sent."""
+    for name, value in headers.items():
+        if reason := request_headers.problem(name, value):
+            raise ValueError(reason)
+    lower = {name.lower(): value for name, value in headers.items()}
+    if len(lower) < len(headers):
+        raise ValueError("expected each header once, whatever the case of its letters")
+    return lower
+
+
+Headers = Annotated[dict[str, str], AfterValidator(_headers)]
+"""Headers of requests. `${NAME}` is filled in from the environment at the moment of sending, and never stored."""
+
+
+class Health(ProfileSection):
+    """The paths of the service's health checks."""
+
+    live: UrlPath = "/healthz"
+    """The edge asks for it without any header, so it must not need a key."""
+    ready: UrlPath = "/readyz"
+    startup: UrlPath = "/readyz"
+
+
+class Probe(ProfileSection):
+    """A request to an instance: to warm it up, or as a smoke test."""
+
+    method: Literal["GET", "POST"] = "GET"
+    path: UrlPath = "/"
+    headers: Headers = Field(default_factory=dict)
+    """Beside those of the service; an empty value leaves one of them out."""
+    json_body: Any = Field(default=None, alias="json")
+    status: int = Field(default=200, ge=100, le=599)
+    contains: str = ""
+    """Text that the body has to contain."""
+    stream: bool = False
+    """Whether the answer is a stream of server-sent events, which has to end with its terminator."""
+
+
+class ProviderEnv(ProfileSection):
+    """Names of the environment variables by which a service learns where its provider is."""
+
+    base_url: EnvironmentName
+    """Gets the URL of the provider's API, with its `/v1`."""
+    api_key: EnvironmentName | None = None
+    """Gets the provider's key: the value of `provider.api_key_env`, or any word for the simulator."""
+
+
+class Service(ProfileSection):
+    """The service to deploy. With neither `command`, `image` nor `dockerfile` it is tailrace's own service."""
+
+    command: tuple[str, ...] = ()
+    """Any program; `{port}` and `{host}` are replaced in its arguments."""
+    image: str = ""
+    """The name of an existing image; needs an engine that runs images."""
+    dockerfile: str = ""
+    """A Dockerfile to build, relative to the project; needs an engine that runs images."""
+    container_port: Port = 8000
+    api: Literal["openai", "http"] = "http"
+    """What it speaks: `openai` gets chat completions with streams, `http` the first request of `smoke`.
+
+    The default is `openai` for tailrace's own service, `http` for any other.
+    """
+    model: str = ""
+    """The model that traffic and probes name; empty: `provider.model`."""
+    headers: Headers = Field(default_factory=dict)
+    """Sent with every request to the service: health checks, warm-up, smoke tests and load."""
+    provider_env: ProviderEnv | None = None
+    """Set for a service that gets its provider's address from its environment; tailrace's own needs none."""
+    metrics: str = ""
+    """The path of the service's own metrics, or their URL; empty when it has none."""
+    health: Health = Health()
+    environment: dict[EnvironmentName, str] = Field(default_factory=dict)
+    """Plain settings. They are part of the release: a changed value makes another release."""
+    secrets: tuple[EnvironmentName, ...] = ()
+    """Names of environment variables that are passed to the instances, and never stored."""
+    warmup: tuple[Probe, ...] = ()
+    smoke: tuple[Probe, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or any(values.get(key) for key in ("command", "image", "dockerfile")):
+            return values
+        return {"api": "openai", "metrics": "/metrics", **values}
+
+    @field_validator("environment")
+    @classmethod
+    def _plain(cls, environment: dict[str, str]) -> dict[str, str]:
+        for name, value in environment.items():
+            if credentials.SECRET_NAME.search(name) and value:
+                raise ValueError(f"{name} is named like a credential; list the name under service.secrets")
+        return environment
+
+    @field_validator("metrics")
+    @classmethod
+    def _path_or_url(cls, metrics: str) -> str:
+        if metrics and not re.fullmatch(r"(?:https?://[^\s/@]+)?/\S*", metrics):
+            raise ValueError("expected a path that begins with /, or an http(s) URL with a path, without a password")
+        return metrics
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is tailrace's own service."""
+        return not (self.command or self.image or self.dockerfile)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables whose values the headers of its requests need."""
+        sent = (self.headers, *(probe.headers for probe in (*self.warmup, *self.smoke)))
+        return tuple(dict.fromkeys(name for headers in sent for name in request_headers.variables(headers)))
+
+    def addressed(self, request: Probe) -> Probe:
+        """Return the request with the headers of the service, where it has none of that name itself."""
+        return request.model_copy(update={"headers": {**self.headers, **request.headers}})
