@@ -67,6 +67,43 @@ def test_failures_are_counted_beside(target, tmp_path):
     assert json.loads(done.stdout)["errors_by_type"] == {"http_429": 50}
 
 
+@pytest.mark.parametrize("limits", [(), ("--slo", "p50=800"), ("--error-rate", "0.01"), ("--error-rate", "1")])
+def test_a_load_of_failures_has_failed(target, tmp_path, limits):
+    """When no request succeeds, status and verdict say so, whatever the limits are."""
+    out = tmp_path / "out"
+    done = load(target.origin + "/status/500", "--rate", 20, "--duration", 1, "--no-floor", "--out", out, *limits)
+    assert done.returncode == 1, done.stdout
+    assert "FAIL: every one of 20 requests failed (http_500 20)" in done.stdout
+    assert json.loads((out / "summary.json").read_text())["judgements"][0]["verdict"] == "FAIL"
+
+
+def test_one_success_is_no_failure_of_all(target, tmp_path):
+    """The check above can pass: without limits, a valid load with answers is 0."""
+    done = load(target.url, "--rate", 20, "--duration", 1, "--no-floor", "--out", tmp_path / "out")
+    assert done.returncode == (2 if "INVALID" in done.stdout else 0)
+    assert "FAIL" not in done.stdout
+
+
+def test_two_loads_of_one_second_have_two_folders(target, tmp_path):
+    """Loads that begin together never share a folder, and each writes its summary."""
+    command = [*COMMAND, target.url, "--rate", "20", "--duration", "1", "--no-floor"]
+    started = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert {process.wait(60) for process in started} <= {0, 2}
+    folders = list((tmp_path / "loads").iterdir())
+    assert len(folders) == 2
+    assert [recorded(folder) for folder in folders] == [20, 20]
+    assert all((folder / "summary.json").is_file() for folder in folders)
+
+
+def test_a_folder_with_something_in_it_is_refused(target, tmp_path):
+    """Records of two loads in one folder would be counted as one; nothing is sent, and nothing is touched."""
+    (tmp_path / "part-of-another.parquet").write_text("mine")
+    done = load(target.url, "--rate", 20, "--duration", 1, "--out", tmp_path)
+    assert done.returncode == 3
+    assert "the folder is not empty" in done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.name != "log.json"] == ["part-of-another.parquet"]
+
+
 def test_a_closed_loop_says_so(serve, tmp_path):
     """`--users` is named closed in the table, in the summary, and in the live line."""
     done = load(serve(0.02).url, "--users", 3, "--duration", 6, "--stream", "--no-floor", "--out", tmp_path)
@@ -184,3 +221,4 @@ def test_what_cannot_be_sent_leaves_with_3(url, options, reason, tmp_path):
     done = load(url, *options, "--duration", 1, "--out", tmp_path / "out")
     assert (done.returncode, len(done.stderr.splitlines())) == (3, 1), done.stderr
     assert reason in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -86,8 +86,8 @@ def load(context: click.Context, /, find: bool, **values: Any) -> None:
     \b
     Open loop: requests go out on time, whatever the answers do; latency counts from the intended start.
     --users makes it a closed loop, and says so in every output.
-    Exit status: 0 valid and within --slo, 1 beyond --slo, 2 inconclusive or invalid (or an option that is wrong), 3
-    when nothing could be sent, 130 after Ctrl-C or SIGTERM (the records are kept).
+    Exit status: 0 valid and within the limits, 1 beyond them or when every request failed, 2 inconclusive or invalid
+    (or an option that is wrong), 3 when nothing could be sent, 130 after Ctrl-C or SIGTERM (the records are kept).
     """
     _refuse_contradictions(context)
     names = {field.name for field in fields(TrafficOptions)}
@@ -96,7 +96,12 @@ def load(context: click.Context, /, find: bool, **values: Any) -> None:
     from tailrace.cli.load import measurement  # brings NumPy and pydantic, which a help text can do without
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: in order
-    sys.exit(measurement.find_capacity(options) if find else measurement.run_load(options))
+    try:
+        status = measurement.find_capacity(options) if find else measurement.run_load(options)
+    except KeyboardInterrupt:  # before there was anything to keep, or for the second time
+        click.echo("interrupted", err=True)
+        status = measurement.INTERRUPTED
+    sys.exit(status)
 
 
 def _refuse_contradictions(context: click.Context) -> None:

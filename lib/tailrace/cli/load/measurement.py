@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import orjson
 
 from tailrace.cli.load import screen, traffic
+from tailrace.cli.load.destination import claimed
 from tailrace.cli.load.options import LoadOptions
-from tailrace.load import LoadRun, Traffic, rate_search, start
+from tailrace.host import files
+from tailrace.load import LoadRun, Summary, Traffic, rate_search, start
 from tailrace.load.calibration import floor
 from tailrace.load.rate_search import Point, Search
 from tailrace.objectives import Objectives
-from tailrace.verdict import EXIT_CODES, INCONCLUSIVE, PASS, fold
+from tailrace.verdict import EXIT_CODES, FAIL, INCONCLUSIVE, PASS, Verdict, fold
+
+if TYPE_CHECKING:
+    from tailrace.analysis import Judgement
 
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C or SIGTERM."""
@@ -28,9 +34,25 @@ UP_TO: Final = 64
 
 def run_load(options: LoadOptions) -> int:
     """Run the load, print and write its summary, and return the exit status."""
-    folder = options.folder
-    load_run = start(traffic.build(options.traffic), options.url, folder, options=_sender_options(options))
-    interrupted = not _watched(load_run)
+    with claimed(options.out) as folder:
+        load_run = start(traffic.build(options.traffic), options.url, folder, options=_sender_options(options))
+        interrupted, floor_facts = False, None
+        try:
+            screen.watch(load_run)
+            load_run.wait()
+            floor_facts = _floor(options.traffic.rate) if options.floor else None
+        except KeyboardInterrupt:
+            load_run.stop(grace_s=1.0)
+            click.echo(KEPT, err=True)
+            interrupted = True
+        with _unbroken():
+            return _report(options, load_run, folder, floor_facts, interrupted)
+
+
+def _report(
+    options: LoadOptions, load_run: LoadRun, folder: Path, floor_facts: dict[str, Any] | None, interrupted: bool
+) -> int:
+    """Print and write the summary; return the exit status."""
     # pandas is imported only now: it would delay the traffic.
     from tailrace import analysis
     from tailrace.cli.load.document import COLUMNS, document
@@ -38,26 +60,34 @@ def run_load(options: LoadOptions) -> int:
     summary = load_run.summary
     content = document(summary, load_run.parts)
     content |= {"url": options.url, "arrivals": load_run.traffic.arrivals.name, "seed": options.traffic.seed}
-    if options.floor and not interrupted:
-        content["floor"] = _floor(options.traffic.rate)
-    judgements = []
+    if floor_facts:
+        content["floor"] = floor_facts
+    judgements = [] if interrupted else answered(summary)
     if options.objectives != Objectives():
         records = analysis.read(load_run.parts, COLUMNS)
-        judgements = analysis.judge(records, options.objectives, invalid=summary.reasons)
-        content["judgements"] = [asdict(judgement) for judgement in judgements]
+        judgements += analysis.judge(records, options.objectives, invalid=summary.reasons)
+    content["judgements"] = [asdict(judgement) for judgement in judgements]
     lines = [f"{judgement.verdict}: {judgement.text}" for judgement in judgements]
     _publish(options, folder / "summary.json", content, [screen.table(content), *lines])
     if interrupted:
         return INTERRUPTED
-    if judgements:
-        return EXIT_CODES[fold(judgement.verdict for judgement in judgements)]
-    return EXIT_CODES[PASS if summary.valid else INCONCLUSIVE]
+    verdicts: list[Verdict] = [judgement.verdict for judgement in judgements]
+    return EXIT_CODES[fold(verdicts or [PASS if summary.valid else INCONCLUSIVE])]
+
+
+def answered(summary: Summary) -> list[Judgement]:
+    """Return FAIL with its reason when no request succeeded, whatever the limits are; else nothing."""
+    from tailrace.analysis import Judgement
+
+    if not summary.recorded or summary.errors < summary.recorded:
+        return []
+    classes = ", ".join(f"{kind} {n:,}" for kind, n in summary.errors_by_type.items())
+    return [Judgement("answered", FAIL, f"every one of {summary.recorded:,} requests failed ({classes})")]
 
 
 def find_capacity(options: LoadOptions) -> int:
     """Search for the highest rate within the limits; return exit status 0 when it was found, 2 when not."""
-    folder, first = options.folder, options.traffic.rate
-    objectives = options.objectives
+    first, objectives = options.traffic.rate, options.objectives
     if not objectives.good_ms:
         objectives = replace(objectives, latency_ms={"p99": 1000.0})
     if objectives.error_rate is None:
@@ -67,31 +97,31 @@ def find_capacity(options: LoadOptions) -> int:
     def traffic_at(rate_rps: float) -> Traffic:
         return traffic.build(options.traffic, rate_rps)
 
-    probe = rate_search.probe(traffic_at, options.url, folder, objectives, _sender_options(options))
-    try:
-        capacity = rate_search.find(_reported(probe), search)
-    except KeyboardInterrupt:
-        click.echo(KEPT, err=True)
-        return INTERRUPTED
-    content = {**asdict(capacity), "objectives": asdict(objectives), "url": options.url}
-    _publish(options, folder / "limit.json", content, [capacity.reason])
+    with claimed(options.out) as folder:
+        probe = rate_search.probe(traffic_at, options.url, folder, objectives, _sender_options(options))
+        try:
+            capacity = rate_search.find(_reported(probe), search)
+        except KeyboardInterrupt:
+            click.echo(KEPT, err=True)
+            return INTERRUPTED
+        content = {**asdict(capacity), "objectives": asdict(objectives), "url": options.url}
+        _publish(options, folder / "limit.json", content, [capacity.reason])
     return EXIT_CODES[PASS if capacity.highest_rps > 0 else INCONCLUSIVE]
+
+
+@contextlib.contextmanager
+def _unbroken() -> Iterator[None]:
+    """Let Ctrl-C wait while the summary is made: the traffic is over, and half a summary helps nobody."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _sender_options(options: LoadOptions) -> dict[str, str]:
     return {"api_key_env": options.api_key_env} if options.api_key_env else {}
-
-
-def _watched(load_run: LoadRun) -> bool:
-    """Watch the load run to its end; return False when Ctrl-C ended it."""
-    try:
-        screen.watch(load_run)
-        load_run.wait()
-    except KeyboardInterrupt:
-        load_run.stop(grace_s=1.0)
-        click.echo(KEPT, err=True)
-        return False
-    return True
 
 
 def _floor(rate_rps: float) -> dict[str, Any]:
@@ -113,6 +143,6 @@ def _reported(measure: Callable[[float], Point]) -> Callable[[float], Point]:
 def _publish(options: LoadOptions, file: Path, content: dict[str, Any], lines: list[str]) -> None:
     """Write `content` as JSON into `file`, and print it, or `lines`."""
     text = orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
-    file.write_text(text + "\n")
+    files.replace(file, text + "\n")
     with contextlib.suppress(BrokenPipeError):
         click.echo(text if options.as_json else "\n".join([*lines, f"records and {file.name}: {file.parent}"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -61,8 +60,3 @@ class LoadOptions:
     def objectives(self) -> Objectives:
         """The limits of `--slo` and `--error-rate`."""
         return replace(self.slo, error_rate=self.error_rate)
-
-    @property
-    def folder(self) -> Path:
-        """The folder for records and summary: `out`, or a new one below `loads/`."""
-        return self.out or Path("loads") / time.strftime("%Y%m%d-%H%M%S")
