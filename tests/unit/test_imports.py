@@ -23,6 +23,7 @@ GROUND = {
     "numbers",
     "objectives",
     "percentiles",
+    "protocol",
     "records",
     "request_headers",
     "server_metrics",
