@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from tailrace import percentiles
@@ -98,6 +98,12 @@ class Reading:
     gauges: Mapping[str, float] = field(default_factory=dict)
     times: Mapping[str, Histogram] = field(default_factory=dict)
     why: str = ""
+
+    def since(self, earlier: Reading | None) -> Reading:
+        """Return this reading with what its histograms counted after `earlier`."""
+        before = earlier.times if earlier else {}
+        times = {m: h.since(before[m]) if m in before else h for m, h in self.times.items()}
+        return replace(self, times=times)
 
 
 def parse(body: bytes, t_ns: int, names: Mapping[str, tuple[str, ...]] | None = None) -> Reading:

@@ -8,7 +8,7 @@ from itertools import cycle, islice
 from typing import Literal
 
 from tailrace import profile, request_headers
-from tailrace.deploy import health
+from tailrace.deploy import health, token_watch
 from tailrace.deploy.engines import Engine, Instance
 from tailrace.deploy.rollout import Rollout
 from tailrace.errors import NotReady, StartFailed
@@ -22,6 +22,7 @@ DENIED = (401, 403)
 def start(rollout: Rollout) -> str:
     """Start the new colour. The edge knows its endpoint before any route could name it."""
     rollout.counters_at_start = rollout.edge.counters()
+    rollout.tokens_at_start = token_watch.read(rollout.profile, rollout.old)
     rollout.new = new = rollout.new or rollout.engine.start(rollout.release, rollout.slot)
     rollout.edge.point(rollout.colour, new.address)
     timeout_s, service = rollout.settings.start_timeout_s, rollout.profile.service

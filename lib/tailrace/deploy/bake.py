@@ -6,6 +6,7 @@ import time
 
 from tailrace.deploy import gate
 from tailrace.deploy.rollout import Rollout
+from tailrace.deploy.token_watch import TokenWatch
 from tailrace.errors import RolledBack
 
 LOOK_EVERY_S = 0.05
@@ -35,8 +36,19 @@ def watch(rollout: Rollout, seconds: float, side_by_side: bool) -> str:
     """Watch the new colour for `seconds` and return what it did; raises RolledBack at the first breach.
 
     A window is compared with the old colour's in the same time when both serve `side_by_side`, else with what the old
-    one did before the switch. A window with too few requests to decide anything stays open until it has enough.
+    one did before the switch. A window with too few requests to decide anything stays open until it has enough. Where
+    the SLO limits tokens, the service's own metrics are judged as well.
     """
+    old = rollout.old if side_by_side else None
+    with TokenWatch(rollout.profile, rollout.new, old, rollout.token_baseline) as tokens:
+        fact = _watch(rollout, seconds, side_by_side, tokens)
+        if why := tokens.whole_breach():
+            raise _breach(rollout, why)
+        rollout.token_fact = tokens.judged()
+        return "; ".join(filter(None, (fact, rollout.token_fact)))
+
+
+def _watch(rollout: Rollout, seconds: float, side_by_side: bool, tokens: TokenWatch) -> str:
     limits, baseline = rollout.settings.gate, rollout.baseline
     began = opened = rollout.edge.counters()
     deadline = time.monotonic() + seconds
@@ -51,7 +63,7 @@ def watch(rollout: Rollout, seconds: float, side_by_side: bool) -> str:
             window = gate.window(opened.colours[rollout.colour], now.colours[rollout.colour])
             if side_by_side and rollout.old:
                 baseline = gate.window(opened.colours[rollout.old.colour], now.colours[rollout.old.colour])
-            if why := gate.breach(window, baseline, limits):
+            if why := gate.breach(window, baseline, limits) or tokens.breach():
                 raise _breach(rollout, why)
             closes += limits.window_s
             opened = now if window.requests >= limits.min_requests else opened

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from tailrace.deploy import token_watch
 from tailrace.deploy.gate import window
 from tailrace.deploy.rollout import Rollout
 from tailrace.errors import EdgeRejected
@@ -19,6 +20,7 @@ def commit(rollout: Rollout) -> str:
     if rollout.counters_at_start and old:
         now = rollout.edge.counters()
         rollout.baseline = window(rollout.counters_at_start.colours[old.colour], now.colours[old.colour])
+        rollout.token_baseline = token_watch.read(rollout.profile, old).since(rollout.tokens_at_start)
     generation = rollout.route({rollout.colour: 100})
     if not settings.drain:
         _kill_old(rollout)

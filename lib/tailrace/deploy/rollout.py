@@ -16,6 +16,7 @@ from tailrace.deploy.journal import Journal
 from tailrace.deploy.release import Release
 from tailrace.errors import DeployError
 from tailrace.profile import Profile, RolloutSettings
+from tailrace.server_metrics import Reading
 
 if TYPE_CHECKING:
     from tailrace.deploy.deployment import Deployment
@@ -70,6 +71,11 @@ class Rollout:
     counters_at_start: Counters | None = None
     baseline: Window | None = None
     """What the old colour did from the start of the rollout to the commit."""
+    tokens_at_start: Reading | None = None
+    token_baseline: Reading | None = None
+    """What the old colour's own metrics said of tokens in the same time."""
+    token_fact: str = ""
+    """What the gate judged of the new colour's tokens, and what it could not; empty when the SLO limits none."""
     committed_ns: int = 0
     """When the route file was last renamed."""
     cut: int = 0

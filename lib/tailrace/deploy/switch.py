@@ -41,7 +41,8 @@ def run(rollout: Rollout, done: Collection[str] = ()) -> Switched:
             if state not in NO_WAY_BACK:
                 _roll_back_after(error, rollout)
             raise
-    rollout.end("done", f"{rollout.colour} serves release {rollout.release.id}; {rollout.cut} requests cut")
+    fact = f"{rollout.colour} serves release {rollout.release.id}; {rollout.cut} requests cut"
+    rollout.end("done", "; ".join(filter(None, (fact, rollout.token_fact))))
     return rollout.result()
 
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tailrace import server_metrics
+from tailrace import request_headers, server_metrics
+from tailrace.errors import PartMissing
 from tailrace.host.http import FAILURES, exchange
 from tailrace.server_metrics import NotMetrics, Reading
 
@@ -21,18 +22,20 @@ class MetricsPage:
     url: str
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Further names by measure (`server_metrics.MEASURES`)."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """As in the profile: secrets are filled in at the moment of sending."""
 
 
 def read(page: MetricsPage) -> Reading:
     """Return what the page says now; a page that is missing, slow, too large or something else is a reading's `why`."""
     now_ns = time.perf_counter_ns()
     try:
-        answer = exchange(page.url, headers=page.headers, timeout_s=TIMEOUT_S, limit_bytes=LIMIT_BYTES)
+        headers = request_headers.filled(page.headers)
+        answer = exchange(page.url, headers=headers, timeout_s=TIMEOUT_S, limit_bytes=LIMIT_BYTES)
         if answer.status != 200:
             return Reading(now_ns, why=f"{page.url} answered {answer.status}")
         return server_metrics.parse(answer.body, now_ns, page.names)
     except NotMetrics as error:
         return Reading(now_ns, why=f"{page.url}: {error}")
-    except (*FAILURES, ValueError) as error:
+    except (*FAILURES, PartMissing, ValueError) as error:
         return Reading(now_ns, why=f"{page.url}: {error or type(error).__name__}")

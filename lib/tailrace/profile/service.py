@@ -22,6 +22,8 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
     return lower
 
 
+Measure = Literal["running", "waiting", "cache_use", "ttft", "tpot", "itl", "latency"]
+"""What a server's own metrics may tell: `server_metrics.MEASURES`."""
 Headers = Annotated[dict[str, str], AfterValidator(_headers)]
 """Headers of requests. `${NAME}` is filled in from the environment at the moment of sending, and never stored."""
 
@@ -82,6 +84,8 @@ class Service(ProfileSection):
     """Set for a service that gets its provider's address from its environment; tailrace's own needs none."""
     metrics: str = ""
     """The path of the service's own metrics, or their URL; empty when it has none."""
+    metric_names: dict[Measure, tuple[str, ...]] = Field(default_factory=dict)
+    """The names of its metrics by measure, where it is neither tailrace's nor vLLM nor llama.cpp."""
     health: Health = Health()
     environment: dict[EnvironmentName, str] = Field(default_factory=dict)
     """Plain settings. They are part of the release: a changed value makes another release."""

@@ -2,6 +2,7 @@
 
 /healthz /readyz    200, or what --ready says        /slow?s=N     answers after N seconds
 /error              500                              /stream?s=N   events for N seconds, then data: [DONE]
+/metrics            time to first token of its streams, named as vLLM does; 404 with --no-metrics
 """
 
 import argparse
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 async def serve(options: argparse.Namespace) -> None:
     begun = time.monotonic()
     turn = 0
+    first_s: list[float] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal turn
@@ -24,6 +26,9 @@ async def serve(options: argparse.Namespace) -> None:
                 if length:
                     await reader.readexactly(length[0])
                 seconds = float(parse_qs(request.query).get("s", ["0"])[0])
+                if request.path == "/metrics":
+                    await metrics(writer)
+                    continue
                 if request.path == "/stream":
                     await stream(writer, seconds)
                     continue
@@ -46,8 +51,20 @@ async def serve(options: argparse.Namespace) -> None:
         finally:
             writer.close()
 
+    async def metrics(writer: asyncio.StreamWriter) -> None:
+        counts = [sum(s <= bound for s in first_s) for bound in (0.01, 0.05, 0.1, 0.5, float("inf"))]
+        body = "# TYPE vllm:time_to_first_token_seconds histogram\n" + "".join(
+            f'vllm:time_to_first_token_seconds_bucket{{le="{bound}"}} {n}\n'
+            for bound, n in zip(("0.01", "0.05", "0.1", "0.5", "+Inf"), counts, strict=True)
+        )
+        status = 404 if options.no_metrics else 200
+        writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+        await writer.drain()
+
     async def stream(writer: asyncio.StreamWriter, seconds: float) -> None:
         writer.write(b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        await asyncio.sleep(options.first_token_s)
+        first_s.append(options.first_token_s)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             writer.write(b"9\r\ndata: 1\n\n\r\n")
@@ -74,4 +91,6 @@ if __name__ == "__main__":
     arguments.add_argument("--delay-s", type=float, default=0)
     arguments.add_argument("--fail-every", type=int, default=0)
     arguments.add_argument("--answers", type=int, default=0)
+    arguments.add_argument("--first-token-s", type=float, default=0)
+    arguments.add_argument("--no-metrics", type=int, default=0)
     asyncio.run(serve(arguments.parse_args()))
