@@ -13,7 +13,7 @@ from tailrace.profile.slo import Slo
 
 
 class Simulator(ProfileSection):
-    """The built-in provider. Its latencies are lognormal, in seconds."""
+    """The built-in provider: options of `tailrace simulate`. Its latencies are lognormal, in seconds."""
 
     seed: int = 1
     ttft_s: PositiveSeconds = 0.05
@@ -23,6 +23,19 @@ class Simulator(ProfileSection):
     token_s: Seconds = 0.001
     """Median time per token after the first."""
     token_sigma: Annotated[float, Field(ge=0, le=3)] = 0.2
+    tokens: Annotated[int, Field(ge=1, le=4_096)] = 16
+    """Median length of an answer without its reasoning."""
+    reasoning_tokens: Annotated[int, Field(ge=0, le=65_536)] = 0
+    """Tokens of reasoning before each answer."""
+    reasoning_field: Literal["reasoning_content", "reasoning"] = "reasoning_content"
+    role_first: bool = False
+    """Whether a stream's opening is sent at once, and not with its first token."""
+    tokens_per_chunk: Annotated[int, Field(ge=1, le=64)] = 1
+    keep_alive_s: Annotated[float, Field(ge=0, le=3_600)] = 0.0
+    """A comment is sent whenever a stream has waited this long for its next token; 0: none."""
+    usage_in_each_chunk: bool = False
+    reasoning_model: bool = False
+    """Whether max_tokens, and a temperature or top_p other than 1, are refused."""
 
 
 class ProviderSettings(ProfileSection):

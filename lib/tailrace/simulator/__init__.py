@@ -1,9 +1,9 @@
-"""A simulated OpenAI-compatible provider: deterministic responses, lognormal latency, scripted faults.
+"""A simulated OpenAI-compatible provider: deterministic responses, lognormal latency, scripted faults, dialects.
 
     tailrace simulate --port 8100 --fault kind=rate_limit,probability=0.02
 
 Responses depend on the whole request, credential included, so that a wrong cache hit is visible. Nothing here
-understands a prompt, and token counts are an estimate (`tailrace.simulator.tokens`).
+understands a prompt; tokens are counted by one documented rule (`tailrace.simulator.tokens`).
 
 The names below are imported on first use: the help of `tailrace simulate` must not wait for them.
 """
@@ -12,14 +12,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tailrace.simulator.dialect import Dialect
     from tailrace.simulator.faults import Fault
     from tailrace.simulator.latency import Latency
     from tailrace.simulator.server import Server, listening
     from tailrace.simulator.settings import Settings
 
-__all__ = ["Fault", "Latency", "Server", "Settings", "listening"]
+__all__ = ["Dialect", "Fault", "Latency", "Server", "Settings", "listening"]
 
-_MODULES = {"Fault": "faults", "Latency": "latency", "Server": "server", "Settings": "settings", "listening": "server"}
+_MODULES = {
+    "Dialect": "dialect", "Fault": "faults", "Latency": "latency", "Server": "server", "Settings": "settings",
+    "listening": "server",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -31,6 +31,9 @@ class AccessRecord:
     start_ns: int  # when it was read to its end, and its handling began
     ttfb_ns: int  # when the first byte of the response was handed to the event loop; 0: none was
     end_ns: int  # when the last byte was handed over, or the connection closed
+    reasoning_tok: int = 0  # of out_tok; in a stream they come first
+    token_ns: tuple[int, ...] = ()  # with --log-tokens: when each part that carries tokens was handed over
+    token_counts: tuple[int, ...] = ()  # the tokens in each of them; of several choices, those of the longest
 
 
 class AccessLog:

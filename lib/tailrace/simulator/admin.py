@@ -1,6 +1,6 @@
-"""The admin API of a running simulator: faults, latency and counts, for callers on this machine or in named networks.
+"""The admin API of a running simulator: what it does now, for callers on this machine or in named networks.
 
-GET|PUT|DELETE /admin/faults    GET|PUT /admin/latency    GET /admin/stats    POST /admin/reset
+GET|PUT|DELETE /admin/faults    GET|PUT /admin/latency, /admin/dialect    GET /admin/stats    POST /admin/reset
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tailrace.simulator import api_errors
 from tailrace.simulator.access_log import AccessLog
 from tailrace.simulator.api_request import ApiRequest
 from tailrace.simulator.api_response import ApiResponse
+from tailrace.simulator.dialect import Dialect
 from tailrace.simulator.faults import Fault
 from tailrace.simulator.latency import Latency
 from tailrace.simulator.provider import SimulatedProvider
@@ -45,6 +46,7 @@ class Admin:
         self._routes: dict[str, dict[str, Callable[[bytes], Any]]] = {
             "faults": {"GET": self._faults, "PUT": self._set_faults, "DELETE": self._clear_faults},
             "latency": {"GET": self._latency, "PUT": self._set_latency},
+            "dialect": {"GET": self._dialect, "PUT": self._set_dialect},
             "stats": {"GET": lambda _: self._access_log.describe()},
             "reset": {"POST": self._reset},
         }
@@ -91,6 +93,15 @@ class Admin:
         self._provider.pace.latency = self._provider.pace.latency.model_copy(update=changes)
         return self._latency(body)
 
+    def _dialect(self, _: bytes) -> Any:
+        return self._provider.dialect.model_dump()
+
+    def _set_dialect(self, body: bytes) -> Any:
+        """Change the fields in the body; the others stay as they are."""
+        changes = Dialect.model_validate_json(body).model_dump(exclude_unset=True)
+        self._provider.dialect = self._provider.dialect.model_copy(update=changes)
+        return self._dialect(body)
+
     def _reset(self, _: bytes) -> Any:
         self._provider.reset()
         self._access_log.reset()
@@ -98,7 +109,7 @@ class Admin:
 
 
 def problems(error: ValidationError) -> str:
-    """Return the problems of a fault or a latency on one line."""
+    """Return the problems of a fault, a latency or a dialect on one line."""
     return "; ".join(
         f"{'.'.join(map(str, detail['loc'])) or 'body'}: {detail['msg']}" for detail in error.errors(include_url=False)
     )

@@ -20,9 +20,13 @@ class ApiError(Exception):
         self.status, self.kind, self.param, self.code, self.headers = status, kind, param, code, headers
 
     @property
+    def fields(self) -> dict[str, str | None]:
+        """The error object."""
+        return {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}
+
+    @property
     def response(self) -> ApiResponse:
-        error = {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}
-        return ApiResponse(orjson.dumps({"error": error}), status=self.status, headers=self.headers)
+        return ApiResponse(orjson.dumps({"error": self.fields}), status=self.status, headers=self.headers)
 
 
 def missing(param: str) -> ApiError:
@@ -36,6 +40,19 @@ def wrong_type(param: str, expected: str, found: object) -> ApiError:
 
 def wrong_value(param: str, fact: str) -> ApiError:
     return ApiError(400, f"Invalid value for '{param}': {fact}.", param=param, code="invalid_value")
+
+
+def only_default(param: str, found: object) -> ApiError:
+    message = (
+        f"Unsupported value: '{param}' does not support {found} with this model. Only the default (1) value is "
+        "supported."
+    )
+    return ApiError(400, message, param=param, code="unsupported_value")
+
+
+def unsupported(param: str, instead: str) -> ApiError:
+    message = f"Unsupported parameter: '{param}' is not supported with this model. Use '{instead}' instead."
+    return ApiError(400, message, param=param, code="unsupported_parameter")
 
 
 def not_json() -> ApiError:

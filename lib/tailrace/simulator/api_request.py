@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from tailrace.simulator.dialect import PLAIN, Dialect
+
 SIGNIFICANT = ("authorization", "openai-organization", "openai-project")
 """Headers that identify the caller, and so change the response."""
 _AZURE = re.compile(r"/openai/(?:v1/|deployments/(?P<deployment>[^/]+)/)?")
@@ -21,6 +23,13 @@ def split_target(target: str) -> tuple[str, str, str]:
     path, _, query = target.partition("?")
     azure = _AZURE.match(path)
     return (path, query, "") if azure is None else (f"/v1/{path[azure.end() :]}", query, azure["deployment"] or "")
+
+
+def _digest(value: str) -> bytes:
+    return hashlib.blake2b(value.encode(), digest_size=16).digest()
+
+
+_NO_VALUE = _digest("")
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,8 @@ class ApiRequest:
         if self.deployment or "api-key" in self.headers:
             digest.update(f"\n{self.deployment}\n{self.headers.get('api-key', '')}".encode())
         for name in SIGNIFICANT:
-            digest.update(b"\n" + hashlib.blake2b(self.headers.get(name, "").encode(), digest_size=16).digest())
+            value = self.headers.get(name)
+            digest.update(b"\n" + (_digest(value) if value else _NO_VALUE))
         digest.update(orjson.dumps(self.content, option=orjson.OPT_SORT_KEYS))
         return digest.digest()
 
@@ -79,4 +89,5 @@ class ParsedRequest:
     digest: bytes
     """Of the whole request: method, path, credential, every parameter, and the simulator's seed."""
     median_tokens: int
-    """Median length of a response, in tokens."""
+    """Median length of an answer without its reasoning, in tokens; 0: an empty answer."""
+    dialect: Dialect = PLAIN

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 import orjson
 
-from tailrace.simulator import api_errors, parameters, schema, tokens
+from tailrace.simulator import api_errors, chunks, parameters, schema, tokens
 from tailrace.simulator.api_request import ParsedRequest
-from tailrace.simulator.api_response import ApiResponse
-from tailrace.simulator.text import Text, created, generate, truncate
+from tailrace.simulator.api_response import EVENT_STREAM, ApiResponse
+from tailrace.simulator.dialect import Dialect
+from tailrace.simulator.text import Length, Text, created, generate, reasoning, truncate
+from tailrace.simulator.usage import ChatUsage
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One choice: a text, or a tool call whose arguments are the text."""
+    """One choice: reasoning, then a text, or a tool call whose arguments are the text."""
 
     text: Text
+    reasoning: tuple[str, ...] = ()
     tool: str = ""
     call_id: str = ""
 
@@ -29,18 +30,23 @@ class Choice:
     def finish(self) -> str:
         return "length" if self.text.truncated else "tool_calls" if self.tool else "stop"
 
+    @property
+    def tokens(self) -> int:
+        return len(self.reasoning) + len(self.text.pieces)
+
 
 def respond(request: ParsedRequest) -> ApiResponse:
     """Return the completion, or raise ApiError for an invalid request."""
     content = request.content
     parameters.model(content)
-    parameters.sampling(content)
+    parameters.sampling(content, request.dialect)
+    if request.dialect.reasoning_model and content.get("max_tokens") is not None:
+        raise api_errors.unsupported("max_tokens", "max_completion_tokens")
     in_tok = tokens.count_messages(_messages(content))
     parameters.fits(content["model"], in_tok, "messages")
     choices = _choices(request)
-    lengths = [len(choice.text.pieces) for choice in choices]
-    out_tok, steps = sum(lengths), max(lengths)
-    usage = _usage(in_tok, out_tok, tokens.cached(in_tok, content))
+    out_tok, reasoning_tok = sum(c.tokens for c in choices), sum(len(c.reasoning) for c in choices)
+    usage = ChatUsage(in_tok, tokens.cached(in_tok, content), reasoning_tok)
     head = {
         "id": f"chatcmpl-{request.digest.hex()[:29]}",
         "object": "chat.completion",
@@ -49,12 +55,19 @@ def respond(request: ParsedRequest) -> ApiResponse:
         "service_tier": "default",
         "system_fingerprint": "fp_simulated",
     }
+    steps = max(choice.tokens for choice in choices)
     if not parameters.flag(content, "stream"):
-        body = orjson.dumps({**head, "choices": [_whole(i, c) for i, c in enumerate(choices)], "usage": usage})
-        return ApiResponse(body, in_tok=in_tok, out_tok=out_tok, steps=steps)
-    counted = bool(parameters.mapping(content, "stream_options").get("include_usage"))
-    parts, tail = _events({**head, "object": "chat.completion.chunk"}, choices, usage if counted else None)
-    return ApiResponse(parts=parts, tail=tail, in_tok=in_tok, out_tok=out_tok, steps=steps, media=EVENT_STREAM)
+        listed = [_whole(i, choice, request.dialect) for i, choice in enumerate(choices)]
+        body = orjson.dumps({**head, "choices": listed, "usage": usage.fields(out_tok)})
+        return ApiResponse(body, in_tok=in_tok, out_tok=out_tok, reasoning_tok=reasoning_tok, steps=steps)
+    head["object"] = "chat.completion.chunk"
+    tracks = [_track(choice, request.dialect) for choice in choices]
+    counting = parameters.counting(content, usage, request.dialect)
+    parts, sizes, tail = chunks.events(head, tracks, counting, opening_first=request.dialect.role_first)
+    return ApiResponse(
+        parts=parts, sizes=sizes, tail=tail, in_tok=in_tok, out_tok=out_tok, reasoning_tok=reasoning_tok, steps=steps,
+        media=EVENT_STREAM, api="chat",
+    )  # fmt: skip
 
 
 def _messages(content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -83,26 +96,24 @@ def _check(message: Any, place: str) -> None:
 
 
 def _choices(request: ParsedRequest) -> list[Choice]:
-    content = request.content
-    count = parameters.integer(content, "n", 1, 128) or 1
-    limit = parameters.integer(content, "max_completion_tokens", 1, 1_000_000)
-    if limit is None:
-        limit = parameters.integer(content, "max_tokens", 1, 1_000_000)
-    return [_choice(request, index, limit) for index in range(count)]
+    count = parameters.integer(request.content, "n", 1, 128) or 1
+    asked = parameters.length(request.content, "max_completion_tokens", "max_tokens")
+    return [_choice(request, index, asked) for index in range(count)]
 
 
-def _choice(request: ParsedRequest, index: int, limit: int | None) -> Choice:
+def _choice(request: ParsedRequest, index: int, asked: Length) -> Choice:
+    thought = reasoning(request, index, asked)
+    rest = asked.after(len(thought))
     tool = _tool(request.content)
     if tool is not None:
-        text = truncate(
-            schema.document(request, index, parameters.mapping(tool, "parameters") or {"type": "object"}), limit
-        )
-        return Choice(text, str(tool.get("name")), f"call_{request.digest.hex()[:24]}{index}")
+        arguments = schema.document(request, index, parameters.mapping(tool, "parameters") or {"type": "object"})
+        text = truncate(arguments, rest.limit)
+        return Choice(text, thought, str(tool.get("name")), f"call_{request.digest.hex()[:24]}{index}")
     form = parameters.mapping(request.content, "response_format")
     if form.get("type") in ("json_object", "json_schema"):
         json_schema = parameters.mapping(parameters.mapping(form, "json_schema"), "schema")
-        return Choice(truncate(schema.document(request, index, json_schema or None), limit))
-    return Choice(generate(request, index, limit))
+        return Choice(truncate(schema.document(request, index, json_schema or None), rest.limit), thought)
+    return Choice(generate(request, index, rest), thought)
 
 
 def _tool(content: dict[str, Any]) -> dict[str, Any] | None:
@@ -117,77 +128,39 @@ def _tool(content: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _whole(index: int, choice: Choice) -> dict[str, Any]:
-    text = "".join(choice.text.pieces)
-    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
+def _whole(index: int, choice: Choice, dialect: Dialect) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text.text, "refusal": None, "annotations": []}
     if choice.tool:
-        function = {"name": choice.tool, "arguments": text}
+        function = {"name": choice.tool, "arguments": choice.text.text}
         message |= {
             "content": None,
             "tool_calls": [{"id": choice.call_id, "type": "function", "function": function}],
         }
+    if choice.reasoning:
+        message[dialect.reasoning_field] = "".join(choice.reasoning)
     return {"index": index, "message": message, "logprobs": None, "finish_reason": choice.finish}
 
 
-def _events(
-    head: dict[str, Any], choices: list[Choice], usage: dict[str, Any] | None
-) -> tuple[tuple[bytes, ...], bytes]:
-    """Return the events sent with each token, and those that end the stream, with a chunk for `usage` if given."""
-    before = orjson.dumps(head)[:-1] + b',"choices":['
-    after = b"" if usage is None else b',"usage":null'
-    opening = b"".join(_event(before, i, _opening(c), None, after) for i, c in enumerate(choices))
-    columns = zip_longest(*(c.text.pieces for c in choices))
-    parts = [
-        b"".join(
-            _event(before, i, _delta(choices[i], piece), None, after)
-            for i, piece in enumerate(column)
-            if piece is not None
-        )
-        for column in columns
-    ]
-    parts[0] = opening + parts[0]
-    tail = b"".join(_event(before, i, b"{}", c.finish, after) for i, c in enumerate(choices))
-    if usage is not None:
-        tail += b"data: " + before + b'],"usage":' + orjson.dumps(usage) + b"}\n\n"
-    return tuple(parts), tail + b"data: [DONE]\n\n"
+def _track(choice: Choice, dialect: Dialect) -> chunks.Track:
+    before, after = (
+        (b'"delta":{"tool_calls":[{"index":0,"function":{"arguments":', b"}}]}")
+        if choice.tool
+        else (b'"delta":{"content":', b"}")
+    )
+    groups = chunks.grouped(choice.text.pieces, dialect.tokens_per_chunk)
+    members = [before + orjson.dumps(text) + after for text, _ in groups]
+    sizes = [size for _, size in groups]
+    if choice.reasoning:
+        thoughts = chunks.grouped(choice.reasoning, dialect.tokens_per_chunk)
+        before = b'"delta":{"%b":' % dialect.reasoning_field.encode()
+        members = [before + orjson.dumps(text) + b"}" for text, _ in thoughts] + members
+        sizes = [size for _, size in thoughts] + sizes
+    return chunks.Track(_opening(choice), tuple(members), tuple(sizes), b'"delta":{}', choice.finish)
 
 
 def _opening(choice: Choice) -> bytes:
     if not choice.tool:
-        return b'{"role":"assistant","content":"","refusal":null}'
+        return b'"delta":{"role":"assistant","content":"","refusal":null}'
     function = {"name": choice.tool, "arguments": ""}
     call = {"index": 0, "id": choice.call_id, "type": "function", "function": function}
-    return orjson.dumps({"role": "assistant", "content": None, "tool_calls": [call]})
-
-
-def _delta(choice: Choice, piece: str) -> bytes:
-    text = orjson.dumps(piece)
-    if choice.tool:
-        return b'{"tool_calls":[{"index":0,"function":{"arguments":' + text + b"}}]}"
-    return b'{"content":' + text + b"}"
-
-
-def _event(before: bytes, index: int, delta: bytes, finish: str | None, after: bytes) -> bytes:
-    # By hand: orjson for every token would take most of the time of a stream.
-    reason = b"null" if finish is None else b'"' + finish.encode() + b'"'
-    return (
-        b"data: %b" % before
-        + b'{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}]' % (index, delta, reason)
-        + after
-        + b"}\n\n"
-    )
-
-
-def _usage(in_tok: int, out_tok: int, cached: int) -> dict[str, Any]:
-    return {
-        "prompt_tokens": in_tok,
-        "completion_tokens": out_tok,
-        "total_tokens": in_tok + out_tok,
-        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": 0,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }
+    return b'"delta":' + orjson.dumps({"role": "assistant", "content": None, "tool_calls": [call]})

@@ -32,6 +32,9 @@ class Host(Protocol):
     @property
     def closing(self) -> bool: ...
 
+    @property
+    def log_tokens(self) -> bool: ...
+
     def respond(self, request: ApiRequest, peer: str) -> tuple[Delivery, str]: ...
 
     def record(self, access: AccessRecord) -> None: ...
@@ -44,6 +47,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: Host, loop: asyncio.AbstractEventLoop) -> None:
         self.loop, self._server = loop, server
+        self.log_tokens = server.log_tokens
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._current: ResponseWriter | None = None

@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import accumulate
 
-from tailrace.simulator import api_errors
+from tailrace.simulator import api_errors, stream_errors
 from tailrace.simulator.api_response import ApiResponse
 from tailrace.simulator.faults import Fault
 from tailrace.simulator.latency import Pace
+
+KEEP_ALIVE = b": keep-alive\n\n"
+MIN_KEEP_ALIVE_S = 0.001
 
 
 class Ending(Enum):
@@ -29,6 +32,8 @@ class Delivery:
     response: ApiResponse
     due_s: tuple[float, ...] = (0.0,)
     """When each part is sent, in seconds after the request was read; a whole response is one part."""
+    sizes: tuple[int, ...] = ()
+    """Tokens in each part; empty: one."""
     ending: Ending = Ending.COMPLETE
     sends: int | None = None
     """How many parts are sent before the ending; None: nothing at all, not even the head."""
@@ -59,16 +64,55 @@ def _error(fault: Fault) -> api_errors.ApiError | None:
             return api_errors.failing(503, "The engine is currently overloaded.", fault.retry_after_s)
         case "outage":
             return api_errors.failing(503, "The service is down.", fault.retry_after_s)
+        case "error_body":
+            return api_errors.failing(200, stream_errors.MESSAGE, None)
     return None
 
 
-def paced(response: ApiResponse, pace: Pace) -> Delivery:
-    """Return the delivery of `response` at the pace of a model."""
+def paced(response: ApiResponse, pace: Pace, keep_alive_s: float = 0.0) -> Delivery:
+    """Return the delivery of `response` at the pace of a model, with a comment after each `keep_alive_s` of silence."""
     first_s, gaps_s = pace.first_s(), pace.gaps_s(response.steps)
     if not response.stream:
         return whole(response, wait_s=first_s + sum(gaps_s))
-    due_s = tuple(accumulate(gaps_s, initial=first_s))
-    return Delivery(response, due_s, sends=len(response.parts))
+    token_s = tuple(accumulate(gaps_s, initial=first_s))
+    due_s = _part_s(token_s, response.sizes) if response.sizes else token_s
+    delivery = Delivery(response, due_s, response.sizes, sends=len(response.parts))
+    return _kept_alive(delivery, max(keep_alive_s, MIN_KEEP_ALIVE_S)) if keep_alive_s else delivery
+
+
+def _part_s(token_s: tuple[float, ...], sizes: tuple[int, ...]) -> tuple[float, ...]:
+    """Return when each part is sent: with the first of its tokens, or at once when it has none."""
+    if not any(sizes):
+        return (token_s[0],) * len(sizes)  # an empty answer takes a model as long as a first token
+    firsts = accumulate(sizes[:-1], initial=0)
+    return tuple(token_s[first] if size else 0.0 for first, size in zip(firsts, sizes, strict=True))
+
+
+def _kept_alive(delivery: Delivery, every_s: float) -> Delivery:
+    parts, due_s, sizes = [], [], []
+    said_s = 0.0
+    for part, part_s, size in zip(delivery.response.parts, delivery.due_s, _sizes(delivery), strict=True):
+        while part_s - said_s > every_s:
+            said_s += every_s
+            parts.append(KEEP_ALIVE)
+            due_s.append(said_s)
+            sizes.append(0)
+        parts.append(part)
+        due_s.append(part_s)
+        sizes.append(size)
+        said_s = part_s
+    return _with_parts(delivery, tuple(parts), tuple(due_s), tuple(sizes))
+
+
+def _with_parts(
+    delivery: Delivery, parts: tuple[bytes, ...], due_s: tuple[float, ...], sizes: tuple[int, ...]
+) -> Delivery:
+    response = replace(delivery.response, parts=parts)
+    return replace(delivery, response=response, due_s=due_s, sizes=sizes, sends=len(parts))
+
+
+def _sizes(delivery: Delivery) -> tuple[int, ...]:
+    return delivery.sizes or (1,) * len(delivery.response.parts)
 
 
 def with_fault(delivery: Delivery, fault: Fault) -> Delivery:
@@ -83,6 +127,8 @@ def with_fault(delivery: Delivery, fault: Fault) -> Delivery:
             ending = Ending.CLEAN if fault.clean else Ending.CLOSE
             chunks = len(delivery.response.parts) // 2 if fault.chunks is None else fault.chunks
             delivery = replace(delivery, ending=ending, sends=_at_most(delivery, chunks))
+        case "error_event":
+            delivery = _failed(delivery, fault)
         case "reset":
             delivery = replace(delivery, ending=Ending.RESET, sends=_at_most(delivery, fault.chunks))
         case "hang":
@@ -95,6 +141,16 @@ def _at_most(delivery: Delivery, chunks: int | None) -> int | None:
     if chunks is None or not delivery.response.stream:
         return None
     return min(chunks, len(delivery.response.parts))
+
+
+def _failed(delivery: Delivery, fault: Fault) -> Delivery:
+    """Return a stream that ends in an error, in a complete HTTP message."""
+    parts = delivery.response.parts
+    kept = len(parts) // 2 if fault.chunks is None else min(fault.chunks, len(parts))
+    error = stream_errors.events(delivery.response.api, fault.form)
+    due_s = (*delivery.due_s[:kept], delivery.due_s[min(kept, len(parts) - 1)])
+    failed = _with_parts(delivery, (*parts[:kept], error), due_s, (*_sizes(delivery)[:kept], 0))
+    return replace(failed, ending=Ending.CLEAN)
 
 
 def _malformed(delivery: Delivery) -> Delivery:

@@ -7,7 +7,6 @@ import hashlib
 import math
 import sys
 from array import array
-from typing import Any
 
 import orjson
 
@@ -25,7 +24,7 @@ def respond(request: ParsedRequest) -> ApiResponse:
     """Return one vector per input, or raise ApiError for an invalid request."""
     content = request.content
     model = parameters.model(content)
-    counts = [_count(item) for item in _inputs(parameters.required(content, "input"))]
+    counts = [tokens.count_prompt(item) for item in parameters.prompts(content, "input", MAX_INPUTS)]
     if max(counts) > CONTEXT_TOKENS:
         raise api_errors.too_long(CONTEXT_TOKENS, max(counts), "input")
     size = parameters.integer(content, "dimensions", 1, 3_072) or DIMENSIONS.get(model, DEFAULT_DIMENSIONS)
@@ -39,23 +38,6 @@ def respond(request: ParsedRequest) -> ApiResponse:
     usage = {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
     body = orjson.dumps({"object": "list", "data": data, "model": model, "usage": usage})
     return ApiResponse(body, in_tok=sum(counts))
-
-
-def _inputs(value: Any) -> list[Any]:
-    """Return the inputs: texts, or arrays of token numbers."""
-    if isinstance(value, str):
-        value = [value]
-    if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
-        value = [value]
-    if not isinstance(value, list) or not all(isinstance(item, str | list) for item in value):
-        raise api_errors.wrong_type("input", "a string, an array of strings or of tokens", value)
-    if not 1 <= len(value) <= MAX_INPUTS or not all(value):
-        raise api_errors.wrong_value("input", f"expected 1 to {MAX_INPUTS} inputs, none of them empty")
-    return value
-
-
-def _count(item: str | list[int]) -> int:
-    return tokens.count(item) if isinstance(item, str) else len(item)
 
 
 def _vector(digest: bytes, index: int, size: int) -> array[float]:

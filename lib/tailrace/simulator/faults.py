@@ -8,18 +8,21 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tailrace.simulator.stream_errors import Form
+
 Kind = Literal[
     "rate_limit", "quota", "error500", "error503", "hang", "reset", "slow", "slow_stream", "cut_stream", "malformed",
-    "outage",
+    "error_event", "error_body", "empty_answer", "outage",
 ]  # fmt: skip
 Wait = Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)]
 
-STREAM_ONLY: Final = frozenset({"slow_stream", "cut_stream"})
+STREAM_ONLY: Final = frozenset({"slow_stream", "cut_stream", "error_event"})
 _OWN: Final = {
     "retry_after_s": {"rate_limit", "error503", "outage"},
     "hold_s": {"hang"},
-    "chunks": {"hang", "reset", "cut_stream"},
+    "chunks": {"hang", "reset", "cut_stream", "error_event"},
     "clean": {"cut_stream"},
+    "form": {"error_event"},
 }
 """Fields that only some kinds have."""
 _DELAYS: Final = {"slow": 1.0, "slow_stream": 0.2}
@@ -28,8 +31,9 @@ _DELAYS: Final = {"slow": 1.0, "slow_stream": 0.2}
 class Fault(BaseModel):
     """One scripted fault; with neither `probability` nor `sequence` it applies to every request.
 
-    It applies to chat, responses and embeddings only; `outage` applies to everything under /v1/.
-    `slow_stream` and `cut_stream` neither apply to nor count requests that are not streamed.
+    It applies to chat, completions, responses and embeddings only; `outage` applies to everything under /v1/.
+    `slow_stream`, `cut_stream` and `error_event` neither apply to nor count requests that are not streamed.
+    `error_body` is an error object under status 200; `empty_answer` is a complete answer without a token.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -51,9 +55,11 @@ class Fault(BaseModel):
     hold_s: Wait = 120.0
     """A hang closes the connection after this long."""
     chunks: Annotated[int, Field(ge=0)] | None = None
-    """Chunks of a stream that are sent first; cut_stream: half of them; hang and reset: none, not even the head."""
+    """Chunks of a stream that are sent first; cut_stream, error_event: half; hang, reset: none, not even the head."""
     clean: bool = False
     """cut_stream: complete the HTTP message, without the stream's finish reason and terminator."""
+    form: Form = "object"
+    """error_event: a data line with an error object, the same with `event: error`, or the finish reason "error"."""
 
     @field_validator("sequence", mode="before")
     @classmethod

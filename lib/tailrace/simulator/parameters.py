@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tailrace.simulator import api_errors
+from tailrace.simulator.chunks import Counting
+from tailrace.simulator.dialect import Dialect
+from tailrace.simulator.text import Length
+from tailrace.simulator.usage import ChatUsage
 
 CONTEXT_TOKENS = 128_000
 """Context size of a model that is not in `CONTEXTS`."""
@@ -19,6 +23,9 @@ CONTEXTS = {
     "text-embedding-3-small": 8_192,
 }
 """The models that are listed, with the size of their context; requests may use any other name, too."""
+
+MAX_TOKENS = 1_000_000
+"""The largest limit of tokens that a request may name."""
 
 Content = dict[str, Any]
 
@@ -89,7 +96,49 @@ def fits(model: str, tokens: int, param: str) -> None:
         raise api_errors.too_long(limit, tokens, param)
 
 
-def sampling(content: Content) -> None:
-    """Check the sampling parameters that chat and responses share."""
-    number(content, "temperature", 0, 2)
-    number(content, "top_p", 0, 1)
+def length(content: Content, *limits: str, default: int | None = None) -> Length:
+    """Return how many tokens are asked for: by the first of `limits` that is there, `min_tokens` and `ignore_eos`.
+
+    The last two are vLLM's. With `ignore_eos` an answer ends at its limit and nowhere else; without a limit, where it
+    ends by itself.
+    """
+    limit = default
+    for name in reversed(limits):
+        if content.get(name) is not None:
+            limit = integer(content, name, 1, MAX_TOKENS)
+    least = integer(content, "min_tokens", 0, MAX_TOKENS) or 0
+    if limit is None:
+        return Length(least)
+    if least > limit:
+        raise api_errors.wrong_value("min_tokens", f"expected at most the limit of {limit} tokens, but got {least}")
+    return Length(limit if flag(content, "ignore_eos") else least, limit)
+
+
+def sampling(content: Content, dialect: Dialect) -> None:
+    """Check the sampling parameters that chat, completions and responses share."""
+    for name, high in (("temperature", 2), ("top_p", 1)):
+        value = number(content, name, 0, high)
+        if value is not None and value != 1 and dialect.reasoning_model:
+            raise api_errors.only_default(name, value)
+
+
+def counting(content: Content, usage: ChatUsage, dialect: Dialect) -> Counting:
+    """Return which chunks carry the usage, by `stream_options` and the dialect."""
+    options = mapping(content, "stream_options")
+    last = bool(options.get("include_usage"))
+    each = dialect.usage_in_each_chunk or (last and bool(options.get("continuous_usage_stats")))
+    return Counting(usage.json, last, each)
+
+
+def prompts(content: Content, name: str, most: int) -> list[str | list[int]]:
+    """Return the prompts of a parameter that takes one or several: texts, or arrays of token numbers."""
+    value = required(content, name)
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(item, str | list) for item in value):
+        raise api_errors.wrong_type(name, "a string, an array of strings or of tokens", value)
+    if not 1 <= len(value) <= most or not all(value):
+        raise api_errors.wrong_value(name, f"expected 1 to {most} of them, none of them empty")
+    return value

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import orjson
 
-from tailrace.simulator import api_errors, chat, embeddings, models, responses
+from tailrace.simulator import api_errors, chat, completions, embeddings, models, responses
 from tailrace.simulator.api_errors import ApiError
 from tailrace.simulator.api_request import ApiRequest, ParsedRequest
 from tailrace.simulator.api_response import ApiResponse
@@ -17,6 +17,7 @@ from tailrace.simulator.settings import Settings
 
 ENDPOINTS: dict[str, Callable[[ParsedRequest], ApiResponse]] = {
     "/v1/chat/completions": chat.respond,
+    "/v1/completions": completions.respond,
     "/v1/responses": responses.respond,
     "/v1/embeddings": embeddings.respond,
 }
@@ -29,11 +30,13 @@ class SimulatedProvider:
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self.settings, self._clock = settings, clock
         self.pace = Pace(settings.latency, settings.seed)
+        self.dialect = settings.dialect
         self.script = FaultScript(settings.faults, settings.seed, clock)
 
     def reset(self) -> None:
-        """Return to the initial state: no faults, the initial latency, every random sequence from its beginning."""
+        """Return to the initial latency and dialect, without faults; every random sequence starts again."""
         self.pace = Pace(self.settings.latency, self.settings.seed)
+        self.dialect = self.settings.dialect
         self.script = FaultScript((), self.settings.seed, self._clock)
 
     def deliver(self, request: ApiRequest) -> Delivery:
@@ -42,15 +45,15 @@ class SimulatedProvider:
         if fault is not None and (replacement := replaced(fault)) is not None:
             return replacement
         try:
-            response = self._respond(request)
+            response = self._respond(request, empty=fault is not None and fault.kind == "empty_answer")
         except ApiError as error:
             return whole(error.response)
         if request.path not in ENDPOINTS:
             return whole(response)
-        delivery = paced(response, self.pace)
+        delivery = paced(response, self.pace, self.dialect.keep_alive_s)
         return delivery if fault is None else with_fault(delivery, fault)
 
-    def _respond(self, request: ApiRequest) -> ApiResponse:
+    def _respond(self, request: ApiRequest, *, empty: bool) -> ApiResponse:
         if request.deployment and "api-version=" not in request.query:
             raise api_errors.no_resource()
         self._check_key(request)
@@ -65,7 +68,7 @@ class SimulatedProvider:
             digest = request.digest(self.settings.seed)
         except orjson.JSONEncodeError:  # nested deeper than orjson writes
             raise api_errors.not_json() from None
-        return endpoint(ParsedRequest(request.content, digest, self.settings.tokens))
+        return endpoint(ParsedRequest(request.content, digest, 0 if empty else self.settings.tokens, self.dialect))
 
     def _check_key(self, request: ApiRequest) -> None:
         credential = request.headers.get("authorization")

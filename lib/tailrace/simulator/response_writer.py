@@ -21,6 +21,7 @@ class Wire(Protocol):
     """The connection, as a writer sees it."""
 
     loop: asyncio.AbstractEventLoop
+    log_tokens: bool
 
     def write(self, data: bytes) -> None: ...
 
@@ -34,7 +35,7 @@ class ResponseWriter:
 
     __slots__ = (
         "_bytes", "_chunked", "_connection", "_delivery", "_first_ns", "_keep", "_last_ns", "_request", "_request_id",
-        "_sent", "_start_ns", "_timer",
+        "_sent", "_start_ns", "_timer", "_writes",
     )  # fmt: skip
 
     def __init__(self, connection: Wire, request: ApiRequest, delivery: Delivery, request_id: str) -> None:
@@ -43,6 +44,7 @@ class ResponseWriter:
         self._start_ns = time.perf_counter_ns()
         self._first_ns = self._last_ns = self._sent = self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._writes: list[tuple[int, int]] = []  # when parts were written, and how many had been then
 
     def advance(self) -> None:
         """Send the parts that are due; then wait for the next one, or end."""
@@ -76,6 +78,8 @@ class ResponseWriter:
         if done and self._chunked and self._delivery.ending in (Ending.COMPLETE, Ending.CLEAN):
             out += LAST_CHUNK
         self._write(out if self._first_ns else self._head() + out)
+        if self._connection.log_tokens:
+            self._writes.append((self._last_ns, self._sent))
         if done:
             self._end()
         else:
@@ -132,6 +136,7 @@ class ResponseWriter:
     def _access(self, outcome: str) -> AccessRecord:
         request, response = self._request, self._delivery.response
         whole = outcome in (Ending.COMPLETE.value, Ending.CLEAN.value)
+        token_ns, token_counts = self._tokens() if self._writes else ((), ())
         return AccessRecord(
             request_id=self._request_id,
             method=request.method,
@@ -149,4 +154,15 @@ class ResponseWriter:
             start_ns=self._start_ns,
             ttfb_ns=self._first_ns,
             end_ns=self._last_ns if whole else time.perf_counter_ns(),
+            reasoning_tok=response.reasoning_tok,
+            token_ns=token_ns,
+            token_counts=token_counts,
         )
+
+    def _tokens(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return when each part that carries tokens was written, and how many it carries."""
+        sizes = self._delivery.sizes or (1,) * len(self._delivery.response.parts)
+        begins = (0, *(sent for _, sent in self._writes))
+        parts = [(at_ns, size) for begin, (at_ns, sent) in zip(begins, self._writes, strict=False)
+                 for size in sizes[begin:sent] if size]  # fmt: skip
+        return tuple(at_ns for at_ns, _ in parts), tuple(size for _, size in parts)

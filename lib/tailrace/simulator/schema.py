@@ -18,7 +18,7 @@ NODES = 2_000
 
 def document(request: ParsedRequest, index: int, schema: dict[str, Any] | None) -> str:
     """Return a JSON text that fits `schema`; without one, an object with the text under "answer"."""
-    words = generate(request, index, None).text
+    words = generate(request, index).text
     if schema is None:
         return orjson.dumps({"answer": words}).decode()
     return orjson.dumps(_Maker(schema, words).make(schema, 0)).decode()

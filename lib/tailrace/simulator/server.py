@@ -26,6 +26,7 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.log_tokens = settings.log_tokens
         self.access_log = AccessLog(settings.log)
         self.provider = SimulatedProvider(settings, time.monotonic)
         self.connections: set[Connection] = set()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from tailrace.simulator.dialect import PLAIN, Dialect
 from tailrace.simulator.faults import Fault
 from tailrace.simulator.latency import Latency
 
@@ -14,7 +15,7 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options of `tailrace simulate`; latency and faults can be changed while it runs."""
+    """The options of `tailrace simulate`; latency, dialect and faults can be changed while it runs."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -25,8 +26,11 @@ class Settings:
     log: Path | None = None
     """AccessRecord log, one JSON object per line."""
     tokens: int = 16
-    """Median length of a response, in tokens."""
+    """Median length of an answer without its reasoning, in tokens."""
     require_key: bool = False
     """Answer 401 to requests without a credential."""
     admin_from: tuple[Network, ...] = ()
     """Networks beside the loopback that may use the admin path: a container sees its host as a gateway."""
+    dialect: Dialect = PLAIN
+    log_tokens: bool = False
+    """Whether the log holds the time of each token of a stream."""

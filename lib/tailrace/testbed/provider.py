@@ -93,9 +93,10 @@ def simulated(
 
 
 def _command(settings: profile.Simulator) -> list[str]:
-    flags = [
-        part for key, value in settings.model_dump().items() for part in (f"--{key.replace('_', '-')}", str(value))
-    ]
+    flags: list[str] = []
+    for key, value in settings.model_dump(exclude_defaults=True).items():
+        name = f"--{key.replace('_', '-')}"
+        flags += [name] if value is True else [name, str(value)]
     address = ["--host", "{host}", "--port", "{port}", "--admin-from", "{gateway}"]
     return ["{python}", "-m", "tailrace.simulator", *address, *flags]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from tailrace.simulator import tokens
 from tailrace.simulator.api_request import ParsedRequest
-from tailrace.simulator.text import generate
+from tailrace.simulator.text import Length, generate
 
 
 @given(st.text())
@@ -19,10 +19,10 @@ def test_a_text_has_as_many_pieces_as_tokens(text):
 @given(st.binary(min_size=32, max_size=32), st.integers(1, 200), st.integers(1, 40) | st.none())
 def test_a_generated_text_has_as_many_tokens_as_pieces(digest, length, limit):
     """A generated text stays within the limit, and tells whether the limit truncated it."""
-    text = generate(ParsedRequest({}, digest, length), 0, limit)
+    text = generate(ParsedRequest({}, digest, length), 0, Length(limit=limit))
     assert tokens.count("".join(text.pieces)) == len(text.pieces)
     assert limit is None or len(text.pieces) <= limit
-    natural = generate(ParsedRequest({}, digest, length), 0, None)
+    natural = generate(ParsedRequest({}, digest, length), 0)
     assert max(1, length // 2) <= len(natural.pieces) <= length // 2 + length + 1
     assert text.truncated == (len(text.pieces) < len(natural.pieces))
 
@@ -30,7 +30,7 @@ def test_a_generated_text_has_as_many_tokens_as_pieces(digest, length, limit):
 def test_choices_differ_from_their_first_words():
     """Two choices of one request, and one choice of two requests, begin with different words."""
     one, two = ParsedRequest({}, b"1" * 32, 16), ParsedRequest({}, b"2" * 32, 16)
-    starts = {"".join(generate(q, i, None).pieces[:4]) for q in (one, two) for i in (0, 1)}
+    starts = {"".join(generate(q, i).pieces[:4]) for q in (one, two) for i in (0, 1)}
     assert len(starts) == 4
 
 
