@@ -31,7 +31,10 @@ class Arrival(NamedTuple):
     in_tok: int
     out_tok: int
     blocks: tuple[int, ...] = ()
-    """Ids of the prompt's blocks of 512 tokens; equal ids mean equal text."""
+    """Ids of the prompt's blocks; equal ids mean equal text."""
+    block_tok: int = 512
+    prefix_tok: int = -1
+    """Of the prompt, the leading tokens that an earlier request of the played trace sent; -1 when it has no blocks."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
