@@ -228,7 +228,7 @@ class Workload:
         return int(at * count) if not self.zipf else bisect.bisect_right(self._zipf_bounds, at)
 
     def _drawn(self, share: float, n: int, salt: int) -> bool:
-        return 0 < share and (share >= 1 or uniform(self.seed, n, salt) < share)
+        return share > 0 and (share >= 1 or uniform(self.seed, n, salt) < share)
 
     def _length(self, lengths: Lengths, n: int, salt: int) -> int:
         # A fixed length draws nothing: a request is built while the next ones wait.

@@ -42,7 +42,7 @@ def test_sessions_share_the_system_message_and_nothing_else():
 
 
 def test_planned_tokens_and_prefix_add_up():
-    """The first turn is the system message and its own; each later one adds an answer and a message to a known prefix."""
+    """The first turn sends the system message and its own; each later one adds an answer and a message."""
     requests = [TALK.turn(TALK.session(3), turn) for turn in range(3)]
     assert [request.planned_in_tok for request in requests] == [40, 55, 70]
     assert [request.prefix_tok for request in requests] == [30, 40, 55]
