@@ -7,9 +7,12 @@ from tailrace.analysis.capacity import knee, rates
 from tailrace.analysis.compare import Comparison, compare
 from tailrace.analysis.cost import bill, cost
 from tailrace.analysis.frames import between, empty, read
+from tailrace.analysis.gaps import itl
+from tailrace.analysis.goodput import goodput
 from tailrace.analysis.judgement import Judgement, judge
 from tailrace.analysis.latency import latency
 from tailrace.analysis.levels import levels
+from tailrace.analysis.tokens import tokens
 from tailrace.analysis.variants import variants
 from tailrace.analysis.windows import windows
 from tailrace.histogram import Histogram
@@ -25,6 +28,8 @@ __all__ = [
     "compare",
     "cost",
     "empty",
+    "goodput",
+    "itl",
     "judge",
     "knee",
     "latency",
@@ -32,6 +37,7 @@ __all__ = [
     "needs",
     "rates",
     "read",
+    "tokens",
     "variants",
     "windows",
 ]

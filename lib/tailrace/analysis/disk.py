@@ -1,4 +1,4 @@
-"""The table of `latency` for records that exceed memory: read by DuckDB, with the same numbers to the bit.
+"""The tables of `latency` and `goodput` for records that exceed memory: by DuckDB, with the same numbers to the bit.
 
 DuckDB scans the parquet files and streams three columns; they are copied into arrays group by group, as many groups
 at a time as the memory allows, and each group goes through the same function as in `latency`. One group has to fit:
@@ -7,8 +7,9 @@ at a time as the memory allows, and each group goes through the same function as
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,10 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from tailrace.analysis import frames
+from tailrace.analysis import frames, measures
+from tailrace.analysis.goodput import Batched
+from tailrace.analysis.goodput import tabulated as tabulated_goodput
+from tailrace.analysis.intervals import BATCHES
 from tailrace.analysis.latency import Group, rows, tabulated
 from tailrace.errors import RecordsError
 from tailrace.percentiles import PERCENTILES, named
@@ -26,7 +30,6 @@ from tailrace.records import DEFAULTS, ERROR
 
 ROW_BYTES: Final = 12
 BATCH_ROWS: Final = 1_000_000
-ELAPSED: Final = {"intended": "send_lag_us + service_us", "sent": "service_us"}
 
 
 def latency(
@@ -35,6 +38,7 @@ def latency(
     start: frames.Start = "intended",
     percentiles: Sequence[str | float] = PERCENTILES,
     *,
+    measure: str = "latency",
     phases: Sequence[str] = (),
     memory_mb: int = 1_400,
 ) -> pd.DataFrame:
@@ -42,38 +46,94 @@ def latency(
 
     Only `phases` are counted, or all when it is empty.
     """
+    names, rule = [named(p) for p in percentiles], measures.named(measure)
+    with _connected(memory_mb) as connection:
+        read = _read(_opened(connection, source, by, phases), list(by), rule, start)
+        groups, coded = _numbered(connection, read, list(by))
+        latencies: list[dict[str, float]] = []
+        for first, last in _portions(groups["n"].to_numpy(), memory_mb * 500_000 // ROW_BYTES):
+            latencies += rows(list(_loaded(coded, groups.iloc[first:last], "outcome" in by)), names, rule.per_ms)
+        return tabulated(groups[list(by)], latencies, names)
+
+
+def goodput(
+    source: Path | Sequence[Path],
+    limits_ms: Mapping[str, float],
+    by: Sequence[str] = (),
+    start: frames.Start = "intended",
+    *,
+    phases: Sequence[str] = (),
+    memory_mb: int = 1_400,
+) -> pd.DataFrame:
+    """Return what `analysis.goodput` returns for the records in these folders. Only `phases` are counted, or all."""
+    rules = {measures.named(name): limit_ms for name, limit_ms in limits_ms.items()}
+    keys, good = [f'"{name}"' for name in by], [f"outcome <> '{ERROR}'"]
+    good += [measures.keeps_sql(rule, start, limit_ms) for rule, limit_ms in rules.items()]
+    with _connected(memory_mb) as connection:
+        rows = _opened(connection, source, by, phases)
+        for rule in rules:
+            rows = rows.filter(" AND ".join(rule.eligible)) if rule.eligible else rows
+        rows = rows.project(", ".join([*keys, "intended_ns::BIGINT AS t", f"{' AND '.join(good)} AS good"]))
+        spans = rows.aggregate(
+            ", ".join([*keys, "min(t) AS first", "max(t) AS last", "count(*) AS n"]), ", ".join(keys)
+        )
+        groups = spans.df().sort_values(list(by), kind="stable", ignore_index=True) if by else spans.df()
+        return tabulated_goodput(groups[list(by)], _batches(connection, rows, groups, list(by)))
+
+
+def _batches(
+    connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, groups: pd.DataFrame, by: list[str]
+) -> list[Batched]:
+    """Return the requests of each group (in `first`, `last`), counted in batches of equal time."""
+    if not groups["n"].sum():
+        return [Batched(np.zeros(0, np.int64), np.zeros(0, np.int64), 0) for _ in range(len(groups))]
+    spans = connection.from_df(groups.assign(code=np.arange(len(groups)))).set_alias("g")
+    same = " AND ".join(f'l."{name}" = g."{name}"' for name in by) or "true"
+    batch = f"(t - first) * {BATCHES} // (last - first + 1)"
+    joined = rows.set_alias("l").join(spans, same).project(f"code * {BATCHES} + {batch} AS place, good")
+    counted = joined.aggregate("place, count(*) AS n, count(*) FILTER (good) AS good", "place").df()
+    requests, good = (np.zeros((len(groups), BATCHES), np.int64) for _ in range(2))
+    requests.flat[counted["place"].to_numpy()] = counted["n"].to_numpy()
+    good.flat[counted["place"].to_numpy()] = counted["good"].to_numpy()
+    spans_ns = (groups["last"] - groups["first"]).tolist()
+    return [Batched(n, kept, span_ns) for n, kept, span_ns in zip(requests, good, spans_ns, strict=True)]
+
+
+@contextmanager
+def _connected(memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{max(200, memory_mb // 3)}MB'")
+        connection.execute("SET preserve_insertion_order = false")
+        yield connection
+
+
+def _opened(
+    connection: duckdb.DuckDBPyConnection, source: Path | Sequence[Path], by: Sequence[str], phases: Sequence[str]
+) -> duckdb.DuckDBPyRelation:
+    """Return the records in these folders; RecordsError when there are none, or when they lack a column of `by`."""
     folders = [source] if isinstance(source, Path) else list(source)
     for folder in folders:
         frames.check(folder)
     unknown = set(by) - set(frames.empty().columns)
     if unknown:
         raise RecordsError(f"records: no column {', '.join(sorted(unknown))}")
-    names = [named(p) for p in percentiles]
-    with duckdb.connect() as connection:
-        connection.execute(f"SET memory_limit = '{max(200, memory_mb // 3)}MB'")
-        connection.execute("SET preserve_insertion_order = false")
-        read = _read(connection, folders, list(by), start, phases)
-        groups, coded = _numbered(connection, read, list(by))
-        latencies: list[dict[str, float]] = []
-        for first, last in _portions(groups["n"].to_numpy(), memory_mb * 500_000 // ROW_BYTES):
-            latencies += rows(list(_loaded(coded, groups.iloc[first:last], "outcome" in by)), names)
-        return tabulated(groups[list(by)], latencies, names)
-
-
-def _read(
-    connection: duckdb.DuckDBPyConnection,
-    folders: Sequence[Path],
-    by: list[str],
-    start: frames.Start,
-    phases: Sequence[str],
-) -> duckdb.DuckDBPyRelation:
-    """Return the columns `by`, us, t, failed, and kept: whether the row is in a distribution."""
-    kept = "true" if "outcome" in by else f"outcome <> '{ERROR}'"
-    derived = [f"({ELAPSED[start]})::BIGINT AS us", "intended_ns::BIGINT AS t", f"outcome = '{ERROR}' AS failed"]
-    columns = [*(f'"{name}"' for name in by), *derived, f"{kept} AS kept"]
     rows = _filled(connection.read_parquet([str(folder / "part-*.parquet") for folder in folders], union_by_name=True))
     if phases:
         rows = rows.filter(f"phase IN ({', '.join(_quoted(phase) for phase in phases)})")
+    return rows
+
+
+def _read(
+    rows: duckdb.DuckDBPyRelation, by: list[str], rule: measures.Measure, start: frames.Start
+) -> duckdb.DuckDBPyRelation:
+    """Return the columns `by`, us, t, failed, and kept: whether the row is in a distribution."""
+    known, failed, apart = " AND ".join(rule.known), f"outcome = '{ERROR}'", "outcome" in by
+    if known:
+        rows = rows.filter(" AND ".join(rule.eligible))
+        rows = rows.filter(f"{known} AND NOT ({failed})" if apart else f"({known}) OR {failed}")
+    value = f"CASE WHEN {known} THEN {rule.value(start)} ELSE 0 END" if known else rule.value(start)
+    derived = [f"({value})::BIGINT AS us", "intended_ns::BIGINT AS t", f"{failed} AS failed"]
+    columns = [*(f'"{name}"' for name in by), *derived, f"{'true' if apart else f'NOT ({failed})'} AS kept"]
     return rows.project(", ".join(columns))
 
 

@@ -71,12 +71,16 @@ def effects(table: npt.NDArray[Any], confidence: float = percentiles.CONFIDENCE)
     beyond = table[:, ::-1].cumsum(axis=1)[:, ::-1]  # column j: requests above the j-th percentile; column 0: all
     widest = np.ones(table.shape[1] - 1)
     while len(beyond) >= BATCHES // 4:
-        widest = np.maximum(widest, _effect(beyond, confidence))
+        widest = np.maximum(widest, effect(beyond, confidence))
         beyond = beyond.reshape(-1, 2, beyond.shape[1]).sum(axis=1)
     return widest
 
 
-def _effect(beyond: npt.NDArray[Any], confidence: float) -> npt.NDArray[np.float64]:
+def effect(beyond: npt.NDArray[Any], confidence: float = percentiles.CONFIDENCE) -> npt.NDArray[np.float64]:
+    """Return the design effect of each column of `beyond` after the first; it may be below 1.
+
+    `beyond` has a row per batch: its requests, and of them those beyond each percentile.
+    """
     sizes, exceeding = beyond[:, :1].astype(float), beyond[:, 1:].astype(float)
     n, b = sizes.sum(), len(sizes)
     p = exceeding.sum(axis=0) / n
@@ -85,6 +89,18 @@ def _effect(beyond: npt.NDArray[Any], confidence: float) -> npt.NDArray[np.float
     ratio = np.divide(variance, binomial, out=np.ones_like(variance), where=binomial > 0)
     inflated: npt.NDArray[np.float64] = ratio * _student(b - 1, confidence) ** 2
     return inflated
+
+
+def of_share(hits: int, n: int, effect: float, confidence: float = percentiles.CONFIDENCE) -> tuple[float, float]:
+    """Return the interval of the share `hits` / `n`, as of n / effect independent values.
+
+    Source: Wilson, Probable Inference (1927): it lies within 0 and 1, also when all values are hits.
+    """
+    independent, share = max(1.0, n / effect), hits / n
+    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    middle = (share + z2 / (2 * independent)) / (1 + z2 / independent)
+    half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * independent)) / independent) / (1 + z2 / independent)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _student(freedom: int, confidence: float) -> float:

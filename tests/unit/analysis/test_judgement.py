@@ -2,9 +2,11 @@
 
 import numpy as np
 import pandas as pd
+from tests.unit.analysis.test_gaps import counted
+from tests.unit.analysis.test_measures import streams
 
 from tailrace import analysis
-from tailrace.objectives import Objectives
+from tailrace.objectives import Goodput, Objectives
 from tailrace.verdict import fold
 
 
@@ -75,3 +77,56 @@ def test_few_episodes_are_said(make):
     stalled[2_000:2_200] = 900_000
     text = analysis.judge(make(stalled), Objectives({"p99": 80}))[0].text
     assert "only 1 slow episode, the interval is unreliable" in text
+
+
+TOKENS = Objectives(ttft_ms={"p95": 300}, tpot_ms={"p99": 40}, itl_ms={"p99": 50}, goodput=Goodput(0.95, ttft_ms=300))
+
+
+def test_limits_of_tokens(make):
+    """TTFT, TPOT, gaps and goodput each have a judgement that says which of them it is."""
+    rng = np.random.default_rng(3)
+    records = streams(make, rng.uniform(50, 200, 5_000), rng.uniform(1, 30, 5_000), 9)
+    gaps = counted(rng.integers(1_000, 30_000, 40_000), rng.integers(0, 50, 40_000))
+    judged = analysis.judge(records, TOKENS, gaps=gaps)
+    assert [j.verdict for j in judged] == ["PASS"] * 4
+    assert [j.name for j in judged] == [
+        "TTFT p95 within 300 ms", "TPOT p99 within 40 ms", "ITL p99 within 50 ms",
+        "95 % of requests within TTFT 300 ms",
+    ]  # fmt: skip
+    assert judged[3].text.startswith(
+        "5,000 of 5,000 were good, 100 % [99.9 %, 100 %] within TTFT 300 ms: at least 95 %"
+    )
+    slow = Objectives({}, {"p95": 100}, {"p99": 10}, {"p99": 10}, goodput=Goodput(0.95, ttft_ms=100))
+    assert [j.verdict for j in analysis.judge(records, slow, gaps=gaps)] == ["FAIL"] * 4
+
+
+def test_no_streams_is_never_a_pass(make):
+    """Limits of tokens without streams, with failed ones, or without counts are INCONCLUSIVE, and say which it is."""
+    plain = analysis.judge(spread(make), TOKENS)
+    failed = analysis.judge(streams(make, np.full(500, 9.0), 1.0, 5, outcome="error"), TOKENS)
+    uncounted = analysis.judge(streams(make, np.full(500, 9.0), 1.0, 5, out_tok=0), TOKENS)
+    assert {j.verdict for j in [*plain, *failed[:3], uncounted[1]]} == {"INCONCLUSIVE"}
+    assert "no streams" in plain[0].text
+    assert "no streams" in plain[3].text
+    assert "all 500 streams failed" in failed[0].text
+    assert "none of 500 streams whose tokens were counted" in uncounted[1].text
+
+
+def test_goodput_in_three_values(make):
+    """The whole interval of the share decides; a share of 1 is counted."""
+
+    def judged(bad, share):
+        ttft = np.full(1_000, 100.0)
+        ttft[np.random.default_rng(1).permutation(1_000)[:bad]] = 900.0
+        return analysis.judge(streams(make, ttft, 1.0, 5), Objectives(goodput=Goodput(share, ttft_ms=300)))[0]
+
+    assert [judged(bad, 0.95).verdict for bad in (10, 50, 120)] == ["PASS", "INCONCLUSIVE", "FAIL"]
+    assert [judged(bad, 1.0).verdict for bad in (0, 1)] == ["PASS", "FAIL"]
+
+
+def test_streams_without_a_count_are_said(make):
+    """Streams whose tokens were not counted cannot keep a limit of TPOT, and the reason counts them."""
+    records = streams(make, np.full(500, 9.0), 1.0, 5, out_tok=np.where(np.arange(500) < 100, 0, 5))
+    judged = analysis.judge(records, Objectives(goodput=Goodput(0.95, tpot_ms=40)))[0]
+    assert judged.verdict == "FAIL"
+    assert judged.text.endswith("; 100 streams without a count of tokens are not good")
