@@ -22,6 +22,8 @@ from tailrace.load.traffic import Traffic
 from tailrace.load.workload import PlannedRequest
 from tailrace.records import ERROR, HIT, MISS, Record
 
+Keep = Callable[[Record, Sequence[int]], None]
+
 _AT_ONCE = 64  # sent in one turn of the loop before answers are read again
 
 
@@ -45,9 +47,9 @@ class Shard(NamedTuple):
 
 
 class Dispatcher:
-    """Sends the requests of one shard; calls `keep` with the record of each."""
+    """Sends the requests of one shard; calls `keep` with the record of each, and the gaps between its tokens."""
 
-    def __init__(self, shard: Shard, sender: RequestSender, keep: Callable[[Record], None]) -> None:
+    def __init__(self, shard: Shard, sender: RequestSender, keep: Keep) -> None:
         self.sent = self.done = self.errors = 0
         self.failure: BaseException | None = None
         self._shard, self._sender, self._keep = shard, sender, keep
@@ -186,7 +188,8 @@ class Dispatcher:
                 prefix_tok=request.prefix_tok,
                 session=request.session,
                 turn=request.turn,
-            )
+            ),
+            outcome.gaps_us,
         )
 
 

@@ -6,11 +6,16 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from typing import Final, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from aiohappyeyeballs import AddrInfoType, start_connection
 
 from tailrace.errors import LoadError
 from tailrace.load.http1 import HttpConnection
+
+NEXT_ADDRESS_AFTER_S: Final = 0.25
+"""The Connection Attempt Delay that RFC 8305 recommends."""
 
 
 class ApiAddress(NamedTuple):
@@ -20,6 +25,7 @@ class ApiAddress(NamedTuple):
     port: int
     path: str
     secure: bool
+    query: str = ""
 
     @property
     def authority(self) -> str:
@@ -27,14 +33,30 @@ class ApiAddress(NamedTuple):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
+    def target(self, path: str) -> str:
+        """Return what a request line names: `path` below that of the API, with the query of its URL."""
+        joined = _escaped(f"{self.path}{path}")
+        if not self.query:
+            return joined
+        return f"{joined}{'&' if '?' in path else '?'}{_escaped(self.query)}"
+
 
 def parse(url: str) -> ApiAddress:
     """Return the address in an http(s) URL, its path without a trailing slash; LoadError when it is not one."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
-        raise LoadError(f"{url!r} is not the URL of an API; expected http(s)://host[:port][/path]")
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, (parts.hostname or "").encode("idna").decode()
+    except ValueError:  # a port out of range, a bracket that is not closed, a name that no host has
+        parts, port, host = urlsplit(""), None, ""
+    if parts.scheme not in {"http", "https"} or not host or parts.username:
+        raise LoadError(f"{url!r} is not the URL of an API; expected http(s)://host[:port][/path][?query]")
     secure = parts.scheme == "https"
-    return ApiAddress(parts.hostname, parts.port or (443 if secure else 80), parts.path.rstrip("/"), secure)
+    return ApiAddress(host, port or (443 if secure else 80), parts.path.rstrip("/"), secure, parts.query)
+
+
+def _escaped(target: str) -> str:
+    """Return `target` without what would end it, or the request line, too early; escapes in it stay as they are."""
+    return quote(target, safe="%/?:@!$&'()*+,;=~[]")
 
 
 class Pool:
@@ -46,7 +68,7 @@ class Pool:
         self._free_slots = limit
         self._idle: list[HttpConnection] = []
         self._queue: deque[asyncio.Future[None]] = deque()
-        self._hosts: list[str] = []
+        self._hosts: list[AddrInfoType] = []
 
     async def acquire(self) -> HttpConnection:
         """Return a usable connection; OSError when none could be opened."""
@@ -97,20 +119,22 @@ class Pool:
             raise
 
     async def _connect(self) -> HttpConnection:
-        """Try the host's addresses in turn; the one that answered is tried first from then on."""
+        """Connect to the first of the host's addresses that answers; it is tried first from then on.
+
+        An address that does not answer within a quarter of a second gets company from the next one (RFC 8305).
+        """
         loop = asyncio.get_running_loop()
+        host, port = self._address.host, self._address.port
         if not self._hosts:
-            infos = await loop.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
-            self._hosts = list(dict.fromkeys(str(info[4][0]) for info in infos))
-        name = self._address.host if self._tls else None
-        for host in tuple(self._hosts):
-            try:
-                _, connection = await loop.create_connection(
-                    HttpConnection, host, self._address.port, ssl=self._tls, server_hostname=name
-                )
-            except ConnectionRefusedError as error:
-                refused = error
-                continue
-            self._hosts.sort(key=lambda known: known != host)
-            return connection
-        raise refused
+            self._hosts = list(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        connected = await start_connection(self._hosts, happy_eyeballs_delay=NEXT_ADDRESS_AFTER_S, loop=loop)
+        try:
+            reached = connected.getpeername()[:2]
+            self._hosts.sort(key=lambda known: known[4][:2] != reached)
+            _, connection = await loop.create_connection(
+                HttpConnection, sock=connected, ssl=self._tls, server_hostname=host if self._tls else None
+            )
+        except BaseException:
+            connected.close()
+            raise
+        return connection

@@ -2,9 +2,7 @@
 
 A part is written under another name and renamed when it is complete, so that readable parts remain however the
 generator ends. Memory is bounded by the rows of a part. Strings are numbered, and are a dictionary on disk; times are
-delta-coded: about ten bytes a row.
-
-Written without an Arrow schema: readers get plain strings, or categories when they ask (`read_dictionary`).
+delta-coded: about ten bytes a row. The gaps between tokens are kept beside them, as histograms (`tailrace.load.gaps`).
 """
 
 from __future__ import annotations
@@ -15,14 +13,15 @@ import queue
 import struct
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_type_hints
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from tailrace.records import Record
+from tailrace.load import columns, gaps
+from tailrace.records import ERROR, Record
 
 ROWS_PER_PART: Final = 50_000
 SECONDS_PER_PART: Final = 5.0
@@ -41,6 +40,7 @@ _ROW: Final = np.dtype([(name, f"<{kind}") for name, kind in TYPES.items()])
 _PACK: Final = struct.Struct("<" + "".join({"u2": "H", "?": "?", "i4": "i", "i8": "q"}[k] for k in TYPES.values()))
 _STRING_PLACES: Final = tuple(i for i, kind in enumerate(TYPES.values()) if kind == "u2")
 _DELTA: Final = ("seq", "intended_ns", "send_lag_us", "service_us", "ttfc_us", "ttfb_us", "ttfa_us", "last_token_us")
+_GAP_LABELS: Final = tuple(list(TYPES).index(name) for name in gaps.LABELS)
 _MOST: Final = {"H": 2**16 - 1, "i": 2**31 - 1, "q": 2**63 - 1}
 
 
@@ -50,15 +50,19 @@ class _Part(NamedTuple):
     number: int
     rows: bytes
     strings: list[str]
+    gaps: gaps.TakenGaps
 
 
 class Recorder:
-    """Writes the records of one shard to `<prefix>-<n>.parquet` in `folder`; `close` writes the last part."""
+    """Writes the records of one shard to `<prefix>-<n>.parquet` in `folder`; `close` writes the last part.
+
+    The gaps of part n go to `itl-…-<n>.parquet`, before the part itself: a part that is there has its gaps.
+    """
 
     def __init__(self, folder: Path, prefix: str, part_s: float = SECONDS_PER_PART) -> None:
         self._folder, self._prefix, self._part_s = folder, prefix, part_s
         self._codes: dict[str, int] = {}
-        self._rows = bytearray()
+        self._rows, self._gaps = bytearray(), gaps.GapKeeper()
         self._since, self._count = time.monotonic(), 0
         self._parts: queue.SimpleQueue[_Part | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
@@ -66,7 +70,8 @@ class Recorder:
         self._thread = threading.Thread(target=self._write_parts, name="recorder", daemon=True)
         self._thread.start()
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Record, gaps_us: Sequence[int] = ()) -> None:
+        """Keep a record; `gaps_us` between its tokens count when it succeeded."""
         values: list[Any] = list(record)
         codes = self._codes
         for place in _STRING_PLACES:
@@ -77,13 +82,15 @@ class Recorder:
             self._rows += _PACK.pack(*values)
         except struct.error:  # a peer's number that no column holds: it must not end the load run
             self._rows += _PACK.pack(*map(_bounded, values, _PACK.format[1:]))
-        if len(self._rows) >= ROWS_PER_PART * _PACK.size:
+        if gaps_us and record.outcome != ERROR:
+            self._gaps.add(tuple(values[place] for place in _GAP_LABELS), record.intended_ns, gaps_us)
+        if len(self._rows) >= ROWS_PER_PART * _PACK.size or len(self._gaps) >= gaps.GAPS_PER_PART:
             self.flush()
 
     def flush(self) -> None:
         """Hand the rows so far to the writer; called when a part is full, and by `tick`."""
         if self._rows:
-            self._parts.put(_Part(self._count, bytes(self._rows), list(self._codes)))
+            self._parts.put(_Part(self._count, bytes(self._rows), list(self._codes), self._gaps.take()))
             self._count += 1
             self._rows = bytearray()
         self._since = time.monotonic()
@@ -122,7 +129,10 @@ class Recorder:
 
     def _write(self, part: _Part) -> None:
         try:
-            write(part.rows, part.strings, self._folder / f"{self._prefix}-{part.number:05d}.parquet")
+            name = f"{self._prefix}-{part.number:05d}.parquet"
+            if part.gaps.requests:
+                gaps.write(part.gaps, part.strings, self._folder / f"itl-{name.removeprefix('part-')}")
+            write(part.rows, part.strings, self._folder / name)
         except Exception as error:
             self._failure = self._failure or error
 
@@ -135,34 +145,6 @@ def write(rows: bytes, strings: list[str], path: Path) -> None:
     """Write packed rows as one parquet file, in the order of their intended times."""
     packed = np.frombuffer(rows, dtype=_ROW)
     packed = packed[np.argsort(packed["intended_ns"], kind="stable")]
-    dictionary = _texts(strings)
-    columns = [_column(kind, packed[name], dictionary) for name, kind in TYPES.items()]
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(
-        pa.Table.from_arrays(columns, names=list(TYPES)),
-        partial,
-        compression="zstd",
-        use_dictionary=[name for name in TYPES if name not in _DELTA and TYPES[name] != "?"],
-        column_encoding=dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED"),
-        store_schema=False,
-        write_statistics=False,
-    )
-    partial.rename(path)
-
-
-def _column(kind: str, values: Any, dictionary: pa.Array) -> pa.Array:
-    """Return one column, from buffers: `pa.array` of a NumPy array imports pandas, a second of CPU during the load."""
-    if kind == "?":
-        return pa.Array.from_buffers(
-            pa.bool_(), len(values), [None, pa.py_buffer(np.packbits(values, bitorder="little"))]
-        )
-    arrow, numpy = {"u2": (pa.int32(), "<i4"), "i4": (pa.int32(), "<i4"), "i8": (pa.int64(), "<i8")}[kind]
-    buffer = pa.py_buffer(np.ascontiguousarray(values, dtype=numpy))
-    column = pa.Array.from_buffers(arrow, len(values), [None, buffer])
-    return pa.DictionaryArray.from_arrays(column, dictionary) if kind == "u2" else column
-
-
-def _texts(strings: list[str]) -> pa.Array:
-    encoded = [text.encode("utf-8", "replace") for text in strings]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+    dictionary = columns.texts(strings)
+    arrays = [columns.column(kind, packed[name], dictionary) for name, kind in TYPES.items()]
+    columns.write(pa.Table.from_arrays(arrays, names=list(TYPES)), path, _DELTA)

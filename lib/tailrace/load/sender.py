@@ -114,7 +114,7 @@ def _head(address: ApiAddress, workload: Workload, options: Mapping[str, Any], t
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     if any(control in value for value in headers.values() for control in "\r\n"):
         raise LoadError("a header of the sender holds a line break")
-    return f"{workload.method} {address.path}{workload.path} HTTP/1.1\r\n{lines}"
+    return f"{workload.method} {address.target(workload.path)} HTTP/1.1\r\n{lines}"
 
 
 def _tls(address: ApiAddress, verify: bool | str) -> ssl.SSLContext | None:

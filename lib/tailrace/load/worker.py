@@ -21,6 +21,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,8 @@ class Worker:
     def _keep(self, recorder: Recorder) -> Any:
         latencies_us, add = self._latencies_us, recorder.add
 
-        def keep(record: Record) -> None:
-            add(record)
+        def keep(record: Record, gaps_us: Sequence[int]) -> None:
+            add(record, gaps_us)
             latencies_us.append(record.send_lag_us + record.service_us)
 
         return keep
