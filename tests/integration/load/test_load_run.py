@@ -204,7 +204,7 @@ def test_a_sender_of_yours(tmp_path, monkeypatch):
     assert summary.recorded == 10
     assert summary.errors_by_type == {"sender_KeyError": 1, "reset": 1}
     good = [row for row in rows(out) if not row["error_type"]]
-    assert {(row["outcome"], row["colour"], row["in_tok"]) for row in good} == {("hit", "green", 3)}
+    assert {(row["outcome"], row["colour"], row["in_tok"]) for row in good} == {("hit", "green", 2)}
     assert all(row["service_us"] >= 8_000 for row in good)
 
 
