@@ -11,8 +11,9 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from tailrace import objectives
+from tailrace.cli.load import values as read
 from tailrace.cli.load.options import LAWS, SHAPES, LoadOptions, TrafficOptions
+from tailrace.cli.load.sections import SectionedCommand
 
 EXCLUDED: Final = {
     "users": ("rate", "arrivals", "to_rate", "trace", "find"),
@@ -24,15 +25,7 @@ POSITIVE: Final = click.FloatRange(0, min_open=True)
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> objectives.Objectives:
-    """Read `p99=800` and `ttft_p95=300`."""
-    try:
-        return objectives.read_limits(values)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("url")
 @click.option("--rate", default=10.0, show_default=True, type=POSITIVE, help="Requests per second.")
 @click.option("--duration", default=30.0, show_default=True, type=POSITIVE, help="Seconds.")
@@ -41,7 +34,8 @@ def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...
     default="constant",
     show_default=True,
     type=click.Choice([*LAWS, *SHAPES]),
-    help="When requests are due.",
+    metavar="NAME",
+    help=f"{', '.join([*LAWS, *SHAPES[:-1]])} or {SHAPES[-1]}.",
 )
 @click.option(
     "--to-rate", type=POSITIVE, help="For ramp, steps and burst (twice the rate by default), and --find (64 times)."
@@ -68,14 +62,28 @@ def _slo(context: click.Context, option: click.Parameter, values: tuple[str, ...
 @click.option("--seed", default=0, show_default=True, help="Seed of arrivals and prompts.")
 @click.option("--api-key-env", default="", metavar="NAME", help="Environment variable with the API key.")
 @click.option(
+    "--header",
+    multiple=True,
+    callback=read.headers,
+    metavar="NAME=VALUE",
+    help="May be repeated. NAME=$ENV, and ${ENV} in a value, are filled in when it is sent, and never written down.",
+)
+@click.option("--extra-body", callback=read.body, metavar="JSON", help="More fields of every body: '{\"top_k\": 5}'.")
+@click.option(
     "--slo",
     multiple=True,
-    callback=_slo,
+    callback=read.limits,
     metavar="[MEASURE_]p99=MS",
-    help="A limit to judge by, of latency or of ttft, tpot or itl. May be repeated.",
+    help="A limit, of latency, or of ttft, tpot or itl: ttft_p95=300. May be repeated.",
+)
+@click.option(
+    "--goodput",
+    callback=read.goodput,
+    metavar="ttft=MS,tpot=MS,share=S",
+    help="The share of all requests that has to be within every one of these limits (latency, ttft, tpot).",
 )
 @click.option("--error-rate", type=SHARE, help="The largest share of failures that is within the limits.")
-@click.option("--find", is_flag=True, help="Find the highest rate, from --rate to --to-rate, that meets --slo.")
+@click.option("--find", is_flag=True, help="Find the highest rate, from --rate to --to-rate, within the limits.")
 @click.option("--floor/--no-floor", default=True, show_default=True, help="Measure the client's own floor afterwards.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for records and summary.json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -84,10 +92,17 @@ def load(context: click.Context, /, find: bool, **values: Any) -> None:
     """Send traffic to the OpenAI-compatible API at URL (http://127.0.0.1:8080/v1) on a schedule, and measure it.
 
     \b
-    Open loop: requests go out on time, whatever the answers do; latency counts from the intended start.
-    --users makes it a closed loop, and says so in every output.
-    Exit status: 0 valid and within the limits, 1 beyond them or when every request failed, 2 inconclusive or invalid
-    (or an option that is wrong), 3 when nothing could be sent, 130 after Ctrl-C or SIGTERM (the records are kept).
+    Open loop: requests go out on time, whatever the answers do; latency counts
+    from the intended start. --users makes it a closed loop, and says so in every
+    output.
+
+    \b
+    Exit status:
+      0    valid, and within the limits
+      1    beyond the limits, or every request failed
+      2    inconclusive or invalid; or an option is wrong
+      3    nothing could be sent
+      130  ended by Ctrl-C or SIGTERM; the records are kept
     """
     _refuse_contradictions(context)
     names = {field.name for field in fields(TrafficOptions)}

@@ -35,7 +35,7 @@ UP_TO: Final = 64
 def run_load(options: LoadOptions) -> int:
     """Run the load, print and write its summary, and return the exit status."""
     with claimed(options.out) as folder:
-        load_run = start(traffic.build(options.traffic), options.url, folder, options=_sender_options(options))
+        load_run = start(traffic.build(options.traffic), options.url, folder, options=options.sender)
         interrupted, floor_facts = False, None
         try:
             screen.watch(load_run)
@@ -59,7 +59,7 @@ def _report(
 
     summary = load_run.summary
     content = document(summary, load_run.parts)
-    content |= {"url": options.url, "arrivals": load_run.traffic.arrivals.name, "seed": options.traffic.seed}
+    content |= {"url": options.shown_url, "arrivals": load_run.traffic.arrivals.name, "seed": options.traffic.seed}
     if floor_facts:
         content["floor"] = floor_facts
     judgements = [] if interrupted else answered(summary)
@@ -98,13 +98,13 @@ def find_capacity(options: LoadOptions) -> int:
         return traffic.build(options.traffic, rate_rps)
 
     with claimed(options.out) as folder:
-        probe = rate_search.probe(traffic_at, options.url, folder, objectives, _sender_options(options))
+        probe = rate_search.probe(traffic_at, options.url, folder, objectives, options.sender)
         try:
             capacity = rate_search.find(_reported(probe), search)
         except KeyboardInterrupt:
             click.echo(KEPT, err=True)
             return INTERRUPTED
-        content = {**asdict(capacity), "objectives": asdict(objectives), "url": options.url}
+        content = {**asdict(capacity), "objectives": asdict(objectives), "url": options.shown_url}
         _publish(options, folder / "limit.json", content, [capacity.reason])
     return EXIT_CODES[PASS if capacity.highest_rps > 0 else INCONCLUSIVE]
 
@@ -118,10 +118,6 @@ def _unbroken() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _sender_options(options: LoadOptions) -> dict[str, str]:
-    return {"api_key_env": options.api_key_env} if options.api_key_env else {}
 
 
 def _floor(rate_rps: float) -> dict[str, Any]:

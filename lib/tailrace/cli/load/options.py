@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from tailrace.objectives import Objectives
+from tailrace import credentials, request_headers
+from tailrace.errors import LoadError
+from tailrace.objectives import Goodput, Objectives
 
 LAWS: Final = ("constant", "poisson", "gamma")
 SHAPES: Final = ("ramp", "steps", "burst", "on-off")
@@ -39,6 +43,7 @@ class TrafficOptions:
     temperature: float | None = None
     shards: int = 1
     timeout: float = 30.0
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 
 
@@ -50,13 +55,37 @@ class LoadOptions:
     traffic: TrafficOptions
     slo: Objectives
     """The limits of percentiles."""
-    api_key_env: str = ""
+    goodput: Goodput | None = None
     error_rate: float | None = None
+    api_key_env: str = ""
+    header: Mapping[str, str] = field(default_factory=dict)
+    """Templates: `${NAME}` in a value is filled in by the process that sends it."""
     floor: bool = True
     out: Path | None = None
     as_json: bool = False
 
     @property
     def objectives(self) -> Objectives:
-        """The limits of `--slo` and `--error-rate`."""
-        return replace(self.slo, error_rate=self.error_rate)
+        """The limits of `--slo`, `--goodput` and `--error-rate`."""
+        return replace(self.slo, error_rate=self.error_rate, goodput=self.goodput)
+
+    @property
+    def shown_url(self) -> str:
+        """The URL as it may be written down: without the values of parameters that are named like credentials."""
+        address, mark, query = self.url.partition("?")
+        return address + mark + "&".join(map(_shown, query.split("&")))
+
+    @property
+    def sender(self) -> dict[str, Any]:
+        """The options of the sender; LoadError when the environment lacks what a header needs."""
+        for name in request_headers.variables(self.header):
+            if reason := request_headers.missing(name, os.environ):
+                raise LoadError(f"--header: {reason}")
+        options: dict[str, Any] = {"headers": dict(self.header)} if self.header else {}
+        return options | ({"api_key_env": self.api_key_env} if self.api_key_env else {})
+
+
+def _shown(parameter: str) -> str:
+    name, equals, value = parameter.partition("=")
+    secret = credentials.SECRET_NAME.search(name.replace("-", "_"))
+    return f"{name}{equals}{'…' if secret and value else value}"

@@ -64,6 +64,7 @@ def _workload(options: TrafficOptions) -> Workload:
         zipf=options.zipf,
         models=models if len(models) > 1 else (),
         tenants=_weighted(options.tenant),
+        extra=dict(options.extra_body),
     )
 
 

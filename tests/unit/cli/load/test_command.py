@@ -3,10 +3,12 @@
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from tailrace.cli.load.command import load
+from tailrace.cli.load.sections import SECTIONS, SectionedCommand
 
 HEAVY = ("numpy", "orjson", "pandas", "pyarrow", "pydantic", "yaml")
 URL = "http://127.0.0.1:9/v1"
@@ -40,6 +42,18 @@ def test_a_heavy_import_is_seen():
         (["--find", "--to-rate", "5"], "--find searches upwards: --to-rate 5 is below --rate 10"),
         (["--slo", "p100=5"], "expected a percentile and its limit in ms"),
         (["--slo", "p99=soon"], "expected a percentile and its limit in ms"),
+        (["--slo", "ttfp_p95=300"], "did you mean ttft_p95?"),
+        (["--slo", "p999ms=300"], "did you mean p999?"),
+        (["--goodput", "tttf=300,share=0.9"], "did you mean ttft?"),
+        (["--goodput", "ttft=300"], "found no share"),
+        (["--header", "x-team: search"], "x-team: expected NAME=VALUE"),
+        (["--header", "x-a=1", "--header", "X-A=2"], "X-A is given twice"),
+        (["--header", "authorization=Bearer word"], "expected the name of an environment variable"),
+        (["--header", "content-length=1"], "set by the sender"),
+        (["--extra-body", "{"], "not JSON"),
+        (["--extra-body", "[1]"], "expected a JSON object"),
+        (["--extra-body", '{"a": NaN}'], "NaN is not JSON"),
+        (["--extra-body", '{"stream": true}'], "stream is set by --stream"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(arguments, reason):
@@ -47,3 +61,39 @@ def test_options_that_make_no_sense_are_refused(arguments, reason):
     refused = CliRunner().invoke(load, [URL, *arguments])
     assert refused.exit_code == 2
     assert reason in " ".join(refused.output.split())
+
+
+def test_each_option_stands_in_one_section():
+    """The help text has no section of the left-over, and names each option once."""
+    listed = [name for names in SECTIONS.values() for name in names]
+    context = click.Context(load)
+    assert len(listed) == len(set(listed))
+    assert "Others:" not in load.get_help(context)
+
+
+def test_an_option_without_a_section_is_shown_last():
+    """The check above can fail: such an option is not lost."""
+    command = SectionedCommand("c", params=[click.Option(["--new-one"], help="New.")])
+    assert "Others:\n  --new-one" in command.get_help(click.Context(command))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_help_text_fits_a_terminal(width):
+    """No line is wider than the terminal."""
+    shown = load.get_help(click.Context(load, terminal_width=width, max_content_width=width))
+    assert max(map(len, shown.splitlines())) <= width
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("x-team=search", {"x-team": "search"}),
+        ("x-key=$MY_KEY", {"x-key": "${MY_KEY}"}),
+        ("Authorization=Bearer ${MY_KEY}", {"Authorization": "Bearer ${MY_KEY}"}),
+        ("x-cost=5 $ a=b", {"x-cost": "5 $ a=b"}),
+    ],
+)
+def test_a_header_is_kept_as_a_template(given, kept):
+    """What is handed on names the variable; its value is nobody's business but the sender's."""
+    context = load.make_context("load", [URL, "--header", given])
+    assert context.params["header"] == kept
