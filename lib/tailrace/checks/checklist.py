@@ -40,7 +40,7 @@ def decide(
     A line that needs a capability in `lacks` is skipped, with the reason that stands there.
     """
     return [
-        Check.skip(line.line, lacks[line.needs])
+        Check.skip(line.line, f"not tested here: {lacks[line.needs]}")
         if lacks and line.needs and line.needs in lacks
         else _decide(line, checks)
         for line in lines
@@ -48,13 +48,14 @@ def decide(
 
 
 def ready(decided: Sequence[Check]) -> Check:
-    """Return the check that sums up the lines; lines that were skipped do not count."""
+    """Return the check that sums up the lines; those that nothing on this service was tested for do not count."""
     lines = [check for check in decided if not check.skipped]
     states = [check.state for check in lines]
     short = "; ".join(check.name for check in lines if check.state != PASS)
     fact = f"{states.count(PASS)} of {len(states)} lines are proved" + (f"; not: {short}" if short else "")
-    skipped = f"; skipped: {len(decided) - len(lines)}" if len(decided) > len(lines) else ""
-    return Check("ready for production", ok_of(fold(states)), fact + skipped)
+    untested = [check.name for check in decided if check.skipped]
+    more = f"; not tested here: {len(untested)} ({'; '.join(untested)})" if untested else ""
+    return Check("ready for production", ok_of(fold(states)), fact + more)
 
 
 def _decide(line: Line, by_step: Mapping[str, Sequence[Check]]) -> Check:
@@ -70,6 +71,8 @@ def _decide(line: Line, by_step: Mapping[str, Sequence[Check]]) -> Check:
     if undecided or not checks:
         return Check(line.line, None, "; ".join(undecided) or "no check is named")
     if all(check.skipped for check in checks):
-        return Check.skip(line.line, checks[0].fact)
+        return Check.skip(line.line, f"not tested here: {'; '.join(dict.fromkeys(check.fact for check in checks))}")
     passed = [check.name for check in checks if check.state == PASS]
-    return Check(line.line, True, f"{'; '.join(passed)}")
+    untested = [f"{check.name} ({check.fact})" for check in checks if check.skipped]
+    more = f". Not tested here: {'; '.join(untested)}" if untested else ""
+    return Check(line.line, True, "; ".join(passed) + more)

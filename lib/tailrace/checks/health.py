@@ -13,6 +13,8 @@ from tailrace.verdict import Check
 
 GREEN: Final = True
 RED: Final = False
+EITHER: Final = None
+"""The service may turn red or not; it has to be green after the repair."""
 COLUMNS: Final = ["t_ns", "probe", "ok", "status", "fact"]
 
 
@@ -43,15 +45,15 @@ def slow_start(startup: Observation, held_s: float, limit_s: float) -> Check:
 def probes(
     rows: pd.DataFrame,
     marks: pd.DataFrame,
-    expected: Mapping[str, Mapping[str, bool]],
+    expected: Mapping[str, Mapping[str, bool | None]],
     skipped: Mapping[str, str] | None = None,
     limits: Limits | None = None,
 ) -> list[Check]:
     """Return a check per fault and probe: did the probe react to the fault as expected?
 
     `rows` has a row per probe sent (t_ns, probe, ok, fact), `marks` one per fault (t_ns, until_ns, label). `expected`
-    maps fault → probe → GREEN or RED. `skipped` maps faults that were not injected to the reason. Without a probe
-    during the fault the check is undecided.
+    maps fault → probe → GREEN, RED or EITHER. `skipped` maps faults that were not injected to the reason. Without a
+    probe during the fault the check is undecided.
     """
     skipped = skipped or {}
     spans = {mark.label: (int(mark.t_ns), int(mark.until_ns)) for mark in marks.itertuples()}
@@ -65,7 +67,7 @@ def probes(
 
 
 def _decided(
-    fault: str, probe: str, rows: pd.DataFrame, span: tuple[int, int] | None, green: bool, limits: Limits
+    fault: str, probe: str, rows: pd.DataFrame, span: tuple[int, int] | None, green: bool | None, limits: Limits
 ) -> Check:
     name = _named(fault, probe, green)
     if rows.empty:
@@ -77,11 +79,26 @@ def _decided(
     if during.empty:
         return Check(name, None, "the probe was not sent while the fault lasted")
     after = rows[rows["t_ns"] >= end]
+    if green is EITHER:
+        return _is_green_again(name, during, after, end, limits)
     return _stayed_green(name, during) if green else _turned_red(name, during, after, begin, end, limits)
 
 
-def _named(fault: str, probe: str, green: bool) -> str:
+def _named(fault: str, probe: str, green: bool | None) -> str:
+    if green is EITHER:
+        return f"{fault}: {probe} is green again afterwards"
     return f"{fault}: {probe} {'stays green' if green else 'turns red, then green again'}"
+
+
+def _is_green_again(name: str, during: pd.DataFrame, after: pd.DataFrame, end: int, limits: Limits) -> Check:
+    red = during[~during["ok"]]
+    meanwhile = f"{len(red)} of {len(during)} probes were red during the fault"
+    green = after[after["ok"]]
+    if green.empty:
+        return Check(name, False, f"{meanwhile}; never green again")
+    recovered_s = (int(green.iloc[0]["t_ns"]) - end) / 1e9
+    fact = f"{meanwhile}; green {recovered_s:.2f} s after the repair (limit {limits.recover_s:g} s)"
+    return Check(name, recovered_s <= limits.recover_s, fact)
 
 
 def _stayed_green(name: str, during: pd.DataFrame) -> Check:

@@ -89,6 +89,16 @@ def no_answer_cut(outcome: DeployOutcome) -> Check:
     return Check("no answer was cut off at the drain deadline", outcome.cut == 0, fact)
 
 
+def no_stream_cut(records: pd.DataFrame, no_chat: str = "") -> Check:
+    """Decide whether every stream of the switch was whole; `no_chat` says why users of this service send none."""
+    name = "no stream was cut"
+    streams = records[records["stream"].astype(bool)]
+    if streams.empty:
+        return Check.skip(name, no_chat or "no request streamed its answer (stream_share is 0)")
+    failed = int((streams["outcome"] == ERROR).sum())
+    return Check(name, failed == 0, f"{failed:,} of {len(streams):,} streams failed")
+
+
 def kept_schedule(summaries: Sequence[Summary], floor: Floor | None = None) -> Check:
     """Decide whether the load generator sent its requests when they were due; `floor` is added to the fact."""
     name = "the load generator kept its schedule"

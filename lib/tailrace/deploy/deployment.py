@@ -75,9 +75,15 @@ class Deployment:
         return lock.holder(self.folder / "lock")
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """Names of the variables whose values are handed on to the instances."""
-        return (*self.profile.service.secrets, self.profile.provider.api_key_env)
+    def secrets(self) -> dict[str, str]:
+        """The variables of an instance that hold secrets: the name there → the name in this process."""
+        service, provider = self.profile.service, self.profile.provider
+        handed_on = {name: name for name in service.secrets}
+        if service.ours and not provider.simulated:
+            handed_on[provider.api_key_env] = provider.api_key_env
+        if service.provider_env and service.provider_env.api_key and not provider.simulated:
+            handed_on[service.provider_env.api_key] = provider.api_key_env
+        return handed_on
 
     @cached_property
     def edge(self) -> Edge:

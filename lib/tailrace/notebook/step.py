@@ -101,6 +101,7 @@ class Step(Evidence):
     ) -> load.LoadRun:
         """Start the load generator of `traffic`, as `run_load` does, but send nothing before the load run begins."""
         out = self.run.records(self.name)
+        options = dict(options or {}) if url else {**self.stack.sender_options, **(options or {})}
         return load.prepare(self._labelled(traffic), url or self._url(traffic), out, sender, options)
 
     def find_capacity(
@@ -119,7 +120,7 @@ class Step(Evidence):
 
         objectives = Objectives(latency_ms, error_rate=self.profile.slo.error_rate)
         url = self._url(traffic(search.from_rps))
-        probe = load.rate_search.probe(traffic, url, self.run.records(self.name), objectives)
+        probe = load.rate_search.probe(traffic, url, self.run.records(self.name), objectives, self.stack.sender_options)
         return load.rate_search.find(probe, search)
 
     def deploy_candidate(self, candidate: Candidate, **rollout: Any) -> DeployOutcome:
@@ -148,7 +149,8 @@ class Step(Evidence):
         if self.run.records(name.partition("/")[0]).is_dir():
             return name
         self.stack.up(self.release)
-        self.run_load(self.stack.traffic(load.arrivals.poisson(100.0, 15.0), "steady", stream_share=0.2)).wait()
+        users = load.arrivals.poisson(100.0, 15.0)
+        self.run_load(self.stack.traffic(users, "steady", **self.stack.mix(stream_share=0.2))).wait()
         return f"{self.name}/records:steady"
 
     def scan_for_credentials(self) -> Check:

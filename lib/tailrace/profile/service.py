@@ -78,6 +78,8 @@ class Service(ProfileSection):
     """
     model: str = ""
     """The model that traffic and probes name; empty: `provider.model`."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """More fields of every chat completion that tailrace sends it, as `max_tokens`; `temperature: null` omits it."""
     headers: Headers = Field(default_factory=dict)
     """Sent with every request to the service: health checks, warm-up, smoke tests and load."""
     provider_env: ProviderEnv | None = None

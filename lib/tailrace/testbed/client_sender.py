@@ -5,22 +5,31 @@ Its options:
 retry, cache          turn retries and the cache on; with both off it is the plain client
 attempt_timeout_s     time limit of one attempt
 deadline_s            time limit of the whole call
+headers               additional ones, for every request; `${NAME}` is filled in from the environment
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import time
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import openai
 import orjson
+from openai.resources.chat.completions import AsyncCompletions
 
+from tailrace import request_headers
 from tailrace.client import AsyncOpenAI, Cache, Limits, Policy, Retry
-from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COST
+from tailrace.client.call.prices import Prices
+from tailrace.client.response.usage import Usage
+from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COLOUR, COST
 from tailrace.load import RequestOutcome
+from tailrace.load.outcome import HITS
 
 CLIENT_FORMS: Final[Mapping[str, Mapping[str, bool]]] = {
     "plain": {"retry": False, "cache": False},
@@ -42,6 +51,11 @@ _RESPONSES: Final = (
         b"data: " + _CHUNK % (b".chunk", MODEL.encode(), b'"delta":{}', _USAGE) + b"\n\ndata: [DONE]\n\n",
     ),
 )
+_PARAMETERS: Final = frozenset(inspect.signature(AsyncCompletions.create).parameters)
+"""The fields of a body that the SDK knows; it takes others as `extra_body`."""
+_ANSWER: Final = ("content", "refusal", "tool_calls", "function_call", "audio")
+_REASONING: Final = ("reasoning", "reasoning_content")
+"""The fields of a delta that carry tokens."""
 RETRY: Final = Retry(attempts=4, base_s=0.05, cap_s=1.0, budget=0.2)
 
 
@@ -58,9 +72,12 @@ async def client(options: Mapping[str, Any]) -> ClientSender:
     """Return the sender. The generator process calls this in its own event loop, before the schedule begins."""
     settings = {name: options[name] for name in ("retry", "cache", "attempt_timeout_s", "deadline_s")}
     await _rehearse(policy(**settings))
-    # A simulator accepts any key; that of a real provider comes from the environment, never from options.
-    key = None if options.get("real") else "simulated"
-    return ClientSender(AsyncOpenAI(policy=policy(**settings), base_url=options["url"], api_key=key))
+    # A simulator accepts any key; a service that wants a certain one gets it in a header, by the SDK's own name.
+    headers = {name.title(): value for name, value in request_headers.filled(options.get("headers", {})).items()}
+    sdk = AsyncOpenAI(
+        policy=policy(**settings), base_url=options["url"], api_key="simulated", default_headers=headers or None
+    )
+    return ClientSender(sdk)
 
 
 class ClientSender:
@@ -68,10 +85,11 @@ class ClientSender:
 
     def __init__(self, sdk: AsyncOpenAI) -> None:
         self._sdk = sdk
+        self._prices = Prices()
 
     async def __call__(self, seq: int, body: bytes, stream: bool) -> RequestOutcome:
         try:
-            return await (self._streamed if stream else self._whole)(orjson.loads(body))
+            return await (self._streamed if stream else self._whole)(_arguments(body))
         except openai.APIStatusError as error:
             return _with_headers(RequestOutcome(f"http_{error.status_code}", error.status_code), error.response.headers)
         except openai.APITimeoutError as error:
@@ -94,14 +112,29 @@ class ClientSender:
         return _with_headers(_with_usage(outcome, usage), raw.headers)
 
     async def _streamed(self, arguments: dict[str, Any]) -> RequestOutcome:
-        first_ns, chunks, usage = 0, 0, None
+        byte_ns, answer_ns, at_ns, usage, model = 0, 0, [], None, ""
         raw = await self._sdk.chat.completions.with_raw_response.create(**arguments)
         async for chunk in raw.parse():
-            first_ns = first_ns or time.perf_counter_ns()
-            chunks += bool(chunk.choices)
-            usage = chunk.usage or usage
-        outcome = RequestOutcome(status=200, first_ns=first_ns, last_ns=time.perf_counter_ns(), chunks=chunks)
-        return _with_headers(_with_usage(outcome, usage), raw.headers)
+            now_ns = time.perf_counter_ns()
+            byte_ns, usage, model = byte_ns or now_ns, chunk.usage or usage, chunk.model or model
+            answers = any(_carries(choice.delta, _ANSWER) for choice in chunk.choices)
+            answer_ns = answer_ns or (now_ns if answers else 0)
+            if answers or any(_carries(choice.delta, _REASONING) for choice in chunk.choices):
+                at_ns.append(now_ns)
+        outcome = RequestOutcome(
+            status=200, byte_ns=byte_ns, first_ns=at_ns[0] if at_ns else 0, last_ns=time.perf_counter_ns(),
+            answer_ns=answer_ns, token_ns=at_ns[-1] if at_ns else 0, chunks=len(at_ns),
+            gaps_us=array("i", ((later - one) // 1000 for one, later in pairwise(at_ns))),
+        )  # fmt: skip
+        return self._priced(_with_headers(_with_usage(outcome, usage), raw.headers), model)
+
+    def _priced(self, outcome: RequestOutcome, model: str) -> RequestOutcome:
+        """Add the cost of a stream: it is not known yet when its headers are written."""
+        if outcome.cost_microusd >= 0 or outcome.cache in HITS:
+            return outcome
+        usage = Usage(bool(outcome.out_tok), outcome.in_tok, outcome.out_tok, outcome.cached_tok)
+        cost_usd = self._prices.cost_usd(model, str(self._sdk.base_url), usage)
+        return outcome if cost_usd is None else outcome._replace(cost_microusd=round(cost_usd * 1e6))
 
 
 async def _rehearse(chosen: Policy) -> None:
@@ -134,6 +167,17 @@ async def _respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
+def _arguments(body: bytes) -> dict[str, Any]:
+    """Return the body as arguments of the SDK."""
+    fields = orjson.loads(body)
+    extra = {name: fields.pop(name) for name in fields.keys() - _PARAMETERS}
+    return {**fields, "extra_body": extra} if extra else fields
+
+
+def _carries(delta: Any, fields: Sequence[str]) -> bool:
+    return any(getattr(delta, name, None) for name in fields)
+
+
 def _with_usage(outcome: RequestOutcome, usage: Any) -> RequestOutcome:
     if usage is None:
         return outcome
@@ -146,6 +190,7 @@ def _with_headers(outcome: RequestOutcome, headers: Mapping[str, str]) -> Reques
     cost = headers.get(COST)
     return outcome._replace(
         cache=headers.get(CACHE, ""),
+        colour=headers.get(COLOUR, ""),
         attempts=int(headers.get(ATTEMPTS, 1)),
         backoff_us=int(headers.get(BACKOFF, 0)),
         cost_microusd=int(cost) if cost is not None else (0 if outcome.error_type else -1),

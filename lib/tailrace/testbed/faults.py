@@ -22,9 +22,11 @@ FAILS_WHILE_BAKING = "failing while baking"
 def skipped(profile: Profile) -> dict[str, str]:
     """Return the faults that are not injected into the deployment of `profile`, each with the reason."""
     reasons = {}
-    if not profile.service.ours:
-        reasons[PROVIDER_OUTAGE] = "the service is not tailrace's: what it does without a provider is up to it"
-    if not profile.provider.simulated:
+    if not profile.service.ours and profile.service.provider_env is None:
+        reasons[PROVIDER_OUTAGE] = (
+            "the profile does not say how the service learns its provider's address (service.provider_env)"
+        )
+    elif not profile.provider.simulated:
         reasons[PROVIDER_OUTAGE] = f"{profile.provider.base_url} is a real provider"
     if profile.teardown == "never":
         stays = "this deployment is there to stay: what serves users is not broken on purpose"
@@ -33,18 +35,20 @@ def skipped(profile: Profile) -> dict[str, str]:
 
 
 def wait_until(
-    watch: Watch, expected: Mapping[str, bool], at_least_s: float, at_most_s: float = 5.0, every_s: float = 0.05
+    watch: Watch, expected: Mapping[str, bool | None], at_least_s: float, at_most_s: float = 5.0, every_s: float = 0.05
 ) -> None:
     """Wait at least `at_least_s` and at most `at_most_s` until the latest answer of each probe is as `expected`.
 
-    Only probes that were sent after the call count. Nothing is decided here: whether a probe reacted is a check.
+    Only probes that were sent after the call count; where None is expected, any answer will do. Nothing is decided
+    here: whether a probe reacted is a check.
     """
     began_ns, began_s = time.perf_counter_ns(), time.monotonic()
+    awaited = {probe: ok for probe, ok in expected.items() if probe in watch.targets and ok is not None}
 
     def reached() -> bool:
         latest = {row.kind: row.ok for row in watch.rows if row.t_ns >= began_ns}
         waited_s = time.monotonic() - began_s
-        return waited_s >= at_least_s and all(latest.get(p) == ok for p, ok in expected.items() if p in watch.targets)
+        return waited_s >= at_least_s and all(latest.get(p) == ok for p, ok in awaited.items())
 
     waiting.until(reached, max(at_least_s, at_most_s), every_s=every_s)
 

@@ -8,19 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from tailrace.deploy import Deployment, Release, Watch, watch
 from tailrace.errors import DeployError
 from tailrace.profile import Probe, Profile
 from tailrace.testbed import provider as providers
+from tailrace.testbed import users
 from tailrace.testbed.provider import Provider
 
 if TYPE_CHECKING:
     from tailrace import load  # brings numpy, which `tailrace status` does not need
 
-TIMEOUT_S = 10.0
-"""The longest that a user waits for an answer."""
+TEMPERATURES = (("cached", 0), ("fresh", 1))
+"""Our service caches an answer at temperature 0, and at no other."""
 
 
 @dataclass(frozen=True)
@@ -77,26 +76,23 @@ class Stack:
             **limits,
         }
 
+    def mix(self, **shares: float) -> dict[str, float]:
+        """Return `shares` (stream_share, repeat_share) as far as the service's API knows them: all, or each 0."""
+        return users.mix(self.profile, **shares)
+
     def traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
-        """Return the traffic of this profile's users: `chat_traffic`, or the first request of `service.smoke`."""
-        from tailrace import load
+        """Return the traffic of this profile's users: chat completions, or the first request of `service.smoke`."""
+        return users.traffic(self.profile, arrivals, phase, **workload)
 
-        if self.profile.service.ours:
-            return self.chat_traffic(arrivals, phase, **workload)
-        first = next(iter(self.profile.service.smoke), Probe())
-        body = "" if first.json_body is None else orjson.dumps(first.json_body).decode()
-        requests = load.Workload(kind="plain", method=first.method, path=first.path, body=body)
-        return load.Traffic(arrivals, requests, phase=phase, timeout_s=TIMEOUT_S)
+    @property
+    def no_chat(self) -> str:
+        """Why this profile's users send no chat completions, and so no streams; "" when they do."""
+        return users.no_chat(self.profile)
 
-    def chat_traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
-        """Return traffic of chat completions; `workload` holds fields of `load.Workload` (repeat_share, seed …).
-
-        Its temperature is 0 unless `workload` sets it: answers at another one are never cached.
-        """
-        from tailrace import load
-
-        requests = load.Workload(**{"model": self.profile.model, "temperature": 0.0, **workload})
-        return load.Traffic(arrivals, requests, phase=phase, timeout_s=TIMEOUT_S)
+    @property
+    def sender_options(self) -> dict[str, Any]:
+        """The options of the load generator that requests to the service need; no secret is in them."""
+        return users.sender_options(self.profile)
 
     def watch(self, interval_s: float = 0.1) -> Watch:
         """Return a sampler of the serving instance's own health, and of what users see through the edge.
@@ -112,9 +108,7 @@ class Stack:
             "ready": (serving.url, health.ready),
             "edge": (self.deployment.probe_url, health.live),
         }
-        if self.profile.service.ours:
-            targets["cached"] = (self.deployment.probe_url, self._chat_probe(temperature=0))
-            targets["fresh"] = (self.deployment.probe_url, self._chat_probe(temperature=1))
+        targets |= {name: (self.deployment.probe_url, request) for name, request in self._questions().items()}
         return watch(targets, interval_s, headers=self.profile.service.headers)
 
     def spare_provider(self, name: str) -> Provider:
@@ -122,13 +116,15 @@ class Stack:
         settings = self.profile.provider.simulator
         return providers.simulated(settings, self.deployment.engine, self.profile.name, name)
 
-    def _chat_probe(self, temperature: float) -> Probe:
-        body = {
-            "model": self.profile.model,
-            "temperature": temperature,
-            "messages": [{"role": "user", "content": "Is anybody there?"}],
-        }
-        return self.profile.service.addressed(Probe(method="POST", path="/v1/chat/completions", json=body))
+    def _questions(self) -> dict[str, Probe]:
+        """Return what shows whether the provider is there: `fresh` needs it always, `cached` until it was answered."""
+        service = self.profile.service
+        if not service.ours and service.provider_env is None:
+            return {}
+        if service.api == "http":
+            return {"fresh": service.addressed(next(iter(service.smoke), Probe()))}
+        asked = {name: users.chat_probe(self.profile, "Is anybody there?", temperature=at) for name, at in TEMPERATURES}
+        return asked if service.ours else {"fresh": asked["fresh"]}
 
 
 def preflight(profile: Profile, root: Path) -> None:

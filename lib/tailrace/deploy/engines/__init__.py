@@ -32,8 +32,8 @@ class Slot:
     generation: int
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of this place, as the URL of the provider: no part of the release."""
-    secrets: Sequence[str] = ()
-    """Names of variables of this process whose values are handed on, and never written down."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Its variables that hold secrets: the name there → the name in this process. Values are never written down."""
 
     @property
     def name(self) -> str:
@@ -163,7 +163,7 @@ def environment(release: Release, slot: Slot) -> dict[str, str]:
             "TAILRACE_COLOUR": slot.colour,
             "TAILRACE_GENERATION": str(slot.generation),
         }
-    return variables | {name: os.environ[name] for name in slot.secrets if name in os.environ}
+    return variables | {name: os.environ[here] for name, here in slot.secrets.items() if here in os.environ}
 
 
 def labels(release: Release, slot: Slot) -> dict[str, str]:
