@@ -77,13 +77,7 @@ class Deployment:
     @property
     def secrets(self) -> dict[str, str]:
         """The variables of an instance that hold secrets: the name there → the name in this process."""
-        service, provider = self.profile.service, self.profile.provider
-        handed_on = {name: name for name in service.secrets}
-        if service.ours and not provider.simulated:
-            handed_on[provider.api_key_env] = provider.api_key_env
-        if service.provider_env and service.provider_env.api_key and not provider.simulated:
-            handed_on[service.provider_env.api_key] = provider.api_key_env
-        return handed_on
+        return self.profile.secrets
 
     @cached_property
     def edge(self) -> Edge:

@@ -149,6 +149,17 @@ class Profile(ProfileSection):
     step_timeout_s: PositiveSeconds = 900.0
 
     @property
+    def secrets(self) -> dict[str, str]:
+        """The variables of an instance that hold secrets: the name there → the name where tailrace runs."""
+        service, provider = self.service, self.provider
+        handed_on = {name: name for name in service.secrets}
+        if service.ours and not provider.simulated:
+            handed_on[provider.api_key_env] = provider.api_key_env
+        if service.provider_env and service.provider_env.api_key and not provider.simulated:
+            handed_on[service.provider_env.api_key] = provider.api_key_env
+        return handed_on
+
+    @property
     def model(self) -> str:
         """The model that traffic and probes name."""
         return self.service.model or self.provider.model

@@ -159,6 +159,26 @@ def test_what_a_service_speaks_is_openai_for_ours_and_http_for_others(project, t
     assert (service.api, service.metrics) == (api, metrics)
 
 
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        ("service: {secrets: [A_TOKEN]}", {"A_TOKEN": "A_TOKEN"}),
+        ("provider: {base_url: 'http://p/v1', api_key_env: KEY}", {"KEY": "KEY"}),
+        ("service: {command: [serve]}\nprovider: {base_url: 'http://p/v1', api_key_env: KEY}", {}),
+        (
+            "service: {command: [serve], provider_env: {base_url: URL, api_key: ITS_KEY}}\n"
+            "provider: {base_url: 'http://p/v1', api_key_env: KEY}",
+            {"ITS_KEY": "KEY"},
+        ),
+        ("service: {command: [serve], provider_env: {base_url: URL, api_key: ITS_KEY}}", {}),
+    ],
+)
+def test_an_instance_gets_its_secrets_by_its_own_names(project, text, secrets):
+    """The key of a real provider goes to our service, and to one that names the variable; to no other."""
+    write(project, text)
+    assert profile.load("p", project, dict.fromkeys(("A_TOKEN", "KEY"), "there")).secrets == secrets
+
+
 def test_a_request_has_the_headers_of_the_service_and_its_own(project):
     """Its own come first, by names in lower case; an empty one takes that of the service away."""
     write(project, "service: {headers: {X-A: '1', X-B: '2'}, smoke: [{headers: {x-b: '', X-C: '3'}}]}")
