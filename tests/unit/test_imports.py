@@ -20,6 +20,7 @@ GROUND = {
     "errors",
     "headers",
     "histogram",
+    "measures",
     "numbers",
     "objectives",
     "percentiles",

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from tailrace.analysis import frames, measures
+from tailrace import measures
+from tailrace.analysis import frames
 from tailrace.analysis.goodput import Batched
 from tailrace.analysis.goodput import tabulated as tabulated_goodput
 from tailrace.analysis.intervals import BATCHES
@@ -66,14 +67,12 @@ def goodput(
     memory_mb: int = 1_400,
 ) -> pd.DataFrame:
     """Return what `analysis.goodput` returns for the records in these folders. Only `phases` are counted, or all."""
-    rules = {measures.named(name): limit_ms for name, limit_ms in limits_ms.items()}
-    keys, good = [f'"{name}"' for name in by], [f"outcome <> '{ERROR}'"]
-    good += [measures.keeps_sql(rule, start, limit_ms) for rule, limit_ms in rules.items()]
+    keys, good = [f'"{name}"' for name in by], measures.good_sql(limits_ms, start)
+    eligible = " AND ".join(condition for name in limits_ms for condition in measures.named(name).eligible)
     with _connected(memory_mb) as connection:
         rows = _opened(connection, source, by, phases)
-        for rule in rules:
-            rows = rows.filter(" AND ".join(rule.eligible)) if rule.eligible else rows
-        rows = rows.project(", ".join([*keys, "intended_ns::BIGINT AS t", f"{' AND '.join(good)} AS good"]))
+        rows = rows.filter(eligible) if eligible else rows
+        rows = rows.project(", ".join([*keys, "intended_ns::BIGINT AS t", f"{good} AS good"]))
         spans = rows.aggregate(
             ", ".join([*keys, "min(t) AS first", "max(t) AS last", "count(*) AS n"]), ", ".join(keys)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tailrace.errors import RecordsError
+from tailrace.measures import Start as Start
 from tailrace.records import DEFAULTS, ERROR, Record
-
-Start = Literal["intended", "sent"]
 
 _PYTHON: Final = typing.get_type_hints(Record)
 _DTYPES: Final = {str: "str", int: "int64", bool: "bool"}

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tailrace.analysis import frames, groups, intervals, measures
+from tailrace import measures
+from tailrace.analysis import frames, groups, intervals
 from tailrace.percentiles import CONFIDENCE
 
 Counts = npt.NDArray[np.int64]
@@ -55,12 +56,8 @@ def goodput(
     tokens were not counted does not keep a limit of TPOT; one of a single token keeps any. Without requests, n is 0 and
     the rest NaN.
     """
-    rules = {measures.named(name): limit_ms for name, limit_ms in limits_ms.items()}
-    for rule in rules:
-        records = records[measures.holds(records, rule.eligible)] if rule.eligible else records
-    good = ~frames.failed(records)
-    for rule, limit_ms in rules.items():
-        good &= measures.keeps(records, rule, start, limit_ms)
+    records = records[measures.eligible(records, limits_ms)]
+    good = measures.good(records, limits_ms, start)
     grouped = groups.group(records, by)
     times, good = records["intended_ns"].to_numpy(dtype=np.int64)[grouped.order], good[grouped.order]
     return tabulated(grouped.keys, [_batched(times[part], good[part]) for part in grouped.slices()])

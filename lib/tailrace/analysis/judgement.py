@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from tailrace import percentiles
-from tailrace.analysis import frames, intervals, measures
+from tailrace import measures, percentiles
+from tailrace.analysis import frames, intervals
 from tailrace.analysis.gaps import empty as no_gaps
 from tailrace.analysis.gaps import itl
 from tailrace.analysis.goodput import goodput

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tailrace.analysis import frames, groups, intervals, measures
+from tailrace import measures
+from tailrace.analysis import frames, groups, intervals
 from tailrace.percentiles import PERCENTILES, column, named, needs, of_sorted, rank, share, with_failures
 
 Array = npt.NDArray[Any]
@@ -90,7 +91,7 @@ def _values(
     if not rule.known:
         return measures.values(records, rule, start)
     found = np.zeros(len(records), dtype=np.int64)
-    found[~failed] = measures.values(records[~failed], rule, start)
+    found[~failed] = measures.values(records, rule, start, ~failed)
     return found
 
 

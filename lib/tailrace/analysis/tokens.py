@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from tailrace.analysis import frames, groups, measures
+from tailrace import measures
+from tailrace.analysis import frames, groups
 from tailrace.percentiles import inverted_cdf
 
 DEVIATION: Final = 0.02

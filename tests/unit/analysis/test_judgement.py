@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from tests.unit.analysis.test_gaps import counted
-from tests.unit.analysis.test_measures import streams
+from tests.unit.analysis.test_measured import streams
 
 from tailrace import analysis
 from tailrace.objectives import Goodput, Objectives

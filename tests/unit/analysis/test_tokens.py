@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from tests.unit.analysis.test_measures import streams
+from tests.unit.analysis.test_measured import streams
 
 from tailrace import analysis
 from tailrace.analysis.tokens import deviating
