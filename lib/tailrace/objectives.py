@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from tailrace import percentiles
 
@@ -67,6 +67,18 @@ class Objectives:
         """The limits of percentiles by measure, those that there are."""
         limits = {measure: getattr(self, f"{measure}_ms") for measure in MEASURES}
         return {measure: by_percentile for measure, by_percentile in limits.items() if by_percentile}
+
+    def up_to(self, percentile: str) -> Objectives:
+        """Return these objectives for measurements that are too short for a higher percentile than this one.
+
+        A measure that is limited by higher ones alone keeps its lowest.
+        """
+        kept: dict[str, Any] = {}
+        for measure, limits in self.limits_ms.items():
+            rising = sorted(limits, key=percentiles.share)
+            low = [name for name in rising if percentiles.share(name) <= percentiles.share(percentile)] or rising[:1]
+            kept[f"{measure}_ms"] = {name: limits[name] for name in low}
+        return replace(self, **kept)
 
     @property
     def good_ms(self) -> dict[str, float]:

@@ -55,6 +55,13 @@ def test_what_is_no_goodput_is_refused(text):
         read_goodput(text)
 
 
+def test_objectives_of_a_short_measurement():
+    """Percentiles up to one are kept; where a measure has higher ones alone, the lowest of these."""
+    objectives = Objectives({"p50": 1, "p95": 2, "p99": 3}, {"p99.9": 9, "p99": 8}, error_rate=0.1)
+    assert objectives.up_to("p95") == Objectives({"p50": 1, "p95": 2}, {"p99": 8}, error_rate=0.1)
+    assert objectives.up_to("p99.9") == objectives
+
+
 def test_the_limits_of_a_good_request():
     """Those of goodput or, where there is none, the widest of each measure."""
     assert Objectives({"p50": 10, "p99": 80}, {"p95": 30}, itl_ms={"p99": 1}).good_ms == {"latency": 80, "ttft": 30}

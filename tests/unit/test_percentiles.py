@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tailrace import analysis, percentiles
 from tailrace.cli.load.document import document
-from tailrace.load.rate_search import judge
+from tailrace.load.rate_point import judge
 from tailrace.load.recorder import Recorder
 from tailrace.load.summary import LoadFacts, ShardResult, summarise
 from tailrace.numbers import number

@@ -12,6 +12,7 @@ from tailrace.analysis.goodput import goodput
 from tailrace.analysis.judgement import Judgement, judge
 from tailrace.analysis.latency import latency
 from tailrace.analysis.levels import levels
+from tailrace.analysis.overview import Overview, overview
 from tailrace.analysis.tokens import tokens
 from tailrace.analysis.variants import variants
 from tailrace.analysis.windows import windows
@@ -23,6 +24,7 @@ __all__ = [
     "Comparison",
     "Histogram",
     "Judgement",
+    "Overview",
     "between",
     "bill",
     "compare",
@@ -35,6 +37,7 @@ __all__ = [
     "latency",
     "levels",
     "needs",
+    "overview",
     "rates",
     "read",
     "tokens",

@@ -34,15 +34,15 @@ Ints = npt.NDArray[np.int64]
 
 
 def read(source: Path | str | Iterable[Path | str]) -> pd.DataFrame:
-    """Return the gaps that were recorded in `source`: a file, a folder of `itl-*.parquet`, or several of them.
+    """Return the gaps that were recorded in `source`: a folder of `itl-*.parquet`, one such file, or several.
+
+    A file of records (`part-*.parquet`) stands for the gaps beside it.
 
     A row is a bucket of a second, with the number of its gaps. Without files there are no rows. Raises RecordsError
     when a file is damaged or of another schema.
     """
     sources = [source] if isinstance(source, Path | str) else list(source)
-    files = [
-        file for one in map(Path, sources) for file in ([one] if one.is_file() else sorted(one.glob("itl-*.parquet")))
-    ]
+    files = [file for one in sources for file in _files(Path(one))]
     frames = [_read(file) for file in files]
     return pd.concat(frames, ignore_index=True).astype(COLUMNS) if frames else empty()
 
@@ -72,6 +72,15 @@ def itl(
     columns = ["n", *(column(p, kind) for p in names for kind in ("", "lo", "hi")), "max_ms", "episodes"]
     table = pd.DataFrame(rows, columns=columns).astype({"n": "int64", "episodes": "int64"})
     return pd.concat([grouped.keys, table], axis=1)
+
+
+def _files(source: Path) -> list[Path]:
+    if source.is_dir():
+        return sorted(source.glob("itl-*.parquet"))
+    if source.name.startswith("part-"):
+        beside = source.with_name(source.name.replace("part-", "itl-", 1))
+        return [beside] if beside.exists() else []
+    return [source]
 
 
 def _read(file: Path) -> pd.DataFrame:

@@ -1,4 +1,7 @@
-"""Columns for parquet, made from buffers: `pa.array` of a NumPy array imports pandas, a second of CPU during a load."""
+"""Columns of parquet, to and from buffers.
+
+`pa.array` of a NumPy array imports pandas, and so does `to_numpy`: a second of CPU during a load.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,31 @@ def column(kind: str, values: Any, dictionary: pa.Array) -> pa.Array:
     buffer = pa.py_buffer(np.ascontiguousarray(values, dtype=numpy))
     numbers = pa.Array.from_buffers(arrow, len(values), [None, buffer])
     return pa.DictionaryArray.from_arrays(numbers, dictionary) if kind == "u2" else numbers
+
+
+def read(files: Sequence[Path], names: Sequence[str]) -> dict[str, Any]:
+    """Return columns of these files as arrays; strings as arrays of strings. Without files they are empty."""
+    arrays: dict[str, list[Any]] = {name: [] for name in names}
+    for file in files:
+        strings = [name for name in names if pa.types.is_string(pq.read_schema(file).field(name).type)]
+        table = pq.ParquetFile(file, read_dictionary=strings).read(columns=list(names))
+        for name in names:
+            arrays[name] += map(_array, table[name].chunks)
+    return {name: np.concatenate(parts) if parts else np.empty(0, np.int64) for name, parts in arrays.items()}
+
+
+def buffer(chunk: pa.Array, kind: Any) -> Any:
+    """Return the numbers of an array without nulls, where they are."""
+    values = np.frombuffer(chunk.buffers()[1], dtype=kind)
+    return values[chunk.offset : chunk.offset + len(chunk)]
+
+
+def _array(chunk: pa.Array) -> Any:
+    if pa.types.is_dictionary(chunk.type):
+        return np.array(chunk.dictionary.to_pylist(), dtype=np.str_)[buffer(chunk.indices, np.int32)]
+    if pa.types.is_boolean(chunk.type):
+        return buffer(chunk.cast(pa.int8()), np.int8).astype(bool)
+    return buffer(chunk, np.int32 if chunk.type == pa.int32() else np.int64).astype(np.int64)
 
 
 def texts(strings: Sequence[str]) -> pa.Array:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tailrace.histogram import LARGEST_US, SIZE, bucket
+from tailrace.histogram import LARGEST_US, SIZE, Histogram, bucket
 from tailrace.load import columns
 
 GAPS_PER_PART: Final = 500_000
@@ -59,6 +59,21 @@ class GapKeeper:
         taken = TakenGaps(self._labels, self._requests, self._gaps_us)
         self._labels, self._requests, self._gaps_us = {}, array("q"), array("q")
         return taken
+
+
+def beside(parts: Iterable[Path]) -> list[Path]:
+    """Return the files of gaps that belong to these record files, where there are any."""
+    files = [part.with_name(part.name.replace("part-", "itl-", 1)) for part in parts]
+    return [file for file in files if file.exists()]
+
+
+def pooled(parts: Iterable[Path]) -> Histogram:
+    """Return all gaps that belong to these record files."""
+    counts = np.zeros(SIZE, dtype=np.int64)
+    for file in beside(parts):
+        found = columns.read([file], ("bucket", "count"))
+        np.add.at(counts, found["bucket"], found["count"])
+    return Histogram(counts)
 
 
 def write(taken: TakenGaps, strings: Sequence[str], path: Path) -> None:

@@ -12,30 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tailrace import percentiles
 from tailrace.load.driver import start
-from tailrace.load.summary import Summary
-from tailrace.load.tally import count
+from tailrace.load.gaps import beside
+from tailrace.load.rate_point import Point, judge
 from tailrace.load.traffic import Traffic
 from tailrace.objectives import Objectives
-
-
-@dataclass(frozen=True)
-class Point:
-    """The measurement of one rate."""
-
-    rate_rps: float
-    goodput_rps: float
-    """Successes within the widest limit of the objectives, per second."""
-    error_rate: float
-    latencies_ms: Mapping[str, float]
-    """Of each percentile in the objectives; +∞ where failures reach it."""
-    valid: bool
-    meets: bool
-    reason: str
-    """Which objective was not met, or why the measurement is not valid; "" otherwise."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +103,7 @@ def probe(
         load_run = start(named, url, out, options=options)
         point = judge(rate_rps, load_run.wait(), load_run.parts, objectives)
         if not point.valid:
-            _set_aside(load_run.parts, out / "invalid")
+            _set_aside([*load_run.parts, *beside(load_run.parts)], out / "invalid")
         return point
 
     return measure
@@ -132,38 +113,6 @@ def _set_aside(files: Sequence[Path], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for file in files:
         file.rename(folder / file.name)
-
-
-def judge(rate_rps: float, summary: Summary, files: Sequence[Path], objectives: Objectives) -> Point:
-    """Return the point of one rate: its records, held against the objectives; each failure counts as +∞."""
-    tally = count(files)
-    failed = tally.failed
-    took_ms = np.where(failed, np.inf, tally.from_intended_ms)
-    latencies = percentiles.inverted_cdf(took_ms, list(objectives.latency_ms))
-    error_rate = float(failed.mean()) if len(failed) else math.nan
-    needed = max((percentiles.needs(name) for name in objectives.latency_ms), default=1)
-    invalid = list(summary.reasons)
-    if len(took_ms) < needed:
-        invalid.append(
-            f"{len(took_ms):,} requests are too few for these percentiles (needs {needed:,}): use a longer duration"
-        )
-    reasons = [
-        f"{name} {latencies[name]:.1f} ms is beyond {limit:g} ms"
-        for name, limit in objectives.latency_ms.items()
-        if not latencies[name] <= limit
-    ]
-    if objectives.error_rate is not None and not error_rate <= objectives.error_rate:
-        reasons.append(f"error rate {error_rate:.2%} is beyond {objectives.error_rate:.2%}")
-    within = max(objectives.latency_ms.values(), default=math.inf)
-    return Point(
-        rate_rps,
-        float((took_ms <= within).sum()) / summary.duration_s,
-        error_rate,
-        latencies,
-        not invalid,
-        not reasons,
-        "; ".join(invalid or reasons),
-    )
 
 
 def _capacity(points: Sequence[Point], good: float, bad: float, reason: str) -> Capacity:

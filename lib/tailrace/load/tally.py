@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tailrace.load import columns
+
 _NUMBERS = ("intended_ns", "send_lag_us", "service_us")
 
 
@@ -45,7 +47,7 @@ def count(files: Sequence[Path]) -> Tally:
         failed = []
         for chunk in table["error_type"].chunks:
             names = chunk.dictionary.to_pylist()
-            codes = _chunk(chunk.indices, np.int32)
+            codes = columns.buffer(chunk.indices, np.int32)
             failed.append(np.array([bool(name) for name in names], dtype=np.bool_)[codes])
             kinds.update({names[code]: int(n) for code, n in enumerate(np.bincount(codes)) if n and names[code]})
         lags.append(lag_us)
@@ -58,10 +60,4 @@ def count(files: Sequence[Path]) -> Tally:
 
 
 def _numbers(column: pa.ChunkedArray, kind: Any) -> npt.NDArray[Any]:
-    return np.concatenate([np.empty(0, kind), *(_chunk(chunk, kind) for chunk in column.chunks)])
-
-
-def _chunk(chunk: pa.Array, kind: Any) -> npt.NDArray[Any]:
-    """Return the values of an array without nulls. (`to_numpy` would import pandas: a second on a small machine.)"""
-    values: npt.NDArray[Any] = np.frombuffer(chunk.buffers()[1], dtype=kind)
-    return values[chunk.offset : chunk.offset + len(chunk)]
+    return np.concatenate([np.empty(0, kind), *(columns.buffer(chunk, kind) for chunk in column.chunks)])

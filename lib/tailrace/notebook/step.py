@@ -105,9 +105,9 @@ class Step(Evidence):
         return load.prepare(self._labelled(traffic), url or self._url(traffic), out, sender, options)
 
     def find_capacity(
-        self, search: load.rate_search.Search, latency_ms: Mapping[str, float], duration_s: float, **workload: Any
+        self, search: load.rate_search.Search, objectives: Objectives, duration_s: float, **workload: Any
     ) -> load.rate_search.Capacity:
-        """Search for the highest rate at which the service behind the edge is within these percentiles.
+        """Search for the highest rate at which the service behind the edge meets `objectives`.
 
         Each rate is held for `duration_s`, with prompts of its own, and its records are the phase "rate N".
         """
@@ -118,7 +118,6 @@ class Step(Evidence):
             users = load.arrivals.poisson(rate_rps, duration_s, own)
             return self._labelled(self.stack.traffic(users, "rate", seed=own, **workload))
 
-        objectives = Objectives(latency_ms, error_rate=self.profile.slo.error_rate)
         url = self._url(traffic(search.from_rps))
         probe = load.rate_search.probe(traffic, url, self.run.records(self.name), objectives, self.stack.sender_options)
         return load.rate_search.find(probe, search)

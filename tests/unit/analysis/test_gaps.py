@@ -93,3 +93,11 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     pd.DataFrame({"second": [1]}).to_parquet(tmp_path / "itl-0-0.parquet")
     with pytest.raises(RecordsError, match="another schema"):
         analysis.itl(tmp_path)
+
+
+def test_records_stand_for_their_gaps(tmp_path):
+    """The gaps of one load run are those beside its files of records; a file of records without gaps has none."""
+    counted(np.full(100, 1_000), np.arange(100)).to_parquet(tmp_path / "itl-0123abcd-0-0.parquet")
+    counted(np.full(900, 1_000), np.arange(900)).to_parquet(tmp_path / "itl-eeeeeeee-0-0.parquet")
+    parts = [tmp_path / f"part-{name}-0.parquet" for name in ("0123abcd-0", "99999999-0")]
+    assert analysis.itl(parts, by=()).iloc[0]["n"] == 100

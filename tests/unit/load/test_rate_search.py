@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.load.rate_search import Capacity, Point, Search, find
+from tailrace.load.rate_point import Point
+from tailrace.load.rate_search import Capacity, Search, find
 
 
 def service(limit_rps: float, generator_rps: float = math.inf):

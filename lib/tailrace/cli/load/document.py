@@ -11,11 +11,12 @@ from typing import Any, Final
 import pandas as pd
 
 from tailrace import analysis, percentiles
+from tailrace.analysis.overview import COLUMNS as MEASURED
 from tailrace.load import Summary
 
 STARTS: Final = ("intended", "sent")
-COLUMNS: Final = ("outcome", "model", "colour", "stream", "intended_ns", "send_lag_us", "service_us")
-"""The columns that a table of percentiles needs: a third of a record, which counts where there are millions."""
+COLUMNS: Final = (*MEASURED, "model", "colour")
+"""The columns that the tables need: a third of a record, which counts where there are millions."""
 _FIGURES: Final = (
     *(percentiles.column(name) for name in percentiles.PERCENTILES),
     percentiles.column("p99", "lo"),

@@ -18,7 +18,8 @@ from tailrace.cli.load.options import LoadOptions
 from tailrace.host import files
 from tailrace.load import LoadRun, Summary, Traffic, rate_search, start
 from tailrace.load.calibration import floor
-from tailrace.load.rate_search import Point, Search
+from tailrace.load.rate_point import Point
+from tailrace.load.rate_search import Search
 from tailrace.objectives import Objectives
 from tailrace.verdict import EXIT_CODES, FAIL, INCONCLUSIVE, PASS, Verdict, fold
 

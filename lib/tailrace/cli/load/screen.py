@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from tailrace import percentiles
 from tailrace.load import LoadRun, LoadSnapshot
-from tailrace.load.rate_search import Point
+from tailrace.load.rate_point import Point
 
 _REFRESH_S = 0.25
 _PLAIN_EVERY_S = 5.0
