@@ -5,7 +5,10 @@ It holds no prompt, no answer, no header, no key and no URL, so that a hook may 
 
 from __future__ import annotations
 
+from array import array
 from typing import Literal, NamedTuple, TypeAlias
+
+from tailrace.protocol.reading import NO_GAPS
 
 Label: TypeAlias = Literal["hit", "miss", "coalesced", "stale", "bypass"]
 """What the cache did for a call."""
@@ -36,6 +39,10 @@ class Call(NamedTuple):
     detections: tuple[str, ...]  # names of the injection patterns in the input
     asked_model: str = ""  # the model of the request; `model` is the one that answered, by the name it gives itself
     provider: str = "openai"  # by the GenAI conventions; "openai" also for others with the same API
+    chunks: int = 0  # of a stream, those that carry tokens
+    ttft_s: float | None = None  # from the start of the call to the first token of a stream, retries included
+    tpot_s: float | None = None  # (last token − first token) ÷ (out_tok − 1) of a good stream
+    gaps_us: array[int] = NO_GAPS  # between the chunks that carry tokens
 
     @property
     def billed(self) -> bool:

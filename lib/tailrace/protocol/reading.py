@@ -39,16 +39,16 @@ class Answer(NamedTuple):
     """Whether its end came: `[DONE]`, a last event, or a finish reason and a clean end."""
 
 
-def loads(data: bytes) -> Any:
-    """Return the JSON in `data`, of all that the SDK accepts (NaN, half a surrogate pair); ValueError for no JSON.
+NO_ANSWER: Final = Answer()
 
-    Bytes that are not UTF-8 are replaced, as the standard of event streams says.
-    """
+
+def loads(data: bytes | str) -> Any:
+    """Return the JSON in `data`, of all that the SDK accepts (NaN, half a surrogate pair); ValueError for no JSON."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(data.decode("utf-8", "replace"))
+            return json.loads(data)
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
 

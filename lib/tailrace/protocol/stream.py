@@ -102,7 +102,7 @@ class StreamReader:
             self._over = True
         elif data:
             try:
-                return loads(data)
+                return loads(data.decode("utf-8", "replace"))  # the standard replaces what is not UTF-8
             except ValueError:
                 self._fail(failures.BAD_BODY)
         return _NOT_JSON

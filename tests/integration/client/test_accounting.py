@@ -41,7 +41,7 @@ def test_an_answer_that_stays_malformed_is_an_error_in_the_books(provider, make,
                 client.chat.completions.create(**ASK)
         spent = pipeline(client).ledger.spend_limiter.spent_usd()
     assert [(call.outcome, call.error_type, call.attempts, call.cost_usd) for call in calls] == [
-        ("error", "malformed_answer", 3, None)] * 2  # fmt: skip
+        ("error", "bad_body", 3, None)] * 2  # fmt: skip
     assert len(provider.seen) == 6
     assert spent > 2 * 4096 * 0.6e-6
 

@@ -57,7 +57,7 @@ WAYS = {
     "stale if error": Way((GOOD, BAD), {OK, ("stale", "ok", "")}, pause_s=0.1,
                           cache={"ttl_s": 0.05, "stale_if_error_s": 60}),
     "stream": Way((STREAM,), {OK, HIT}),
-    "cut stream": Way((CUT,), {("miss", "error", "unanswered_connection")}),
+    "cut stream": Way((CUT,), {("miss", "error", "cut_stream")}),
     "stalled stream": Way((STALLED,), {("miss", "error", "unanswered_timeout")},
                           {"limits": Limits(attempt_timeout_s=0.2)}),
     "late stream": Way(
@@ -66,7 +66,7 @@ WAYS = {
     "400": Way((WRONG,), {("miss", "error", "plain_code")}),
     "429": Way((BUSY,), {("miss", "error", "http_429")}),
     "500": Way((BAD,), {("miss", "error", "http_500")}),
-    "malformed": Way((HTML,), {("miss", "error", "malformed_answer")}),
+    "malformed": Way((HTML,), {("miss", "error", "bad_body")}),
     "reset": Way(("reset",), {("miss", "error", "ConnectionFailed")}),
     "timeout": Way((SLOW,), {("miss", "error", "TimedOut")}, {"limits": Limits(attempt_timeout_s=0.1)}),
     "deadline": Way((SLOW,), {("", "error", "DeadlineExceeded")}, {"limits": Limits(deadline_s=0.1)}),

@@ -10,10 +10,9 @@ from tailrace.client.call.prices import Prices
 from tailrace.client.call.retry import classify, error_code, parsed
 from tailrace.client.request import envelope, guard
 from tailrace.client.request.parsed import parse
-from tailrace.client.response.sse import StreamWatch
-from tailrace.client.response.usage import reading
 from tailrace.client.stores import Entry
 from tailrace.client.wire import Request, Response
+from tailrace.protocol.body import read_document
 
 NAMES = (
     "choices", "index", "finish_reason", "delta", "message", "content", "role", "usage", "prompt_tokens", "model",
@@ -33,21 +32,10 @@ URL = "http://h/v1"
 
 
 @settings(max_examples=scaled(600, 60))
-@given(st.lists(ANY, max_size=4), st.sampled_from(OPERATIONS))
-def test_any_stream_is_read(events, name):
-    """Events of any shape: the stream is complete or not, its tokens are numbers or unknown."""
-    watch = StreamWatch(name, 1 << 20)
-    for event in events:
-        watch.feed(b"data: " + orjson.dumps(event) + b"\n\n")
-    watch.feed(b"data: [DONE]\n\n")
-    _holds(watch.reading(), name)
-
-
-@settings(max_examples=scaled(600, 60))
 @given(ANY, st.sampled_from(OPERATIONS))
 def test_any_answer_is_read(document, name):
     """An answer of any shape, good or bad."""
-    _holds(reading(document, name), name)
+    _holds(read_document(document, name), name)
     for status in (200, 400, 429):
         response = Response(status, (), orjson.dumps(document))
         assert isinstance(error_code(response), str)

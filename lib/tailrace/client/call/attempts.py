@@ -19,8 +19,8 @@ from tailrace.client.limiters.concurrency import Permits
 from tailrace.client.limiters.rate import RateLimiter
 from tailrace.client.policy import Limits, Policy
 from tailrace.client.request.parsed import ParsedRequest
-from tailrace.client.response.usage import Usage
 from tailrace.client.wire import Request, Response, Unanswered
+from tailrace.protocol.usage import Usage
 
 Outcome: TypeAlias = Response[Any] | Unanswered
 

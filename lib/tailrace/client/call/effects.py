@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from tailrace.client.response.sse import StreamWatch
+from tailrace.client.response.watch import StreamWatch
 from tailrace.client.stores import Entry
 from tailrace.client.wire import Request, Response, Unanswered
 

@@ -16,18 +16,22 @@ from tailrace.client import errors
 from tailrace.client.call import fallback
 from tailrace.client.call.attempts import Attempts
 from tailrace.client.call.effects import Event, Lease, Load, Meter, Release, Save, Sleep, Work
-from tailrace.client.call.ledger import Ledger
+from tailrace.client.call.ledger import Ledger, failure
 from tailrace.client.call.pending import FetchResult, PendingCall
 from tailrace.client.call.retry import Classification, classify
 from tailrace.client.clock import Clock
 from tailrace.client.policy import Policy
-from tailrace.client.response.sse import StreamWatch
-from tailrace.client.response.usage import UNREAD, Reading, reading
+from tailrace.client.response.watch import StreamWatch
 from tailrace.client.stores import Entry
-from tailrace.client.wire import Headers, Response
+from tailrace.client.wire import Headers, Response, header
+from tailrace.protocol import failures, media
+from tailrace.protocol.answer import AnswerReader
+from tailrace.protocol.body import read_document
+from tailrace.protocol.reading import NO_ANSWER, Answer
 
 STORED: Final = frozenset({"content-type", "x-request-id", "openai-model", "openai-version", "openai-processing-ms"})
 """Headers that belong to the answer. Cookies and rate limits belong to the moment in which it was given."""
+UNFINISHED: Final = frozenset({failures.CUT_STREAM, failures.CUT_BODY})
 _POLL_S: Final = 0.02
 
 
@@ -72,14 +76,15 @@ class Fetcher:
         if call.stale_entry is not None and failing(response):
             return (yield from self._stale(call, call.stale_entry, 0.0))
         current = call.current
-        known = current.known and response.status < 400
-        facts = reading(call.document, current.envelope.operation) if known else UNREAD
+        readable = current.known and response.status < 400 and not call.malformed
+        facts = read_document(call.document, current.envelope.operation) if readable else NO_ANSWER
         cost_usd = self._settle(call, facts, response)
         keep = facts.complete and response.status == 200 and len(response.body) <= self._most_bytes(call)
         entry = self._entry(call, response, (response.body,), facts, cost_usd) if keep else None
         yield from self._close(call, entry, partial(self._ledger.answered, call, facts, response, cost_usd))
         key = current.key if keep else ""
-        return FetchResult(response, call.cache, key, call.sent, call.backoff_s, cost_usd)
+        failed = failure(call, facts, response)
+        return FetchResult(response, call.cache, key, call.sent, call.backoff_s, cost_usd, failed)
 
     def _fallbacks(self, call: PendingCall) -> Work[Response[Any]]:
         """Return the first good answer of the provider and its fallbacks, each looked up before it is tried."""
@@ -166,7 +171,7 @@ class Fetcher:
 
     def _streamed(self, call: PendingCall, response: Response[Any]) -> Work[FetchResult]:
         """Hand on a stream, which is read, stored and booked while it passes."""
-        watch = StreamWatch(call.current.envelope.operation, self._most_bytes(call))
+        watch = StreamWatch(_reader(call, response), self._most_bytes(call), self._clock.monotonic)
         limits = self._policy.limits
         body = yield Meter(
             response,
@@ -186,15 +191,15 @@ class Fetcher:
     ) -> Work[None]:
         """Store and book a stream that is over; `error` is None when it came to its end."""
         call.release_permit()
-        facts = watch.reading() if call.current.known else UNREAD
+        facts = watch.end(error is None)
         cost_usd = self._settle(call, facts, response)
         chunks = watch.whole
-        keep = facts.complete and chunks and watch.terminated and response.status == 200
+        keep = facts.complete and chunks and response.status == 200
         entry = self._entry(call, response, chunks, facts, cost_usd) if keep and chunks else None
         book = partial(self._ledger.answered, call, facts, response, cost_usd)
-        if not watch.terminated and (error is not None or call.current.known):
-            # a reader who has the terminator may leave; without it, the stream was left or cut
-            book = partial(self._ledger.failed, call, error or CutStream(), facts, response.status)
+        # a reader who has the terminator, or an error, may leave; without it, the stream was left or broke
+        if error is not None and (facts.failure in UNFINISHED or not call.current.known):
+            book = partial(self._ledger.failed, call, error, facts, response.status)
         yield from self._close(call, entry, book)
 
     def _stream_abandoned(self, call: PendingCall) -> None:
@@ -227,7 +232,7 @@ class Fetcher:
         if stopped is not None:
             raise stopped
 
-    def _settle(self, call: PendingCall, facts: Reading, response: Response[Any]) -> float | None:
+    def _settle(self, call: PendingCall, facts: Answer, response: Response[Any]) -> float | None:
         """Tell rates and ledger what the answer used, and return its cost."""
         cost_usd = self._ledger.cost_usd(call, facts, response)
         self.attempts.used(call, facts.usage)
@@ -240,7 +245,7 @@ class Fetcher:
         return cache.max_entry_bytes if cache is not None and call.current.key else 0
 
     def _entry(
-        self, call: PendingCall, response: Response[Any], chunks: tuple[bytes, ...], facts: Reading,
+        self, call: PendingCall, response: Response[Any], chunks: tuple[bytes, ...], facts: Answer,
         cost_usd: float | None,
     ) -> Entry:  # fmt: skip
         usage, now = facts.usage, self._clock.wall()
@@ -256,8 +261,13 @@ def failing(response: Response[Any]) -> bool:
     return response.status >= 500 or response.status == 429
 
 
-class CutStream(Exception):
-    """A stream that ended without its terminator; named in the accounts, never raised."""
+def _reader(call: PendingCall, response: Response[Any]) -> AnswerReader | None:
+    """Return what reads the streamed body of `response`; None when the operation is not known."""
+    current = call.current
+    if not current.known:
+        return None
+    streamed = current.stream or media.is_event_stream(header(response.headers, "content-type") or "")
+    return AnswerReader(streamed, current.envelope.operation)
 
 
 def _stored_headers(headers: Headers) -> Headers:

@@ -14,9 +14,11 @@ from tailrace.client.clock import Clock
 from tailrace.client.errors import BudgetExceeded
 from tailrace.client.limiters.spend import SpendLimiter
 from tailrace.client.policy import Policy
-from tailrace.client.response.usage import NO_USAGE, UNREAD, Reading, Usage
 from tailrace.client.stores import Entry
 from tailrace.client.wire import Response, Unanswered
+from tailrace.protocol import failures
+from tailrace.protocol.reading import NO_ANSWER, Answer
+from tailrace.protocol.usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class Ledger:
             )
         call.reserved_usd = most_usd
 
-    def cost_usd(self, call: PendingCall, reading: Reading, response: Response[Any] | None) -> float | None:
+    def cost_usd(self, call: PendingCall, answer: Answer, response: Response[Any] | None) -> float | None:
         """Return the cost of an answer: 0 for an error, None when the answer does not count its tokens."""
         if response is not None and response.status >= 400:
             return 0.0
@@ -67,9 +69,9 @@ class Ledger:
         if not parsed.known:
             return None
         url = parsed.request.url
-        cost_usd = self.prices.cost_usd(reading.model or parsed.model, url, reading.usage)
+        cost_usd = self.prices.cost_usd(answer.model or parsed.model, url, answer.usage)
         # the answer's dated or private name of the model may be missing from the table, and the requested one not
-        return self.prices.cost_usd(parsed.model, url, reading.usage) if cost_usd is None else cost_usd
+        return self.prices.cost_usd(parsed.model, url, answer.usage) if cost_usd is None else cost_usd
 
     def settle(self, call: PendingCall, cost_usd: float | None) -> None:
         """Give back the reservation, once, and count the cost."""
@@ -77,43 +79,44 @@ class Ledger:
             reserved_usd, call.reserved_usd = call.reserved_usd, 0.0
             self.spend_limiter.settle(call.tenant, reserved_usd, cost_usd)
 
-    def answered(self, call: PendingCall, reading: Reading, response: Response[Any], cost_usd: float | None) -> None:
+    def answered(self, call: PendingCall, answer: Answer, response: Response[Any], cost_usd: float | None) -> None:
         """Book a call that got an answer from the provider, good or bad."""
-        error_type = ""
-        if call.malformed:
-            error_type = "malformed_answer"
-        elif response.status >= 400:
-            error_type = error_code(response) or f"http_{response.status}"
-        self._book(call, response.status, cost_usd, error_type, model=reading.model, usage=reading.usage)
+        self._book(call, response.status, cost_usd, failure(call, answer, response), answer=answer)
 
-    def failed(self, call: PendingCall, error: BaseException, reading: Reading = UNREAD, status: int = 0) -> None:
+    def failed(
+        self, call: PendingCall, error: BaseException, answer: Answer = NO_ANSWER, status: int = 0
+    ) -> None:  # fmt: skip
         """Book a call that got no answer, or only a part of one."""
-        kind = f"unanswered_{error.kind}" if isinstance(error, Unanswered) else type(error).__name__
+        kind = type(error).__name__
+        if isinstance(error, Unanswered):
+            # once the answer has begun, a broken connection has cut it
+            kind = failures.CUT_STREAM if status and error.kind == "connection" else f"unanswered_{error.kind}"
         cost_usd = None if call.sent else 0.0  # the provider may bill what was sent
         cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
-        self._book(call, status, cost_usd, kind, model=reading.model, usage=reading.usage, cancelled=cancelled)
+        self._book(call, status, cost_usd, kind, answer=answer, cancelled=cancelled)
 
-    def shared(self, call: PendingCall, response: Response[Any], saved_usd: float | None) -> None:
+    def shared(self, call: PendingCall, response: Response[Any], saved_usd: float | None, error_type: str) -> None:
         """Book a call that got the answer to another call: nothing was sent for it."""
-        error_type = f"http_{response.status}" if response.status >= 400 else ""
         self._book(call, response.status, 0.0, error_type, saved_usd=saved_usd)
 
     def hit(self, call: PendingCall, entry: Entry, cost_usd: float | None = 0.0) -> None:
         """Book an answer from the store. `cost_usd` is the cost of the attempts that were made before."""
-        self._book(call, entry.status, cost_usd, model=entry.model, usage=entry, saved_usd=entry.cost_usd)
+        usage = Usage(True, entry.in_tok, entry.out_tok, entry.cached_tok, entry.reasoning_tok)
+        answer = Answer(usage=usage, model=entry.model)
+        self._book(call, entry.status, cost_usd, answer=answer, saved_usd=entry.cost_usd)
 
     def _book(
-        self, call: PendingCall, status: int, cost_usd: float | None, error_type: str = "", *, model: str = "",
-        usage: Usage | Entry = NO_USAGE, saved_usd: float | None = None, cancelled: bool = False,
+        self, call: PendingCall, status: int, cost_usd: float | None, error_type: str = "", *,
+        answer: Answer = NO_ANSWER, saved_usd: float | None = None, cancelled: bool = False,
     ) -> None:  # fmt: skip
         """Hand one row to each hook. A hook that fails is logged by name; the call and the other hooks go on."""
         if not self._hooks:
             return
-        parsed = call.current
+        parsed, usage = call.current, answer.usage
         outcome: Literal["ok", "error", "cancelled"] = "cancelled" if cancelled else "error" if error_type else "ok"
         row = Call(
             operation=parsed.envelope.operation,
-            model=model or parsed.model,
+            model=answer.model or parsed.model,
             tenant=call.tenant,
             outcome=outcome,
             cache=call.cache,
@@ -134,6 +137,10 @@ class Ledger:
             detections=call.detections,
             asked_model=parsed.model,
             provider=parsed.envelope.provider,
+            chunks=answer.chunks,
+            ttft_s=_ttft_s(call, answer),
+            tpot_s=_tpot_s(answer),
+            gaps_us=answer.gaps_us,
         )
         for hook in self._hooks:
             try:
@@ -141,3 +148,23 @@ class Ledger:
             except Exception as error:  # a reporter must not break the call that it reports
                 name = getattr(hook, "__qualname__", type(hook).__name__)
                 log.warning("hook %s failed: %s", name, type(error).__name__)
+
+
+def failure(call: PendingCall, answer: Answer, response: Response[Any]) -> str:
+    """Return the class of the failure that an answer is; "" for a good one."""
+    if call.malformed:
+        return failures.BAD_BODY
+    if response.status >= 400:
+        return error_code(response) or f"http_{response.status}"
+    return answer.failure
+
+
+def _ttft_s(call: PendingCall, answer: Answer) -> float | None:
+    return answer.first_token_ns / 1e9 - call.started if answer.first_token_ns else None
+
+
+def _tpot_s(answer: Answer) -> float | None:
+    """Return (last token − first token) ÷ (tokens out − 1); None where that says nothing."""
+    if answer.failure or not answer.first_token_ns or answer.usage.out_tok < 2:
+        return None
+    return (answer.last_token_ns - answer.first_token_ns) / 1e9 / (answer.usage.out_tok - 1)

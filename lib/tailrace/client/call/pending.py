@@ -113,3 +113,5 @@ class FetchResult:
     attempts: int = 0
     backoff_s: float = 0.0
     cost_usd: float | None = 0.0
+    failure: str = ""
+    """The class of the failure that the answer is."""

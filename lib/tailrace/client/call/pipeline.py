@@ -141,7 +141,7 @@ class Pipeline:
         response = result.response
         if isinstance(response.body, Replay):
             response = Response(response.status, response.headers, response.body.again())
-        self.ledger.shared(call, response, result.cost_usd)
+        self.ledger.shared(call, response, result.cost_usd, result.failure)
         return _answer(call, FetchResult(response, call.cache, result.key, 0, result.backoff_s))
 
     def _waited_in_vain(self, call: PendingCall, error: BaseException) -> Response[Any]:

@@ -11,7 +11,7 @@ from genai_prices import Usage as Billed
 from genai_prices import calc_price
 from genai_prices.types import PriceCalculation
 
-from tailrace.client.response.usage import Usage
+from tailrace.protocol.usage import Usage
 
 _RATE_S = 3600.0  # prices may depend on the date: read the table again after this
 _PROBE = Billed(input_tokens=3, output_tokens=5, cache_read_tokens=1)

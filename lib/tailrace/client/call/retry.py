@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import orjson
 
 from tailrace.client.policy import Retry
 from tailrace.client.wire import Headers, Response, Unanswered, header
+from tailrace.protocol.reading import loads
 
 NEVER_CODES: Final = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "access_terminated",
@@ -51,18 +51,13 @@ def classify(outcome: Response[Any] | Unanswered, malformed: bool = False) -> Cl
 
 
 def parsed(outcome: Response[Any] | Unanswered) -> tuple[Any, bool]:
-    """Return the JSON of a successful answer that is not a stream, and whether it is malformed.
-
-    The SDK accepts whatever Python's own parser accepts (NaN, half a surrogate pair), so this does, too.
-    """
+    """Return the JSON of a successful answer that is not a stream, and whether it is malformed."""
     if isinstance(outcome, Unanswered) or outcome.status >= 400 or not isinstance(outcome.body, bytes):
         return None, False
-    for loads in (orjson.loads, json.loads):
-        try:
-            return loads(outcome.body), False
-        except (ValueError, RecursionError):
-            continue
-    return None, True
+    try:
+        return loads(outcome.body), False
+    except ValueError:
+        return None, True
 
 
 def error_code(response: Response[Any]) -> str:

@@ -43,5 +43,11 @@ def structured(logger: Structured) -> Callable[[Call], None]:
 
 
 def fields(call: Call) -> dict[str, Any]:
-    """Return the call's fields, durations to the microsecond."""
-    return {name: round(value, 6) if name.endswith("duration_s") else value for name, value in call._asdict().items()}
+    """Return the call's fields, durations to the microsecond; the gaps of a stream are too many for a line."""
+    found = call._asdict()
+    del found["gaps_us"]
+    return {name: _to_the_microsecond(value) if name.endswith("_s") else value for name, value in found.items()}
+
+
+def _to_the_microsecond(value: Any) -> Any:
+    return round(value, 6) if isinstance(value, float) else value

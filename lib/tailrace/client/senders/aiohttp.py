@@ -12,6 +12,7 @@ import aiohttp
 from yarl import URL
 
 from tailrace.client.wire import SENDER_HEADERS, TRANSFER_HEADERS, Headers, Request, Response, Unanswered
+from tailrace.protocol import media
 
 
 class AiohttpSender:
@@ -79,7 +80,7 @@ class AiohttpSender:
                 allow_redirects=False,
                 timeout=self._timeout if request.extensions is None else _timeout(request.extensions, self._timeout),
             )
-            if answer.status < 400 and answer.content_type != "application/json":
+            if answer.status < 400 and not media.is_json(answer.content_type):
                 return Response(answer.status, _headers(answer), _chunks(answer))
             async with answer:
                 return Response(answer.status, _headers(answer), await answer.read())

@@ -6,15 +6,15 @@ import os
 import re
 import socket
 import time
-import zlib
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import httptools
 
 from tailrace.client.wire import SENDER_HEADERS, Headers, Request
+from tailrace.protocol.encoding import EncodingError, decoder
 
-FAILURES: Final = (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade, zlib.error)
+FAILURES: Final = (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade, EncodingError)
 _READ_BYTES: Final = 64 << 10
 _LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*\r\n)*")
 _WORDS: Final = re.compile(r"[!-~]+ [!-~]+")
@@ -83,17 +83,17 @@ class Connection:
 
     def chunks(self, times: Times, encoding: str) -> Iterator[bytes]:
         """Yield the decoded body; raise when it ends too early."""
-        decoder = zlib.decompressobj(47) if encoding in ("gzip", "x-gzip", "deflate") else None
+        decoding = decoder(encoding)
         while True:
             pieces, self._body = self._body, []
             for piece in pieces:
-                data = decoder.decompress(piece) if decoder is not None else piece
+                data = decoding.feed(piece) if decoding is not None else piece
                 if data:
                     yield data
             if self._whole and not self._body:
                 break
             self._read(times)
-        if decoder is not None and not decoder.eof:
+        if decoding is not None and not decoding.whole:
             raise ConnectionError("a compressed answer was cut")
 
     def reusable(self) -> bool:

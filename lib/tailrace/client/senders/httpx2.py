@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 
 from tailrace.client.wire import TRANSFER_HEADERS, Headers, Request, Response, Unanswered, header
+from tailrace.protocol import media
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _with_timeout(request: httpx2.Request, timeout_s: float | None) -> httpx2.Re
 
 
 def _streamed(answer: httpx2.Response) -> bool:
-    return answer.status_code < 400 and not answer.headers.get("content-type", "").startswith("application/json")
+    return answer.status_code < 400 and not media.is_json(answer.headers.get("content-type", ""))
 
 
 def _headers(answer: httpx2.Response) -> Headers:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from tailrace.client.senders.connection import FAILURES, Connection, Origin, Times
 from tailrace.client.wire import TRANSFER_HEADERS, Headers, Request, Response, Unanswered
+from tailrace.protocol import media
 
 
 class SocketSender:
@@ -73,7 +74,7 @@ class SocketSender:
         kept: Headers = tuple([pair for pair in headers if pair[0] not in TRANSFER_HEADERS])
         values = dict(headers)
         chunks = connection.chunks(times, values.get("content-encoding", ""))
-        if status < 400 and not values.get("content-type", "").startswith("application/json"):
+        if status < 400 and not media.is_json(values.get("content-type", "")):
             times.until = None  # a stream may last long; only each wait is limited
             return Response(status, kept, self._streamed(connection, chunks))
         body = b"".join(chunks)

@@ -1,0 +1,42 @@
+"""A stream on its way to the caller: read while it passes, and kept for the cache when it is not too large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tailrace.protocol.answer import AnswerReader
+from tailrace.protocol.reading import NO_ANSWER, Answer
+
+
+class StreamWatch:
+    """Watches the chunks of one stream without changing them.
+
+    `reader` is None for an answer of an operation that is not known. At most `max_bytes` are kept; `now` is in seconds.
+    """
+
+    def __init__(self, reader: AnswerReader | None, max_bytes: int, now: Callable[[], float]) -> None:
+        self._reader = reader
+        self._max_bytes = max_bytes
+        self._now = now
+        self._chunks: list[bytes] = []
+        self._total = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Note the next chunk."""
+        if self._reader is not None:
+            self._reader.feed(chunk, int(self._now() * 1e9))
+        if self._max_bytes:
+            self._chunks.append(chunk)
+            self._total += len(chunk)
+            if self._total > self._max_bytes:
+                self._max_bytes = 0
+                self._chunks.clear()
+
+    @property
+    def whole(self) -> tuple[bytes, ...] | None:
+        """All chunks as they came; None when they were too many to keep, or are not wanted."""
+        return tuple(self._chunks) if self._max_bytes else None
+
+    def end(self, whole: bool) -> Answer:
+        """Return what the stream said, once it is over; `whole` when it came to its end."""
+        return NO_ANSWER if self._reader is None else self._reader.end(whole)
