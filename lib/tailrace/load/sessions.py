@@ -3,7 +3,7 @@
 A plan is pure. The driver sends turn k of a session when both are over: its `due_s` after the start of the session,
 and its `think_s` after the end of the answer to turn k - 1.
 
-    plan = workload.session(n)                       # or one of `Trace.sessions()`
+    plan = workload.session(n)                       # or one of `of_trace(trace)`
     for k in range(len(plan.turns)):
         request = workload.turn(plan, k)             # its whole history is in the body
 
@@ -25,7 +25,7 @@ from tailrace.load.bodies import Conversation
 from tailrace.load.counting import Counting
 from tailrace.load.lengths import Lengths, fixed, uniform
 from tailrace.load.prompts import FRESH, SHARED, Vocabulary
-from tailrace.load.traces import Arrival
+from tailrace.load.traces import Arrival, Trace
 
 _TURNS_AT_MOST = 512
 ANSWER: Lengths = fixed(16)
@@ -61,7 +61,7 @@ class SessionPlan(NamedTuple):
     number: int
     turns: tuple[Turn, ...]
     start_s: float = 0.0
-    """When it begins, for a session of a trace; the schedule says so for others."""
+    """When it begins, on the trace's clock; the schedule says so for others."""
 
 
 class Text(NamedTuple):
@@ -122,6 +122,26 @@ def questions(conversation: Conversation) -> list[int]:
     """Return how many messages each turn of a recorded conversation sends: up to each that an assistant answers."""
     roles = [message.get("role") for message in conversation.messages] + ["assistant"]
     return [n + 1 for n in range(len(roles) - 1) if roles[n + 1] == "assistant" != roles[n]]
+
+
+def of_trace(trace: Trace) -> list[SessionPlan]:
+    """Return the conversations of a trace that records them (Qwen-Bailian), by their start.
+
+    A turn is due at its recorded time, or when the turn before is answered, if that is later. With `keep` a session
+    may lose turns, or have them twice: ValueError.
+    """
+    if trace.keep != 1:
+        raise ValueError(f"sessions of a trace are played whole; found keep {trace.keep:g}, expected 1")
+    arrivals = trace.arrivals()
+    turns: dict[int, list[Turn]] = {}
+    for place, chat in enumerate(arrivals.chats):
+        arrival = arrivals[place]
+        own = turns.setdefault(chat, [])
+        start_s = arrivals.at_s[own[0].place] if own else arrival.at_s
+        own.append(Turn(0.0, arrival.at_s - float(start_s), place, arrival))
+    if not turns:
+        raise ValueError(f"trace {trace.path} has no conversations: {arrivals.format.title} does not record them")
+    return [SessionPlan(n, tuple(own), float(arrivals.at_s[own[0].place])) for n, own in enumerate(turns.values())]
 
 
 def _say(role: str, vocabulary: Vocabulary, counting: Counting, mark: tuple[int, int], tokens: float) -> dict[str, Any]:
