@@ -26,10 +26,11 @@ from openai.resources.chat.completions import AsyncCompletions
 from tailrace import request_headers
 from tailrace.client import AsyncOpenAI, Cache, Limits, Policy, Retry
 from tailrace.client.call.prices import Prices
-from tailrace.client.response.usage import Usage
 from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COLOUR, COST
 from tailrace.load import RequestOutcome
 from tailrace.load.outcome import HITS
+from tailrace.protocol import failures
+from tailrace.protocol.usage import Usage
 
 CLIENT_FORMS: Final[Mapping[str, Mapping[str, bool]]] = {
     "plain": {"retry": False, "cache": False},
@@ -96,8 +97,10 @@ class ClientSender:
             return RequestOutcome("timeout", attempts=getattr(error, "attempts", 1), cost_microusd=0)
         except openai.APIConnectionError as error:
             return RequestOutcome("connect", attempts=getattr(error, "attempts", 1), cost_microusd=0)
+        except openai.APIError:  # the SDK raises the error that a stream holds
+            return RequestOutcome(failures.ERROR_EVENT, 200)
         except ValueError:
-            return RequestOutcome("bad_body", cost_microusd=0)
+            return RequestOutcome(failures.BAD_BODY, cost_microusd=0)
 
     async def aclose(self) -> None:
         await self._sdk.close()
