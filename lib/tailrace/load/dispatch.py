@@ -11,12 +11,13 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tailrace.load.alarm import Alarm
 from tailrace.load.arrivals import Offsets, Users
 from tailrace.load.outcome import CANCELLED, HITS, TIMEOUT, RequestOutcome, of_exception
 from tailrace.load.sender import RequestSender
+from tailrace.load.sessions import SessionPlan
 from tailrace.load.traces import Arrival
 from tailrace.load.traffic import Traffic
 from tailrace.load.workload import PlannedRequest
@@ -24,7 +25,7 @@ from tailrace.records import ERROR, HIT, MISS, Record
 
 Keep = Callable[[Record, Sequence[int]], None]
 
-_AT_ONCE = 64  # sent in one turn of the loop before answers are read again
+AT_ONCE: Final = 64  # sent in one turn of the loop before answers are read again
 
 
 class Shard(NamedTuple):
@@ -36,6 +37,8 @@ class Shard(NamedTuple):
     """None in a closed loop."""
     arrivals: Sequence[Arrival]
     """Of a trace: all of them, for all shards; empty otherwise."""
+    plans: Sequence[SessionPlan] = ()
+    """Of a trace of sessions: all of them, for all shards; empty otherwise."""
 
     def place(self, seq: int) -> int:
         """Return the place of request `seq` of this shard in the whole traffic."""
@@ -45,6 +48,18 @@ class Shard(NamedTuple):
         place = self.place(seq)
         return self.traffic.workload.request(place, self.arrivals[place] if self.arrivals else None)
 
+    def session(self, seq: int) -> SessionPlan:
+        """Return session `seq` of this shard: every `shards`-th one is sent here, with all of its turns."""
+        place = self.place(seq)
+        return self.plans[place] if self.plans else self.traffic.workload.session(place)
+
+
+class Answered(NamedTuple):
+    """How a request ended."""
+
+    ended_ns: int
+    error_type: str
+
 
 class Dispatcher:
     """Sends the requests of one shard; calls `keep` with the record of each, and the gaps between its tokens."""
@@ -53,7 +68,7 @@ class Dispatcher:
         self.sent = self.done = self.errors = 0
         self.failure: BaseException | None = None
         self._shard, self._sender, self._keep = shard, sender, keep
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Answered]] = set()
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         self._all_sent = asyncio.Event()
@@ -80,6 +95,11 @@ class Dispatcher:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
+    def due(self, ended_ns: int) -> int | None:
+        """Return how many requests of the schedule were due by then; None in a closed loop."""
+        offsets = self._shard.offsets_ns
+        return None if offsets is None else int((offsets + self._start_ns <= ended_ns).sum())
+
     def stop(self) -> None:
         """Send nothing more."""
         self._stopped.set()
@@ -89,7 +109,7 @@ class Dispatcher:
         offsets = self._shard.offsets_ns
         assert offsets is not None
         count, now_ns = len(offsets), time.perf_counter_ns()
-        for _ in range(_AT_ONCE):
+        for _ in range(AT_ONCE):
             if self.sent >= count or self._stopped.is_set():
                 self._all_sent.set()
                 return
@@ -100,14 +120,14 @@ class Dispatcher:
             self._launch(intended_ns)
         self._loop.call_soon(self._due)
 
-    def _launch(self, intended_ns: int) -> asyncio.Task[None]:
-        task = self._loop.create_task(self._one(self.sent, intended_ns))
+    def _launch(self, intended_ns: int, turn: tuple[SessionPlan, int] | None = None) -> asyncio.Task[Answered]:
+        task = self._loop.create_task(self._one(self.sent, intended_ns, turn))
         self.sent += 1
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Answered]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.failure = self.failure or error  # a request without a record: the load run is not valid
@@ -137,8 +157,8 @@ class Dispatcher:
         except TimeoutError:
             pass
 
-    async def _one(self, seq: int, intended_ns: int) -> None:
-        request = self._shard.request(seq)
+    async def _one(self, seq: int, intended_ns: int, turn: tuple[SessionPlan, int] | None) -> Answered:
+        request = self._shard.request(seq) if turn is None else self._shard.traffic.workload.turn(*turn)
         sent_ns = time.perf_counter_ns()
         try:
             async with asyncio.timeout(self._shard.traffic.timeout_s):
@@ -191,6 +211,7 @@ class Dispatcher:
             ),
             outcome.gaps_us,
         )
+        return Answered(end_ns, outcome.error_type)
 
 
 def _since_us(sent_ns: int, at_ns: int) -> int:

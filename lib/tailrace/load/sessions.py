@@ -15,7 +15,7 @@ The history holds *planned* answers, of the length that was requested, not those
 from __future__ import annotations
 
 import math
-from dataclasses import field
+from dataclasses import field, fields
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field
@@ -62,6 +62,26 @@ class SessionPlan(NamedTuple):
     turns: tuple[Turn, ...]
     start_s: float = 0.0
     """When it begins, on the trace's clock; the schedule says so for others."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SessionCounts:
+    """What became of the sessions of a load run."""
+
+    begun: int = 0
+    complete: int = 0
+    """Every turn was answered."""
+    failed: int = 0
+    """A turn failed; the ones after it were not sent."""
+    unfinished: int = 0
+    """The schedule ended, or was stopped, before the last turn."""
+    turns_after_failure: int = 0
+    """Turns that were not sent, because one before them failed."""
+    turns_after_end: int = 0
+    """Turns that were not sent, because they were due after the end of the schedule."""
+
+    def __add__(self, other: SessionCounts) -> SessionCounts:
+        return SessionCounts(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
 
 class Text(NamedTuple):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tailrace.load.sessions import SessionCounts
 from tailrace.load.tally import Tally, count
 from tailrace.percentiles import inverted_cdf
 from tailrace.validity import THRESHOLDS, Generator, Thresholds
@@ -28,6 +29,8 @@ class ShardResult:
     cpu_share: float
     loop_lag_p99_ms: float
     loop_lag_max_ms: float
+    sessions: dict[str, int] | None = None
+    """The fields of its `SessionCounts`; None where requests are not in sessions."""
 
     @property
     def intended(self) -> int:
@@ -70,6 +73,8 @@ class Summary:
     valid: bool
     reasons: tuple[str, ...]
     errors_by_type: dict[str, int]
+    sessions: SessionCounts | None = None
+    """None where requests are not in sessions."""
 
 
 def parts(folder: Path, prefix: str) -> list[Path]:
@@ -98,7 +103,19 @@ def summarise(files: Sequence[Path], facts: LoadFacts, thresholds: Thresholds = 
         "loop_lag_p99_ms": max((result.loop_lag_p99_ms for result in facts.results), default=float("nan")),
     }
     reasons = tuple(_invalid_reasons(figures, facts, tally, thresholds))
-    return Summary(loop=facts.loop, valid=not reasons, reasons=reasons, errors_by_type=tally.errors_by_type, **figures)
+    return Summary(
+        loop=facts.loop,
+        valid=not reasons,
+        reasons=reasons,
+        errors_by_type=tally.errors_by_type,
+        sessions=_sessions(facts.results),
+        **figures,
+    )
+
+
+def _sessions(results: Sequence[ShardResult]) -> SessionCounts | None:
+    counts = [SessionCounts(**result.sessions) for result in results if result.sessions is not None]
+    return sum(counts, SessionCounts()) if counts else None
 
 
 def _invalid_reasons(figures: dict[str, Any], facts: LoadFacts, tally: Tally, thresholds: Thresholds) -> list[str]:

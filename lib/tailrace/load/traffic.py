@@ -28,6 +28,10 @@ class Traffic:
     part_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
     """How old records get before they are on disk."""
 
+    def __post_init__(self) -> None:
+        if self.workload.sessions is not None and self.arrivals.kind == "users":
+            raise ValueError("sessions arrive in an open loop: give a rate of sessions instead of users")
+
     @property
     def loop(self) -> str:
         """ "open" or "closed"; every output names it."""

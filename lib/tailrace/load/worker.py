@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from tailrace.load.pulse import Pulse
 from tailrace.load.recorder import Recorder
 from tailrace.load.traces import Trace
 from tailrace.load.traffic import restore
+from tailrace.load.turns import SessionDispatcher
 from tailrace.records import Record
 
 BEGIN_WITHIN_S = 300.0
@@ -61,9 +63,12 @@ class Worker:
         traffic = shard.traffic
         options = {**self._order["options"], "timeout_s": traffic.timeout_s}
         driver = await sender.build(self._order["sender"], self._order["url"], traffic.workload, options)
-        self._dispatcher = dispatcher = Dispatcher(shard, driver, self._keep(recorder))
-        if shard.offsets_ns is None or len(shard.offsets_ns):
-            shard.request(0)  # builds the vocabulary before the first request is due
+        in_sessions = traffic.workload.sessions is not None
+        self._dispatcher = dispatcher = (SessionDispatcher if in_sessions else Dispatcher)(
+            shard, driver, self._keep(recorder)
+        )
+        if shard.offsets_ns is None or len(shard.offsets_ns):  # builds the vocabulary before the first request is due
+            traffic.workload.turn(shard.session(0), 0) if in_sessions else shard.request(0)
         _relax_garbage_collection()
         if traffic.loop == "open":
             _raise_priority()
@@ -83,8 +88,10 @@ class Worker:
         await asyncio.to_thread(recorder.close)
         if dispatcher.failure is not None:
             raise dispatcher.failure
-        intended = None if shard.offsets_ns is None else int((shard.offsets_ns + start_ns <= ended_ns).sum())
-        send({"finished": {"sent": dispatcher.sent, "due": intended, "ended_ns": ended_ns, **vitals._asdict()}})
+        due = dispatcher.due(ended_ns)
+        sessions = asdict(dispatcher.sessions) if isinstance(dispatcher, SessionDispatcher) else None
+        finished = {"sent": dispatcher.sent, "due": due, "ended_ns": ended_ns, "sessions": sessions}
+        send({"finished": finished | vitals._asdict()})
 
     async def _begun(self) -> int:
         """Return when to start; raises LoadError when a load run that was prepared never begins."""

@@ -16,10 +16,12 @@ from tailrace.cli.load.options import LAWS, SHAPES, LoadOptions, TrafficOptions
 from tailrace.cli.load.sections import SectionedCommand
 
 EXCLUDED: Final = {
-    "users": ("rate", "arrivals", "to_rate", "trace", "find"),
+    "users": ("rate", "arrivals", "to_rate", "trace", "find", "sessions"),
     "trace": ("rate", "arrivals", "to_rate", "find"),
 }
 """The options that an option excludes: those that say in another way when requests are due."""
+SESSIONS_ONLY: Final = ("turns", "system_tokens")
+"""The options that have no effect without `--sessions`."""
 SHARE: Final = click.FloatRange(0, 1)
 POSITIVE: Final = click.FloatRange(0, min_open=True)
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -44,7 +46,11 @@ FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--on-s", default=2.0, show_default=True, type=POSITIVE, help="Seconds of traffic, for on-off.")
 @click.option("--off-s", default=2.0, show_default=True, type=POSITIVE, help="Seconds of silence, for on-off.")
 @click.option("--users", default=0, type=click.IntRange(0), help="A closed loop of N users, instead of a rate.")
-@click.option("--think-s", default=0.0, type=click.FloatRange(0), help="Mean pause of a user between requests.")
+@click.option("--sessions", is_flag=True, help="Conversations: --rate counts those that begin, each has several turns.")
+@click.option("--turns", default="4", show_default=True, metavar="N[~SIGMA]", help="Turns of a session.")
+@click.option(
+    "--think-s", "--think", default=0.0, type=click.FloatRange(0), help="Mean pause of a user, or before a later turn."
+)
 @click.option("--trace", type=FILE, help="Recorded traffic: Azure CSV or Mooncake JSONL.")
 @click.option("--speed", default=1.0, type=POSITIVE, help="Play the trace this many times faster.")
 @click.option("--keep", default=1.0, type=POSITIVE, help="Of the trace: this share, or each request this many times.")
@@ -55,6 +61,7 @@ FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--repeat", default=0.0, type=SHARE, help="Share of requests that repeat an earlier prompt.")
 @click.option("--zipf", default=0.0, type=click.FloatRange(0), help="Exponent of the popularity of repeated prompts.")
 @click.option("--prompt-tokens", default="16", show_default=True, metavar="N[~SIGMA]", help="Length; lognormal with ~.")
+@click.option("--system-tokens", default=0, type=click.IntRange(0), help="Length of a system message of all sessions.")
 @click.option("--max-tokens", default="", metavar="N[~SIGMA]", help="Limit of the answer, sent to the model.")
 @click.option("--temperature", type=click.FloatRange(0, 2), help="Sent to the model; not sent by default.")
 @click.option("--shards", default=1, show_default=True, type=click.IntRange(1, 64), help="Generator processes.")
@@ -126,6 +133,10 @@ def _refuse_contradictions(context: click.Context) -> None:
         if name in present and (against := [other for other in others if other in present]):
             named = ", ".join("--" + other.replace("_", "-") for other in against)
             raise click.UsageError(f"--{name} says when requests are due, and so does {named}: give one of them")
+    if not context.params["sessions"] and (lonely := [name for name in SESSIONS_ONLY if name in present]):
+        raise click.UsageError(f"--{lonely[0].replace('_', '-')} is for sessions: give --sessions, too")
+    if "turns" in present and (source := next((name for name in ("prompts", "trace") if name in present), "")):
+        raise click.UsageError(f"--turns is for generated sessions, and --{source} says how many each has: omit it")
     rate, to_rate = context.params["rate"], context.params["to_rate"]
     if context.params["find"] and to_rate is not None and to_rate < rate:
         raise click.UsageError(f"--find searches upwards: --to-rate {to_rate:g} is below --rate {rate:g}")

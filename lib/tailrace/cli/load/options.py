@@ -29,6 +29,9 @@ class TrafficOptions:
     off_s: float = 2.0
     users: int = 0
     think_s: float = 0.0
+    sessions: bool = False
+    turns: str = "4"
+    system_tokens: int = 0
     trace: Path | None = None
     speed: float = 1.0
     keep: float = 1.0

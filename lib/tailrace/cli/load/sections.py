@@ -9,11 +9,12 @@ import click
 
 SECTIONS: Final = {
     "When requests are sent": (
-        "rate", "duration", "arrivals", "to_rate", "cv", "on_s", "off_s", "users", "think_s", "trace", "speed", "keep",
+        "rate", "duration", "arrivals", "to_rate", "cv", "on_s", "off_s", "users", "think_s", "sessions",
+        "turns", "trace", "speed", "keep",
     ),
     "What is sent": (
-        "endpoint", "stream", "model", "prompts", "prompt_tokens", "max_tokens", "temperature", "repeat", "zipf",
-        "tenant", "extra_body", "seed",
+        "endpoint", "stream", "model", "prompts", "prompt_tokens", "system_tokens", "max_tokens", "temperature",
+        "repeat", "zipf", "tenant", "extra_body", "seed",
     ),
     "To whom": ("api_key_env", "header", "timeout", "shards"),
     "What is judged": ("slo", "goodput", "error_rate", "find"),

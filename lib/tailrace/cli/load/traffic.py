@@ -10,6 +10,7 @@ from tailrace.errors import ProfileError
 from tailrace.load import Trace, Traffic, Weighted, Workload, arrivals, corpus
 from tailrace.load.arrivals import Arrivals
 from tailrace.load.lengths import Lengths, fixed, lognormal
+from tailrace.load.sessions import Sessions
 
 STEPS: Final = 5
 """Rates of the shape "steps"."""
@@ -65,7 +66,12 @@ def _workload(options: TrafficOptions) -> Workload:
         models=models if len(models) > 1 else (),
         tenants=_weighted(options.tenant),
         extra=dict(options.extra_body),
+        sessions=_sessions(options) if options.sessions else None,
     )
+
+
+def _sessions(options: TrafficOptions) -> Sessions:
+    return Sessions(_lengths(options.turns), options.think_s, "exponential", options.system_tokens)
 
 
 def _weighted(values: Sequence[str]) -> tuple[Weighted, ...]:

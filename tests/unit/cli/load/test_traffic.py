@@ -45,6 +45,20 @@ def test_weights_and_lengths():
     assert workload.max_tokens.mean == 7
 
 
+def test_sessions():
+    """`--sessions` makes the rate one of sessions, each with its turns and pauses."""
+    options = TrafficOptions(sessions=True, turns="6~0.5", think_s=2.0, system_tokens=100)
+    sessions = build(options).workload.sessions
+    assert sessions is not None
+    assert (sessions.turns.mean, sessions.turns.law, sessions.think_s, sessions.system_tokens) == (
+        6,
+        "lognormal",
+        2,
+        100,
+    )
+    assert build(TrafficOptions(turns="6")).workload.sessions is None
+
+
 @pytest.mark.parametrize("odd", [{"prompt_tokens": "many"}, {"model": ("a=b",)}, {"repeat": 2.0}, {"timeout": -1.0}])
 def test_refuses_what_makes_no_sense(odd: dict):
     """A wrong value is a ProfileError, before anything is sent."""
