@@ -1,132 +1,82 @@
-"""Reads an HTTP answer: success or a class of failure, tokens, chunks, and the facts in its headers."""
+"""What an HTTP answer means: success or a class of failure, tokens and their times, and the facts in its headers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-import orjson
+from collections.abc import Callable
+from typing import Final
 
 from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COLOUR, COST, GENERATION, RELEASE
-from tailrace.load.http1 import HttpAnswer
-from tailrace.load.outcome import BAD_BODY, CUT_STREAM, HITS, RESET, RequestOutcome
+from tailrace.load.http1 import ENCODING, GARBAGE, TYPE, HttpAnswer
+from tailrace.load.outcome import HITS, RESET, RequestOutcome
+from tailrace.protocol.answer import Answer, AnswerReader
+from tailrace.protocol.failures import BAD_BODY
+from tailrace.protocol.media import is_event_stream
 
 _CACHE, _ATTEMPTS, _BACKOFF, _COST = (name.encode() for name in (CACHE, ATTEMPTS, BACKOFF, COST))
 _COLOUR, _RELEASE, _GENERATION = (name.encode() for name in (COLOUR, RELEASE, GENERATION))
-_ENDS = frozenset({"response.completed", "response.incomplete"})
+_MOST: Final = 2**31 - 1
+_MOST_LABEL: Final = 100
+"""Characters of a colour or release: a label comes from a peer, and each one is kept in memory."""
+_NOTHING: Final = Answer()
 
 
-class BodyFacts(NamedTuple):
-    """The failure, chunks and usage in a body."""
+def reader_of(api: str) -> Callable[[HttpAnswer], AnswerReader | None]:
+    """Return what chooses the reader of a body, once its head is there: none for an error, whose status says all."""
 
-    error_type: str = ""
-    chunks: int = 0
-    in_tok: int = 0
-    out_tok: int = 0
-    cached_tok: int = 0
+    def choose(reply: HttpAnswer) -> AnswerReader | None:
+        if reply.status >= 400:
+            return None
+        headers = reply.headers
+        return AnswerReader(is_event_stream(headers.get(TYPE, b"")), api, headers.get(ENCODING, b""))
+
+    return choose
 
 
-def judge(reply: HttpAnswer, *, openai: bool) -> RequestOutcome:
-    """Return the outcome of `reply`; with `openai`, its body must be that of an OpenAI-compatible API."""
+def judge(reply: HttpAnswer) -> RequestOutcome:
+    """Return the outcome of `reply`. Only the body that an `AnswerReader` has read can fail by what it says."""
     headers = reply.headers
-    streamed = headers.get(b"content-type", b"").startswith(b"text/event-stream")
-    facts = BodyFacts()
-    if not reply.whole:
-        facts = BodyFacts(_broken(reply, streamed))
-    elif reply.status >= 400:
-        facts = BodyFacts(f"http_{reply.status}")
-    elif openai:
-        body = b"".join(reply.body)
-        facts = read_stream(body) if streamed else read_json(body)
-    cache = headers.get(_CACHE, b"").decode("latin-1")
+    answer = reply.reader.end(reply.whole) if isinstance(reply.reader, AnswerReader) else _NOTHING
+    usage, cache = answer.usage, _label(headers.get(_CACHE))
     return RequestOutcome(
-        error_type=facts.error_type,
+        error_type=_failure(reply, answer),
         status=reply.status,
-        first_ns=reply.first_ns,
+        first_ns=answer.first_token_ns,
         last_ns=reply.last_ns,
         cache=cache,
-        colour=headers.get(_COLOUR, b"").decode("latin-1"),
-        release=headers.get(_RELEASE, b"").decode("latin-1"),
-        generation=_number(headers.get(_GENERATION), 0),
-        attempts=_number(headers.get(_ATTEMPTS), 0 if cache in HITS else 1),
-        backoff_us=_number(headers.get(_BACKOFF), 0),
-        chunks=facts.chunks,
-        in_tok=facts.in_tok,
-        out_tok=facts.out_tok,
-        cached_tok=facts.cached_tok,
-        cost_microusd=_number(headers.get(_COST), -1),
+        colour=_label(headers.get(_COLOUR)),
+        release=_label(headers.get(_RELEASE)),
+        generation=number(headers.get(_GENERATION), 0),
+        attempts=number(headers.get(_ATTEMPTS), 0 if cache in HITS else 1),
+        backoff_us=number(headers.get(_BACKOFF), 0),
+        chunks=answer.chunks,
+        in_tok=usage.in_tok,
+        out_tok=usage.out_tok,
+        cached_tok=usage.cached_tok,
+        cost_microusd=number(headers.get(_COST), -1),
+        byte_ns=reply.byte_ns,
+        answer_ns=answer.answer_token_ns,
+        token_ns=answer.last_token_ns,
+        reasoning_tok=usage.reasoning_tok,
+        gaps_us=answer.gaps_us,
     )
 
 
-def read_json(body: bytes) -> BodyFacts:
-    """Return the usage of a plain answer; "bad_body" when it is not a JSON object or holds an error."""
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return BodyFacts(BAD_BODY)
-    if not isinstance(answer, dict) or answer.get("error"):
-        return BodyFacts(BAD_BODY)
-    return BodyFacts("", 0, *_usage(answer))
+def number(value: bytes | str | None, default: int) -> int:
+    """Return the number in a header; `default` when it is none, and at most what the column of a record holds."""
+    if value is None or not value.isdigit() or not value.isascii():
+        return default
+    return min(int(value[:20]), _MOST)
 
 
-def read_stream(body: bytes) -> BodyFacts:
-    """Return the chunks and usage of server-sent events; "cut_stream" when the terminator is missing."""
-    chunks, usage, ended = 0, (0, 0, 0), False
-    for data in _events(body):
-        if data == b"[DONE]":
-            ended = True
-            continue
-        try:
-            event = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            return BodyFacts(BAD_BODY, chunks, *usage)
-        if not isinstance(event, dict) or event.get("error"):
-            return BodyFacts(BAD_BODY, chunks, *usage)
-        ended = ended or event.get("type") in _ENDS
-        chunks += _has_content(event)
-        holder = event if event.get("usage") else event.get("response")
-        if isinstance(holder, dict) and holder.get("usage"):
-            usage = _usage(holder)
-    return BodyFacts("" if ended else CUT_STREAM, chunks, *usage)
-
-
-def _broken(reply: HttpAnswer, streamed: bool) -> str:
-    if reply.broken == "garbage":
+def _failure(reply: HttpAnswer, answer: Answer) -> str:
+    if reply.broken == GARBAGE:
         return BAD_BODY
-    return CUT_STREAM if streamed and 200 <= reply.status < 300 else RESET
+    if reply.whole and reply.status >= 400:
+        return f"http_{reply.status}"
+    if answer is not _NOTHING:
+        return answer.failure
+    return "" if reply.whole else RESET
 
 
-def _events(body: bytes) -> Iterator[bytes]:
-    for line in body.split(b"\n"):
-        if line.startswith(b"data:"):
-            yield line[5:].strip()
-
-
-def _has_content(event: dict[str, Any]) -> bool:
-    kind = event.get("type")
-    if isinstance(kind, str):
-        return kind.endswith(".delta")
-    choices = event.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return False
-    delta = choices[0].get("delta")
-    return isinstance(delta, dict) and bool(delta.get("content") or delta.get("tool_calls"))
-
-
-def _usage(answer: dict[str, Any]) -> tuple[int, int, int]:
-    """Return input, output and cached tokens, by the names of chat completions or of responses."""
-    usage = answer.get("usage")
-    if not isinstance(usage, dict):
-        return 0, 0, 0
-    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-    counts = (
-        usage.get("prompt_tokens", usage.get("input_tokens")),
-        usage.get("completion_tokens", usage.get("output_tokens")),
-        details.get("cached_tokens") if isinstance(details, dict) else 0,
-    )
-    first, second, third = (count if isinstance(count, int) else 0 for count in counts)
-    return first, second, third
-
-
-def _number(value: bytes | None, default: int) -> int:
-    return int(value) if value is not None and value.isdigit() else default
+def _label(value: bytes | None) -> str:
+    return value[:_MOST_LABEL].decode("latin-1") if value else ""

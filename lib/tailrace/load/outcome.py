@@ -4,9 +4,10 @@ The classes of `error_type`:
 
     connect      no connection was made                     tls         the handshake failed
     timeout      no complete answer within the limit        reset       the connection broke before the answer ended
-    http_429 …   an answer of status 400 or above           bad_body    not HTTP, not JSON, or an error object under 200
-    cut_stream   a stream ended without its terminator      cancelled   the generator was stopped before the answer
+    http_429 …   an answer of status 400 or above           cancelled   the generator was stopped before the answer
     sender_X     the sender itself raised X: a bug to look at
+
+and those of `protocol.failures`, by what a body says: bad_body, error_body, error_event, cut_stream, empty_answer.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from tailrace.protocol.failures import CUT_BODY
+
 CONNECT: Final = "connect"
 TLS: Final = "tls"
 TIMEOUT: Final = "timeout"
-RESET: Final = "reset"
-BAD_BODY: Final = "bad_body"
-CUT_STREAM: Final = "cut_stream"
+RESET: Final = CUT_BODY
 CANCELLED: Final = "cancelled"
 
 HITS: Final = frozenset({"hit", "coalesced", "stale"})

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 from tailrace import request_headers
 from tailrace.errors import LoadError
 from tailrace.headers import TENANT
-from tailrace.load.answers import judge
+from tailrace.load import bodies
+from tailrace.load.answers import judge, reader_of
 from tailrace.load.outcome import RequestOutcome
 from tailrace.load.pool import ApiAddress, Pool, parse
 from tailrace.load.workload import PlannedRequest, Workload
@@ -49,7 +50,8 @@ class HttpSender:
         if unknown:
             raise LoadError(f"sender http: unknown options {sorted(unknown)}")
         address = parse(url)
-        self._openai = workload.kind == "chat"
+        own_path = workload.kind == "chat" and workload.path != bodies.PATHS[workload.endpoint]
+        self._reader_of = reader_of("" if own_path else workload.endpoint) if workload.kind == "chat" else None
         self._pool = Pool(address, _tls(address, options.get("verify", True)), int(options.get("connections", 4096)))
         keys = options.get("tenant_key_envs", {})
         names = {"": options.get("api_key_env", ""), **{one.name: keys.get(one.name, "") for one in workload.tenants}}
@@ -60,13 +62,13 @@ class HttpSender:
         message = head.encode("latin-1") + request.body
         connection = await self._pool.acquire()
         try:
-            answer = await connection.request(message)
+            answer = await connection.request(message, self._reader_of)
         except BaseException:
             connection.close()
             raise
         finally:
             self._pool.release(connection)
-        return judge(answer, openai=self._openai)
+        return judge(answer)
 
     async def close(self) -> None:
         self._pool.close()

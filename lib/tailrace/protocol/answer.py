@@ -73,13 +73,15 @@ class AnswerReader:
 
     def end(self, whole: bool) -> Answer:
         """Return what the answer said; `whole` when the transport says that its body came to its end."""
-        whole = whole and (self._decoder is None or self._decoder.whole)
+        decoded = self._decoder is None or self._decoder.whole
         if self._stream is not None:
-            answer = self._stream.end(whole)
+            answer = self._stream.end(whole and decoded)
             return answer._replace(failure=self._failure, complete=False) if self._failure else answer
         if self._failure:
             return Answer(self._failure)
         if not whole:
-            return Answer(failures.BAD_BODY if self._decoder is not None else failures.CUT_BODY)
+            return Answer(failures.CUT_BODY)
+        if not decoded:
+            return Answer(failures.BAD_BODY)
         body = self._body
         return read_body(body[0] if len(body) == 1 else b"".join(body), self._api)

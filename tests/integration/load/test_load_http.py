@@ -42,14 +42,16 @@ def test_reads_what_the_answer_says(target):
     assert (outcome.error_type, outcome.status, outcome.colour, outcome.release) == ("", 200, "blue", "r1")
     assert (outcome.generation, outcome.attempts, outcome.backoff_us, outcome.cost_microusd) == (4, 2, 1500, 12)
     assert (outcome.in_tok, outcome.out_tok, outcome.cached_tok, outcome.chunks) == (7, 3, 2, 0)
-    assert 0 < outcome.first_ns <= outcome.last_ns
+    assert 0 < outcome.byte_ns <= outcome.last_ns
+    assert outcome.first_ns == outcome.token_ns == 0, "a plain answer has no times of tokens"
 
 
 def test_reads_streams(target):
-    """A stream's chunks are counted, its usage is read, and its first chunk is timed apart from its last."""
+    """A stream's tokens are counted and timed, its usage is read, and its first token is apart from its last."""
     (outcome,) = ask(target.url, Workload(stream_share=1))
     assert (outcome.error_type, outcome.chunks, outcome.in_tok, outcome.out_tok) == ("", 2, 7, 3)
-    assert outcome.last_ns - outcome.first_ns > 20_000_000, "the target waits ten times as long"
+    assert outcome.token_ns - outcome.first_ns > 20_000_000, "the target waits ten times as long"
+    assert list(outcome.gaps_us) == [(outcome.token_ns - outcome.first_ns) // 1_000]
 
 
 def test_a_hit_costs_no_attempt(target):
@@ -64,7 +66,7 @@ def test_a_hit_costs_no_attempt(target):
         ("/status/429", False, "http_429", 429),
         ("/status/503", True, "http_503", 503),
         ("/garbage", False, "bad_body", 200),
-        ("/errorbody", False, "bad_body", 200),
+        ("/errorbody", False, "error_body", 200),
         ("/noise", False, "bad_body", 0),
         ("/reset", False, "reset", 0),
         ("/half", False, "reset", 200),
@@ -232,7 +234,7 @@ class Answering(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["content-length"]))
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b'{"choices": []}')
+        self.wfile.write(b'{"choices": [{"message": {"content": "yes"}}]}')
 
     def log_message(self, *_: object) -> None: ...
 

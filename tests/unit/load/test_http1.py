@@ -6,9 +6,11 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tailrace.load import http1
 from tailrace.load.http1 import HttpAnswer, HttpConnection
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nX-Colour: blue\r\nx-other: 1\r\n"
@@ -17,6 +19,28 @@ CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n6\r\nhello \r\n5\r\nworld\r
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n" + LENGTH
 UNTIL_EOF = HEAD + b"\r\nhello world"
 FORMS = st.sampled_from([LENGTH, CHUNKED, CONTINUE, UNTIL_EOF])
+
+
+class Body:
+    """A reader that keeps the body, and the times of its parts; the word "over" ends it early."""
+
+    def __init__(self) -> None:
+        self.data, self.times_ns = b"", list[int]()
+
+    @property
+    def over(self) -> bool:
+        return self.data.endswith(b"over")
+
+    def feed(self, data: bytes, at_ns: int) -> None:
+        if data == b"bug":
+            raise KeyError("a bug of the reader")
+        self.data += data
+        self.times_ns.append(at_ns)
+
+
+def read(reply: HttpAnswer) -> bytes:
+    assert isinstance(reply.reader, Body)
+    return reply.reader.data
 
 
 class Wire(asyncio.Transport):
@@ -41,13 +65,13 @@ def exchange(answers: Sequence[Sequence[bytes]], *, eof: bool = False) -> tuple[
         connection, replies = HttpConnection(), []
         connection.connection_made(Wire())
         for pieces in answers:
-            waiter = connection.request(b"POST")
+            waiter = connection.request(b"POST", lambda _: Body())
             for piece in pieces:
                 connection.data_received(piece)
             if eof:
                 connection.eof_received()
                 connection.connection_lost(None)
-            replies.append(await asyncio.wait_for(waiter, 1))
+            replies.append(await asyncio.wait_for(waiter, 60))
         return replies, connection
 
     return asyncio.run(go())
@@ -62,10 +86,10 @@ def split(data: bytes, cuts: Sequence[int]) -> list[bytes]:
 def test_pieces_do_not_matter(form: bytes, cuts: list[int]):
     """Wherever the stream is cut into pieces, the answer is the same."""
     (reply,), _ = exchange([split(form, cuts)], eof=form is UNTIL_EOF)
-    assert (reply.status, b"".join(reply.body), reply.whole) == (200, b"hello world", True)
+    assert (reply.status, read(reply), reply.whole) == (200, b"hello world", True)
     assert reply.headers[b"x-colour"] == b"blue"
     assert b"x-other" not in reply.headers
-    assert 0 < reply.first_ns <= reply.last_ns
+    assert 0 < reply.byte_ns <= reply.last_ns
 
 
 @given(st.sampled_from([LENGTH, CHUNKED]), st.integers(0, 200))
@@ -79,8 +103,49 @@ def test_an_early_end_is_broken(form: bytes, cut: int):
 def test_a_connection_is_used_again():
     """After a whole answer the next request goes over the same connection."""
     replies, connection = exchange([[LENGTH], [CHUNKED], [CONTINUE]])
-    assert [b"".join(reply.body) for reply in replies] == [b"hello world"] * 3
+    assert [read(reply) for reply in replies] == [b"hello world"] * 3
     assert connection.usable
+
+
+def test_bytes_that_arrive_together_have_one_time():
+    """Chunks of one segment have the time of that segment, and chunks of several have each its own."""
+    head, first, rest = CHUNKED.partition(b"6\r\n")
+    second = first + rest[:6]
+    (together,), _ = exchange([[CHUNKED]])
+    (apart,), _ = exchange([[head, second, rest[6:]]])
+    assert isinstance(together.reader, Body)
+    assert isinstance(apart.reader, Body)
+    assert together.reader.times_ns == [together.byte_ns] * 2
+    assert apart.reader.times_ns[0] == apart.byte_ns < apart.reader.times_ns[1]
+
+
+def test_an_error_of_the_reader_is_not_taken_for_noise():
+    """A reader that raises is a bug to look at: the request raises it, and the connection is not used again."""
+    with pytest.raises(KeyError, match="a bug of the reader"):
+        exchange([[HEAD + b"content-length: 3\r\n\r\nbug"]])
+
+
+def test_a_body_that_says_no_more_is_left(monkeypatch: pytest.MonkeyPatch):
+    """Without its end, a body that is over is whole, as of the time when it was over; its connection is closed."""
+    monkeypatch.setattr(http1, "END_WITHIN_S", 0.01)
+    (reply,), connection = exchange([[HEAD + b"transfer-encoding: chunked\r\n\r\n4\r\nover\r\n"]])
+    assert (reply.whole, read(reply), reply.last_ns) == (True, b"over", reply.byte_ns)
+    assert not connection.usable
+
+
+def test_a_body_that_is_over_and_ends_keeps_its_connection():
+    """Its end comes later than its last word, and the next request goes over the same connection."""
+    pieces = [HEAD + b"transfer-encoding: chunked\r\n\r\n4\r\nover\r\n", b"0\r\n\r\n"]
+    replies, connection = exchange([pieces, pieces])
+    assert [read(reply) for reply in replies] == [b"over", b"over"]
+    assert connection.usable
+
+
+def test_blanks_and_repeated_encodings():
+    """A value has no blanks around it, and encodings that are given one by one are applied in their order."""
+    head = HEAD.replace(b"x-other: 1", b"content-encoding: deflate \t\r\nContent-Encoding:  gzip")
+    (reply,), _ = exchange([[head + b"content-length: 0\r\n\r\n"]])
+    assert reply.headers[b"content-encoding"] == b"deflate, gzip"
 
 
 def test_connection_close_is_respected():
