@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).with_name("target.py")
 
 @dataclass
 class Target:
-    """A running server; `log` ends it, and returns (number of the request, arrived ns, answered ns) of each."""
+    """A running server; `log` ends it, and returns (CRC of the body, arrived ns, answered ns) of each."""
 
     process: subprocess.Popen[bytes]
     port: int

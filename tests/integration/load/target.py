@@ -7,6 +7,7 @@ request on `perf_counter_ns`, so that a test knows the truth. Paths make it misb
 import asyncio
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import httptools
@@ -107,9 +108,7 @@ class Server(asyncio.Protocol):
         else:
             send(OK)
         if LOG:
-            place = body.split(b"request ", 1)
-            number = int(place[1].split(b" ", 1)[0].split(b'"', 1)[0]) if len(place) > 1 else -1
-            LOGGED.append((number, at_ns, time.perf_counter_ns()))
+            LOGGED.append((zlib.crc32(body), at_ns, time.perf_counter_ns()))
 
 
 async def main():

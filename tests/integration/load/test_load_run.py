@@ -43,7 +43,7 @@ def test_every_request_has_a_record(target, tmp_path):
     numbers = sorted(row["seq"] * 2 + row["shard"] for row in records)
     assert numbers == list(range(len(records)))
     assert 0.15 < sum(row["stream"] for row in records) / len(records) < 0.45
-    assert len({number for number, _, _ in target.log()}) == len(records)
+    assert len({body for body, _, _ in target.log()}) == len(records)
 
 
 def test_prepared_load_runs_send_nothing_before_they_begin(target, tmp_path):

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from depth import scaled
-from tailrace.load import LoadRun, Schedule, Traffic, arrivals, start
+from tailrace.load import LoadRun, Schedule, Traffic, Workload, arrivals, start
 from tailrace.percentiles import inverted_cdf
 
 pytestmark = pytest.mark.alone
@@ -39,10 +40,10 @@ def from_intended_ms(table: pa.Table) -> np.ndarray:
 
 def truth_ms(table: pa.Table, log: list[tuple[int, int, int]]) -> np.ndarray:
     """Return the time from each intended start to the server's last byte, by the server's log."""
-    answered = {number: end_ns for number, _, end_ns in log}
+    answered, workload = {body: end_ns for body, _, end_ns in log}, Workload()
     return np.array(
         [
-            (answered[seq] - at) / 1e6
+            (answered[zlib.crc32(workload.request(seq).body)] - at) / 1e6
             for seq, at in zip(table["seq"].to_pylist(), table["intended_ns"].to_pylist(), strict=True)
         ]
     )
