@@ -36,6 +36,14 @@ def _counting(registry: CollectorRegistry, prefix: str) -> Callable[[Call], None
     duration = Histogram(
         f"{prefix}_call_duration_seconds", "Duration of calls.", labels, buckets=BUCKETS_S, registry=registry
     )
+    ttft = Histogram(
+        f"{prefix}_time_to_first_token_seconds", "From the start of a call to the first token of its stream.",
+        ("operation", "model"), buckets=BUCKETS_S, registry=registry,
+    )  # fmt: skip
+    tpot = Histogram(
+        f"{prefix}_time_per_output_token_seconds", "Time per token of a stream, after its first.",
+        ("operation", "model"), buckets=BUCKETS_S, registry=registry,
+    )  # fmt: skip
     attempts = Counter(f"{prefix}_attempts_total", "Attempts made upstream.", ("operation", "model"), registry=registry)
     tokens = Counter(f"{prefix}_tokens_total", "Tokens billed.", ("model", "kind"), registry=registry)
     cost = Counter(f"{prefix}_cost_usd_total", "Cost, where it is known.", ("model",), registry=registry)
@@ -52,6 +60,10 @@ def _counting(registry: CollectorRegistry, prefix: str) -> Callable[[Call], None
         for pattern in call.detections:
             detections.labels(pattern).inc()
         duration.labels(call.operation, model, call.outcome, call.cache).observe(call.duration_s)
+        if call.ttft_s is not None:
+            ttft.labels(call.operation, model).observe(call.ttft_s)
+        if call.tpot_s is not None:
+            tpot.labels(call.operation, model).observe(call.tpot_s)
         attempts.labels(call.operation, model).inc(call.attempts)
         if call.cost_usd is None:
             unknown.labels(model).inc()

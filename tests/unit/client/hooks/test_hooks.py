@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+from array import array
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -45,6 +46,12 @@ class Told:
                 hook(row)
         self.lines = [json.loads(line) for line in lines.getvalue().splitlines()]
         self.spans = spans.get_finished_spans()
+        self.bounds, self.counts = {}, {}
+        for of in self._reader.get_metrics_data().resource_metrics:
+            for metric in (one for scope in of.scope_metrics for one in scope.metrics):
+                for point in metric.data.data_points:
+                    self.bounds[metric.name] = point.explicit_bounds
+                    self.counts[metric.name] = list(point.bucket_counts)
         self.points = [
             (metric.name, dict(point.attributes), point.sum)
             for of in self._reader.get_metrics_data().resource_metrics
@@ -115,6 +122,46 @@ def test_what_was_asked_and_what_answered_are_two():
 def test_the_provider_is_told_by_its_address(url, provider):
     """By the whole host name or a domain suffix; every other host speaks OpenAI's API."""
     assert envelope.read(Request("GET", url, (), b"")).provider == provider
+
+
+SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
+STREAM = ROW._replace(streamed=True, chunks=3, ttft_s=0.1, tpot_s=0.03, gaps_us=array("q", (50_000, 10_000)))
+
+
+def test_the_bounds_are_those_of_the_conventions():
+    """Calls of 20 to 300 ms fall into buckets of their own; with the SDK's defaults they would share one."""
+    told = Told(*[STREAM._replace(duration_s=seconds) for seconds in (0.015, 0.03, 0.06, 0.12, 0.24)])
+    for name in ("duration", "time_to_first_chunk", "time_per_output_chunk"):
+        assert told.bounds[f"gen_ai.client.operation.{name}"] == SECONDS
+    assert told.bounds["gen_ai.client.token.usage"] == TOKENS
+    assert told.counts["gen_ai.client.operation.duration"][:7] == [0, 1, 1, 1, 1, 1, 0]
+
+
+def test_the_times_of_a_streams_tokens_are_told():
+    """First chunk, each gap, and in Prometheus time to first token and per output token."""
+    told = Told(STREAM)
+    sums = {name: total for name, _, total in told.points}
+    assert sums["gen_ai.client.operation.time_to_first_chunk"] == pytest.approx(0.1)
+    assert sums["gen_ai.client.operation.time_per_output_chunk"] == pytest.approx(0.06)
+    assert told.spans[0].attributes["gen_ai.response.time_to_first_chunk"] == 0.1
+    assert told.value("llm_time_to_first_token_seconds_sum", operation="chat") == 0.1
+    assert told.value("llm_time_per_output_token_seconds_sum", operation="chat") == 0.03
+    assert (told.lines[0]["ttft_s"], told.lines[0]["tpot_s"], told.lines[0]["chunks"]) == (0.1, 0.03, 3)
+
+
+def test_a_call_without_a_stream_has_no_times_of_tokens():
+    """Negative control: the conventions forbid them for other calls."""
+    told = Told(ROW)
+    assert not {name for name, _, _ in told.points if "chunk" in name}
+    assert told.value("llm_time_to_first_token_seconds_count", operation="chat") is None
+
+
+def test_a_very_long_stream_holds_its_caller_only_shortly():
+    """Of a hundred thousand gaps, some thousand are recorded, evenly spaced."""
+    told = Told(STREAM._replace(gaps_us=array("q", range(100_000))))
+    recorded = sum(told.counts["gen_ai.client.operation.time_per_output_chunk"])
+    assert 1000 < recorded <= 4096
 
 
 def test_a_second_hook_on_one_registry_says_what_to_do():
