@@ -68,6 +68,12 @@ class Objectives:
         limits = {measure: getattr(self, f"{measure}_ms") for measure in MEASURES}
         return {measure: by_percentile for measure, by_percentile in limits.items() if by_percentile}
 
+    @property
+    def all_limits_ms(self) -> frozenset[float]:
+        """Every limit of a time, those of goodput included: the bounds that a histogram needs to tell them all."""
+        limits = {limit for by_percentile in self.limits_ms.values() for limit in by_percentile.values()}
+        return frozenset(limits | set(self.goodput.limits_ms.values() if self.goodput else ()))
+
     def up_to(self, percentile: str) -> Objectives:
         """Return these objectives for measurements that are too short for a higher percentile than this one.
 

@@ -29,6 +29,7 @@ KNOWN: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = types.MappingProxyTy
             "running": ("tailrace_requests_in_flight",),
             "ttft": ("tailrace_time_to_first_token_seconds",),
             "tpot": ("tailrace_time_per_output_token_seconds",),
+            "itl": ("tailrace_inter_token_latency_seconds",),
             "latency": ("tailrace_request_duration_seconds",),
         },
         "vLLM": {

@@ -67,3 +67,12 @@ def test_the_limits_of_a_good_request():
     assert Objectives({"p50": 10, "p99": 80}, {"p95": 30}, itl_ms={"p99": 1}).good_ms == {"latency": 80, "ttft": 30}
     assert Objectives({"p99": 80}, goodput=Goodput(0.9, tpot_ms=4)).good_ms == {"tpot": 4}
     assert Objectives(error_rate=0.1).good_ms == {}
+
+
+def test_all_limits_are_the_bounds_of_a_histogram():
+    """Every limit of a time counts once, goodput's too; a share and an error rate are no times."""
+    objectives = Objectives(
+        {"p99": 800}, {"p95": 300}, {"p99": 40}, error_rate=0.1, goodput=Goodput(0.95, ttft_ms=300, tpot_ms=50)
+    )
+    assert objectives.all_limits_ms == {800, 300, 40, 50}
+    assert Objectives(error_rate=0.1).all_limits_ms == frozenset()

@@ -16,7 +16,7 @@ from tailrace.service import http_response
 from tailrace.service.components import Components, Handler, Scope
 from tailrace.service.http_response import HttpError, HttpResponse
 from tailrace.service.in_flight import DisconnectWatch
-from tailrace.service.metrics import CONTENT_TYPE
+from tailrace.service.metrics import CONTENT_TYPE, LOOKUPS
 from tailrace.service.request_context import RequestContext, begin, request_id, route_of
 
 Receive = Callable[[], Awaitable[Any]]
@@ -125,8 +125,11 @@ class App:
 
     def _record(self, context: RequestContext) -> None:
         duration_s = time.perf_counter() - context.started_s
-        if not context.outcome:
-            context.outcome = "error"
+        call = context.call
+        if not context.outcome or (call is not None and call.outcome == "error" and context.outcome in LOOKUPS):
+            context.outcome = "error"  # also of an answer that began well: an error in its stream, or an empty one
+        if context.outcome == "error":
+            self._components.metrics.count_failure(context.status, call.error_type if call is not None else "")
         self._components.metrics.observe_request(context.outcome, duration_s)
         self._components.metrics.count_response(context.route, context.status)
         self._components.log.event("request", **context.log_fields(duration_s))

@@ -7,7 +7,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from tailrace import __version__
 from tailrace.client.accounting import Call
+from tailrace.protocol.failures import BODY_FAILURES
 from tailrace.service.settings import Settings
+from tailrace.service.token_metrics import TokenMetrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 LOOKUPS = ("hit", "miss", "coalesced", "stale", "bypass")
@@ -18,6 +20,15 @@ def buckets(slo_ms: tuple[float, ...]) -> tuple[float, ...]:
     """Return the bounds in seconds: ×2 from 100 µs to 52 s, and one at each limit of `slo_ms`."""
     doubling = {round(1e-4 * 2**power, 7) for power in range(20)}
     return tuple(sorted(doubling | {limit / 1e3 for limit in slo_ms}))
+
+
+def failure_class(status: int, error_type: str) -> str:
+    """Return the class of a failed request: those of `protocol.failures`, `timeout`, `http_NNN`, or `other`."""
+    if error_type in BODY_FAILURES:
+        return error_type
+    if 400 <= status <= 599:
+        return f"http_{status}"
+    return "timeout" if error_type == "unanswered_timeout" else "other"
 
 
 class Metrics:
@@ -31,6 +42,10 @@ class Metrics:
             ["outcome"], registry=registry, buckets=buckets(settings.slo_ms))  # fmt: skip
         self.requests = Counter(
             "tailrace_requests", "Responses, by route and status.", ["route", "status"], registry=registry)  # fmt: skip
+        self.failures = Counter(
+            "tailrace_request_failures", "Forwarded requests that failed, by class: http_503, timeout, cut_stream, …",
+            ["error_type"], registry=registry)  # fmt: skip
+        self.tokens_s = TokenMetrics(registry, buckets(settings.slo_ms))
         self.attempts = Counter("tailrace_upstream_attempts", "Requests to the provider.", registry=registry)
         self.retries = Counter("tailrace_retries", "Attempts after the first of a call.", registry=registry)
         self.lookups = Counter(
@@ -65,9 +80,14 @@ class Metrics:
         """Observe one forwarded request."""
         self._observe[outcome if outcome in self._observe else "error"].observe(duration_s)
 
+    def count_failure(self, status: int, error_type: str) -> None:
+        """Count one forwarded request that failed; `error_type` may be any text, of which known classes count."""
+        self.failures.labels(failure_class(status, error_type)).inc()
+
     def count_call(self, call: Call) -> None:
         """Count one call of the client; a cached response costs no tokens."""
         self._lookups[call.cache].inc()
+        self.tokens_s.observe(call)
         if call.attempts:
             self.attempts.inc(call.attempts)
             self.retries.inc(call.attempts - 1)

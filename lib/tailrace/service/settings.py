@@ -95,7 +95,7 @@ TABLE: tuple[Setting, ...] = (
         "slo_ms",
         _limits_ms,
         "milliseconds, separated by commas, like 50,250",
-        "bounds that the duration histogram gets a bucket for",
+        "bounds that the histograms of durations get a bucket for",
     ),
     Setting("drain_s", _drain, "seconds, from 0 to 86400", "time for requests in flight after SIGTERM"),
     Setting("max_body_bytes", _whole(1, 2**40), "bytes, above 0", "limit for a request's body; 413 above it"),

@@ -16,6 +16,7 @@ import openai
 
 from tailrace.client import context, errors, wire
 from tailrace.headers import ATTEMPTS, CACHE, COLOUR, OURS, RELEASE
+from tailrace.protocol import media
 from tailrace.service.http_response import Headers, HttpError, HttpResponse, error_response, retry_after
 from tailrace.service.settings import Settings
 
@@ -140,7 +141,7 @@ def _passed(headers: wire.Headers) -> Headers:
 
 
 def _is_json(headers: wire.Headers) -> bool:
-    return "json" in (wire.header(headers, "content-type") or "")
+    return media.is_json(wire.header(headers, "content-type") or "")
 
 
 def _named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:

@@ -67,7 +67,7 @@ class Stack:
         if names is not None:
             key = {names.api_key: "simulated"} if names.api_key and self.profile.provider.simulated else {}
             return {names.base_url: url, **key}
-        limits_ms = self.profile.slo.latency_ms.values()
+        limits_ms = sorted(self.profile.slo.objectives.all_limits_ms)
         limits = {"TAILRACE_SLO_MS": ",".join(f"{ms:g}" for ms in limits_ms)} if limits_ms else {}
         return {
             "TAILRACE_PROVIDER_URL": url,

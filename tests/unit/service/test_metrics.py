@@ -1,10 +1,14 @@
 """The service's metrics."""
 
+from array import array
 from itertools import pairwise
+
+import pytest
 
 from tailrace.client.accounting import Call
 from tailrace.service.metrics import Metrics, buckets
 from tailrace.service.settings import Settings
+from tailrace.service.token_metrics import MODELS
 
 SETTINGS = Settings(provider_url="http://127.0.0.1:9/v1", slo_ms=(50.0, 300.0), release="r1", colour="blue")
 
@@ -76,3 +80,50 @@ def test_the_text_names_the_build() -> None:
     assert 'colour="blue"' in text
     assert 'release="r1"' in text
     assert 'tailrace_request_duration_seconds_bucket{le="0.0004",outcome="hit"} 1.0' in text
+
+
+STREAM = {"streamed": True, "ttft_s": 0.2, "tpot_s": 0.04, "gaps_us": array("q", (40_000, 50_000, 50_001)), "chunks": 4}
+
+
+def test_the_times_of_tokens_are_observed_by_model() -> None:
+    """First token, per token and gaps, with a bound at each limit of the SLO; a gap at the bound is within it."""
+    metrics = Metrics(SETTINGS)
+    metrics.count_call(call(**STREAM))
+    assert value(metrics, "tailrace_time_to_first_token_seconds_bucket", model="m", le="0.3") == 1
+    assert value(metrics, "tailrace_time_to_first_token_seconds_sum", model="m") == 0.2
+    assert value(metrics, "tailrace_time_per_output_token_seconds_bucket", model="m", le="0.05") == 1
+    assert value(metrics, "tailrace_inter_token_latency_seconds_bucket", model="m", le="0.05") == 2
+    assert value(metrics, "tailrace_inter_token_latency_seconds_count", model="m") == 3
+    assert value(metrics, "tailrace_inter_token_latency_seconds_sum", model="m") == 0.140001
+
+
+def test_a_failed_stream_and_a_plain_answer_have_no_times_of_tokens() -> None:
+    """Negative control: only good streams count."""
+    metrics = Metrics(SETTINGS)
+    metrics.count_call(call(**STREAM, outcome="error", error_type="error_event"))
+    metrics.count_call(call())
+    assert value(metrics, "tailrace_time_to_first_token_seconds_count", model="m") is None
+
+
+def test_models_that_callers_choose_make_a_bounded_number_of_series() -> None:
+    """Names beyond the limit, and those that are no names, count as "other"; no credential becomes a label."""
+    metrics = Metrics(SETTINGS)
+    for model in ("sk-" + "a" * 40, "my prompt", "x" * 500, *(f"m{number}" for number in range(200))):
+        metrics.count_call(call(**STREAM, model=model))
+    text = metrics.text().decode()
+    assert text.count("tailrace_time_to_first_token_seconds_count{") == MODELS + 1
+    assert value(metrics, "tailrace_time_to_first_token_seconds_count", model="other") == 203 - MODELS
+    assert "sk-a" not in text
+    assert "my prompt" not in text
+
+
+@pytest.mark.parametrize(("status", "error_type", "named"), [
+    (200, "error_event", "error_event"), (200, "cut_stream", "cut_stream"), (200, "bad_body", "bad_body"),
+    (429, "rate_limit_exceeded", "http_429"), (503, "", "http_503"), (200, "unanswered_timeout", "timeout"),
+    (200, "whatever a provider says", "other"), (999, "x", "other"),
+])  # fmt: skip
+def test_failures_are_counted_by_class(status: int, error_type: str, named: str) -> None:
+    """The classes are those of the load generator; a provider's own words are no label."""
+    metrics = Metrics(SETTINGS)
+    metrics.count_failure(status, error_type)
+    assert value(metrics, "tailrace_request_failures_total", error_type=named) == 1
