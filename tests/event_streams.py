@@ -22,6 +22,8 @@ class EventStream(NamedTuple):
     encoding: str = ""
     content_type: str = "text/event-stream"
     path: str = "/chat/completions"
+    sdk: bool = True
+    """Whether the SDK reads it, or gives up on it."""
 
 
 def delta(finish: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -97,7 +99,7 @@ GRAMMAR = [
     EventStream("comments after the end", stream(*GOOD) + b": ping\n\n: ping\n\n"),
     EventStream("blank lines", b"\n\n\n" + stream(*GOOD, end=b"\n\n\n\n\n")),
     EventStream("data over several lines", _LINES + event(DONE)),
-    EventStream("empty data as a heartbeat", b"data:\n\n" + stream(*GOOD)),
+    EventStream("empty data as a heartbeat", b"data:\n\n" + stream(*GOOD), sdk=False),
     EventStream("[DONE] with one line end", stream(*GOOD[:-1]) + b"data: [DONE]\n"),
     EventStream("[DONE] without a line end", stream(*GOOD[:-1]) + b"data: [DONE]"),
     EventStream("content-type in capitals", stream(*GOOD), content_type="Text/Event-Stream; charset=UTF-8"),
