@@ -21,8 +21,8 @@ import pytest
 
 COMMAND = [sys.executable, "-m", "tailrace.cli", "load"]
 GROUP = {
-    "group", "from", "n", "errors", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "p99_lo_ms", "p99_hi_ms",
-    "max_ms",
+    "group", "from", "n", "errors", "episodes", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "p99_lo_ms",
+    "p99_hi_ms", "max_ms", "tokens",
 }  # fmt: skip
 
 
@@ -71,6 +71,20 @@ def test_failures_are_counted_beside(target, tmp_path):
 
 
 @pytest.mark.parametrize("limits", [(), ("--slo", "p50=800"), ("--error-rate", "0.01"), ("--error-rate", "1")])
+def test_a_load_of_streams_has_the_times_of_tokens(target, tmp_path):
+    """Printed and written: TTFT, TPOT, the gaps between tokens, and tokens per second; all can be judged."""
+    limits = ("--slo", "ttft_p95=5000", "--slo", "tpot_p95=5000", "--goodput", "ttft=5000,tpot=5000,share=0.9")
+    done = load(target.url, "--stream", "--rate", 60, "--duration", 2, "--no-floor", "--out", tmp_path / "out", *limits)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert {"ttft", "tpot", "itl", "tokens"} <= set(summary["groups"][0])
+    assert {"TTFT", "TPOT", "ITL", "tokens/s", "goodput"} <= {
+        line.split()[0] for line in done.stdout.splitlines() if line
+    }
+    if summary["valid"]:
+        assert done.stdout.count("PASS: ") == 3
+        assert done.returncode == 0
+
+
 def test_a_load_of_failures_has_failed(target, tmp_path, limits):
     """When no request succeeds, status and verdict say so, whatever the limits are."""
     out = tmp_path / "out"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
-from tailrace.cli.load import screen, traffic
+from tailrace.cli.load import screen, tables, traffic
 from tailrace.cli.load.destination import claimed
 from tailrace.cli.load.options import LoadOptions
 from tailrace.host import files
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C or SIGTERM."""
 KEPT: Final = "interrupted: the records so far are kept"
+_PLAIN_WIDTH: Final = 120
 UP_TO: Final = 64
 """The last rate of a search over the first one, unless --to-rate sets it."""
 
@@ -59,17 +62,17 @@ def _report(
     from tailrace.cli.load.document import COLUMNS, document
 
     summary = load_run.summary
-    content = document(summary, load_run.parts)
+    content = document(summary, load_run.parts, options.objectives.good_ms)
     content |= {"url": options.shown_url, "arrivals": load_run.traffic.arrivals.name, "seed": options.traffic.seed}
     if floor_facts:
         content["floor"] = floor_facts
     judgements = [] if interrupted else answered(summary)
     if options.objectives != Objectives():
-        records = analysis.read(load_run.parts, COLUMNS)
-        judgements += analysis.judge(records, options.objectives, invalid=summary.reasons)
+        records, gaps = analysis.read(load_run.parts, COLUMNS), analysis.gaps.read(load_run.parts)
+        judgements += analysis.judge(records, options.objectives, invalid=summary.reasons, gaps=gaps)
     content["judgements"] = [asdict(judgement) for judgement in judgements]
     lines = [f"{judgement.verdict}: {judgement.text}" for judgement in judgements]
-    _publish(options, folder / "summary.json", content, [screen.table(content), *lines])
+    _publish(options, folder / "summary.json", content, [tables.summary(content, _width()), *lines])
     if interrupted:
         return INTERRUPTED
     verdicts: list[Verdict] = [judgement.verdict for judgement in judgements]
@@ -119,6 +122,11 @@ def _unbroken() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _width() -> int:
+    """Return the width of the terminal; where stdout is none, all columns fit."""
+    return shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns if sys.stdout.isatty() else _PLAIN_WIDTH
 
 
 def _floor(rate_rps: float) -> dict[str, Any]:

@@ -1,13 +1,12 @@
-"""The output on a terminal: a live line while the load runs, and a table when it has finished."""
+"""The output on a terminal while a load runs."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from typing import Any, TextIO
+from typing import TextIO
 
-from tailrace import percentiles
 from tailrace.load import LoadRun, LoadSnapshot
 from tailrace.load.rate_point import Point
 
@@ -46,27 +45,8 @@ def point(measured: Point) -> str:
     """Return `     100.0/s  goodput      100.0/s  p99 61.0 ms  meets`."""
     latencies = "  ".join(f"{name} {value:,.1f} ms" for name, value in measured.latencies_ms.items())
     result = "meets" if measured.meets and measured.valid else measured.reason
-    return f"{measured.rate_rps:10,.1f}/s  goodput {measured.goodput_rps:10,.1f}/s  {latencies}  {result}"
-
-
-def table(document: dict[str, Any]) -> str:
-    """Return the percentiles of a summary as plain text, below the reasons why they are not valid."""
-    loop = document["loop"]
-    rate = f"{_number(document['achieved_rps'], ',.1f')} of {_number(document['intended_rps'], ',.1f')} requests/s"
-    lines = [f"{loop} loop · {rate} · generator lag p99 {_number(document['send_lag_p99_ms'], '.2f')} ms"]
-    if document.get("floor"):
-        lines.append(document["floor"]["text"])
-    lines += [f"INVALID: {reason}" for reason in document["reasons"]]
-    if document["errors_by_type"]:
-        lines.append("errors: " + ", ".join(f"{kind} {n:,}" for kind, n in document["errors_by_type"].items()))
-    names = [*(percentiles.column(name) for name in percentiles.PERCENTILES), "max_ms"]
-    lines.append(
-        f"{'group':<18}{'from':<10}{'n':>9}{'errors':>8}" + "".join(f"{name[:-3]:>10}" for name in names) + "  ms"
-    )
-    for row in document["groups"]:
-        figures = "".join(f"{_number(row[name], ',.2f'):>10}" for name in names)
-        lines.append(f"{row['group'][:17]:<18}{row['from']:<10}{row['n']:>9,}{row['errors']:>8,}{figures}")
-    return "\n".join(lines)
+    good = "" if math.isnan(measured.good_share) else f" ({measured.good_share:.1%} good)"
+    return f"{measured.rate_rps:10,.1f}/s  goodput {measured.goodput_rps:10,.1f}/s{good}  {latencies}  {result}"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from tailrace import objectives, request_headers
+from tailrace import objectives, percentiles, request_headers
 
 OURS: Final = {
     "model": "--model",
@@ -20,7 +20,7 @@ OURS: Final = {
     "temperature": "--temperature",
 }
 """Fields of a body that an option sets, because more than the body depends on it."""
-_PERCENTILES: Final = ("p50", "p90", "p95", "p99", "p999", "p9999")
+_PERCENTILES: Final = (*percentiles.PERCENTILES, "p99.99")
 T = TypeVar("T")
 _VARIABLE: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 

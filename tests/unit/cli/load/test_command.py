@@ -43,7 +43,7 @@ def test_a_heavy_import_is_seen():
         (["--slo", "p100=5"], "expected a percentile and its limit in ms"),
         (["--slo", "p99=soon"], "expected a percentile and its limit in ms"),
         (["--slo", "ttfp_p95=300"], "did you mean ttft_p95?"),
-        (["--slo", "p999ms=300"], "did you mean p999?"),
+        (["--slo", "p999=300"], "did you mean p99.9?"),
         (["--goodput", "tttf=300,share=0.9"], "did you mean ttft?"),
         (["--goodput", "ttft=300"], "found no share"),
         (["--users", "3", "--sessions"], "--users says when requests are due, and so does --sessions"),
