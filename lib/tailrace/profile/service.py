@@ -65,7 +65,7 @@ class Service(ProfileSection):
     """The service to deploy. With neither `command`, `image` nor `dockerfile` it is tailrace's own service."""
 
     command: tuple[str, ...] = ()
-    """Any program; `{port}` and `{host}` are replaced in its arguments."""
+    """Any program; `{port}` and `{host}` are replaced in its words, and `{python}` by that of tailrace."""
     image: str = ""
     """The name of an existing image; needs an engine that runs images."""
     dockerfile: str = ""

@@ -127,7 +127,7 @@ class ClientSender:
         outcome = RequestOutcome(
             status=200, byte_ns=byte_ns, first_ns=at_ns[0] if at_ns else 0, last_ns=time.perf_counter_ns(),
             answer_ns=answer_ns, token_ns=at_ns[-1] if at_ns else 0, chunks=len(at_ns),
-            gaps_us=array("i", ((later - one) // 1000 for one, later in pairwise(at_ns))),
+            gaps_us=array("q", ((later - one) // 1000 for one, later in pairwise(at_ns))),
         )  # fmt: skip
         return self._priced(_with_headers(_with_usage(outcome, usage), raw.headers), model)
 

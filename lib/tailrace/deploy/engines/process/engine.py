@@ -142,8 +142,8 @@ class ProcessEngine:
 
 
 def _command(release: Release, port: int) -> list[str]:
-    python = {"python": f"{release.facts['folder']}/env/bin/python"} if "folder" in release.facts else {}
-    return filled(release.command, host=HOST, port=str(port), **python)
+    python = f"{release.facts['folder']}/env/bin/python" if "folder" in release.facts else sys.executable
+    return filled(release.command, host=HOST, port=str(port), python=python)
 
 
 def _instance(process: processes.Process) -> Instance:
