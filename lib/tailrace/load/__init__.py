@@ -3,7 +3,7 @@
 Choose when requests are sent (`arrivals`) and which (`Workload`), put both into a `Traffic`, and `run` or `start` it.
 """
 
-from tailrace.load import arrivals, calibration, corpus, rate_search, traces
+from tailrace.load import arrivals, calibration, corpus, rate_search, rehearsal, sessions, traces
 from tailrace.load.arrivals import Schedule, Users
 from tailrace.load.driver import LoadRun, prepare, run, start
 from tailrace.load.live import LoadSnapshot
@@ -29,7 +29,9 @@ __all__ = [
     "corpus",
     "prepare",
     "rate_search",
+    "rehearsal",
     "run",
+    "sessions",
     "start",
     "traces",
 ]

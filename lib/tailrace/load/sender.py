@@ -52,7 +52,8 @@ class HttpSender:
         address = parse(url)
         own_path = workload.kind == "chat" and workload.path != bodies.PATHS[workload.endpoint]
         self._reader_of = reader_of("" if own_path else workload.endpoint) if workload.kind == "chat" else None
-        self._pool = Pool(address, _tls(address, options.get("verify", True)), int(options.get("connections", 4096)))
+        tls = tls_context(address, options.get("verify", True))
+        self._pool = Pool(address, tls, int(options.get("connections", 4096)))
         keys = options.get("tenant_key_envs", {})
         names = {"": options.get("api_key_env", ""), **{one.name: keys.get(one.name, "") for one in workload.tenants}}
         self._heads = {tenant: _head(address, workload, options, tenant, key_env) for tenant, key_env in names.items()}
@@ -101,8 +102,10 @@ async def build(name: str, url: str, workload: Workload, options: Mapping[str, A
     return PluginSender(await sender if inspect.isawaitable(sender) else sender)
 
 
-def _head(address: ApiAddress, workload: Workload, options: Mapping[str, Any], tenant: str, key_env: str) -> str:
-    """Return the head of a tenant's requests, up to their content-length."""
+def headers_of(
+    address: ApiAddress, workload: Workload, options: Mapping[str, Any], tenant: str = "", key_env: str = ""
+) -> dict[str, str]:
+    """Return the headers of a tenant's requests, without their content-length, with the secrets filled in."""
     headers = {"host": address.authority, "accept": "*/*", "user-agent": "tailrace-load"}
     if workload.method != "GET":
         headers["content-type"] = "application/json"
@@ -113,13 +116,20 @@ def _head(address: ApiAddress, workload: Workload, options: Mapping[str, Any], t
             raise LoadError(f"the environment variable {key_env} is not set; it has to hold the API key")
         headers["authorization"] = f"Bearer {os.environ[key_env]}"
     headers |= request_headers.filled(options.get("headers", {}))
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     if any(control in value for value in headers.values() for control in "\r\n"):
         raise LoadError("a header of the sender holds a line break")
+    return headers
+
+
+def _head(address: ApiAddress, workload: Workload, options: Mapping[str, Any], tenant: str, key_env: str) -> str:
+    """Return the head of a tenant's requests, up to their content-length."""
+    headers = headers_of(address, workload, options, tenant, key_env)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"{workload.method} {address.target(workload.path)} HTTP/1.1\r\n{lines}"
 
 
-def _tls(address: ApiAddress, verify: bool | str) -> ssl.SSLContext | None:
+def tls_context(address: ApiAddress, verify: bool | str) -> ssl.SSLContext | None:
+    """Return how the address is trusted; None without TLS."""
     if not address.secure:
         return None
     if isinstance(verify, str) and not Path(verify).is_file():
