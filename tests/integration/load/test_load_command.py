@@ -70,7 +70,6 @@ def test_failures_are_counted_beside(target, tmp_path):
     assert json.loads(done.stdout)["errors_by_type"] == {"http_429": 50}
 
 
-@pytest.mark.parametrize("limits", [(), ("--slo", "p50=800"), ("--error-rate", "0.01"), ("--error-rate", "1")])
 def test_a_load_of_streams_has_the_times_of_tokens(target, tmp_path):
     """Printed and written: TTFT, TPOT, the gaps between tokens, and tokens per second; all can be judged."""
     limits = ("--slo", "ttft_p95=5000", "--slo", "tpot_p95=5000", "--goodput", "ttft=5000,tpot=5000,share=0.9")
@@ -85,6 +84,7 @@ def test_a_load_of_streams_has_the_times_of_tokens(target, tmp_path):
         assert done.returncode == 0
 
 
+@pytest.mark.parametrize("limits", [(), ("--slo", "p50=800"), ("--error-rate", "0.01"), ("--error-rate", "1")])
 def test_a_load_of_failures_has_failed(target, tmp_path, limits):
     """When no request succeeds, status and verdict say so, whatever the limits are."""
     out = tmp_path / "out"
