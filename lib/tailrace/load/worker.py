@@ -28,7 +28,7 @@ from typing import Any
 
 import orjson
 
-from tailrace.errors import LoadError, TailraceError
+from tailrace.errors import LoadError
 from tailrace.load import live, sender
 from tailrace.load.dispatch import Dispatcher, Shard
 from tailrace.load.pulse import Pulse
@@ -213,7 +213,7 @@ def main() -> int:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(order))
-    except (TailraceError, ValueError, OSError) as error:
+    except Exception as error:  # of any kind: unsaid, it would be hidden by the interpreter's own last words
         send({"failed": f"{type(error).__name__}: {error}"})
         return 3
     return 0

@@ -5,6 +5,7 @@ import asyncio
 import orjson
 import pytest
 
+from tailrace.load.gaps import GapKeeper
 from tailrace.testbed import client_sender
 
 PLAIN = {"retry": False, "cache": False, "attempt_timeout_s": 0.5, "deadline_s": 3.0}
@@ -68,8 +69,11 @@ def test_a_hang_is_a_timeout(ask, provider):
 
 
 def test_a_stream_is_recorded_chunk_by_chunk(ask):
-    """With the time of its first chunk, and the usage of its last."""
+    """With the time of its first chunk, the usage of its last, and the gaps between as the recorder takes them."""
     (outcome,) = ask(stream=True)
+    keeper = GapKeeper()
+    keeper.add((0,) * 5, 0, outcome.gaps_us)
+    assert len(keeper) == len(outcome.gaps_us) == outcome.chunks - 1
     assert outcome.chunks > 1
     assert 0 < outcome.first_ns <= outcome.last_ns
     assert outcome.out_tok > 0
