@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run report down test test-all lint lab bench engine lock clean
+.PHONY: help setup run report down test test-all lint lab bench engine servers lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ endif
 
 engine:  ## install a Docker Engine where apt can, and start it
 	@.ci/engine
+
+servers: $(READY)  ## make the servers that tests run, below .tailrace/servers: LiteLLM's proxy, llama.cpp and a tiny model
+	@.ci/servers
 
 lock:  ## pin the dependencies of pyproject.toml again, with hashes and without index addresses
 	@.ci/lock

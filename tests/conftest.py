@@ -20,6 +20,7 @@ from tailrace.host import processes
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SERVERS = Path(os.environ.get("TAILRACE_SERVERS", ROOT / ".tailrace" / "servers"))
 MARK = "TAILRACE_TEST_SESSION"
 DESELECTED = pytest.StashKey[int]()
 
@@ -39,7 +40,14 @@ def lacks_browser() -> str:
     return "" if any(map(shutil.which, BROWSERS)) else "no Chromium on this machine"
 
 
-PARTS = {"docker": lacks_docker, "browser": lacks_browser}
+@cache
+def lacks_servers() -> str:
+    """Say which of the servers below `SERVERS` is not there; "" when none is missing."""
+    missing = [name for name in ("litellm/.ready", "llama.cpp/.ready", "tiny.gguf") if not (SERVERS / name).exists()]
+    return f"servers: no {', '.join(missing)} in {SERVERS}; make servers brings them" if missing else ""
+
+
+PARTS = {"docker": lacks_docker, "browser": lacks_browser, "servers": lacks_servers}
 
 # No example has a deadline, and no strategy is too slow: a busy machine is not a defect.
 settings.register_profile("quick", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -116,7 +124,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Turn a skip into a failure when TAILRACE_REQUIRE ("docker browser redis") names the missing part."""
+    """Turn a skip into a failure when TAILRACE_REQUIRE ("docker browser redis servers") names the missing part."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2]
@@ -147,6 +155,12 @@ def ended() -> Callable[[Iterable[subprocess.Popen]], None]:
                 pass
 
     return end
+
+
+@pytest.fixture(scope="session")
+def servers() -> Path:
+    """Return the folder of the servers that `make servers` makes."""
+    return SERVERS
 
 
 @pytest.fixture(scope="session")
