@@ -45,13 +45,19 @@ class Evidence:
         """Note a moment (now), or a stretch of time, for the figures: kind "state", "fault" or "action"."""
         begin_ns = time.perf_counter_ns() if t_ns is None else t_ns
         self._marks.append((begin_ns, until_ns or begin_ns, label, kind))
-        self.save("marks", pd.DataFrame(self._marks, columns=evidence.MARKS).sort_values("t_ns"))
+        self._save_marks()
 
     @contextmanager
-    def during(self, label: str, kind: str = "fault") -> Iterator[None]:
-        """Note the time of the block as a stretch with this label."""
+    def during(self, label: str, kind: str = "fault", when: bool = True) -> Iterator[None]:
+        """Note the time of the block as a stretch with this label; nothing when `when` is false."""
         begin_ns = time.perf_counter_ns()
         try:
             yield
         finally:
-            self.mark(label, kind, begin_ns, time.perf_counter_ns())
+            if when:
+                self.mark(label, kind, begin_ns, time.perf_counter_ns())
+            else:
+                self._save_marks()
+
+    def _save_marks(self) -> None:
+        self.save("marks", pd.DataFrame(self._marks, columns=evidence.MARKS).sort_values("t_ns"))

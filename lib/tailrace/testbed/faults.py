@@ -54,27 +54,30 @@ def wait_until(
 
 
 @contextmanager
-def provider_outage(stack: Stack) -> Iterator[None]:
-    """Have the simulated provider answer nothing but 503 for the length of the block, unless that is skipped."""
+def provider_outage(stack: Stack) -> Iterator[bool]:
+    """Have the simulated provider answer nothing but 503 for the length of the block; yield False where skipped."""
     if PROVIDER_OUTAGE in skipped(stack.profile):
-        yield
+        yield False
         return
     with stack.provider.broken({"kind": "outage"}):
-        yield
+        yield True
 
 
 @contextmanager
-def process_hang(stack: Stack) -> Iterator[None]:
-    """Suspend the serving process for the length of the block: it keeps its port and answers nothing."""
+def process_hang(stack: Stack) -> Iterator[bool]:
+    """Suspend the serving process for the length of the block; yield False where that is skipped.
+
+    It keeps its port and answers nothing.
+    """
     serving = stack.deployment.serving
     if serving is None:
         raise DeployError(f"{stack.profile.name}: nothing serves, so nothing can hang; bring the deployment up first")
     if PROCESS_HANG in skipped(stack.profile):
-        yield
+        yield False
         return
     stack.deployment.engine.freeze(serving)
     try:
-        yield
+        yield True
     finally:
         stack.deployment.engine.thaw(serving)
 

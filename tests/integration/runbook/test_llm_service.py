@@ -94,6 +94,7 @@ def test_a_service_with_a_key_and_a_provider_goes_through_the_whole_runbook(keye
     assert retried["fact"].startswith("2.0 requests to the provider for each of 10")
     lines = {line["name"]: line["state"] for line in keyed.result("05_latency_report")["checklist"]}
     assert lines["A provider outage does not take the service down"] == lines["Retries are bounded"] == "PASS"
+    assert lines["A switch cuts no stream"] == "PASS"
     assert lines["The cache answers only its own question"] == lines["Input is validated"] == "SKIPPED"
     assert report["no credential in the artefacts"] == "PASS"
     assert (found(keyed.root / "runs", KEY), found(keyed.root / ".tailrace", KEY), seen) == ([], [], [])

@@ -5,6 +5,8 @@ import asyncio
 import orjson
 import pytest
 
+from tailrace import analysis, load
+from tailrace.errors import LoadError
 from tailrace.load.gaps import GapKeeper
 from tailrace.testbed import client_sender
 
@@ -92,3 +94,23 @@ def test_each_form_is_what_its_name_says(form):
     chosen = client_sender.policy(**client_sender.CLIENT_FORMS[form], attempt_timeout_s=1.0, deadline_s=5.0)
     assert (chosen.retry is not None) == (form in ("retrying", "both"))
     assert (chosen.cache is not None) == (form in ("cached", "both"))
+
+
+def test_a_generator_process_keeps_the_streams_of_a_client_with_a_key(provider, tmp_path, monkeypatch):
+    """Headers are filled in there; first token, gaps and the cost of each stream are on record."""
+    monkeypatch.setenv("A_KEY", "pearl")
+    options = {**PLAIN, "headers": {"authorization": "Bearer ${A_KEY}"}, "attempt_timeout_s": 30, "deadline_s": 60}
+    traffic = load.Traffic(load.arrivals.constant(20, 0.5), load.Workload(stream_share=1.0, extra={"top_k": 3}))
+    summary = load.run(traffic, provider.url, tmp_path, client_sender.SENDER, options)
+    records = analysis.read(tmp_path)
+    assert (summary.sent, summary.errors, len(records)) == (10, 0, 10)
+    assert (records["last_token_us"] > records["ttfc_us"]).all()
+    assert (records["cost_microusd"] > 0).all()
+    assert list(tmp_path.glob("itl-*.parquet"))
+
+
+def test_a_key_that_is_not_set_is_named_before_anything_is_sent(provider, tmp_path):
+    """The generator process refuses it."""
+    options = {**PLAIN, "headers": {"authorization": "Bearer ${NO_SUCH_KEY}"}}
+    with pytest.raises(LoadError, match="environment variable NO_SUCH_KEY is not set"):
+        load.run(load.Traffic(load.arrivals.constant(1, 1)), provider.url, tmp_path, client_sender.SENDER, options)

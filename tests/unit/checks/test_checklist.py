@@ -63,3 +63,21 @@ def test_a_file_that_is_not_a_checklist_is_refused(tmp_path):
     (tmp_path / "c.yaml").write_text("- lines: 1")
     with pytest.raises(ProfileError, match=r"c\.yaml"):
         checklist.read(tmp_path / "c.yaml")
+
+
+def test_a_line_with_a_part_that_was_not_tested_says_so():
+    """What was tested decides; the rest stands beside it, with its reason."""
+    (line,) = checklist.decide([LINE], {"02": [GOOD[0], Check.skip("live stays green", "no provider")]})
+    assert (line.state, line.fact) == (
+        "PASS",
+        "ready turns red, and back. Not tested here: live stays green (no provider)",
+    )
+
+
+def test_what_was_not_tested_on_this_service_earns_no_line():
+    """It is not among the lines that are counted, and its name stands beside them."""
+    lines = [LINE, Line(line="It retries", evidence={"04": ["retries are bounded"]})]
+    made = {"02": GOOD, "04": [Check.skip("retries are bounded", "its own affair")]}
+    decided = checklist.decide(lines, made)
+    assert (decided[1].state, decided[1].fact) == ("SKIPPED", "not tested here: its own affair")
+    assert checklist.ready(decided).fact == "1 of 1 lines are proved; not tested here: 1 (It retries)"

@@ -1,5 +1,7 @@
 """The checks of the client pass, fail or stay undecided, and each can fail."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
@@ -73,3 +75,34 @@ def test_bad_input_that_is_sent_is_named():
     sent = client.rejections({"too large": True, "an unknown role": False})
     assert (sent.state, sent.fact.partition("; ")[2]) == ("FAIL", "sent on: an unknown role")
     assert client.rejections({}).state == "INCONCLUSIVE"
+
+
+def test_what_was_not_asked_is_skipped_with_its_reason(records):
+    """It is neither a pass nor undecided."""
+    skipped = [
+        *client.cache(answers(), "no cache"),
+        client.rejections({}, "up to it"),
+        client.retries(records(), ["both"], Retry(), "as a caller: ", "no chat"),
+        client.fails_less(records(), "both", "plain", "no faults"),
+        *client.service_retries(None, "no provider"),
+    ]
+    assert {check.state for check in skipped} == {"SKIPPED"}
+    assert [check.fact for check in skipped] == ["no cache", "up to it", "no chat", "no faults", "no provider"]
+
+
+def test_the_retries_of_a_service_are_counted_at_its_provider():
+    """Up to the limit for each request; none at all shows that the outage was not met."""
+
+    def decided(provider_requests: int):
+        (check,) = client.service_retries(SimpleNamespace(requests=10, provider_requests=provider_requests))
+        return check.state
+
+    assert [decided(n) for n in (10, 50, 51, 0)] == ["PASS", "PASS", "FAIL", "INCONCLUSIVE"]
+    assert client.service_retries(None) == []
+
+
+def test_a_service_that_hides_all_faults_leaves_nothing_to_compare(records):
+    """Without a service in between, faults that nobody met are no evidence."""
+    met = records({"phase": "plain"}, {"phase": "both"})
+    assert client.fails_less(met, "both", "plain", may_hide=True).state == "SKIPPED"
+    assert client.fails_less(met, "both", "plain").state == "INCONCLUSIVE"

@@ -66,3 +66,9 @@ def test_a_slow_start_has_to_be_waited_for():
     assert health.slow_start(started(True, 3.4), held_s=3, limit_s=30).state == "PASS"
     assert health.slow_start(started(False, 30.0), held_s=3, limit_s=30).state == "FAIL"
     assert health.slow_start(started(True, 0.4), held_s=3, limit_s=30).state == "FAIL"
+
+
+def test_a_service_whose_reaction_is_its_own_affair_has_only_to_recover():
+    """Red or green during the fault, both will do; what is red for ever afterwards will not."""
+    seen = [rows(), rows(*range(11, 21)), rows(*range(11, 30)), rows(*range(11, 28))]
+    assert [decide(one, health.EITHER) for one in seen] == ["PASS", "PASS", "FAIL", "FAIL"]

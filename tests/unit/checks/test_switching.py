@@ -117,3 +117,13 @@ def test_lag_is_read_off_the_records_as_well(records):
     assert switching.on_schedule(records(*[{}] * 50)).state == "PASS"
     assert switching.on_schedule(records(*[{"send_lag_us": 30_000}] * 50)).state == "INCONCLUSIVE"
     assert switching.on_schedule(records()).state == "INCONCLUSIVE"
+
+
+def test_streams_are_counted_apart_and_claimed_only_when_there_were_any(records):
+    """A failed stream fails the check; without streams nothing is said about them, and why."""
+    whole, cut = {"stream": True}, {"stream": True, "outcome": "error", "error_type": "cut_stream"}
+    assert switching.no_stream_cut(records(whole, whole, {"stream": False})).fact == "0 of 2 streams failed"
+    assert switching.no_stream_cut(records(whole, cut)).state == "FAIL"
+    none = switching.no_stream_cut(records({"stream": False}), "service.api is http")
+    assert (none.state, none.fact) == ("SKIPPED", "service.api is http")
+    assert "stream_share is 0" in switching.no_stream_cut(records({"stream": False})).fact

@@ -101,6 +101,13 @@ def test_a_stretch_is_marked_even_when_its_block_fails(step):
     assert mark["until_ns"] >= mark["t_ns"]
 
 
+def test_what_did_not_happen_is_not_marked(step):
+    """A fault that a profile leaves out is no stretch of the figure; the frame is there all the same."""
+    with step.during("outage", when=False):
+        pass
+    assert step.frame("marks").empty
+
+
 def test_a_step_alone_begins_a_run_and_ends_it(project):
     """An exploratory run has a verdict of its own."""
     step = begin("01_build_image")
