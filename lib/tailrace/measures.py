@@ -5,6 +5,7 @@ from memory, one from disk and a search for the highest rate cannot differ. Valu
 millisecond.
 
     latency   the whole answer
+    e2e       the whole answer, of streams alone
     ttft      time to first token: the first chunk that carries one, whatever its kind (reasoning, content, tool call)
     tpot      time per output token: (last token - first token) / (tokens out - 1), by the count of the usage
 
@@ -65,6 +66,7 @@ class Measure:
 TABLE: Final[Mapping[str, Measure]] = types.MappingProxyType(
     {
         "latency": Measure("", "service_us"),
+        "e2e": Measure("end to end", "service_us", eligible=("stream",), known=("service_us >= 0",)),
         "ttft": Measure("TTFT", "ttfc_us", eligible=("stream",), known=("ttfc_us >= 0",)),
         "tpot": Measure(
             "TPOT",

@@ -87,11 +87,16 @@ class Objectives:
         return replace(self, **kept)
 
     @property
+    def widest_ms(self) -> dict[str, float]:
+        """The widest limit of each measure that has one."""
+        return {measure: max(limits.values()) for measure, limits in self.limits_ms.items()}
+
+    @property
     def good_ms(self) -> dict[str, float]:
         """What a request has to keep to be good: the limits of `goodput`, or else the widest of each measure."""
         if self.goodput:
             return self.goodput.limits_ms
-        return {m: max(limits.values()) for m, limits in self.limits_ms.items() if m in PER_REQUEST}
+        return {measure: limit for measure, limit in self.widest_ms.items() if measure in PER_REQUEST}
 
 
 def read_limits(texts: Iterable[str]) -> Objectives:

@@ -14,6 +14,7 @@ from tailrace.analysis.goodput import goodput
 from tailrace.analysis.latency import latency
 from tailrace.analysis.tokens import COLUMNS as TOKEN_COLUMNS
 from tailrace.analysis.tokens import deviating, tokens
+from tailrace.objectives import PER_REQUEST
 from tailrace.percentiles import PERCENTILES
 
 COLUMNS: Final = TOKEN_COLUMNS
@@ -52,7 +53,8 @@ def overview(
 
 def _times(records: pd.DataFrame, gaps: pd.DataFrame | None, percentiles: Sequence[str]) -> pd.DataFrame:
     rows = []
-    for name, rule in measures.TABLE.items():
+    for name in PER_REQUEST:
+        rule = measures.TABLE[name]
         starts: tuple[measures.Start, ...] = ("intended", "sent") if rule.lagging else ("sent",)
         for start in starts:
             table = latency(records, by=(), start=start, percentiles=percentiles, measure=name)

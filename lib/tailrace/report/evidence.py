@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from tailrace import analysis
+from tailrace.analysis import gaps
 from tailrace.errors import RecordsError
 from tailrace.run import documents, folder
 from tailrace.run.folder import RunDir
@@ -37,6 +38,7 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
     |---|---|
     | "records" | the requests that `step` recorded, or those of every step where it recorded none |
     | "all/records" | the requests of every step |
+    | "gaps", "STEP/gaps" | the gaps between the tokens of these requests; empty where there are none |
     | "NAME" | a frame that `step` saved |
     | "STEP/NAME" | the same of another step; "STEP/marks" is empty when that step marked nothing |
     | "records:PHASE" | the requests of some phases, see `_matches` |
@@ -44,8 +46,8 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
     """
     name, _, phases = name.partition(":")
     if phases:
-        records = frame(run_dir, step, name)
-        return records[records["phase"].isin([phase for phase in records["phase"].unique() if _matches(phase, phases)])]
+        rows = frame(run_dir, step, name)
+        return rows[rows["phase"].isin([phase for phase in rows["phase"].unique() if _matches(phase, phases)])]
     other, _, name = name.rpartition("/")
     for part in (other or step, name):
         if not _NAME.fullmatch(part):
@@ -54,6 +56,8 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
         return history(run_dir.parent)
     if name == "records":
         return _records(run_dir, other or _recorder(run_dir, step))
+    if name == "gaps":
+        return gaps.read(_folders(run_dir, step, f"{other}/records" if other else "records"))
     path = RunDir(run_dir).data(other or step, name)
     if name == "marks" and other and not path.exists():
         return pd.DataFrame(columns=MARKS)

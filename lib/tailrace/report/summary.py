@@ -9,7 +9,8 @@ from typing import Any, Final
 from tailrace.numbers import number
 from tailrace.verdict import FAIL, INCONCLUSIVE, PASS, SKIPPED, Verdict, parse, state_of
 
-PERCENTILE: Final = re.compile(r"p\d+(\.\d+)? within ")
+PERCENTILE: Final = re.compile(r"((TTFT|TPOT|ITL) )?p\d+(\.\d+)? within |\S+ % of requests within ")
+"""The name of a check of an objective: of a percentile, or of goodput."""
 
 
 def verdict_of(run: Mapping[str, Any]) -> Verdict:
@@ -37,6 +38,9 @@ def headline(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -
             sentences += _bill(switch)
     if tail := _tail(results):
         sentences.append(tail)
+    for result in results.values():
+        if isinstance(deviations := result.get("token_deviations"), list) and deviations:
+            sentences.append(f"Beware: {', and '.join(map(str, deviations))}.")
     unfinished = [name for name, result in results.items() if not result.get("verdict")]
     if unfinished and run.get("verdict"):
         sentences.append(f"{len(unfinished)} of {len(results)} steps did not finish.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -15,10 +14,12 @@ from tailrace.analysis.compare import METRICS, beside
 from tailrace.analysis.variants import variants
 from tailrace.numbers import number, percent
 from tailrace.objectives import Objectives
-from tailrace.percentiles import PERCENTILES, column, needs
+from tailrace.percentiles import PERCENTILES, column
 from tailrace.report import binding, markup
 from tailrace.report.binding import Load
+from tailrace.report.cells import cell as cell
 from tailrace.report.evidence import LargeRecords, Loader
+from tailrace.report.token_tables import goodput, streams, tokens
 from tailrace.verdict import state_of
 
 
@@ -29,10 +30,11 @@ def draw(name: str, load: Load, /, caption: str = "", **options: Any) -> str:
 
 def build(name: str, load: Load, /, **options: Any) -> pd.DataFrame:
     """Return the table `name` with its numbers as text."""
-    if name == "percentiles" and isinstance(load, Loader):
+    if name in LARGE and isinstance(load, Loader):
         chosen = dict(options)
         if large := load.large(str(chosen.pop("records", "records"))):
-            return percentiles(large, **chosen)
+            gaps = {"gaps": load(str(chosen.pop("gaps", "gaps")))} if name == "streams" else {}
+            return TABLES[name](large, **gaps, **chosen)
     table: pd.DataFrame = binding.call("table", TABLES, name, load, options)
     return table
 
@@ -69,14 +71,6 @@ def percentiles(
     return _written(shown)
 
 
-def cell(row: Mapping[str, Any], name: str) -> str:
-    """Write a percentile of a row of `latency`: "612 [588, 655]", or "n/a (needs 368)"."""
-    value, low, high = (row[column(name, kind)] for kind in ("", "lo", "hi"))
-    if math.isnan(value):
-        return f"n/a (needs {needs(name):,})"
-    return f"{number(value)} [{number(low)}, {number(high)}]"
-
-
 def judgements(
     records: pd.DataFrame,
     *,
@@ -105,13 +99,19 @@ def clients(records: pd.DataFrame, *, by: str = "phase", order: Sequence[str] = 
     return _written(shown)
 
 
-def rates(records: pd.DataFrame, *, by: str = "", slices: int = 12) -> pd.DataFrame:
-    """Return a row per offered rate: goodput, error rate, percentiles."""
+def rates(
+    records: pd.DataFrame, *, by: str = "", slices: int = 12, limits_ms: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """Return a row per offered rate: successes, error rate, percentiles; with limits and `by`, the goodput as well."""
     table = capacity.rates(records, by, slices)
     shown = pd.DataFrame({"offered, /s": [number(v) for v in table["rate_rps"]]})
     if len(table):
         shown["succeeded, /s"] = [number(v) for v in table["goodput_rps"]]
         shown["failed"] = [percent(v) for v in table["error_rate"]]
+        if limits_ms and by:
+            good = analysis.goodput(records, limits_ms, by=(by,)).set_index(by).reindex(table[by])
+            shown["good"] = [percent(v) for v in good["share"]]
+            shown["goodput, /s"] = [number(v) for v in good["rps"]]
         for name in ("p50", "p95", "p99"):
             shown[f"{name}, ms"] = [cell(row, name) for row in table.to_dict("records")]
     return shown
@@ -198,9 +198,14 @@ TABLES: Final[Mapping[str, Callable[..., pd.DataFrame]]] = types.MappingProxyTyp
         "comparison": comparison,
         "coverage": coverage,
         "frame": frame,
+        "goodput": goodput,
         "judgements": judgements,
         "levels": levels,
         "percentiles": percentiles,
         "rates": rates,
+        "streams": streams,
+        "tokens": tokens,
     }
 )
+LARGE: Final = frozenset({"goodput", "percentiles", "streams"})
+"""Those that are made from disk when there are too many records to load."""

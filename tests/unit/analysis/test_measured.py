@@ -84,7 +84,7 @@ def test_failures_apart_have_no_time_of_tokens(make):
 
 def test_not_a_measure(make):
     """A measure or start that is none is refused by name."""
-    with pytest.raises(ValueError, match="found 'ttfb', expected one of latency, ttft, tpot"):
+    with pytest.raises(ValueError, match="found 'ttfb', expected one of latency, e2e, ttft, tpot"):
         analysis.latency(make([1]), measure="ttfb")
     with pytest.raises(ValueError, match="expected 'intended' or 'sent'"):
         analysis.latency(make([1]), start="now")

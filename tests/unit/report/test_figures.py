@@ -26,7 +26,7 @@ SPECS = [
     ("heatmap", "03_blue_green_switch", {"limit_ms": 600}),
     ("ratio", "03_blue_green_switch", {"windows": 8}),
     ("spend", "04_load_test", {"records": "arms", "order": ["plain", "both"]}),
-    ("streaming", "03_blue_green_switch", {"ttft_limit_ms": 100, "token_limit_ms": 5}),
+    ("streaming", "03_blue_green_switch", {"limits_ms": {"ttft": 100, "tpot": 5, "itl": 9}}),
 ]
 
 
