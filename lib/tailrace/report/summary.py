@@ -9,8 +9,10 @@ from typing import Any, Final
 from tailrace.numbers import number
 from tailrace.verdict import FAIL, INCONCLUSIVE, PASS, SKIPPED, Verdict, parse, state_of
 
-PERCENTILE: Final = re.compile(r"((TTFT|TPOT|ITL) )?p\d+(\.\d+)? within |\S+ % of requests within ")
-"""The name of a check of an objective: of a percentile, or of goodput."""
+OBJECTIVE: Final = re.compile(
+    r"(?P<measure>(?:(?:TTFT|TPOT|ITL) )?)p(?P<percent>\d+(?:\.\d+)?) within |\S+ % of requests within "
+)
+"""The name of a check of an objective: of a percentile, or (no measure) of goodput."""
 
 
 def verdict_of(run: Mapping[str, Any]) -> Verdict:
@@ -59,10 +61,13 @@ def _bill(switch: Mapping[str, Any]) -> list[str]:
 
 
 def _tail(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the fact of each check of a percentile, as one sentence."""
-    judged = [c for result in results.values() for c in result.get("checks") or []]
-    facts = [str(c.get("fact")).partition(";")[0] for c in judged if PERCENTILE.match(str(c.get("name")))]
-    return f"{', '.join(facts)}." if facts else ""
+    """Return the fact of the highest percentile of each measure, and of goodput, as one sentence."""
+    highest: dict[str | None, tuple[float, str]] = {}
+    for check in (check for result in results.values() for check in result.get("checks") or []):
+        if match := OBJECTIVE.match(str(check.get("name"))):
+            found = float(match["percent"] or 0), str(check.get("fact")).partition(";")[0]
+            highest[match["measure"]] = max(found, highest.get(match["measure"], found), key=lambda one: one[0])
+    return f"{', '.join(fact for _, fact in highest.values())}." if highest else ""
 
 
 def _checks(run: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> str:

@@ -110,8 +110,9 @@ def rates(
         shown["failed"] = [percent(v) for v in table["error_rate"]]
         if limits_ms and by:
             good = analysis.goodput(records, limits_ms, by=(by,)).set_index(by).reindex(table[by])
-            shown["good"] = [percent(v) for v in good["share"]]
-            shown["goodput, /s"] = [number(v) for v in good["rps"]]
+            what = "good streams" if {"ttft", "tpot"} & limits_ms.keys() else "good"
+            shown[what] = [percent(v) for v in good["share"]]
+            shown[f"{what}, /s"] = [number(v) for v in good["rps"]]
         for name in ("p50", "p95", "p99"):
             shown[f"{name}, ms"] = [cell(row, name) for row in table.to_dict("records")]
     return shown

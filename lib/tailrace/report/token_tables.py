@@ -24,10 +24,12 @@ def streams(
     gaps: pd.DataFrame | None = None,
     *,
     by: Sequence[str] = ("phase",),
+    order: Sequence[str] = (),
     percentiles: Sequence[str] = SHOWN,
 ) -> pd.DataFrame:
     """Return a row per group and measure of streams: n, failed, each percentile with its interval, slow episodes.
 
+    `order` are the values of the first column of `by` to show, in that order; all when it is empty.
     End to end and TTFT count from the intended start. n of ITL counts gaps, and its episodes seconds.
     """
     tables = {name: _times(records, tuple(by), percentiles, name) for name in TITLES if name != "itl"}
@@ -40,6 +42,8 @@ def streams(
     ]
     columns = [*by, "place", "of streams", "n", "failed", *(f"{name}, ms" for name in percentiles), "slow episodes"]
     shown = pd.DataFrame(rows, columns=columns).sort_values([*by, "place"], kind="stable", ignore_index=True)
+    if order:
+        shown = pd.concat([shown[shown[by[0]] == value] for value in order], ignore_index=True)
     return shown.drop(columns="place") if rows else pd.DataFrame({"of streams": ["none was recorded"]})
 
 
@@ -85,7 +89,7 @@ def _times(
 
 
 def _figures(row: Mapping[str, Any], percentiles: Sequence[str]) -> dict[str, str]:
-    figures = {"n": f"{int(row['n']):,}", "failed": f"{int(row['errors']):,}" if "errors" in row else ""}
+    figures = {"n": f"{int(row['n']):,}", "failed": f"{int(row['errors']):,}" if "errors" in row else "n/a"}
     figures |= {f"{name}, ms": cell(row, name) for name in percentiles}
     return figures | {"slow episodes": f"{int(row['episodes']):,}"}
 

@@ -76,9 +76,22 @@ class Stack:
             **limits,
         }
 
-    def mix(self, **shares: float) -> dict[str, float]:
-        """Return `shares` (stream_share, repeat_share) as far as the service's API knows them: all, or each 0."""
-        return users.mix(self.profile, **shares)
+    def mix(self, **shares: float) -> dict[str, Any]:
+        """Return `shares` (stream_share, repeat_share) as far as the service's API knows them: all, or each 0.
+
+        For chat, what a rehearsal learned of how the service counts tokens is added, so that prompts have the planned
+        length. It is held once, at the first call, through the edge: the service has to be up.
+        """
+        mixed = users.mix(self.profile, **shares)
+        return mixed if self.no_chat else {**mixed, "targets": self._counting}
+
+    @cached_property
+    def _counting(self) -> dict[str, Any]:
+        from tailrace.load import arrivals
+        from tailrace.load.rehearsal import rehearse
+
+        one = self.traffic(arrivals.constant(1.0, 1.0), "rehearsal")
+        return rehearse(one, f"{self.url}/v1", self.sender_options).traffic.workload.targets
 
     def traffic(self, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
         """Return the traffic of this profile's users: chat completions, or the first request of `service.smoke`."""

@@ -43,6 +43,23 @@ def test_the_headline_states_the_judged_percentiles(run_dir):
     assert "is within" not in page.html(run_dir).partition('id="checks"')[0]
 
 
+def test_the_headline_states_tokens(run_dir):
+    """Of each measure the highest percentile, then goodput, and what deviates from the planned tokens."""
+    path = figureless(run_dir) / "results" / "05_latency_report.json"
+    facts = {
+        "p50 within 9 ms": "p50 1 ms", "p99 within 9 ms": "p99 2 ms", "TTFT p95 within 9 ms": "TTFT p95 3 ms",
+        "TTFT p50 within 9 ms": "TTFT p50 4 ms", "95 % of requests within TTFT 9 ms": "297 of 297 were good",
+    }  # fmt: skip
+    checks = [{"name": name, "ok": True, "fact": f"{fact}; n = 9"} for name, fact in facts.items()]
+    deviations = ["input tokens deviate by +25.0% from the plan (limit 2%)"]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"checks": checks, "token_deviations": deviations}))
+    head = page.html(run_dir).partition('id="checks"')[0]
+    assert "p99 2 ms, TTFT p95 3 ms, 297 of 297 were good." in head
+    assert "Beware: input tokens deviate by +25.0%" in head
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"token_deviations": []}))
+    assert "Beware" not in page.html(run_dir)
+
+
 @pytest.mark.parametrize(
     ("bill", "sentence"),
     [({"cost_usd": 0.011545, "unpriced": 0, "from_cache": 378}, "they cost $0.0115; 378 came from the cache."),
