@@ -112,13 +112,14 @@ def test_two_loads_of_one_second_have_two_folders(target, tmp_path):
     assert all((folder / "summary.json").is_file() for folder in folders)
 
 
-def test_a_folder_with_something_in_it_is_refused(target, tmp_path):
-    """Records of two loads in one folder would be counted as one; nothing is sent, and nothing is touched."""
-    (tmp_path / "part-of-another.parquet").write_text("mine")
-    done = load(target.url, "--rate", 20, "--duration", 1, "--out", tmp_path)
-    assert done.returncode == 3
-    assert "the folder is not empty" in done.stderr
-    assert [path.name for path in tmp_path.iterdir() if path.name != "log.json"] == ["part-of-another.parquet"]
+def test_a_second_load_goes_beside_the_first(target, tmp_path):
+    """Records of two loads in one folder would be counted as one: the second says where it is, and touches nothing."""
+    out = tmp_path / "out"
+    for folder in (out, tmp_path / "out-2"):
+        done = load(target.url, "--rate", 20, "--duration", 1, "--no-floor", "--out", out)
+        assert done.stdout.splitlines()[-1] == f"records and summary.json: {folder}"
+    assert f"this load is in {tmp_path / 'out-2'}" in done.stderr
+    assert [recorded(folder) for folder in (out, tmp_path / "out-2")] == [20, 20]
 
 
 def test_a_closed_loop_says_so(serve, tmp_path):
@@ -230,7 +231,7 @@ def test_refuses_what_makes_no_sense(options, status, reason, tmp_path):
     [
         ("nonsense", (), "is not the URL of an API"),
         ("http://127.0.0.1:9/v1", ("--api-key-env", "NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE is not set"),
-        ("http://127.0.0.1:9/v1", ("--trace", __file__), "is neither Azure CSV nor Mooncake JSONL"),
+        ("http://127.0.0.1:9/v1", ("--trace", __file__), "found .py, expected one of"),
     ],
 )
 def test_what_cannot_be_sent_leaves_with_3(url, options, reason, tmp_path):
@@ -301,6 +302,40 @@ def test_a_secret_in_a_header_is_sent_and_never_written_down(listener, tmp_path)
     written = [path for path in out.rglob("*") if path.is_file()]
     assert len(written) >= 3
     assert [path.name for path in written if secret.encode() in path.read_bytes()] == []
+
+
+def test_the_rehearsal_makes_prompts_and_answers_as_long_as_planned(tmp_path):
+    """A target that adds a chat template and wants max_completion_tokens gets both, as its own counts say."""
+    out = tmp_path / "out"
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Counter) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        more = ("--prompt-tokens", 64, "--max-tokens", 20, "--no-floor", "--json")
+        exact = json.loads(load(url, "--rate", 20, "--duration", 1, "--out", out, *more).stdout)
+        guessed = json.loads(load(url, "--rate", 20, "--duration", 1, "--out", out, "--no-rehearse", *more).stdout)
+        server.shutdown()
+    tokens = exact["groups"][0]["tokens"]
+    assert (tokens["in_deviation"], tokens["out_deviation"], exact["deviations"]) == (0, 0, [])
+    assert any("takes max_completion_tokens" in finding for finding in exact["findings"])
+    assert guessed["errors_by_type"] == {"http_400": 20}, "without the rehearsal nobody knows"
+
+
+class Counter(Listener):
+    """Counts a token a word and nine for its chat template, and refuses `max_tokens`, as reasoning models do."""
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        words = sum(len(message["content"].split()) for message in body["messages"])
+        usage = {"prompt_tokens": words + 9, "completion_tokens": body.get("max_completion_tokens", 7)}
+        good = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": usage}
+        refused = "max_tokens" in body
+        bad = {"error": {"message": "Unsupported parameter: 'max_tokens'", "param": "max_tokens"}}
+        answer = json.dumps(bad if refused else good).encode()
+        self.send_response(400 if refused else 200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
 
 
 def test_a_secret_that_is_missing_is_refused_by_its_name(tmp_path):

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from tailrace.cli.load import values as read
-from tailrace.cli.load.options import LAWS, SHAPES, LoadOptions, TrafficOptions
+from tailrace.cli.load.options import ENDPOINTS, LAWS, SHAPES, LoadOptions, TrafficOptions
 from tailrace.cli.load.sections import SectionedCommand
 
 EXCLUDED: Final = {
@@ -51,18 +51,21 @@ FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--think-s", "--think", default=0.0, type=click.FloatRange(0), help="Mean pause of a user, or before a later turn."
 )
-@click.option("--trace", type=FILE, help="Recorded traffic: Azure CSV or Mooncake JSONL.")
+@click.option("--trace", type=FILE, help="Recorded traffic of Azure, BurstGPT, Qwen or Mooncake.")
 @click.option("--speed", default=1.0, type=POSITIVE, help="Play the trace this many times faster.")
 @click.option("--keep", default=1.0, type=POSITIVE, help="Of the trace: this share, or each request this many times.")
+@click.option("--endpoint", default="chat", show_default=True, type=click.Choice(ENDPOINTS), help="Of OpenAI's API.")
 @click.option("--stream", is_flag=True, help="Request streams.")
 @click.option("--model", multiple=True, default=("gpt-4o-mini",), metavar="NAME[=WEIGHT]", help="May be repeated.")
 @click.option("--tenant", multiple=True, metavar="NAME[=WEIGHT]", help="May be repeated.")
-@click.option("--prompts", type=FILE, help="Your own prompts: .jsonl, .csv or .parquet.")
+@click.option("--prompts", type=FILE, help="Your own, a prompt or conversation a row: JSONL, JSON, CSV, parquet, text.")
 @click.option("--repeat", default=0.0, type=SHARE, help="Share of requests that repeat an earlier prompt.")
 @click.option("--zipf", default=0.0, type=click.FloatRange(0), help="Exponent of the popularity of repeated prompts.")
 @click.option("--prompt-tokens", default="16", show_default=True, metavar="N[~SIGMA]", help="Length; lognormal with ~.")
 @click.option("--system-tokens", default=0, type=click.IntRange(0), help="Length of a system message of all sessions.")
-@click.option("--max-tokens", default="", metavar="N[~SIGMA]", help="Limit of the answer, sent to the model.")
+@click.option(
+    "--max-tokens", default="", metavar="N[~SIGMA]", help="Length of the answers: exact where the target can."
+)
 @click.option("--temperature", type=click.FloatRange(0, 2), help="Sent to the model; not sent by default.")
 @click.option("--shards", default=1, show_default=True, type=click.IntRange(1, 64), help="Generator processes.")
 @click.option("--timeout", default=30.0, show_default=True, type=POSITIVE, help="Limit of one request, seconds.")
@@ -91,6 +94,17 @@ FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--error-rate", type=SHARE, help="The largest share of failures that is within the limits.")
 @click.option("--find", is_flag=True, help="Find the highest rate, from --rate to --to-rate, within the limits.")
+@click.option(
+    "--tokenizer",
+    type=click.Path(exists=True, path_type=Path),
+    help="tokenizer.json of the model, or its folder: prompts have exactly their tokens.",
+)
+@click.option(
+    "--rehearse/--no-rehearse",
+    default=True,
+    show_default=True,
+    help="Ask the target first, by five small requests, how it counts tokens and takes lengths.",
+)
 @click.option("--floor/--no-floor", default=True, show_default=True, help="Measure the client's own floor afterwards.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for records and summary.json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -135,6 +149,10 @@ def _refuse_contradictions(context: click.Context) -> None:
             raise click.UsageError(f"--{name} says when requests are due, and so does {named}: give one of them")
     if not context.params["sessions"] and (lonely := [name for name in SESSIONS_ONLY if name in present]):
         raise click.UsageError(f"--{lonely[0].replace('_', '-')} is for sessions: give --sessions, too")
+    if context.params["tokenizer"] and not context.params["rehearse"]:
+        raise click.UsageError("--tokenizer is used in the rehearsal: omit --no-rehearse")
+    if context.params["stream"] and context.params["endpoint"] == "embeddings":
+        raise click.UsageError("--endpoint embeddings has no streams: omit --stream")
     if "turns" in present and (source := next((name for name in ("prompts", "trace") if name in present), "")):
         raise click.UsageError(f"--turns is for generated sessions, and --{source} says how many each has: omit it")
     rate, to_rate = context.params["rate"], context.params["to_rate"]

@@ -1,4 +1,4 @@
-"""The folder for the records of a load: a new one, which no other load writes to."""
+"""The folder for the records of a load: one that no other load writes to, now or before."""
 
 from __future__ import annotations
 
@@ -7,52 +7,50 @@ import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Final
+
+import click
 
 from tailrace.errors import LoadError
+
+CLAIM: Final = ".in-use"
+"""A file in the folder of a load that runs. It is made with O_EXCL, so that of two loads only one has the folder."""
 
 
 @contextlib.contextmanager
 def claimed(out: Path | None) -> Iterator[Path]:
-    """Yield `out`, or a new folder below `loads/`; remove it at the end when it was made here and nothing is in it.
+    """Yield a folder of this load alone: `out`, or a new one below `loads/`.
 
-    Raises LoadError when `out` has something in it already, or cannot be made.
+    Where something is in it, records of two loads would be counted as one: then it is `out-2`, and so on, and a line on
+    stderr says so. A folder that is made here and stays empty is removed. Raises LoadError when none can be made.
     """
+    wanted = Path("loads") / time.strftime("%Y%m%d-%H%M%S") if out is None else out
     try:
-        folder = _new() if out is None else out
-        made = out is None or _make(folder)
-        in_use = not made and any(folder.iterdir())
+        folder, made = next(taken for n in count(1) if (taken := _taken(wanted, n)))
     except OSError as error:
-        raise LoadError(
-            f"--out: {error.filename or out} cannot be used: {error.strerror}; name another folder"
-        ) from None
-    if in_use:
-        raise LoadError(
-            f"--out {folder}: the folder is not empty, and records of two loads in one folder would be counted as one; "
-            "name a new folder, or empty this one"
-        )
+        raise LoadError(f"--out {wanted}: cannot be used: {error.strerror}; name another folder") from None
+    if out is not None and folder != out:
+        click.echo(f"--out {out} is not empty: this load is in {folder}", err=True)
     try:
         yield folder
     finally:
+        (folder / CLAIM).unlink(missing_ok=True)
         if made:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # removes an empty one only
 
 
-def _new() -> Path:
-    """Make `loads/<time>`, or `loads/<time>-2` and so on when another load began in the same second."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    for number in count(1):
-        folder = Path("loads") / (stamp if number == 1 else f"{stamp}-{number}")
-        if _make(folder):
-            return folder
-    raise AssertionError
-
-
-def _make(folder: Path) -> bool:
-    """Make the folder; return False when it exists. `mkdir` is atomic, so that two processes never both make it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def _taken(wanted: Path, number: int) -> tuple[Path, bool] | None:
+    """Return the folder, and whether it was made here; None when another load has it, or anything is in it."""
+    folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    claim = folder / CLAIM
     try:
-        folder.mkdir()
+        claim.touch(exist_ok=False)
     except FileExistsError:
-        return False
-    return True
+        return None
+    if [path for path in folder.iterdir() if path != claim]:
+        claim.unlink()
+        return None
+    return folder, made

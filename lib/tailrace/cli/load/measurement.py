@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
-from tailrace.cli.load import screen, tables, traffic
+from tailrace.cli.load import screen, tables
 from tailrace.cli.load.destination import claimed
 from tailrace.cli.load.options import LoadOptions
+from tailrace.cli.load.preparation import prepare
 from tailrace.host import files
-from tailrace.load import LoadRun, Summary, Traffic, rate_search, start
+from tailrace.load import LoadRun, Summary, rate_search, start
 from tailrace.load.calibration import floor
 from tailrace.load.rate_point import Point
 from tailrace.load.rate_search import Search
@@ -39,7 +40,8 @@ UP_TO: Final = 64
 def run_load(options: LoadOptions) -> int:
     """Run the load, print and write its summary, and return the exit status."""
     with claimed(options.out) as folder:
-        load_run = start(traffic.build(options.traffic), options.url, folder, options=options.sender)
+        prepared = prepare(options)
+        load_run = start(prepared.traffic, options.url, folder, options=options.sender)
         interrupted, floor_facts = False, None
         try:
             screen.watch(load_run)
@@ -50,13 +52,12 @@ def run_load(options: LoadOptions) -> int:
             click.echo(KEPT, err=True)
             interrupted = True
         with _unbroken():
-            return _report(options, load_run, folder, floor_facts, interrupted)
+            more = {"findings": prepared.findings, **({"floor": floor_facts} if floor_facts else {})}
+            return _report(options, load_run, folder, more, interrupted)
 
 
-def _report(
-    options: LoadOptions, load_run: LoadRun, folder: Path, floor_facts: dict[str, Any] | None, interrupted: bool
-) -> int:
-    """Print and write the summary; return the exit status."""
+def _report(options: LoadOptions, load_run: LoadRun, folder: Path, more: dict[str, Any], interrupted: bool) -> int:
+    """Print and write the summary, with `more` in it; return the exit status."""
     # pandas is imported only now: it would delay the traffic.
     from tailrace import analysis
     from tailrace.cli.load.document import COLUMNS, document
@@ -64,8 +65,7 @@ def _report(
     summary = load_run.summary
     content = document(summary, load_run.parts, options.objectives.good_ms)
     content |= {"url": options.shown_url, "arrivals": load_run.traffic.arrivals.name, "seed": options.traffic.seed}
-    if floor_facts:
-        content["floor"] = floor_facts
+    content |= more
     judgements = [] if interrupted else answered(summary)
     if options.objectives != Objectives():
         records, gaps = analysis.read(load_run.parts, COLUMNS), analysis.gaps.read(load_run.parts)
@@ -98,17 +98,16 @@ def find_capacity(options: LoadOptions) -> int:
         objectives = replace(objectives, error_rate=0.01)
     search = Search(first, options.traffic.to_rate or first * UP_TO)
 
-    def traffic_at(rate_rps: float) -> Traffic:
-        return traffic.build(options.traffic, rate_rps)
-
     with claimed(options.out) as folder:
-        probe = rate_search.probe(traffic_at, options.url, folder, objectives, options.sender)
+        prepared = prepare(options)
+        probe = rate_search.probe(prepared.at, options.url, folder, objectives, options.sender)
         try:
             capacity = rate_search.find(_reported(probe), search)
         except KeyboardInterrupt:
             click.echo(KEPT, err=True)
             return INTERRUPTED
         content = {**asdict(capacity), "objectives": asdict(objectives), "url": options.shown_url}
+        content["findings"] = prepared.findings
         _publish(options, folder / "limit.json", content, [capacity.reason])
     return EXIT_CODES[PASS if capacity.highest_rps > 0 else INCONCLUSIVE]
 

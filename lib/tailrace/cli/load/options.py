@@ -6,14 +6,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tailrace import credentials, request_headers
 from tailrace.errors import LoadError
 from tailrace.objectives import Goodput, Objectives
 
+if TYPE_CHECKING:
+    from tailrace.load.bodies import Endpoint
+
 LAWS: Final = ("constant", "poisson", "gamma")
 SHAPES: Final = ("ramp", "steps", "burst", "on-off")
+ENDPOINTS: Final = ("chat", "completions", "responses", "embeddings")
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class TrafficOptions:
     trace: Path | None = None
     speed: float = 1.0
     keep: float = 1.0
+    endpoint: Endpoint = "chat"
     stream: bool = False
     model: tuple[str, ...] = ("gpt-4o-mini",)
     tenant: tuple[str, ...] = ()
@@ -63,6 +68,8 @@ class LoadOptions:
     api_key_env: str = ""
     header: Mapping[str, str] = field(default_factory=dict)
     """Templates: `${NAME}` in a value is filled in by the process that sends it."""
+    tokenizer: Path | None = None
+    rehearse: bool = True
     floor: bool = True
     out: Path | None = None
     as_json: bool = False

@@ -55,6 +55,7 @@ def _workload(options: TrafficOptions) -> Workload:
     models = _weighted(options.model)
     return Workload(
         model=models[0].name,
+        endpoint=options.endpoint,
         prompts=corpus.read(options.prompts) if options.prompts else (),
         repeat_share=options.repeat,
         stream_share=float(options.stream),

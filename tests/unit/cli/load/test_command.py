@@ -8,7 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from tailrace.cli.load.command import load
+from tailrace.cli.load.options import ENDPOINTS
 from tailrace.cli.load.sections import SECTIONS, SectionedCommand
+from tailrace.load.bodies import PATHS
 
 HEAVY = ("numpy", "orjson", "pandas", "pyarrow", "pydantic", "yaml")
 URL = "http://127.0.0.1:9/v1"
@@ -47,6 +49,8 @@ def test_a_heavy_import_is_seen():
         (["--goodput", "tttf=300,share=0.9"], "did you mean ttft?"),
         (["--goodput", "ttft=300"], "found no share"),
         (["--users", "3", "--sessions"], "--users says when requests are due, and so does --sessions"),
+        (["--tokenizer", __file__, "--no-rehearse"], "--tokenizer is used in the rehearsal"),
+        (["--endpoint", "embeddings", "--stream"], "embeddings has no streams"),
         (["--turns", "3"], "--turns is for sessions: give --sessions, too"),
         (["--sessions", "--turns", "3", "--prompts", __file__], "--prompts says how many each has"),
         (["--header", "x-team: search"], "x-team: expected NAME=VALUE"),
@@ -100,3 +104,8 @@ def test_a_header_is_kept_as_a_template(given, kept):
     """What is handed on names the variable; its value is nobody's business but the sender's."""
     context = load.make_context("load", [URL, "--header", given])
     assert context.params["header"] == kept
+
+
+def test_the_endpoints_are_those_of_the_load_generator():
+    """The help text needs no pydantic, so their names stand twice."""
+    assert set(ENDPOINTS) == set(PATHS)

@@ -1,0 +1,47 @@
+"""What happens before a load: its files are read, and a few requests ask the target how it counts tokens."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import click
+
+from tailrace import request_headers
+from tailrace.cli.load import traffic
+from tailrace.cli.load.options import LoadOptions
+from tailrace.load import Trace, Traffic
+from tailrace.load.rehearsal import rehearse
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The traffic, as its target wants it, and a line for each thing that a reader should know of it."""
+
+    options: LoadOptions
+    traffic: Traffic
+    findings: tuple[str, ...] = ()
+
+    def at(self, rate_rps: float) -> Traffic:
+        """Return the same traffic at another rate."""
+        return replace(traffic.build(self.options.traffic, rate_rps), workload=self.traffic.workload)
+
+
+def prepare(options: LoadOptions) -> Prepared:
+    """Return the traffic; LoadError or ProfileError when it cannot be sent. Each finding goes to stderr at once."""
+    sender = options.sender
+    planned = traffic.build(options.traffic)
+    findings = [planned.arrivals.describe()] if isinstance(planned.arrivals, Trace) else []
+    if options.rehearse:
+        rehearsal = rehearse(planned, options.url, sender, options.tokenizer)
+        planned = rehearsal.traffic
+        findings += [f"rehearsal: {_redacted(finding, options)}" for finding in rehearsal.findings]
+    for finding in findings:
+        click.echo(finding, err=True)
+    return Prepared(options, planned, tuple(findings))
+
+
+def _redacted(text: str, options: LoadOptions) -> str:
+    """Return the text without the values of secrets: a target may repeat in an error what it was sent."""
+    templates = {**options.header, "authorization": f"${{{options.api_key_env}}}" if options.api_key_env else ""}
+    return request_headers.redacted(text, templates, os.environ)
