@@ -10,6 +10,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tailrace.client import AIConfig, wire
+from tailrace.protocol.reading import loads
 from tailrace.service.http_response import HttpError, HttpResponse, error_response, json_response
 from tailrace.service.settings import Settings
 from tailrace.service.upstream import Upstream, caller_response, failure_response, upstream_headers
@@ -37,13 +38,29 @@ class Ask:
         prompt, config = parse(body, self._model)
         sent = upstream_headers(scope["headers"], self._key)
         headers = tuple(pair for pair in sent.headers if pair[0] not in ("content-type", "accept"))
-        completion = orjson.dumps(completion_request(prompt, config))
-        request = wire.Request("POST", self._url, (*headers, ("content-type", "application/json")), completion)
+        headers = (*headers, ("content-type", "application/json"))
         try:
-            response = await self._upstream.send(request, sent.tenant)
+            response = await self._upstream.send(self._request(prompt, config, headers), sent.tenant)
+            other = config.after(_error(response))
+            if other is not None:
+                response = await self._upstream.send(self._request(prompt, other, headers), sent.tenant)
         except openai.APIError as error:
             return failure_response(error)
         return text_response(response) if response.status == 200 else caller_response(response)
+
+    def _request(self, prompt: str, config: AIConfig, headers: wire.Headers) -> wire.Request:
+        return wire.Request("POST", self._url, headers, orjson.dumps(config.request(prompt)))
+
+
+def _error(response: wire.Response) -> object:
+    """Return the error object of a refused request; None for any other answer."""
+    if response.status != 400 or not isinstance(response.body, bytes):
+        return None
+    try:
+        document = loads(response.body)
+    except ValueError:
+        return None
+    return document.get("error") if isinstance(document, dict) else None
 
 
 def parse(body: bytes, model: str) -> tuple[str, AIConfig]:
@@ -60,12 +77,6 @@ def parse(body: bytes, model: str) -> tuple[str, AIConfig]:
         return question.prompt, AIConfig.model_validate({"model": model, **question.config})
     except ValidationError as error:
         raise HttpError(_invalid(error, "config.")) from None
-
-
-def completion_request(prompt: str, config: AIConfig) -> dict[str, Any]:
-    """Return the body of the request for a chat completion."""
-    limit = {} if config.max_tokens is None else {"max_tokens": config.max_tokens}
-    return {"model": config.model, "temperature": config.temperature, **limit, "messages": config.messages(prompt)}
 
 
 def text_response(response: wire.Response) -> HttpResponse:

@@ -27,7 +27,7 @@ FEATURES = {
     # the surface
     "ask": ["assert ask(", "AIConfig(", "system_prompt="],
     "aask": ["assert asyncio.run(aask("],
-    "ask(client=…)": ['ask("Why is the sky blue?", client=client)', '["miss", "hit"]'],
+    "ask(client=…)": ['ask("Why is the sky blue?", AIConfig(temperature=0), client=client)', '["miss", "hit"]'],
     "chat, raw": ["chat.completions.with_raw_response.create(", '["x-tailrace-attempts"]', '== "hit"'],
     "responses": ["client.responses.with_raw_response.create(", ".output_text"],
     "embeddings": ["client.embeddings.with_raw_response.create(", ".embedding"],
@@ -77,7 +77,7 @@ FEATURES = {
     "spend limit": ["Spend(max_usd=", "assumed_output_tok=", "refused == ["],
     "spend limit per tenant": ["per_tenant=True", 'refused == ["acme"]'],
     "hook": ["hooks=(calls.append,)"],
-    "JSON log": ["json_log(", '["cache"] == "miss"'],
+    "JSON log": ["json_log(", '["cache"] == "bypass"'],
     "structlog": ["structured(structlog.get_logger())", '"llm_call"'],
     "Prometheus": ["prometheus(registry)", "get_sample_value("],
     "OpenTelemetry": ["opentelemetry(tracing)", "get_finished_spans()"],

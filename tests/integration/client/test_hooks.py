@@ -183,7 +183,7 @@ def test_ask_is_one_line(simulator, key, monkeypatch):
 
     async def shared():
         async with AsyncOpenAI() as client:
-            return [await aask("hi", client=client) for _ in range(3)]
+            return [await aask("hi", AIConfig(temperature=0), client=client) for _ in range(3)]
 
     assert len(set(asyncio.run(shared()))) == 1
     assert simulator.requests == 3

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from tailrace.client import AIConfig, wire
-from tailrace.service.ask import completion_request, parse, text_response
+from tailrace.service.ask import parse, text_response
 from tailrace.service.http_response import HttpError
 
 
@@ -12,17 +12,6 @@ def test_a_question_without_a_model_uses_the_services() -> None:
     """The service's model is the default; a model in the configuration wins."""
     assert parse(b'{"prompt": "hi"}', "m1") == ("hi", AIConfig(model="m1"))
     assert parse(b'{"prompt": "hi", "config": {"model": "m2"}}', "m1") == ("hi", AIConfig(model="m2"))
-
-
-def test_a_completion_has_only_what_the_question_sets() -> None:
-    """Without a limit of tokens none is sent; a system prompt goes first."""
-    assert completion_request("hi", AIConfig(model="m", temperature=0.5, system_prompt="brief", max_tokens=7)) == {
-        "model": "m",
-        "temperature": 0.5,
-        "max_tokens": 7,
-        "messages": [{"role": "system", "content": "brief"}, {"role": "user", "content": "hi"}],
-    }
-    assert "max_tokens" not in completion_request("hi", AIConfig())
 
 
 def test_an_error_names_the_field_and_not_the_value() -> None:
