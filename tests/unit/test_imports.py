@@ -35,7 +35,7 @@ LAYERS = [
     GROUND,
     {"host", "profile"},
     {"client", "simulator", "load", "analysis", "run"},
-    {"service", "deploy"},
+    {"service", "bench", "deploy"},
     {"testbed", "checks", "report"},
     {"notebook", "runner"},
     {"cli"},
@@ -47,6 +47,7 @@ NARROWER = {
     "simulator": GROUND,
     "analysis": GROUND,
     "load": GROUND | {"host"},
+    "bench": GROUND | {"profile", "load", "analysis"},
     "deploy": GROUND | {"host", "profile"},
     "service": GROUND | {"client"},
 }

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
+if TYPE_CHECKING:
+    from tailrace.runner.run import RunOptions
+
+BENCHMARK: Final = "06_benchmark"
+"""The step that measures a grid."""
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 tolerance = click.option(
     "--tolerance", default=0.2, show_default=True, type=click.FloatRange(min=0),
@@ -28,23 +35,56 @@ def run(profile: str, params: tuple[str, ...], only: tuple[str, ...], baseline: 
     Exit status: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 could not run (bad profile, missing part, another run),
     130 or 143 when Ctrl-C or SIGTERM ended it, after everything that it had started was ended, too.
     """
+    from tailrace.run import folder
+    from tailrace.runner.parameters import Override
+    from tailrace.runner.run import RunOptions
+
+    root = folder.find_project(Path.cwd())
+    sys.exit(execute(RunOptions(root, profile, tuple(map(Override.parse, params)), only, baseline, tolerance)))
+
+
+@click.command()
+@click.option(
+    "--plan", "plan_file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The grid, a YAML file; runbook/benchmarks has some.",
+)  # fmt: skip
+@click.option("--profile", default="local", show_default=True, help="Name in runbook/profiles, or a YAML file.")
+@click.option("--resume", metavar="RUN", type=FOLDER, help="Keep the cells that RUN, a folder in runs/, has measured.")
+def bench(plan_file: Path, profile: str, resume: Path | None) -> None:
+    """Measure a grid of loads and lengths on one or more targets: which one, and how many?
+
+    \b
+    Runs notebook 06_benchmark; the report and the exit status are those of `tailrace run`.
+    """
+    from tailrace import bench as benchmark
+    from tailrace.run import folder
+    from tailrace.run.folder import RunDir
+    from tailrace.runner.parameters import Override
+    from tailrace.runner.run import RunOptions
+
+    root = folder.find_project(Path.cwd())
+    plan = benchmark.load(plan_file)  # a mistake in it is said before anything starts
+    click.echo(f"{plan_file}: {len(plan.cells())} measurements, at most {plan.longest_s / 60:.0f} min")
+    values = {"grid": os.path.relpath(plan_file.resolve(), root), "resume": RunDir.of(resume).id if resume else ""}
+    overrides = tuple(Override(BENCHMARK, name, value) for name, value in values.items())
+    sys.exit(execute(RunOptions(root, profile, overrides, (BENCHMARK,))))
+
+
+def execute(options: RunOptions) -> int | None:
+    """Run the runbook with `options`, say where its report is, and return the exit status."""
     from rich.console import Console
 
     from tailrace.run import folder
     from tailrace.runner import run as runner
     from tailrace.runner.display import Display
-    from tailrace.runner.parameters import Override
-    from tailrace.runner.run import RunOptions
 
-    root = folder.find_project(Path.cwd())
-    options = RunOptions(root, profile, tuple(map(Override.parse, params)), only, baseline, tolerance)
     record = runner.run(options, Display(Console(highlight=False)))
-    latest = folder.latest(root)
+    latest = folder.latest(options.root)
     if latest.report.exists():
         click.echo(f"report: {_near(latest.report)}")
     else:
         click.echo(f"report: none was written; see {_near(latest.record)}")
-    sys.exit(record.exit_code)
+    return record.exit_code
 
 
 @click.command()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Any
 
-from IPython.display import display, update_display
+from tailrace.notebook.output import ReplacedText
 
 WIDTH = 100
 EVERY_S = 0.5
@@ -25,7 +24,7 @@ class Progress:
     """
 
     def __init__(self, show: Show | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._show, self._clock = show or _Cell(), clock
+        self._show, self._clock = show or ReplacedText(), clock
         self._done: list[str] = []
         self._name, self._act, self._step, self._of = "", "", 0, 0
         self._begun_s = self._shown_s = clock()
@@ -61,17 +60,3 @@ class Progress:
         if self._name:
             self._done.append(f"{self._name}  {self._step} steps  {self._clock() - self._begun_s:.0f} s")
         self._name = self._act = ""
-
-
-class _Cell:
-    """One output of the running cell, created by the first text and replaced by the next ones."""
-
-    def __init__(self) -> None:
-        self._id: Any = None
-
-    def __call__(self, text: str) -> None:
-        content = {"text/plain": text}
-        if self._id is None:
-            self._id = display(content, raw=True, display_id=True).display_id  # type: ignore[no-untyped-call]
-        else:
-            update_display(content, display_id=self._id, raw=True)  # type: ignore[no-untyped-call]

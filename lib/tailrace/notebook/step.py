@@ -18,14 +18,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tailrace import analysis, load
+import pandas as pd
+
+from tailrace import analysis, bench, load
 from tailrace import profile as profiles
 from tailrace.checks import artefacts, checklist
 from tailrace.deploy import Release
 from tailrace.deploy.engines import choice
 from tailrace.deploy.outcome import DeployOutcome
 from tailrace.errors import StepFailed
-from tailrace.notebook import output
+from tailrace.notebook import benchmark, output
 from tailrace.notebook.evidence import Evidence
 from tailrace.notebook.result import Result, checks_of
 from tailrace.objectives import Objectives
@@ -121,6 +123,13 @@ class Step(Evidence):
         url = self._url(traffic(search.from_rps))
         probe = load.rate_search.probe(traffic, url, self.run.records(self.name), objectives, self.stack.sender_options)
         return load.rate_search.find(probe, search)
+
+    def measure_grid(self, plan: bench.BenchPlan, resume: str = "") -> pd.DataFrame:
+        """Measure every cell of `plan` on its targets, and return a row for each; they are kept as the frame "cells".
+
+        With `resume`, the id of an earlier run, the cells that it has measured are taken from there.
+        """
+        return benchmark.measure(self, plan, resume)
 
     def deploy_candidate(self, candidate: Candidate, **rollout: Any) -> DeployOutcome:
         """Switch the deployment to a release, and mark the states that it went through.

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from tailrace.report import binding, style
 from tailrace.report.binding import Load
+from tailrace.report.figures import benchmark
 from tailrace.report.figures.arrivals import arrivals
 from tailrace.report.figures.ccdf import ccdf
 from tailrace.report.figures.clients import clients
@@ -29,6 +30,9 @@ from tailrace.report.figures.windows import windows
 FIGURES: Final[Mapping[str, Callable[..., Figure]]] = types.MappingProxyType(
     {
         "arrivals": arrivals,
+        "benchmark cells": benchmark.cells,
+        "benchmark goodput": benchmark.goodput,
+        "benchmark pareto": benchmark.pareto,
         "ccdf": ccdf,
         "clients": clients,
         "events": events,

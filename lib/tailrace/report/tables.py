@@ -12,6 +12,7 @@ from tailrace import analysis
 from tailrace.analysis import capacity, disk, frames
 from tailrace.analysis.compare import METRICS, beside
 from tailrace.analysis.variants import variants
+from tailrace.bench import answers
 from tailrace.numbers import number, percent
 from tailrace.objectives import Objectives
 from tailrace.percentiles import PERCENTILES, column
@@ -173,6 +174,39 @@ COVERED: Final = {
 }
 
 
+def benchmark(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per point of a benchmark's grid: the median of each figure over its repeats."""
+    table = answers.points(cells)
+    shown = table[["target", "level", "input_tokens", "output_tokens", "repeats"]].copy()
+    shown["requests"], shown["failed"] = table["n"], table["errors"]
+    for measure, title in (("ttft", "TTFT"), ("tpot", "TPOT"), ("latency", "end to end")):
+        for name in ("p50", "p99"):
+            shown[f"{title} {name}, ms"] = table[f"{measure}_{name}_ms"]
+    shown["tokens/s per user"], shown["tokens/s"] = table["tokens_per_s_user"], table["tokens_per_s"]
+    shown["good"] = [percent(share) if share == share else "n/a" for share in table["good_share"]]
+    shown["USD per million tokens"] = table["usd_per_million_tokens"]
+    return _written(shown)
+
+
+def choice(choice: pd.DataFrame) -> pd.DataFrame:
+    """Return the load to run each target at as text, by lengths: goodput, price, and replicas for the demand."""
+    shown = choice[["target", "input_tokens", "output_tokens"]].rename(
+        columns={"input_tokens": "tokens in", "output_tokens": "tokens out"}
+    )
+    shown["load"] = [number(level) if level == level else "none is good enough" for level in choice["level"]]
+    shown["good requests/s"], shown["USD per million tokens"] = choice["goodput_rps"], choice["usd_per_million_tokens"]
+    shown["good"] = [percent(share) if share == share else "n/a" for share in choice["good_share"]]
+    shown["replicas"] = [number(count) if count else "n/a" for count in choice["replicas"]]
+    shown["USD per hour"] = choice["usd_per_hour"]
+    return _written(shown)
+
+
+def contrast(contrast: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparison of two targets as text: a row per figure, with the ratio and its interval."""
+    table = contrast.assign(windows=contrast["pairs"])
+    return compared(table, "ratio").rename(columns={"windows": "pairs"})
+
+
 def frame(frame: pd.DataFrame, *, columns: Sequence[str] = (), rows: int = 50) -> pd.DataFrame:
     """Return the first `rows` of a stored frame, its numbers as text."""
     return _written(frame[list(columns)] if columns else frame).head(rows)
@@ -195,8 +229,11 @@ def _text(value: Any) -> Any:
 
 TABLES: Final[Mapping[str, Callable[..., pd.DataFrame]]] = types.MappingProxyType(
     {
+        "benchmark": benchmark,
+        "choice": choice,
         "clients": clients,
         "comparison": comparison,
+        "contrast": contrast,
         "coverage": coverage,
         "frame": frame,
         "goodput": goodput,

@@ -159,6 +159,14 @@ def link_evidence(run: RunDir, source: RunDir) -> None:
             shutil.copytree(source.path / name, run.path / name, copy_function=_link_missing, dirs_exist_ok=True)
 
 
+def link_records(run: RunDir, source: RunDir, step: str, prefixes: Sequence[str]) -> None:
+    """Hard-link the records of `step` in `source` whose names begin with one of `prefixes` into `run`."""
+    run.records(step).mkdir(parents=True, exist_ok=True)
+    for path in source.records(step).glob("*"):
+        if any(path.name.lstrip("_").removeprefix("itl-").startswith(prefix) for prefix in prefixes):
+            _link_missing(str(path), str(run.records(step) / path.name))
+
+
 def _link_missing(source: str, target: str) -> None:
     if not Path(target).exists():
         os.link(source, target)

@@ -28,6 +28,8 @@ class PlannedStep(BaseModel):
     """Hard limit; default: `step_timeout_s` of the profile."""
     always: bool = False
     """Whether the step runs even after another step failed."""
+    optional: bool = False
+    """Whether the step runs only when it is named."""
 
     @property
     def name(self) -> str:
@@ -47,6 +49,11 @@ class Plan(BaseModel):
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"the plan has the same step twice: {', '.join(sorted(twice))}")
         return self
+
+    @property
+    def default(self) -> Self:
+        """The plan without its optional steps."""
+        return self.model_copy(update={"steps": tuple(step for step in self.steps if not step.optional)})
 
     def only(self, names: Collection[str]) -> Self:
         """Return the plan with these steps only, in its order; raise ProfileError for an unknown name."""

@@ -61,7 +61,7 @@ def prepare(options: RunOptions) -> PreparedRun:
     values = parameters.check(whole, options.root, chosen, source, options.overrides)
     stack.preflight(chosen, options.root)
     baseline = RunDir.of(options.baseline) if options.baseline else None  # now: `runs/latest` is about to change
-    return PreparedRun(whole.only(options.only) if options.only else whole, chosen, values, baseline)
+    return PreparedRun(whole.only(options.only) if options.only else whole.default, chosen, values, baseline)
 
 
 def run(options: RunOptions, display: Display) -> RunRecord:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.deploy import Deployment, Release, Watch, watch
 from tailrace.errors import DeployError
-from tailrace.profile import Probe, Profile
+from tailrace.profile import Probe, Profile, Simulator
 from tailrace.testbed import provider as providers
 from tailrace.testbed import users
 from tailrace.testbed.provider import Provider
@@ -124,9 +124,9 @@ class Stack:
         targets |= {name: (self.deployment.probe_url, request) for name, request in self._questions().items()}
         return watch(targets, interval_s, headers=self.profile.service.headers)
 
-    def spare_provider(self, name: str) -> Provider:
+    def spare_provider(self, name: str, settings: Simulator | None = None) -> Provider:
         """Return another simulator, which can be broken without harm to the one behind the service."""
-        settings = self.profile.provider.simulator
+        settings = settings or self.profile.provider.simulator
         return providers.simulated(settings, self.deployment.engine, self.profile.name, name)
 
     def _questions(self) -> dict[str, Probe]:
