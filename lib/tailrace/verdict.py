@@ -72,6 +72,8 @@ class Check:
     fact: str
     skipped: bool = False
     """The profile leaves nothing to check here; the fact says why. It counts neither way."""
+    why: str = ""
+    """Of a check that failed, where it is known: who failed whom, when, and the cause."""
 
     @property
     def state(self) -> State:
@@ -85,8 +87,10 @@ class Check:
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Check:
         """Return the check that `document` describes."""
-        return cls(document["name"], document["ok"], document["fact"], document.get("state") == SKIPPED)
+        skipped, why = document.get("state") == SKIPPED, str(document.get("why") or "")
+        return cls(document["name"], document["ok"], document["fact"], skipped, why)
 
     def document(self) -> dict[str, object]:
         """Return it as JSON has it."""
-        return {"name": self.name, "ok": self.ok, "fact": self.fact, "state": self.state}
+        why = {"why": self.why} if self.why else {}
+        return {"name": self.name, "ok": self.ok, "fact": self.fact, "state": self.state, **why}

@@ -9,12 +9,14 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
+REST = 20
 
 
 class Sampler(Generic[T]):
     """Calls `read` at once and then every `every_s`, in a thread of its own, and keeps what it returns.
 
-    At most `limit` samples are kept: when there are more, every other one is dropped, and it reads half as often.
+    At most `limit` samples are kept: when there are more, every other one is dropped, and it reads half as often. It
+    rests for `REST` times as long as a reading took: on a busy or large machine it becomes slower, not dearer.
     """
 
     def __init__(self, read: Callable[[], T], every_s: float, limit: int = 4_096) -> None:
@@ -57,7 +59,7 @@ class Sampler(Generic[T]):
     def _run(self) -> None:
         due = time.monotonic()
         while True:
-            last = self._stop.is_set()
+            last, began = self._stop.is_set(), time.monotonic()
             try:
                 self._samples.append(self._read())
                 self.failure = ""
@@ -68,5 +70,6 @@ class Sampler(Generic[T]):
             if len(self._samples) > self._limit:
                 self._samples = self._samples[::2]
                 self._every_s *= 2
-            due = max(due + self._every_s, time.monotonic())  # a slow reading puts off the next one, and no more
-            self._stop.wait(due - time.monotonic())
+            now = time.monotonic()
+            due = max(due + self._every_s, now + REST * (now - began))
+            self._stop.wait(due - now)

@@ -26,6 +26,7 @@ from typing import IO, Any, Self
 import orjson
 
 from tailrace.errors import LoadError
+from tailrace.load import beside
 from tailrace.load.live import Board, LoadSnapshot, ShardProgress
 from tailrace.load.summary import LoadFacts, ShardResult, Summary, parts, summarise
 from tailrace.load.traffic import Traffic
@@ -118,6 +119,8 @@ class LoadRun:
         self.start_ns = 0
         """When the schedule began, on `perf_counter_ns`."""
         self._processes, self._prefix, self._board = processes, prefix, board
+        self.beside = [beside.machine()]
+        """What is sampled from the beginning of the load run to its end, and kept beside its records."""
         self._stopped_ns = 0
         self._summary: Summary | None = None
 
@@ -161,6 +164,8 @@ class LoadRun:
     def begin(self) -> None:
         """Wait until all processes are ready, then start them at one time; raises LoadError as `await_ready` does."""
         self.await_ready()
+        for samples in self.beside:
+            samples.start()
         self.start_ns = time.perf_counter_ns() + _HEAD_START_NS
         for process in self._processes:
             process.send({"go": self.start_ns})
@@ -213,6 +218,8 @@ class LoadRun:
         deadline = time.monotonic() + within_s + _WRITE_WITHIN_S
         for process in self._processes:
             process.join(max(0.1, deadline - time.monotonic()))
+        for samples in self.beside:
+            samples.stop(self.out, self._prefix.removeprefix("part-"))
         span_s = self.traffic.arrivals.duration_s
         if self._stopped_ns:
             span_s = min(span_s, (self._stopped_ns - self.start_ns) / 1e9)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pandas as pd
 
+from tailrace.checks.circumstances import STATES, Samples
+from tailrace.deploy.rollout import State
 from tailrace.report import evidence
 from tailrace.run.folder import RunDir
 
@@ -20,6 +22,7 @@ class Evidence:
     name: str
     run: RunDir
     _marks: list[tuple[int, int, str, str]] = field(default_factory=list, init=False)
+    _states: list[tuple[int, str, str]] = field(default_factory=list, init=False)
 
     def save(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Keep a frame as `data/<step>/<name>.parquet`, and return it."""
@@ -36,6 +39,16 @@ class Evidence:
         """Return this step's records, of one phase or of all."""
         records = self.frame("records")
         return records[records["phase"] == phase] if phase else records
+
+    def samples(self) -> Samples:
+        """Return what was sampled beside the loads of this step, and the states that its switches reached."""
+        sampled = {name: self.frame(name) for name in evidence.SAMPLES}
+        return Samples(pd.DataFrame(self._states, columns=STATES), **sampled)
+
+    def reached(self, states: Iterable[State]) -> None:
+        """Keep the states that a switch reached, each with its time and its fact."""
+        self._states += [(t_ns, state, fact) for state, t_ns, fact in states]
+        self.save("states", pd.DataFrame(self._states, columns=STATES))
 
     def invalid_reasons(self, name: str = "records") -> list[str]:
         """Return why these records must not decide anything, as the load runs that made them reported it."""

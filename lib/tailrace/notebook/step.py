@@ -12,6 +12,7 @@ and at its end takes down what it brought up, where the profile says so.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,11 +23,14 @@ import pandas as pd
 
 from tailrace import analysis, bench, load
 from tailrace import profile as profiles
-from tailrace.checks import artefacts, checklist
+from tailrace.checks import artefacts, checklist, explanation
+from tailrace.checks.circumstances import Limits
 from tailrace.deploy import Release
 from tailrace.deploy.engines import choice
 from tailrace.deploy.outcome import DeployOutcome
 from tailrace.errors import StepFailed
+from tailrace.host.machine import MACHINE
+from tailrace.load import beside
 from tailrace.notebook import benchmark, output
 from tailrace.notebook.evidence import Evidence
 from tailrace.notebook.result import Result, checks_of
@@ -34,7 +38,7 @@ from tailrace.objectives import Objectives
 from tailrace.report import tables
 from tailrace.run import events, folder, leaks
 from tailrace.run.folder import RunDir
-from tailrace.testbed import candidates, stack
+from tailrace.testbed import candidates, observers, stack
 from tailrace.testbed.candidates import Candidate
 from tailrace.verdict import FAIL, Check, Verdict
 
@@ -76,11 +80,16 @@ class Step(Evidence):
         """Decide the check `name`, once; `fact` is what was measured, and against which limit."""
         self.result.add_check(Check(name, None if ok is None else bool(ok), fact))
 
-    def add_checks(self, *checks: Check | Iterable[Check]) -> None:
-        """Add checks that are decided already."""
-        for one_or_more in checks:
-            for check in (one_or_more,) if isinstance(one_or_more, Check) else one_or_more:
-                self.result.add_check(check)
+    def add_checks(self, *checks: Check | Iterable[Check], about: str = "", since_ns: int = 0) -> None:
+        """Add checks that are decided already.
+
+        `about` names the phase of the load that they are about: where one of them fails, the requests of that phase
+        that failed, of those sent from `since_ns` on, are explained beside it, with a figure.
+        """
+        decided = [check for one in checks for check in ((one,) if isinstance(one, Check) else one)]
+        why = self._why(about, since_ns) if about and any(check.state == FAIL for check in decided) else ""
+        for check in decided:
+            self.result.add_check(replace(check, why=why) if check.state == FAIL else check)
 
     def add_judgements(self, judgements: Iterable[analysis.Judgement]) -> None:
         """Add judgements of the analysis, with their reasons, as checks."""
@@ -104,7 +113,10 @@ class Step(Evidence):
         """Start the load generator of `traffic`, as `run_load` does, but send nothing before the load run begins."""
         out = self.run.records(self.name)
         options = dict(options or {}) if url else {**self.stack.sender_options, **(options or {})}
-        return load.prepare(self._labelled(traffic), url or self._url(traffic), out, sender, options)
+        load_run = load.prepare(self._labelled(traffic), url or self._url(traffic), out, sender, options)
+        if not url:
+            load_run.beside = observers.beside(self.stack)
+        return load_run
 
     def find_capacity(
         self, search: load.rate_search.Search, objectives: Objectives, duration_s: float, **workload: Any
@@ -122,7 +134,9 @@ class Step(Evidence):
 
         url = self._url(traffic(search.from_rps))
         probe = load.rate_search.probe(traffic, url, self.run.records(self.name), objectives, self.stack.sender_options)
-        return load.rate_search.find(probe, search)
+        samples = [one for one in observers.beside(self.stack) if one.name != MACHINE]  # each load has that itself
+        with beside.during(samples, self.run.records(self.name), secrets.token_hex(4)):
+            return load.rate_search.find(probe, search)
 
     def measure_grid(self, plan: bench.BenchPlan, resume: str = "") -> pd.DataFrame:
         """Measure every cell of `plan` on its targets, and return a row for each; they are kept as the frame "cells".
@@ -138,6 +152,7 @@ class Step(Evidence):
         not an error.
         """
         outcome = candidates.deploy(self.stack, candidate, **rollout)
+        self.reached(outcome.states)
         for state, t_ns, _ in outcome.states:
             if state in SHOWN:
                 self.mark(state, "state", t_ns)
@@ -205,6 +220,27 @@ class Step(Evidence):
     def verdict(self) -> Verdict:
         """The verdict of the checks so far."""
         return self.result.verdict
+
+    def _why(self, phase: str, since_ns: int) -> str:
+        """Return why requests of the phase failed, and show it as a figure; "" when none failed."""
+        told = self.result.facts.get("why", {})
+        if phase in told:
+            return str(told[phase]["text"])
+        records = self.records(phase)
+        found = explanation.failures(records[records["intended_ns"] >= since_ns], self.samples(), self._limits)
+        if found is None:
+            return ""
+        self.record_facts(why={**told, phase: found.document()})
+        caption = f"Failures of “{phase}”: when, how the edge found each slot, and who used the processors."
+        self.figure("failures", caption, records=f"records:{phase}")
+        return found.text
+
+    @property
+    def _limits(self) -> Limits:
+        """The settings that an advice may name; an engine without containers enforces no limits of resources."""
+        enforced = "images" not in choice.lacks(self.profile)
+        cpus, memory_mb = (self.profile.limits.cpus, self.profile.limits.memory_mb) if enforced else (None, None)
+        return Limits(self.profile.engine, cpus, memory_mb, self.profile.rollout.drain_timeout_s)
 
     def _labelled(self, traffic: load.Traffic) -> load.Traffic:
         return replace(traffic, step=self.name, run_id=self.run.id)

@@ -16,11 +16,13 @@ from tailrace.report.figures.arrivals import arrivals
 from tailrace.report.figures.ccdf import ccdf
 from tailrace.report.figures.clients import clients
 from tailrace.report.figures.events import events
+from tailrace.report.figures.failures import failures
 from tailrace.report.figures.heatmap import heatmap
 from tailrace.report.figures.history import history
 from tailrace.report.figures.probes import probes
 from tailrace.report.figures.ramp import ramp
 from tailrace.report.figures.ratio import ratio
+from tailrace.report.figures.server import server
 from tailrace.report.figures.spectrum import spectrum
 from tailrace.report.figures.spend import spend
 from tailrace.report.figures.streaming import streaming
@@ -36,11 +38,13 @@ FIGURES: Final[Mapping[str, Callable[..., Figure]]] = types.MappingProxyType(
         "ccdf": ccdf,
         "clients": clients,
         "events": events,
+        "failures": failures,
         "heatmap": heatmap,
         "history": history,
         "probes": probes,
         "ramp": ramp,
         "ratio": ratio,
+        "server": server,
         "spectrum": spectrum,
         "spend": spend,
         "streaming": streaming,

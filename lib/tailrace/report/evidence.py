@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,7 +14,10 @@ import pyarrow.parquet as pq
 
 from tailrace import analysis
 from tailrace.analysis import gaps
+from tailrace.deploy.edge.samples import EDGE, EdgeRow
 from tailrace.errors import RecordsError
+from tailrace.host.machine import MACHINE, MachineRow
+from tailrace.load.beside import SERVER, ServerRow
 from tailrace.run import documents, folder
 from tailrace.run.folder import RunDir
 
@@ -23,6 +26,11 @@ HISTORY: Final = ["id", "started_at", "profile", "verdict", "n", "p99_ms", "p99_
 LARGE: Final = 3_000_000
 """From this many records on, percentiles are computed from disk: in memory they would take about a gigabyte."""
 MARKS: Final = ["t_ns", "until_ns", "label", "kind"]
+SAMPLES: Final[Mapping[str, Sequence[str]]] = {
+    MACHINE: MachineRow._fields,
+    EDGE: EdgeRow._fields,
+    SERVER: ServerRow._fields,
+}
 SUBJECT: Final = "03_blue_green_switch"
 PHASE: Final = "switch"
 """The phase of that step in which the switch succeeds; in others a release fails on purpose."""
@@ -39,6 +47,7 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
     | "records" | the requests that `step` recorded, or those of every step where it recorded none |
     | "all/records" | the requests of every step |
     | "gaps", "STEP/gaps" | the gaps between the tokens of these requests; empty where there are none |
+    | "machine", "edge", "server" | what was sampled beside the loads of `step`; empty when nothing was |
     | "NAME" | a frame that `step` saved |
     | "STEP/NAME" | the same of another step; "STEP/marks" is empty when that step marked nothing |
     | "records:PHASE" | the requests of some phases, see `_matches` |
@@ -58,6 +67,8 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
         return _records(run_dir, other or _recorder(run_dir, step))
     if name == "gaps":
         return gaps.read(_folders(run_dir, step, f"{other}/records" if other else "records"))
+    if name in SAMPLES:
+        return _samples(run_dir, other or step, name)
     path = RunDir(run_dir).data(other or step, name)
     if name == "marks" and other and not path.exists():
         return pd.DataFrame(columns=MARKS)
@@ -149,6 +160,13 @@ class LargeRecords:
 
     folders: list[Path]
     phases: list[str]
+
+
+def _samples(run_dir: Path, step: str, name: str) -> pd.DataFrame:
+    parts = [pd.read_parquet(path) for path in RunDir(run_dir).samples(step, name)]
+    if not parts:
+        return pd.DataFrame(columns=list(SAMPLES[name]))
+    return pd.concat(parts).sort_values("t_ns", kind="stable", ignore_index=True)
 
 
 def history(runs_dir: Path) -> pd.DataFrame:

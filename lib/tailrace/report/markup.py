@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
@@ -32,6 +33,12 @@ def sign(verdict: str) -> str:
     known: State = next((state for state in STATES if state == verdict), INCONCLUSIVE)
     named = f'role="img" aria-label="{known}" title="{known}"'
     return f'<span class="sign" data-verdict="{known}" {named}>{SIGNS[known]}</span>'
+
+
+def why(check: Mapping[str, Any]) -> str:
+    """Return why a check failed, as a paragraph; empty where that is not known."""
+    text = str(check.get("why") or "")
+    return f'<p class="why"><b>Why:</b> {html.escape(text)}</p>' if text else ""
 
 
 def table(frame: pd.DataFrame, caption: str = "") -> str:

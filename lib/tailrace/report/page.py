@@ -65,7 +65,8 @@ def render(template: str, **values: Any) -> str:
     light, dark = style.variables()
     page = environment.get_template(template).render(
         **values, css=Markup(sources["page.css"]), light=light, dark=dark,  # noqa: S704  our own CSS
-        badge=_escaped(markup.badge), sign=_escaped(markup.sign), state=state_of, number=number,
+        badge=_escaped(markup.badge), sign=_escaped(markup.sign), why=_escaped(markup.why),
+        state=state_of, number=number,
     )  # fmt: skip
     return page.replace("://", ":&#47;&#47;")
 

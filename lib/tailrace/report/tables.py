@@ -42,8 +42,13 @@ def build(name: str, load: Load, /, **options: Any) -> pd.DataFrame:
 
 def checks(documents: Sequence[Mapping[str, Any]]) -> str:
     """Return checks from a result (name, ok, fact, optionally state) as an HTML table."""
-    rows = [(markup.mark(state_of(d)), str(d.get("name", "")), str(d.get("fact", ""))) for d in documents]
+    rows = [(markup.mark(state_of(d)), str(d.get("name", "")), _reasons(d)) for d in documents]
     return markup.table(pd.DataFrame(rows, columns=["", "check", "fact"])) if rows else "<p>No check was made.</p>"
+
+
+def _reasons(document: Mapping[str, Any]) -> str:
+    fact, why = str(document.get("fact", "")), document.get("why")
+    return f"{fact}. Why: {why}" if why else fact
 
 
 def percentiles(

@@ -3,7 +3,8 @@
 run.json  events.jsonl  profile.json  report.html
 notebooks/<step>.ipynb      as papermill executed them; beside each the log of its kernel
 results/<step>.json         checks, facts, figures and tables of a step
-records/<step>/*.parquet    one row per request
+records/<step>/part-*       one row per request
+records/<step>/<name>-*     what was sampled beside a load: machine, edge, server
 data/<step>/<name>.parquet  every other frame that a step saved
 
 Other rooms take these paths from `RunDir` and spell none themselves; a test walks the source for it.
@@ -82,6 +83,10 @@ class RunDir:
 
     def data(self, step: str, name: str) -> Path:
         return self.path / "data" / step / f"{name}.parquet"
+
+    def samples(self, step: str, name: str) -> list[Path]:
+        """Return the files of what was sampled beside the loads of a step: "machine", "edge" or "server"."""
+        return sorted(self.records(step).glob(f"{name}-*.parquet"))
 
     def recorded(self) -> list[Path]:
         """Return the folders of records, one for each step that recorded requests."""

@@ -57,10 +57,12 @@ class Display:
         """Show in the live line what happens between and after the steps."""
         self._step, self._step_started = name, self.clock()
 
-    def check(self, name: str, state: State, fact: str) -> None:
-        """Print a decided check and the fact that decided it."""
+    def check(self, name: str, state: State, fact: str, why: str = "") -> None:
+        """Print a decided check, the fact that decided it and, below them, why it failed."""
         line = Text(f"  {SIGNS[state]} ", style=STYLES[state])
         self.console.print(line.append(f"{name}: ", style="default").append(fact, style="dim"), soft_wrap=True)
+        if why:
+            self.console.print(Text("    why: ", style=STYLES[state]).append(why, style="default"), soft_wrap=True)
 
     def step_ended(self, step: StepOutcome) -> None:
         """Print the outcome of a step."""

@@ -112,4 +112,4 @@ class CheckFollower:
         for event in events.parse(lines):
             if event.event == "check":
                 fields = event.fields
-                self.display.check(fields["name"], state_of(fields), fields.get("fact", ""))
+                self.display.check(fields["name"], state_of(fields), fields.get("fact", ""), fields.get("why", ""))

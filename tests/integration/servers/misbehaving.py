@@ -7,9 +7,16 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import time
 from urllib.parse import parse_qs, urlsplit
+
+
+def burn(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -93,4 +100,14 @@ if __name__ == "__main__":
     arguments.add_argument("--answers", type=int, default=0)
     arguments.add_argument("--first-token-s", type=float, default=0)
     arguments.add_argument("--no-metrics", type=int, default=0)
-    asyncio.run(serve(arguments.parse_args()))
+    arguments.add_argument("--burn-s", type=float, default=0)
+    given = arguments.parse_args()
+    if given.burn_s:  # a start that takes every processor
+        import multiprocessing  # not in every Python that is made small
+
+        burners = [multiprocessing.Process(target=burn, args=[given.burn_s]) for _ in range(2 * os.cpu_count())]
+        for burner in burners:
+            burner.start()
+        for burner in burners:
+            burner.join()
+    asyncio.run(serve(given))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tailrace.deploy.edge.samples import EdgeRow
+from tailrace.host.machine import MACHINE, MachineRow
+from tailrace.load.beside import ServerRow
 from tailrace.records import DEFAULTS, Record
 from tailrace.report import page
 
@@ -86,6 +90,23 @@ def ramp_records() -> pd.DataFrame:
 def marks() -> pd.DataFrame:
     rows = [(T0 + int(t * 1e9), label, "state") for t, label in STATES]
     return pd.DataFrame(rows, columns=["t_ns", "label", "kind"])
+
+
+def samples() -> dict[str, pd.DataFrame]:
+    """Return what was sampled beside the switch: green's start took the processors, and blue was unhealthy for 2 s."""
+    machine, edge, server = [], [], []
+    for i in range(1, 25):
+        t_ns, busy = T0 + i * 500_000_000, 1.9 if 1 < i < 7 else 0.6
+        machine += [MachineRow(t_ns, 0.5, name, cores, 2, 900.0, 8_000.0) for name, cores in
+                    ((MACHINE, busy), ("green-8", busy - 0.3), ("this run", 0.2))]  # fmt: skip
+        edge += [EdgeRow(t_ns, colour, i, 1, 0, 0, 0, 0, 0, 0, 0, 1, int(colour == "green" or not 2 <= i < 6))
+                 for colour in ("blue", "green")]  # fmt: skip
+        server += [ServerRow(t_ns, "blue", "running", None, 4.0 + i % 3, ""),
+                   ServerRow(t_ns, "blue", "waiting", None, float(i), ""),
+                   ServerRow(t_ns, "blue", "cache_use", None, i / 30, "")]  # fmt: skip
+        server += [ServerRow(t_ns, "blue", "ttft", bound, count * i, "") for bound, count in
+                   ((25.0, 10.0), (50.0, 60.0), (100.0, 98.0), (math.inf, 100.0))]  # fmt: skip
+    return {"machine": pd.DataFrame(machine), "edge": pd.DataFrame(edge), "server": pd.DataFrame(server)}
 
 
 def probes() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -218,6 +239,8 @@ def write_run(folder: Path) -> Path:
     store(folder, "data/03_blue_green_switch/marks.parquet", marks())
     store(folder, "data/04_load_test/arms.parquet", client_records())
     store(folder, "data/04_load_test/ramp.parquet", ramp_records())
+    for name, sampled in samples().items():
+        store(folder, f"records/03_blue_green_switch/{name}-ab12.parquet", sampled)
     rows, faults = probes()
     store(folder, "data/02_verify_health/probes.parquet", rows)
     store(folder, "data/02_verify_health/probe_marks.parquet", faults)

@@ -22,6 +22,8 @@ SPECS = [
     ("ramp", "03_blue_green_switch", {}),
     ("arrivals", "03_blue_green_switch", {"lag_limit_ms": 10}),
     ("ccdf", "04_load_test", {"records": "arms", "limit_ms": 300}),
+    ("failures", "03_blue_green_switch", {}),
+    ("server", "03_blue_green_switch", {}),
     ("events", "04_load_test", {"records": "arms"}),
     ("heatmap", "03_blue_green_switch", {"limit_ms": 600}),
     ("ratio", "03_blue_green_switch", {"windows": 8}),
@@ -106,6 +108,32 @@ def test_events_count_by_class(run_dir):
     assert " http_503; " in alt
     assert "retries" in alt
     assert "from a cache" in alt
+
+
+def test_failures_name_who_used_the_processors(run_dir):
+    """The alternative text says how long the edge found a slot unhealthy, and who used most of the processors."""
+    alt = catalogue.draw("failures", evidence.Loader(run_dir, "03_blue_green_switch")).alt
+    assert "The edge found blue unhealthy for 2 s. The edge found green unhealthy for 0 s." in alt
+    assert "most by green-8" in alt
+    bare = {"records": evidence.frame(run_dir, "03_blue_green_switch", "records")}
+    assert "The machine was not sampled." in catalogue.draw("failures", bare.__getitem__).alt
+
+
+def test_the_server_tells_its_own_percentiles(run_dir):
+    """The buckets of the server's own histogram are told as bounds, beside its gauges."""
+    alt = catalogue.draw("server", evidence.Loader(run_dir, "03_blue_green_switch")).alt
+    assert "its own time to first token over 2,300 requests: p50 25–50 ms, p95 50–100 ms" in alt
+    assert "waiting on blue at most 24" in alt
+    assert "key-value cache at most 80 % full" in alt
+
+
+def test_a_server_that_tells_nothing_is_a_reason(run_dir):
+    """A page that could not be read is said in its own words, and not drawn as nothing."""
+    load = evidence.Loader(run_dir, "03_blue_green_switch")
+    silent = load("server").assign(measure="", why="http://127.0.0.1:1/metrics answered 404")
+    frames = {"records": load("records"), "server": silent}
+    assert "answered 404" in catalogue.draw("server", frames.__getitem__).alt
+    assert "n/a without service.metrics" in catalogue.draw("server", {"records": load("records")}.__getitem__).alt
 
 
 def test_unknown_price_is_said(run_dir):

@@ -86,9 +86,9 @@ class Counters:
 
 def read(admin_url: str, timeout_s: float = 2.0) -> Counters:
     """Return the counters as they are now; raises EdgeRejected when the edge does not answer."""
-    stats = _stats(admin_url, METRICS, timeout_s)
-    flat = {stat["name"]: stat["value"] for stat in stats if "name" in stat}
-    histograms = [histogram for stat in stats for histogram in stat.get("histograms", [])]
+    found = stats(admin_url, METRICS, timeout_s)
+    flat = {stat["name"]: stat["value"] for stat in found if "name" in stat}
+    histograms = [histogram for stat in found for histogram in stat.get("histograms", [])]
     latency = {h["name"]: tuple((b["upper_bound"], b["cumulative"]) for b in h["buckets"]) for h in histograms}
 
     def ingress(name: str) -> int:
@@ -137,7 +137,7 @@ def rejection(admin_url: str, timeout_s: float = 2.0) -> str:
     for config in dump.get("configs", []):
         if "error_state" in config:
             return str(config["error_state"].get("details", "no details"))
-    rejected = _stats(admin_url, r"^http\.ingress\.rds\.ingress\.update_(rejected|failure)$", timeout_s)
+    rejected = stats(admin_url, r"^http\.ingress\.rds\.ingress\.update_(rejected|failure)$", timeout_s)
     counted = {stat["name"].rpartition(".")[2]: stat["value"] for stat in rejected if stat.get("value")}
     return f"{counted} since it started" if counted else ""
 
@@ -147,10 +147,11 @@ def epoch(admin_url: str, timeout_s: float = 2.0) -> int:
     return int(_get(f"{admin_url}/server_info", timeout_s)["command_line_options"]["restart_epoch"])
 
 
-def _stats(admin_url: str, names: str, timeout_s: float) -> list[dict[str, Any]]:
+def stats(admin_url: str, names: str, timeout_s: float) -> list[dict[str, Any]]:
+    """Return the statistics whose names match the expression; raises EdgeRejected when the edge does not answer."""
     query = f"format=json&histogram_buckets=cumulative&filter={quote(names)}"
-    stats: list[dict[str, Any]] = _get(f"{admin_url}/stats?{query}", timeout_s)["stats"]
-    return stats
+    found: list[dict[str, Any]] = _get(f"{admin_url}/stats?{query}", timeout_s)["stats"]
+    return found
 
 
 def _get(url: str, timeout_s: float) -> dict[str, Any]:

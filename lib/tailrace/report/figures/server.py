@@ -1,0 +1,135 @@
+"""What the server did, by its own metrics: requests running and waiting, its cache, and its own time to first token."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tailrace.numbers import number, percent
+from tailrace.report import style
+from tailrace.report.figures import time
+from tailrace.server_metrics import Histogram
+
+WINDOWS = 60
+"""Windows of time, at most, for which the histograms are drawn."""
+NAMES = {"ttft": "time to first token", "latency": "whole answer"}
+
+
+def server(records: pd.DataFrame, server: pd.DataFrame | None = None, marks: pd.DataFrame | None = None) -> Figure:
+    """Draw gauges over the time of `records`; below, its own histogram's p50 and p95 beside the client's."""
+    if records.empty:
+        return style.nothing("What the server did: no requests were recorded.")
+    origin = int(records["intended_ns"].min())
+    end = max(float(time.seconds(records["intended_ns"].max(), origin)), 0.1)
+    rows = _within(server, origin, end)
+    if rows.empty or not (rows["measure"] != "").any():
+        why = rows["why"].iloc[-1] if len(rows) else "no metrics page was read: n/a without service.metrics"
+        return style.nothing(f"What the server did is not known: {str(why)[:120]}")
+    figure, axes = style.grid(2, 1, height_in=4.3, sharex=True)
+    gauges, times = axes[:, 0]
+    facts = [*_gauges(gauges, rows), _times(times, rows, records, origin)]
+    time.shade([gauges, times], marks, origin, end)
+    times.set_xlim(0, end)
+    times.set_xlabel("time since the first request, s")
+    if any(one.get_legend_handles_labels()[0] for one in figure.axes):
+        figure.legend(loc="outside lower left", ncols=4)
+    return style.described(figure, f"By the server's own metrics over {number(end)} s: " + "; ".join(facts) + ".")
+
+
+def _within(server: pd.DataFrame | None, origin: int, end_s: float) -> pd.DataFrame:
+    """Return the samples of the drawn time and two seconds around it, with `t_s`."""
+    if server is None or server.empty:
+        return pd.DataFrame()
+    rows = server.assign(t_s=time.seconds(server["t_ns"], origin))
+    return rows[(rows["t_s"] >= -2) & (rows["t_s"] <= end_s + 2)]
+
+
+def _gauges(axes: Axes, rows: pd.DataFrame) -> list[str]:
+    """Draw running and waiting requests per colour and, on the right, the share of the cache in use."""
+    facts = []
+    for name, dashes in (("running", "-"), ("waiting", (0, (2, 1.5)))):
+        for colour, own in rows[rows["measure"] == name].groupby("colour"):
+            label = f"{name} on {colour}" if colour else name
+            shade = style.COLOURS.get(str(colour), style.INK) if colour else style.INK
+            axes.plot(own["t_s"], own["value"], drawstyle="steps-post", linestyle=dashes, color=shade, label=label)
+            facts.append(f"{label} at most {number(own['value'].max())}, {number(own['value'].mean())} on average")
+    axes.set_ylabel("requests")
+    axes.yaxis.set_major_formatter(style.plain)
+    axes.set_ylim(0)
+    cache = rows[rows["measure"] == "cache_use"]
+    if len(cache):
+        right = axes.twinx()
+        right.grid(visible=False)
+        right.plot(cache["t_s"], cache["value"], color=style.TEAK, linewidth=1.1, label="key-value cache")
+        right.set_ylim(0, 1)
+        right.yaxis.set_major_formatter(lambda share, _: percent(share))
+        right.set_ylabel("cache in use")
+        facts.append(f"its key-value cache at most {percent(float(cache['value'].max()))} full")
+    return facts
+
+
+def _times(axes: Axes, rows: pd.DataFrame, records: pd.DataFrame, origin: int) -> str:
+    """Draw the buckets that hold p50 and p95 of each window, and the client's percentiles as lines."""
+    measure = next((name for name in NAMES if (rows["measure"] == name).any()), "")
+    style.milliseconds(axes, label=f"{NAMES.get(measure, 'time')}, ms")
+    if not measure:
+        axes.text(0.5, 0.5, "the server has no histogram of times", transform=axes.transAxes, ha="center",
+                  color=style.MUTED)  # fmt: skip
+        return "it has no histogram of times"
+    readings = histograms(rows, measure)
+    for name, shade in (("p50", style.PERCENTILE["p50"]), ("p95", style.PERCENTILE["p95"])):
+        label: str | None = f"{name} in the server's own bucket"
+        for (start, before), (stop, after) in pairwise(readings):
+            low, high = after.since(before).percentile_ms(name)
+            if high == high:
+                high = high if math.isfinite(high) else low * 2
+                axes.fill_between([start, stop], [max(low, 0.1)] * 2, [high] * 2, color=shade, alpha=0.35, linewidth=0,
+                                  label=label)  # fmt: skip
+                label = None
+    _clients(axes, records, origin, measure)
+    whole = readings[-1][1].since(readings[0][1])
+    bounds = {name: whole.percentile_ms(name) for name in ("p50", "p95")}
+    words = ", ".join(f"{name} {number(low)}–{number(high)} ms" for name, (low, high) in bounds.items())
+    return f"its own {NAMES[measure]} over {whole.count:,} requests: {words}"
+
+
+def histograms(rows: pd.DataFrame, measure: str) -> list[tuple[float, Histogram]]:
+    """Return the histogram of each reading, over all colours, as (t_s, histogram); thinned to `WINDOWS`."""
+    own = rows[rows["measure"] == measure]
+    # Readings of two colours at one time are one: a slot that was not read then keeps what it had.
+    times = np.sort(own["t_s"].unique())
+    times = times[:: max(1, len(times) // WINDOWS)]
+    by_colour = [colour.sort_values("t_s") for _, colour in own.groupby("colour")]
+    return [(float(t_s), _sum([_at(colour, t_s) for colour in by_colour])) for t_s in times]
+
+
+def _at(rows: pd.DataFrame, t_s: float) -> Histogram:
+    until = rows[rows["t_s"] <= t_s]
+    last = until[until["t_s"] == until["t_s"].max()] if len(until) else rows[rows["t_s"] == rows["t_s"].min()]
+    return Histogram(tuple(zip(last["bound_ms"], last["value"], strict=True)))
+
+
+def _sum(parts: list[Histogram]) -> Histogram:
+    total: dict[float, float] = {}
+    for part in parts:
+        for bound, count in part.buckets:
+            total[bound] = total.get(bound, 0.0) + count
+    return Histogram(tuple(sorted(total.items())))
+
+
+def _clients(axes: Axes, records: pd.DataFrame, origin: int, measure: str) -> None:
+    """Draw the same times as the client measured them, per second."""
+    column = records["ttfc_us"] if measure == "ttft" else records["service_us"]
+    good = (records["outcome"] != "error") & (column >= 0)
+    at = time.seconds(records.loc[good, "intended_ns"], origin)
+    windows = pd.Series(column[good].to_numpy() / 1e3).groupby(np.floor(at))
+    for name, share in (("p50", 0.5), ("p95", 0.95)):
+        values = windows.quantile(share, interpolation="lower")
+        axes.plot(
+            values.index + 0.5, values, color=style.PERCENTILE[name], linewidth=1.2, label=f"{name} of the client"
+        )
