@@ -114,7 +114,7 @@ class Step(Evidence):
         out = self.run.records(self.name)
         options = dict(options or {}) if url else {**self.stack.sender_options, **(options or {})}
         load_run = load.prepare(self._labelled(traffic), url or self._url(traffic), out, sender, options)
-        if not url:
+        if not url or url.startswith(self.stack.url):
             load_run.beside = observers.beside(self.stack)
         return load_run
 
