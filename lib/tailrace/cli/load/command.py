@@ -95,6 +95,13 @@ FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--error-rate", type=SHARE, help="The largest share of failures that is within the limits.")
 @click.option("--find", is_flag=True, help="Find the highest rate, from --rate to --to-rate, within the limits.")
 @click.option(
+    "--server-metrics",
+    default="",
+    callback=read.page,
+    metavar="URL",
+    help="The server's own metrics (Prometheus), read while the load runs: vLLM's, llama.cpp's, tailrace's.",
+)
+@click.option(
     "--tokenizer",
     type=click.Path(exists=True, path_type=Path),
     help="tokenizer.json of the model, or its folder: prompts have exactly their tokens.",

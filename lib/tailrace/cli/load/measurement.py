@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
-from tailrace.cli.load import screen, tables
+from tailrace import load
+from tailrace.cli.load import reasons, screen, tables
 from tailrace.cli.load.destination import claimed
 from tailrace.cli.load.options import LoadOptions
 from tailrace.cli.load.preparation import prepare
 from tailrace.host import files
-from tailrace.load import LoadRun, Summary, rate_search, start
+from tailrace.load import LoadRun, Summary, beside, rate_search
 from tailrace.load.calibration import floor
 from tailrace.load.rate_point import Point
 from tailrace.load.rate_search import Search
@@ -41,7 +42,9 @@ def run_load(options: LoadOptions) -> int:
     """Run the load, print and write its summary, and return the exit status."""
     with claimed(options.out) as folder:
         prepared = prepare(options)
-        load_run = start(prepared.traffic, options.url, folder, options=options.sender)
+        load_run = load.prepare(prepared.traffic, options.url, folder, options=options.sender)
+        load_run.beside += options.beside
+        load_run.begin()
         interrupted, floor_facts = False, None
         try:
             screen.watch(load_run)
@@ -66,6 +69,8 @@ def _report(options: LoadOptions, load_run: LoadRun, folder: Path, more: dict[st
     content = document(summary, load_run.parts, options.objectives.good_ms)
     content |= {"url": options.shown_url, "arrivals": load_run.traffic.arrivals.name, "seed": options.traffic.seed}
     content |= more
+    content |= reasons.why(load_run) if summary.errors and not interrupted else {}
+    content |= reasons.server(load_run) if options.server_metrics else {}
     judgements = [] if interrupted else answered(summary)
     if options.objectives != Objectives():
         records, gaps = analysis.read(load_run.parts, COLUMNS), analysis.gaps.read(load_run.parts)
@@ -102,7 +107,8 @@ def find_capacity(options: LoadOptions) -> int:
         prepared = prepare(options)
         probe = rate_search.probe(prepared.at, options.url, folder, objectives, options.sender)
         try:
-            capacity = rate_search.find(_reported(probe), search)
+            with beside.during(options.beside, folder, "search"):
+                capacity = rate_search.find(_reported(probe), search)
         except KeyboardInterrupt:
             click.echo(KEPT, err=True)
             return INTERRUPTED

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from tailrace import credentials, request_headers
 from tailrace.errors import LoadError
 from tailrace.objectives import Goodput, Objectives
 
 if TYPE_CHECKING:
+    from tailrace.load.beside import Beside
     from tailrace.load.bodies import Endpoint
 
 LAWS: Final = ("constant", "poisson", "gamma")
@@ -68,6 +70,8 @@ class LoadOptions:
     api_key_env: str = ""
     header: Mapping[str, str] = field(default_factory=dict)
     """Templates: `${NAME}` in a value is filled in by the process that sends it."""
+    server_metrics: str = ""
+    """The URL of the server's own metrics; empty for none."""
     tokenizer: Path | None = None
     rehearse: bool = True
     floor: bool = True
@@ -93,6 +97,19 @@ class LoadOptions:
                 raise LoadError(f"--header: {reason}")
         options: dict[str, Any] = {"headers": dict(self.header)} if self.header else {}
         return options | ({"api_key_env": self.api_key_env} if self.api_key_env else {})
+
+    @property
+    def beside(self) -> list[Beside]:
+        """What is sampled beside the load, other than the machine; a key goes to no other host than the target's."""
+        from tailrace.host.scrape import MetricsPage
+        from tailrace.load import beside
+
+        if not self.server_metrics:
+            return []
+        key = {"authorization": f"Bearer ${{{self.api_key_env}}}"} if self.api_key_env else {}
+        same = urlsplit(self.server_metrics).netloc == urlsplit(self.url).netloc
+        metrics = MetricsPage(self.server_metrics, headers={**key, **self.header} if same else {})
+        return [beside.server(lambda: {"": metrics})]
 
 
 def _shown(parameter: str) -> str:

@@ -16,7 +16,7 @@ SECTIONS: Final = {
         "endpoint", "stream", "model", "prompts", "prompt_tokens", "system_tokens", "max_tokens", "temperature",
         "repeat", "zipf", "tenant", "extra_body", "seed",
     ),
-    "To whom": ("api_key_env", "header", "timeout", "shards", "rehearse", "tokenizer"),
+    "To whom": ("api_key_env", "header", "timeout", "shards", "rehearse", "tokenizer", "server_metrics"),
     "What is judged": ("slo", "goodput", "error_rate", "find"),
     "What is written": ("floor", "out", "as_json", "help"),
 }  # fmt: skip

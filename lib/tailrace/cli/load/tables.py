@@ -33,6 +33,8 @@ def _head(document: dict[str, Any]) -> Iterator[str]:
     yield from (f"INVALID: {reason}" for reason in document["reasons"])
     if document["errors_by_type"]:
         yield "errors: " + ", ".join(f"{kind} {n:,}" for kind, n in document["errors_by_type"].items())
+    if found := document.get("why"):
+        yield f"why: {found['text']}"
 
 
 def _times(document: dict[str, Any], width: int) -> Iterator[str]:
@@ -73,6 +75,8 @@ def _foot(document: dict[str, Any]) -> Iterator[str]:
         yield f"sessions  {_sessions(document['sessions'])}"
     if good := document.get("goodput"):
         yield f"goodput   {_goodput(good)}"
+    if server := document.get("server"):
+        yield f"server    {server['text']}"
 
 
 def _amounts(tokens: dict[str, Any]) -> str:

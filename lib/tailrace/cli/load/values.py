@@ -22,6 +22,7 @@ OURS: Final = {
 """Fields of a body that an option sets, because more than the body depends on it."""
 _PERCENTILES: Final = (*percentiles.PERCENTILES, "p99.99")
 T = TypeVar("T")
+_PAGE: Final = re.compile(r"https?://[^\s/@]+(?:/\S*)?")
 _VARIABLE: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -73,6 +74,13 @@ def body(context: click.Context, option: click.Parameter, value: str | None) -> 
         if name in OURS:
             raise click.BadParameter(f"{name} is set by {OURS[name]}: use that")
     return fields
+
+
+def page(context: click.Context, option: click.Parameter, value: str) -> str:
+    """Read the URL of a metrics page."""
+    if value and not _PAGE.fullmatch(value):
+        raise click.BadParameter(f"found {value!r}, expected an http(s) URL, like http://127.0.0.1:8000/metrics")
+    return value
 
 
 def _no_number(word: str) -> None:

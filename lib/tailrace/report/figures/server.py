@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tailrace.analysis import server as server_metrics
 from tailrace.numbers import number, percent
 from tailrace.report import style
 from tailrace.report.figures import time
-from tailrace.server_metrics import Histogram
 
 WINDOWS = 60
 """Windows of time, at most, for which the histograms are drawn."""
@@ -81,10 +81,11 @@ def _times(axes: Axes, rows: pd.DataFrame, records: pd.DataFrame, origin: int) -
         axes.text(0.5, 0.5, "the server has no histogram of times", transform=axes.transAxes, ha="center",
                   color=style.MUTED)  # fmt: skip
         return "it has no histogram of times"
-    readings = histograms(rows, measure)
+    readings = server_metrics.histograms(rows, measure, WINDOWS)
+    at = [float(time.seconds(t_ns, origin)) for t_ns, _ in readings]
     for name, shade in (("p50", style.PERCENTILE["p50"]), ("p95", style.PERCENTILE["p95"])):
         label: str | None = f"{name} in the server's own bucket"
-        for (start, before), (stop, after) in pairwise(readings):
+        for (start, stop), ((_, before), (_, after)) in zip(pairwise(at), pairwise(readings), strict=True):
             low, high = after.since(before).percentile_ms(name)
             if high == high:
                 high = high if math.isfinite(high) else low * 2
@@ -92,34 +93,10 @@ def _times(axes: Axes, rows: pd.DataFrame, records: pd.DataFrame, origin: int) -
                                   label=label)  # fmt: skip
                 label = None
     _clients(axes, records, origin, measure)
-    whole = readings[-1][1].since(readings[0][1])
+    whole = server_metrics.over(rows, measure)
     bounds = {name: whole.percentile_ms(name) for name in ("p50", "p95")}
     words = ", ".join(f"{name} {number(low)}–{number(high)} ms" for name, (low, high) in bounds.items())
     return f"its own {NAMES[measure]} over {whole.count:,} requests: {words}"
-
-
-def histograms(rows: pd.DataFrame, measure: str) -> list[tuple[float, Histogram]]:
-    """Return the histogram of each reading, over all colours, as (t_s, histogram); thinned to `WINDOWS`."""
-    own = rows[rows["measure"] == measure]
-    # Readings of two colours at one time are one: a slot that was not read then keeps what it had.
-    times = np.sort(own["t_s"].unique())
-    times = times[:: max(1, len(times) // WINDOWS)]
-    by_colour = [colour.sort_values("t_s") for _, colour in own.groupby("colour")]
-    return [(float(t_s), _sum([_at(colour, t_s) for colour in by_colour])) for t_s in times]
-
-
-def _at(rows: pd.DataFrame, t_s: float) -> Histogram:
-    until = rows[rows["t_s"] <= t_s]
-    last = until[until["t_s"] == until["t_s"].max()] if len(until) else rows[rows["t_s"] == rows["t_s"].min()]
-    return Histogram(tuple(zip(last["bound_ms"], last["value"], strict=True)))
-
-
-def _sum(parts: list[Histogram]) -> Histogram:
-    total: dict[float, float] = {}
-    for part in parts:
-        for bound, count in part.buckets:
-            total[bound] = total.get(bound, 0.0) + count
-    return Histogram(tuple(sorted(total.items())))
 
 
 def _clients(axes: Axes, records: pd.DataFrame, origin: int, measure: str) -> None:
