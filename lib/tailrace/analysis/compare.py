@@ -16,22 +16,31 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from tailrace import percentiles
+from tailrace import measures, percentiles
 from tailrace.analysis import frames, ranks
 from tailrace.analysis.judgement import Judgement
 from tailrace.numbers import number, percent
 from tailrace.verdict import FAIL, INCONCLUSIVE, PASS
 
 METRICS: Final = ("p99", "p50", "p95", "errors")
+TOKEN_METRICS: Final = ("ttft_p95", "tpot_p50")
+"""What is compared as well where both arms have streams."""
 WINDOWS: Final = 30
 LEAST_WINDOWS: Final = 8
 """With fewer pairs no p-value below 0.01 is possible; nothing is decided."""
+LEAST_STREAMS: Final = 10
+"""In each arm of a window, for a metric of tokens; for a higher percentile as many as keep it off the maximum."""
 LEAST_REQUESTS: Final = 100
 """In each arm of a window; with fewer, the window's p99 is its maximum."""
 LEAST_SHARE: Final = 0.05
 """Of each arm in a generation of the route: a smaller share was still under way when the route changed."""
+
+
+Mask = npt.NDArray[np.bool_]
+Values = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ def compare(
     a: pd.DataFrame,
     b: pd.DataFrame,
     *,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] | None = None,
     windows: int = WINDOWS,
     alpha: float = 0.05,
     tolerance: float = 0.2,
@@ -58,13 +67,15 @@ def compare(
 ) -> Comparison:
     """Return how b differs from a: metric, primary, windows, ratio, ratio_lo, ratio_hi, p_value, p_adjusted, verdict.
 
-    `metrics[0]` is the primary one. For "errors" the ratio columns hold the difference of the error shares. The
-    judgement of the primary metric is FAIL when b is significantly slower and by more than `tolerance` (0.2: 20 %),
-    PASS when the whole interval is within that, else INCONCLUSIVE. There are at most `windows`, and fewer where
-    each would not hold enough requests. `concurrent` is whether the arms ran at the same time; None decides it by
-    their times, which have to be of one clock.
+    `metrics[0]` is the primary one; a metric is "p99" of the latency, "ttft_p95" of another measure, or "errors". None
+    compares `METRICS`, and `TOKEN_METRICS` where both arms have streams. For "errors" the ratio columns hold the
+    difference of the error shares. The judgement of the primary metric is FAIL when b is significantly slower and by
+    more than `tolerance` (0.2: 20 %), PASS when the whole interval is within that, else INCONCLUSIVE. There are at most
+    `windows`, and fewer where each would not hold enough requests. `concurrent` is whether the arms ran at the same
+    time; None decides it by their times, which have to be of one clock.
     """
     concurrent = overlap(a, b) > 0.5 if concurrent is None else concurrent
+    metrics = applicable(a, b) if metrics is None else metrics
     a, b = shared(a, b) if concurrent else (a, b)
     pairs = paired(a, b, metrics, fitting(a, b, windows), start, concurrent)
     rows = [_row(pairs, name, alpha) for name in metrics]
@@ -75,6 +86,12 @@ def compare(
     table["p_adjusted"] = adjusted
     table["verdict"] = [_finding(row, alpha) for row in table.to_dict("records")]
     return Comparison(table, concurrent, _judgement(table.iloc[0], concurrent, tolerance), pairs)
+
+
+def applicable(a: pd.DataFrame, b: pd.DataFrame) -> tuple[str, ...]:
+    """Return the metrics that both arms have: those of tokens only where both have streams."""
+    streamed = all("stream" in arm and bool(arm["stream"].any()) for arm in (a, b))
+    return (*METRICS, *TOKEN_METRICS) if streamed else METRICS
 
 
 def fitting(a: pd.DataFrame, b: pd.DataFrame, most: int = WINDOWS) -> int:
@@ -145,22 +162,50 @@ def _windowed(
     records: pd.DataFrame, origin: int, width: int, metrics: Sequence[str], start: frames.Start
 ) -> pd.DataFrame:
     number_of = (records["intended_ns"].to_numpy(dtype=np.int64) - origin) // width
-    failed, values = frames.failed(records), frames.elapsed_us(records, start)
+    failed = frames.failed(records)
+    figures = {metric: _figures(records, failed, metric, start) for metric in metrics if metric != "errors"}
     order = np.argsort(number_of, kind="stable")
     present, first = np.unique(number_of[order], return_index=True)
     rows = []
     for window, part in zip(present.tolist(), np.split(order, first[1:]), strict=True):
         bad = failed[part]
         if len(part) - bad.sum() >= LEAST_REQUESTS:
-            latencies_us = percentiles.inverted_cdf(values[part][~bad], [m for m in metrics if m != "errors"])
-            latencies_ms = {metric: value / 1_000 for metric, value in latencies_us.items()}
-            rows.append({"window": window, "errors": float(bad.mean()), **latencies_ms})
+            times_ms = {metric: _in_window(metric, *figure, part) for metric, figure in figures.items()}
+            rows.append({"window": window, "errors": float(bad.mean()), **times_ms})
     return pd.DataFrame(rows, columns=["window", *dict.fromkeys([*metrics, "errors"])])
 
 
+def _measure(metric: str) -> tuple[measures.Measure, str]:
+    """Return the measure and the percentile that a metric names."""
+    name, _, percentile = metric.rpartition("_")
+    return measures.named(name or "latency"), percentile
+
+
+def _figures(records: pd.DataFrame, failed: Mask, metric: str, start: frames.Start) -> tuple[Values, Mask]:
+    """Return the measure of each request, and a mask of those that succeeded and have it."""
+    rule, _ = _measure(metric)
+    known = measures.holds(records, (*rule.eligible, *rule.known)) & ~failed
+    values = np.zeros(len(records), dtype=np.int64)
+    values[known] = measures.values(records, rule, start, known)
+    return values, known
+
+
+def _in_window(metric: str, values: Values, known: Mask, part: npt.NDArray[np.intp]) -> float:
+    """Return the percentile in ms of the requests `part`; NaN when too few of them have the measure."""
+    rule, percentile = _measure(metric)
+    chosen = values[part][known[part]]
+    least = max(LEAST_STREAMS, math.ceil(1 / (1 - percentiles.share(percentile)))) if rule.known else 1
+    if len(chosen) < least:
+        return math.nan
+    return percentiles.inverted_cdf(chosen, [percentile])[percentile] / rule.per_ms
+
+
 def _row(pairs: pd.DataFrame, metric: str, alpha: float) -> dict[str, object]:
-    n = len(pairs)
-    before, after = (pairs[f"{metric}_{arm}"].to_numpy(dtype=float) if n else np.array([]) for arm in "ab")
+    before, after = (pairs[f"{metric}_{arm}"].to_numpy(dtype=float) if len(pairs) else np.array([]) for arm in "ab")
+    if metric != "errors":
+        both = (before > 0) & (after > 0)  # a window with too few values has none
+        before, after = before[both], after[both]
+    n = len(before)
     differences = after - before if metric == "errors" else np.log(after / before)
     p_value = ranks.signed_rank(differences) if n >= LEAST_WINDOWS else math.nan
     effect = ranks.shift(differences, 1 - alpha)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tailrace import analysis
 from tailrace.analysis import capacity, disk, frames
-from tailrace.analysis.compare import METRICS, beside
+from tailrace.analysis.compare import beside
 from tailrace.analysis.variants import variants
 from tailrace.bench import answers
 from tailrace.numbers import number, percent
@@ -144,10 +144,10 @@ def levels(
 
 
 def comparison(
-    records: pd.DataFrame, *, by: str = "colour", a: str = "blue", b: str = "green", metrics: Sequence[str] = METRICS
+    records: pd.DataFrame, *, by: str = "colour", a: str = "blue", b: str = "green", metrics: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Return a row per metric: arm `b` relative to arm `a`, with interval, p-value and verdict."""
-    table = analysis.compare(*beside(records, by, a, b), metrics=metrics).table
+    table = analysis.compare(*beside(records, by, a, b), metrics=metrics or None).table
     return compared(table, f"{b} over {a}")
 
 

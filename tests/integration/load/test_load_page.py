@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PAGE = (Path(__file__).parents[3] / "runbook" / "procedures" / "numbers.md").read_text()
 
 
@@ -15,16 +17,25 @@ def blocks(language: str) -> list[str]:
 
 def test_the_examples_are_true():
     """The Python of the page holds, from top to bottom."""
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
     exec("\n".join(blocks("python")), {})
 
 
-def test_the_commands_run(target, tmp_path):
+@pytest.fixture
+def provider():
+    """The URL of a simulated provider, which streams and counts tokens."""
+    command = [sys.executable, "-m", "tailrace.simulator", "--port", "0", "--ttft-s", "0.01"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        yield re.search(r"http://[\d.:]+/v1", process.stdout.readline())[0]
+        process.terminate()
+
+
+def test_the_commands_run(provider, tmp_path):
     """The commands of the page are understood, and measure; here for a shorter time."""
     lines = "\n".join(blocks("console")).strip().splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     for number, line in enumerate(lines):
-        arguments = line.replace("http://127.0.0.1:8080/v1", target.url).replace("--duration 30", "--duration 2")
+        arguments = line.replace("http://127.0.0.1:8080/v1", provider).replace("--duration 30", "--duration 2")
         command = [sys.executable, "-m", *shlex.split(arguments.replace("tailrace", "tailrace.cli", 1))]
         out = ["--out", str(tmp_path / str(number))]
         done = subprocess.run([*command, *out], capture_output=True, text=True, timeout=120, check=False)

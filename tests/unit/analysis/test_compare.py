@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tests.unit.analysis.test_measured import streams
 
 from tailrace import analysis
 from tailrace.analysis import study
-from tailrace.analysis.compare import beside, compare
+from tailrace.analysis.compare import METRICS, TOKEN_METRICS, beside, compare
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +143,33 @@ def test_side_by_side_is_what_one_route_served(make):
     assert set(blue["generation"]) == {2}
     blue, green = beside(mixed.assign(generation=range(8_000)), "colour", "blue", "green")
     assert len(blue) + len(green) == 8_000
+
+
+def streamed_arm(make, seed, ttft=1.0, tpot=1.0):
+    rng = np.random.default_rng(seed)
+    return streams(make, rng.lognormal(4, 0.3, 8_000) * ttft, rng.lognormal(2, 0.2, 8_000) * tpot, 20, send_lag_us=0)
+
+
+def test_tokens_are_compared(make):
+    """Streams that start half as late again are slower in TTFT, with the ratio, and not in the time per token."""
+    table = compare(streamed_arm(make, 1), streamed_arm(make, 2, ttft=1.5)).table.set_index("metric")
+    assert tuple(table.index) == (*METRICS, *TOKEN_METRICS)
+    assert table["primary"].tolist() == [True, False, False, False, False, False]
+    assert table.loc["ttft_p95", "ratio"] == pytest.approx(1.5, rel=0.1)
+    assert table["verdict"][["ttft_p95", "tpot_p50"]].tolist() == ["slower", "no difference shown"]
+
+
+def test_a_metric_of_tokens_may_be_primary(make):
+    """Declared first, it decides the judgement."""
+    arms = streamed_arm(make, 1), streamed_arm(make, 2, tpot=1.5)
+    judgement = compare(*arms, metrics=("tpot_p50", "p99")).judgement
+    assert (judgement.name, judgement.verdict) == ("tpot_p50 no worse than the baseline", "FAIL")
+    assert compare(*arms, metrics=("ttft_p95",)).judgement.verdict == "PASS"
+
+
+def test_too_few_streams_decide_nothing(make):
+    """Windows with fewer streams than a percentile needs have none; without any window the metric is n/a."""
+    arms = [streamed_arm(make, seed).assign(stream=np.arange(8_000) % 200 == 0) for seed in (1, 2)]
+    table = compare(*arms).table.set_index("metric")
+    assert table.loc["ttft_p95", ["windows", "verdict"]].tolist() == [0, "n/a"]
+    assert table.loc["p99", "windows"] == 30

@@ -62,7 +62,7 @@ def test_comparison(run_dir):
     """The rows of a comparison begin with the primary metric; each has an interval and a verdict in words."""
     load = evidence.Loader(run_dir, "04_load_test")
     table = tables.build("comparison", load, records="arms", by="phase", a="plain", b="both")
-    assert table["metric"].tolist() == ["p99 (primary)", "p50", "p95", "errors"]
+    assert table["metric"].tolist() == ["p99 (primary)", "p50", "p95", "errors", "ttft_p95", "tpot_p50"]
     assert table.columns[2] == "both over plain"
 
 
