@@ -172,46 +172,27 @@ class Dispatcher:
         self.done += 1
         self.errors += bool(outcome.error_type)
         end_ns = outcome.last_ns or time.perf_counter_ns()
-        traffic = self._shard.traffic
-        self._keep(
-            Record(
-                run_id=traffic.run_id,
-                shard=self._shard.number,
-                seq=seq,
-                step=traffic.step,
-                phase=traffic.phase,
-                colour=outcome.colour,
-                release=outcome.release,
-                generation=outcome.generation,
-                model=request.model,
-                stream=request.stream,
-                outcome=ERROR if outcome.error_type else HIT if outcome.cache in HITS else MISS,
-                error_type=outcome.error_type,
-                status=outcome.status,
-                attempts=outcome.attempts,
-                intended_ns=intended_ns,
-                send_lag_us=(sent_ns - intended_ns) // 1000,
-                service_us=(end_ns - sent_ns) // 1000,
-                ttfc_us=_since_us(sent_ns, outcome.first_ns),
-                backoff_us=outcome.backoff_us,
-                chunks=outcome.chunks,
-                in_tok=outcome.in_tok,
-                out_tok=outcome.out_tok,
-                cached_tok=outcome.cached_tok,
-                cost_microusd=outcome.cost_microusd,
-                ttfb_us=_since_us(sent_ns, outcome.byte_ns),
-                ttfa_us=_since_us(sent_ns, outcome.answer_ns),
-                last_token_us=_since_us(sent_ns, outcome.token_ns),
-                reasoning_tok=outcome.reasoning_tok,
-                planned_in_tok=request.planned_in_tok,
-                planned_out_tok=request.planned_out_tok,
-                prefix_tok=request.prefix_tok,
-                session=request.session,
-                turn=request.turn,
-            ),
-            outcome.gaps_us,
-        )
+        self._keep(self._record(request, outcome, seq, (intended_ns, sent_ns, end_ns)), outcome.gaps_us)
         return Answered(end_ns, outcome.error_type)
+
+    def _record(
+        self, request: PlannedRequest, outcome: RequestOutcome, seq: int, times_ns: tuple[int, int, int]
+    ) -> Record:
+        """Return the record of a request that was intended, sent and ended at `times_ns`."""
+        traffic, (intended_ns, sent_ns, end_ns) = self._shard.traffic, times_ns
+        verdict = ERROR if outcome.error_type else HIT if outcome.cache in HITS else MISS
+        # In the order of the columns: with their names, this would take twice the time, for each request.
+        return Record(
+            traffic.run_id, self._shard.number, seq, traffic.step, traffic.phase,
+            outcome.colour, outcome.release, outcome.generation, request.model, request.stream,
+            verdict, outcome.error_type, outcome.status, outcome.attempts,
+            intended_ns, (sent_ns - intended_ns) // 1000, (end_ns - sent_ns) // 1000,
+            _since_us(sent_ns, outcome.first_ns), outcome.backoff_us, outcome.chunks,
+            outcome.in_tok, outcome.out_tok, outcome.cached_tok, outcome.cost_microusd,
+            _since_us(sent_ns, outcome.byte_ns), _since_us(sent_ns, outcome.answer_ns),
+            _since_us(sent_ns, outcome.token_ns), outcome.reasoning_tok,
+            request.planned_in_tok, request.planned_out_tok, request.prefix_tok, request.session, request.turn,
+        )  # fmt: skip
 
 
 def _since_us(sent_ns: int, at_ns: int) -> int:

@@ -8,7 +8,7 @@ DONE: Final = b"[DONE]"
 MOST_BYTES: Final = 16 << 20
 """A larger event is dropped: a stream without line ends must not fill the memory."""
 _BOM: Final = b"\xef\xbb\xbf"
-_CR: Final = ord("\r")
+_CR, _LF = b"\r\n"
 
 
 class Event(NamedTuple):
@@ -26,7 +26,8 @@ class EventParser:
     """Turns bytes into events. It keeps the event that is under way, up to `most_bytes`, and nothing else."""
 
     __slots__ = (
-        "_after_cr", "_data", "_dropping", "_id", "_kept", "_line", "_most_bytes", "_name", "_started", "dropped",
+        "_after_cr", "_data", "_dropping", "_id", "_idle", "_kept", "_line", "_most_bytes", "_name", "_started",
+        "dropped",
     )  # fmt: skip
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
@@ -38,9 +39,20 @@ class EventParser:
         self._name = self._id = ""
         self._kept = 0
         self._dropping = self._started = self._after_cr = False
+        self._idle = False  # whether nothing of an event is under way
 
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes."""
+        size = len(data)
+        if (  # one event in one piece, as most servers send them, takes half the time of the way below
+            self._idle
+            and data.find(b"\n") == size - 2
+            and data.startswith(b"data: ")
+            and data[-1] == _LF
+            and _CR not in data
+            and size <= self._most_bytes
+        ):
+            return [_new(Event, (data[6:-2], "", self._id))]
         if _CR in data or self._after_cr or not self._started:
             data = self._normalised(data)
         lines = data.split(b"\n")
@@ -62,6 +74,7 @@ class EventParser:
                 self._discard()
         if self._line or self._data:
             self._bound(len(data), bool(events))
+        self._idle = self._started and not (self._line or self._data or self._name or self._dropping or self._after_cr)
         return events
 
     def close(self) -> list[Event]:

@@ -23,25 +23,21 @@ class StreamReader:
     """Reads one stream of chat completions, completions or responses. It keeps times and counts, and no content."""
 
     __slots__ = (
-        "_answer_ns", "_carried", "_chunks", "_counts", "_failure", "_first_ns", "_gaps", "_last_ns", "_model", "_over",
-        "_parser", "_reasons",
+        "_answer_ns", "_carried", "_chunks", "_counts", "_failure", "_first_ns", "_gaps", "_last_ns", "_model",
+        "_parser", "_reasons", "over",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._parser = EventParser()
         self._failure = ""
-        self._over = False
+        self.over = False
+        """Whether `[DONE]` or a last event has passed; nothing after it counts."""
         self._carried = False
         self._chunks = self._first_ns = self._answer_ns = self._last_ns = 0
         self._gaps: array[int] = array("q")
         self._counts: object = None
         self._model = ""
         self._reasons: dict[int, str] = {}
-
-    @property
-    def over(self) -> bool:
-        """Whether `[DONE]` or a last event has passed; nothing after it counts."""
-        return self._over
 
     @property
     def failure(self) -> str:
@@ -51,24 +47,24 @@ class StreamReader:
     def feed(self, data: bytes, at_ns: int) -> None:
         """Read the next bytes, which came at `at_ns`."""
         for text, name, _ in self._parser.feed(data):
-            if not self._over:
+            if not self.over:
                 self._read(text, name, at_ns)
 
     def end(self, whole: bool) -> Answer:
         """Return what the stream said; `whole` when the transport says that it came to a clean end."""
-        if whole and not self._over:
+        if whole and not self.over:
             for data, name, _ in self._parser.close():
                 self._read(data, name, self._last_ns)
         reasons = tuple(reason for reason in self._reasons.values() if reason)
         finished = bool(reasons) and len(reasons) == len(self._reasons)
-        ended = self._over or (whole and finished)
+        ended = self.over or (whole and finished)
         counts = counted(self._counts)
         failure = self._failure
         if not failure and not ended:
             failure = failures.CUT_STREAM
         if not failure and is_empty(self._carried, reasons, counts):
             failure = failures.EMPTY_ANSWER
-        complete = not failure and self._over and finished and FINISHED.issuperset(reasons) and not self._parser.dropped
+        complete = not failure and self.over and finished and FINISHED.issuperset(reasons) and not self._parser.dropped
         return Answer(
             failure, self._chunks, counts, self._model, self._first_ns, self._answer_ns, self._last_ns, self._gaps,
             reasons, complete, ended,
@@ -99,7 +95,7 @@ class StreamReader:
     def _other(self, data: bytes) -> object:
         """Read data that is not strict JSON: the terminator, an empty heartbeat, or what only the SDK accepts."""
         if data.startswith(DONE):
-            self._over = True
+            self.over = True
         elif data:
             try:
                 return loads(data.decode("utf-8", "replace"))  # the standard replaces what is not UTF-8
@@ -115,7 +111,8 @@ class StreamReader:
                 continue
             delta = choice.get("delta")
             if delta is not None:
-                found = message_carries(delta)
+                content = delta.get("content") if type(delta) is dict else None
+                found = ANSWER if type(content) is str and content else message_carries(delta)
             else:
                 found = ANSWER if choice.get("text") else message_carries(choice.get("message"))
             if found > carries:
@@ -148,7 +145,7 @@ class StreamReader:
         return event_carries(kind, document)
 
     def _last_event(self, kind: str, response: object) -> None:
-        self._over = True
+        self.over = True
         self._reasons = {0: "stop" if kind == "completed" else kind}
         if kind == "failed":
             self._fail(failures.ERROR_EVENT)

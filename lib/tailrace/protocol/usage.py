@@ -36,12 +36,12 @@ def counted(counts: object) -> Usage:
     """Return the tokens in a `usage` object of either API."""
     if not isinstance(counts, dict):
         return NO_USAGE
-    read = _first(counts, "prompt_tokens", "input_tokens")
+    read = _number(_first(counts, "prompt_tokens", "input_tokens"))
     details = _first(counts, "prompt_tokens_details", "input_tokens_details")
     more = _first(counts, "completion_tokens_details", "output_tokens_details")
     return Usage(
-        _number(read) is not None,
-        _number(read) or 0,
+        read is not None,
+        read or 0,
         _number(_first(counts, "completion_tokens", "output_tokens")) or 0,
         _part(details, "cached_tokens") if details else _number(counts.get("prompt_cache_hit_tokens")) or 0,  # DeepSeek
         _part(more, "reasoning_tokens") if more else 0,
