@@ -62,6 +62,22 @@ class ClientTrial:
         """What begins the name of a check of the client when that is no part of the service."""
         return "as a caller: " if self.on_service else ""
 
+    @property
+    def figures(self) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
+        """The figures that say something about these forms, each with its caption and options."""
+        forms = {"order": list(self.forms)}
+        if self.no_client:
+            return {
+                "clients": ("The load generator's own requests: how many succeeded, and how long they took.", forms)
+            }
+        compared = "The same users and faults" if self.provider else "The same users, without faults"
+        lesson = ": retries lose nobody, at the price of a longer tail." if self.url else ", by the form of the caller."
+        return {
+            "clients": (compared + lesson, forms),
+            "spend": ("What that costs, at list prices: an answer from the cache costs nothing.", forms),
+            "events": ("One form after the other, second by second.", {"records": f"records:{','.join(self.forms)}"}),
+        }
+
     def requests(self) -> int:
         """Return how many requests `counter` has counted so far."""
         if self.on_service:

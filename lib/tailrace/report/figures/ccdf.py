@@ -14,7 +14,7 @@ from tailrace.report import style
 
 OUTCOMES = {
     HIT: ("answered from a cache", style.ORANGE, "-"),
-    MISS: ("answered by the provider", style.INK, "-"),
+    MISS: ("answered, from no cache", style.INK, "-"),
     ERROR: ("failed: time until the failure", style.FAILURE, (0, (4, 2))),
 }
 POINTS = 800
