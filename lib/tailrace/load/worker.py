@@ -26,10 +26,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from tailrace.errors import LoadError
-from tailrace.load import live, sender
+from tailrace.load import live, sender, sessions
 from tailrace.load.dispatch import Dispatcher, Shard
 from tailrace.load.pulse import Pulse
 from tailrace.load.recorder import Recorder
@@ -89,8 +90,8 @@ class Worker:
         if dispatcher.failure is not None:
             raise dispatcher.failure
         due = dispatcher.due(ended_ns)
-        sessions = asdict(dispatcher.sessions) if isinstance(dispatcher, SessionDispatcher) else None
-        finished = {"sent": dispatcher.sent, "due": due, "ended_ns": ended_ns, "sessions": sessions}
+        counts = asdict(dispatcher.sessions) if isinstance(dispatcher, SessionDispatcher) else None
+        finished = {"sent": dispatcher.sent, "due": due, "ended_ns": ended_ns, "sessions": counts}
         send({"finished": finished | vitals._asdict()})
 
     async def _begun(self) -> int:
@@ -105,6 +106,10 @@ class Worker:
         arrivals = traffic.arrivals
         if arrivals.kind == "users":
             return Shard(traffic, number, None, ())
+        if isinstance(arrivals, Trace) and traffic.workload.sessions is not None:
+            plans = sessions.of_trace(arrivals)
+            starts_s = np.array([plan.start_s for plan in plans[number :: traffic.shards]], dtype=np.float64)
+            return Shard(traffic, number, (starts_s * 1e9).astype(np.int64), (), plans)
         of_trace = arrivals.arrivals() if isinstance(arrivals, Trace) else ()
         return Shard(traffic, number, arrivals.offsets_ns(number, traffic.shards), of_trace)
 

@@ -151,3 +151,30 @@ def test_sessions_have_no_closed_loop():
     """Users that wait for answers and sessions that arrive are two answers to one question."""
     with pytest.raises(ValueError, match="a rate of sessions instead of users"):
         Traffic(arrivals.users(3, 1.0), Workload(sessions=Sessions()))
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_the_conversations_of_a_trace_are_played_in_order(url: str, tmp_path: Path, shards: int):
+    """A recorded turn is sent at its recorded time, or after the answer before it, whichever is later."""
+    due_s = {0: [0.0, 0.6, 0.8], 1: [0.5, 0.5]}
+    rows = [(0, -1, 0.0), (1, -1, 0.5), (2, 0, 0.6), (3, 1, 0.5), (4, 2, 0.8)]
+    names = ("chat_id", "parent_chat_id", "timestamp")
+    lengths = {"input_length": 32, "output_length": 5, "hash_ids": [7, 9]}
+    trace = tmp_path / "qwen.jsonl"
+    trace.write_text("\n".join(json.dumps(dict(zip(names, row, strict=True)) | lengths) for row in rows))
+    played = Traffic(load.Trace(trace, duration_s=30), Workload(sessions=Sessions()), shards)
+    with load.start(played, url, tmp_path / "out") as load_run:
+        pass
+    assert load_run.summary.sessions is not None
+    assert (load_run.summary.sessions.begun, load_run.summary.sessions.complete) == (2, 2)
+    later = 0
+    for session, turns in enumerate(by_session(tmp_path / "out")):
+        intended_ns = turns["intended_ns"] - load_run.start_ns
+        ended_ns = intended_ns + (turns["send_lag_us"] + turns["service_us"]) * 1000
+        for turn, recorded_s in enumerate(due_s[session]):
+            after_answer_ns = intended_ns.iloc[turn] - ended_ns.iloc[turn - 1] if turn else 0
+            on_time = intended_ns.iloc[turn] == round(recorded_s * 1e9)
+            assert after_answer_ns >= 0
+            assert on_time or after_answer_ns < 2001, "two columns are cut to microseconds"
+            later += not on_time
+    assert later >= 1, "the second session's turns have one time, and an answer takes longer"

@@ -162,6 +162,8 @@ def _refuse_contradictions(context: click.Context) -> None:
         raise click.UsageError("--endpoint embeddings has no streams: omit --stream")
     if "turns" in present and (source := next((name for name in ("prompts", "trace") if name in present), "")):
         raise click.UsageError(f"--turns is for generated sessions, and --{source} says how many each has: omit it")
+    if context.params["sessions"] and {"think_s", "trace"} <= present:
+        raise click.UsageError("--trace says when each turn is due: omit --think-s")
     rate, to_rate = context.params["rate"], context.params["to_rate"]
     if context.params["find"] and to_rate is not None and to_rate < rate:
         raise click.UsageError(f"--find searches upwards: --to-rate {to_rate:g} is below --rate {rate:g}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import click
@@ -10,8 +11,10 @@ import click
 from tailrace import request_headers
 from tailrace.cli.load import traffic
 from tailrace.cli.load.options import LoadOptions
+from tailrace.errors import LoadError
 from tailrace.load import Trace, Traffic
 from tailrace.load.rehearsal import rehearse
+from tailrace.load.sessions import of_trace
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ def prepare(options: LoadOptions) -> Prepared:
     """Return the traffic; LoadError or ProfileError when it cannot be sent. Each finding goes to stderr at once."""
     sender = options.sender
     planned = traffic.build(options.traffic)
-    findings = [planned.arrivals.describe()] if isinstance(planned.arrivals, Trace) else []
+    findings = list(_recorded(planned))
     if options.rehearse:
         rehearsal = rehearse(planned, options.url, sender, options.tokenizer)
         planned = rehearsal.traffic
@@ -39,6 +42,19 @@ def prepare(options: LoadOptions) -> Prepared:
     for finding in findings:
         click.echo(finding, err=True)
     return Prepared(options, planned, tuple(findings))
+
+
+def _recorded(planned: Traffic) -> Iterator[str]:
+    """Yield what a trace was read as, and the sessions in it, where they are played."""
+    if not isinstance(planned.arrivals, Trace):
+        return
+    yield planned.arrivals.describe()
+    if planned.workload.sessions is not None:
+        try:
+            plans = of_trace(planned.arrivals)
+        except ValueError as error:
+            raise LoadError(f"--sessions: {error}") from None
+        yield f"{planned.arrivals.path.name}: {len(plans):,} sessions of {len(planned.arrivals.arrivals()):,} turns"
 
 
 def _redacted(text: str, options: LoadOptions) -> str:

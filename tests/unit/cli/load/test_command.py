@@ -53,6 +53,7 @@ def test_a_heavy_import_is_seen():
         (["--endpoint", "embeddings", "--stream"], "embeddings has no streams"),
         (["--turns", "3"], "--turns is for sessions: give --sessions, too"),
         (["--sessions", "--turns", "3", "--prompts", __file__], "--prompts says how many each has"),
+        (["--sessions", "--think", "3", "--trace", __file__], "--trace says when each turn is due"),
         (["--header", "x-team: search"], "x-team: expected NAME=VALUE"),
         (["--header", "x-a=1", "--header", "X-A=2"], "X-A is given twice"),
         (["--header", "authorization=Bearer word"], "expected the name of an environment variable"),
