@@ -32,6 +32,8 @@ class Judgement:
     name: str
     verdict: Verdict
     text: str
+    measure: str = ""
+    """Whose percentile was judged; "" for a share of requests."""
 
     @property
     def ok(self) -> bool | None:
@@ -103,7 +105,7 @@ def _percentile(measure: str, percentile: str, limit_ms: float, row: pd.Series, 
     note = f"; only {episodes} slow episode{'s' * (episodes != 1)}, the interval is unreliable" if few else ""
     interval = f"{number(value)} ms [{number(low)}, {number(high)}]"
     text = f"{name} {interval} {_WORDS[verdict]} {number(limit_ms)} ms; n = {n:,}"
-    return Judgement(title, verdict, text + tail + note)
+    return Judgement(title, verdict, text + tail + note, measure)
 
 
 def _good(records: pd.DataFrame, objective: Goodput, start: frames.Start) -> Judgement:

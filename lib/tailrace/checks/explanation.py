@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from tailrace import measures
 from tailrace.analysis import frames
 from tailrace.checks import causes
 from tailrace.checks.causes import Cause
@@ -66,17 +67,20 @@ def failures(records: pd.DataFrame, samples: Samples = NO_SAMPLES, limits: Limit
 
 
 def slowness(
-    records: pd.DataFrame, limit_ms: float, samples: Samples = NO_SAMPLES, limits: Limits = NO_LIMITS
+    records: pd.DataFrame, limits_ms: Mapping[str, float], samples: Samples = NO_SAMPLES, limits: Limits = NO_LIMITS
 ) -> Explanation | None:
-    """Explain the successes that took more than `limit_ms` from their intended start; None without any."""
-    took_ms = frames.elapsed_us(records, "intended") / 1e3
-    affected = records[(took_ms > limit_ms) & ~frames.failed(records)]
+    """Explain the successes that were beyond a limit of their measure, from the intended start; None without any."""
+    beyond = measures.good(records, {}, "intended")
+    for name, limit_ms in limits_ms.items():
+        ought = measures.eligible(records, [name])
+        beyond &= ought & ~measures.good(records, {name: limit_ms}, "intended")
+    affected = records[beyond] if limits_ms else records[:0]
     if affected.empty:
         return None
     seen = Circumstances(records, affected, samples, limits)
-    what = f"{len(affected):,} requests took more than {number(limit_ms)} ms"
-    found = tuple(causes.find(seen, SLOW))
-    return Explanation(what, _when(seen), found, _looked_at(seen))
+    bounds = " and ".join(f"{measures.named(m).title or 'latency'} {number(v)} ms" for m, v in limits_ms.items())
+    what = f"{len(affected):,} requests were beyond {bounds}"
+    return Explanation(what, _when(seen), tuple(causes.find(seen, SLOW)), _looked_at(seen))
 
 
 SLOW = (causes.processors_taken, causes.throttled, causes.little_memory, causes.slow_disk, causes.stolen,

@@ -40,15 +40,16 @@ class Evidence:
         records = self.frame("records")
         return records[records["phase"] == phase] if phase else records
 
-    def samples(self) -> Samples:
-        """Return what was sampled beside the loads of this step, and the states that its switches reached."""
-        sampled = {name: self.frame(name) for name in evidence.SAMPLES}
-        return Samples(pd.DataFrame(self._states, columns=STATES), **sampled)
+    def samples(self, records: str = "records") -> Samples:
+        """Return what was sampled beside the loads of these records, and the states that the switches reached."""
+        step = records.rpartition("/")[0] or self.name
+        sampled = {name: self.frame(f"{step}/{name}") for name in evidence.SAMPLES}
+        return Samples(evidence.states(self.run.path, step), **sampled)
 
     def reached(self, states: Iterable[State]) -> None:
         """Keep the states that a switch reached, each with its time and its fact."""
         self._states += [(t_ns, state, fact) for state, t_ns, fact in states]
-        self.save("states", pd.DataFrame(self._states, columns=STATES))
+        self.save(evidence.STATES, pd.DataFrame(self._states, columns=STATES))
 
     def invalid_reasons(self, name: str = "records") -> list[str]:
         """Return why these records must not decide anything, as the load runs that made them reported it."""

@@ -23,15 +23,14 @@ import pandas as pd
 
 from tailrace import analysis, bench, load
 from tailrace import profile as profiles
-from tailrace.checks import artefacts, checklist, explanation
-from tailrace.checks.circumstances import Limits
+from tailrace.checks import artefacts, checklist
 from tailrace.deploy import Release
 from tailrace.deploy.engines import choice
 from tailrace.deploy.outcome import DeployOutcome
 from tailrace.errors import StepFailed
 from tailrace.host.machine import MACHINE
 from tailrace.load import beside
-from tailrace.notebook import benchmark, output
+from tailrace.notebook import benchmark, output, reasons
 from tailrace.notebook.evidence import Evidence
 from tailrace.notebook.result import Result, checks_of
 from tailrace.objectives import Objectives
@@ -84,16 +83,23 @@ class Step(Evidence):
         """Add checks that are decided already.
 
         `about` names the phase of the load that they are about: where one of them fails, the requests of that phase
-        that failed, of those sent from `since_ns` on, are explained beside it, with a figure.
+        that failed, of those due from `since_ns` on, are explained beside it, with a figure.
         """
         decided = [check for one in checks for check in ((one,) if isinstance(one, Check) else one)]
-        why = self._why(about, since_ns) if about and any(check.state == FAIL for check in decided) else ""
+        explain = about and any(check.state == FAIL for check in decided)
+        why = reasons.failures(self, f"records:{about}", since_ns) if explain else ""
         for check in decided:
             self.result.add_check(replace(check, why=why) if check.state == FAIL else check)
 
-    def add_judgements(self, judgements: Iterable[analysis.Judgement]) -> None:
-        """Add judgements of the analysis, with their reasons, as checks."""
-        self.add_checks(Check(judgement.name, judgement.ok, judgement.text) for judgement in judgements)
+    def add_judgements(self, judgements: Iterable[analysis.Judgement], about: str = "") -> None:
+        """Add judgements of the analysis, with their reasons, as checks.
+
+        `about` names the frame of the records that were judged: where one fails, the requests that failed, or were
+        beyond the limits, are explained beside it.
+        """
+        for judgement in judgements:
+            why = self._why(judgement, about) if about and judgement.ok is False else ""
+            self.result.add_check(Check(judgement.name, judgement.ok, judgement.text, why=why))
 
     def record_facts(self, **facts: Any) -> None:
         """Put plain facts (JSON) into the result of the step, under their names."""
@@ -221,26 +227,11 @@ class Step(Evidence):
         """The verdict of the checks so far."""
         return self.result.verdict
 
-    def _why(self, phase: str, since_ns: int) -> str:
-        """Return why requests of the phase failed, and show it as a figure; "" when none failed."""
-        told = self.result.facts.get("why", {})
-        if phase in told:
-            return str(told[phase]["text"])
-        records = self.records(phase)
-        found = explanation.failures(records[records["intended_ns"] >= since_ns], self.samples(), self._limits)
-        if found is None:
-            return ""
-        self.record_facts(why={**told, phase: found.document()})
-        caption = f"Failures of “{phase}”: when, how the edge found each slot, and who used the processors."
-        self.figure("failures", caption, records=f"records:{phase}")
-        return found.text
-
-    @property
-    def _limits(self) -> Limits:
-        """The settings that an advice may name; an engine without containers enforces no limits of resources."""
-        enforced = "images" not in choice.lacks(self.profile)
-        cpus, memory_mb = (self.profile.limits.cpus, self.profile.limits.memory_mb) if enforced else (None, None)
-        return Limits(self.profile.engine, cpus, memory_mb, self.profile.rollout.drain_timeout_s)
+    def _why(self, judgement: analysis.Judgement, records: str) -> str:
+        if judgement.measure:
+            limits_ms = self.profile.slo.objectives.good_ms
+            return reasons.slowness(self, records, {m: v for m, v in limits_ms.items() if m == judgement.measure})
+        return reasons.failures(self, records)
 
     def _labelled(self, traffic: load.Traffic) -> load.Traffic:
         return replace(traffic, step=self.name, run_id=self.run.id)

@@ -31,6 +31,8 @@ SAMPLES: Final[Mapping[str, Sequence[str]]] = {
     EDGE: EdgeRow._fields,
     SERVER: ServerRow._fields,
 }
+STATES: Final = "states"
+"""The frame of the states that switches reached."""
 SUBJECT: Final = "03_blue_green_switch"
 PHASE: Final = "switch"
 """The phase of that step in which the switch succeeds; in others a release fails on purpose."""
@@ -160,6 +162,12 @@ class LargeRecords:
 
     folders: list[Path]
     phases: list[str]
+
+
+def states(run_dir: Path, step: str) -> pd.DataFrame:
+    """Return the states that the switches of a step reached: t_ns, state, fact; empty when there was no switch."""
+    path = RunDir(run_dir).data(step, STATES)
+    return pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=["t_ns", "state", "fact"])
 
 
 def _samples(run_dir: Path, step: str, name: str) -> pd.DataFrame:

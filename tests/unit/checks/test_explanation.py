@@ -187,9 +187,9 @@ def test_slow_answers_are_explained_by_the_machine(records):
     """Successes beyond a limit get the causes that make answers slow, and no others."""
     slow = records({}, {"service_us": 900_000}, {"service_us": 800_000})
     found = explanation.slowness(
-        slow, 500, Samples(machine=machine(throttled=0.5), edge=UNHEALTHY), Limits("docker", 1.0)
+        slow, {"latency": 500}, Samples(machine=machine(throttled=0.5), edge=UNHEALTHY), Limits("docker", 1.0)
     )
-    assert found.text.startswith("2 requests took more than 500 ms, within 1.8 s, from 1 s on")
+    assert found.text.startswith("2 requests were beyond latency 500 ms, within 1.8 s, from 1 s on")
     assert "Raise limits.cpus (now 1)." in found.text
     assert "503" not in found.text
-    assert explanation.slowness(slow, 2_000) is None
+    assert explanation.slowness(slow, {"latency": 2_000}) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tailrace import measures
 from tailrace.analysis import frames
 from tailrace.host.machine import MACHINE
 from tailrace.numbers import number, percent
@@ -16,6 +18,7 @@ from tailrace.report import style
 from tailrace.report.figures import time
 
 KINDS = 4
+SLOW = "slow"
 PROGRAMS = 4
 SHADES = (style.PURPLE, style.ORANGE, style.TEAK, style.SLATE)
 
@@ -26,9 +29,13 @@ def failures(
     edge: pd.DataFrame | None = None,
     marks: pd.DataFrame | None = None,
     *,
+    limits_ms: Mapping[str, float] | None = None,
     width_s: float = 0.2,
 ) -> Figure:
-    """Draw failures per second by class; below, whether the edge found each slot healthy, and the processors in use."""
+    """Draw failures per second by class; below, whether the edge found each slot healthy, and the processors in use.
+
+    With `limits_ms`, by measure, the successes beyond one of them are drawn as a class of their own.
+    """
     if records.empty:
         return style.nothing("Failures: no requests were recorded.")
     origin = int(records["intended_ns"].min())
@@ -37,7 +44,7 @@ def failures(
     edges = np.arange(0, end + width_s, max(width_s, end / 400))
     figure, axes = style.grid(3, 1, height_in=5.0, sharex=True, height_ratios=(3, 1, 2.4))
     top, slots, cores = axes[:, 0]
-    counted = _classes(top, records, at, edges)
+    counted = _classes(top, records, at, edges, limits_ms or {})
     healthy = _slots(slots, _within(edge, origin, end), origin)
     busy = _cores(cores, _within(machine, origin, end), origin)
     time.shade([top, slots, cores], marks, origin, end)
@@ -58,19 +65,24 @@ def _within(rows: pd.DataFrame | None, origin: int, end_s: float) -> pd.DataFram
     return rows.assign(t_s=t_s)[(t_s >= 0) & (t_s <= end_s + 1)]
 
 
-def _classes(axes: Axes, records: pd.DataFrame, at: np.ndarray, edges: np.ndarray) -> dict[str, int]:
-    """Stack the failures of each class; return how many there are of each."""
+def _classes(
+    axes: Axes, records: pd.DataFrame, at: np.ndarray, edges: np.ndarray, limits_ms: Mapping[str, float]
+) -> dict[str, int]:
+    """Stack the requests of each class of failures, and the slow ones; return how many there are of each."""
     failed = frames.failed(records)
-    kinds = records["error_type"].replace("", "unknown").to_numpy()
-    counted = {str(name): int(n) for name, n in pd.Series(kinds[failed]).value_counts().items()}
+    kinds = np.where(failed, records["error_type"].replace("", "unknown"), "").astype(object)
+    slow = ~failed & measures.eligible(records, limits_ms) & ~measures.good(records, limits_ms, "intended")
+    kinds[slow] = SLOW
+    counted = {str(name): int(n) for name, n in pd.Series(kinds[kinds != ""]).value_counts().items()}
     below = np.zeros(len(edges) - 1)
     for place, (name, n) in enumerate(counted.items()):
-        height = np.histogram(at[failed & (kinds == name)], edges)[0] / np.diff(edges)
-        axes.stairs(below + height, edges, baseline=below, fill=True, color=style.FAILURE, linewidth=0,
-                    alpha=max(0.25, 1 - 0.22 * place), label=f"{name}: {n:,}" if place < KINDS else None)  # fmt: skip
+        height = np.histogram(at[kinds == name], edges)[0] / np.diff(edges)
+        shade, alpha = (style.ORANGE, 0.8) if name == SLOW else (style.FAILURE, max(0.25, 1 - 0.22 * place))
+        axes.stairs(below + height, edges, baseline=below, fill=True, color=shade, linewidth=0, alpha=alpha,
+                    label=f"{name}: {n:,}" if place < KINDS else None)  # fmt: skip
         below = below + height
     axes.set_ylim(0, max(1.0, float(below.max()) * 1.1))
-    axes.set_ylabel("failures/s")
+    axes.set_ylabel("requests/s" if limits_ms else "failures/s")
     axes.yaxis.set_major_formatter(style.plain)
     return counted
 
