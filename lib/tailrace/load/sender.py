@@ -50,8 +50,8 @@ class HttpSender:
         if unknown:
             raise LoadError(f"sender http: unknown options {sorted(unknown)}")
         address = parse(url)
-        own_path = workload.kind == "chat" and workload.path != bodies.PATHS[workload.endpoint]
-        self._reader_of = reader_of("" if own_path else workload.endpoint) if workload.kind == "chat" else None
+        own_path = workload.kind == "openai" and workload.path != bodies.PATHS[workload.endpoint]
+        self._reader_of = reader_of("" if own_path else workload.endpoint) if workload.kind == "openai" else None
         tls = tls_context(address, options.get("verify", True))
         self._pool = Pool(address, tls, int(options.get("connections", 4096)))
         keys = options.get("tenant_key_envs", {})

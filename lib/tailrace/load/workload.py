@@ -101,7 +101,7 @@ class Workload:
     """Tokens of the messages of each of `prompts`, where a tokenizer counted them."""
     path: str = ""
     """Appended to the URL of the API; "" for that of `endpoint`."""
-    kind: Literal["chat", "plain"] = "chat"
+    kind: Literal["openai", "plain"] = "openai"
     """"plain": send `method`, `path` and `body` as they are, and do not check the body of the answer."""
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     body: str = ""
@@ -114,7 +114,7 @@ class Workload:
                 raise ValueError(f"sessions need the endpoint chat or responses; found {self.endpoint}")
             for prompt in self.prompts:
                 bodies.content(self.endpoint, prompt)
-        if not self.path and self.kind == "chat":
+        if not self.path and self.kind == "openai":
             object.__setattr__(self, "path", bodies.PATHS[self.endpoint])
 
     def request(self, n: int, arrival: Arrival | None = None) -> PlannedRequest:

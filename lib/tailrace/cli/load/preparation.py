@@ -12,7 +12,7 @@ from tailrace import request_headers
 from tailrace.cli.load import traffic
 from tailrace.cli.load.options import LoadOptions
 from tailrace.errors import LoadError
-from tailrace.load import Trace, Traffic
+from tailrace.load import Trace, Traffic, corpus
 from tailrace.load.rehearsal import rehearse
 from tailrace.load.sessions import of_trace
 
@@ -27,14 +27,16 @@ class Prepared:
 
     def at(self, rate_rps: float) -> Traffic:
         """Return the same traffic at another rate."""
-        return replace(traffic.build(self.options.traffic, rate_rps), workload=self.traffic.workload)
+        return replace(self.traffic, arrivals=traffic.arrivals_at(self.options.traffic, rate_rps))
 
 
 def prepare(options: LoadOptions) -> Prepared:
     """Return the traffic; LoadError or ProfileError when it cannot be sent. Each finding goes to stderr at once."""
     sender = options.sender
-    planned = traffic.build(options.traffic)
-    findings = list(_recorded(planned))
+    file = options.traffic.prompts
+    own = corpus.load(file) if file else None
+    planned = traffic.build(options.traffic, own.prompts if own else ())
+    findings = [*([f"{file.name}: {own}"] if file and own else []), *_recorded(planned)]
     if options.rehearse:
         rehearsal = rehearse(planned, options.url, sender, options.tokenizer)
         planned = rehearsal.traffic

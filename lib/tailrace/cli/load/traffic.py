@@ -7,8 +7,9 @@ from typing import Final
 
 from tailrace.cli.load.options import TrafficOptions
 from tailrace.errors import ProfileError
-from tailrace.load import Trace, Traffic, Weighted, Workload, arrivals, corpus
+from tailrace.load import Trace, Traffic, Weighted, Workload, arrivals
 from tailrace.load.arrivals import Arrivals
+from tailrace.load.bodies import Prompt
 from tailrace.load.lengths import Lengths, fixed, lognormal
 from tailrace.load.sessions import Sessions
 
@@ -16,18 +17,18 @@ STEPS: Final = 5
 """Rates of the shape "steps"."""
 
 
-def build(options: TrafficOptions, rate_rps: float | None = None) -> Traffic:
-    """Return the traffic, at another rate when one is given; ProfileError when two options contradict each other."""
+def build(options: TrafficOptions, prompts: tuple[Prompt, ...] = ()) -> Traffic:
+    """Return the traffic, with these prompts if there are some; ProfileError when two options contradict each other."""
     if options.users and options.trace:
         raise ProfileError("--users is a closed loop and --trace an open one; give one of them")
     try:
-        when = _arrivals(options, options.rate if rate_rps is None else rate_rps)
-        return Traffic(when, _workload(options), options.shards, options.timeout)
+        return Traffic(arrivals_at(options, options.rate), _workload(options, prompts), options.shards, options.timeout)
     except ValueError as error:
         raise ProfileError(f"load: {error}") from error
 
 
-def _arrivals(options: TrafficOptions, rate: float) -> Arrivals:
+def arrivals_at(options: TrafficOptions, rate: float) -> Arrivals:
+    """Return when the requests are due, at this rate where the options name none in another way."""
     top = rate * 2 if options.to_rate is None else options.to_rate
     duration_s = options.duration
     if options.users:
@@ -51,12 +52,12 @@ def _arrivals(options: TrafficOptions, rate: float) -> Arrivals:
     return arrivals.constant(rate, duration_s)
 
 
-def _workload(options: TrafficOptions) -> Workload:
+def _workload(options: TrafficOptions, prompts: tuple[Prompt, ...]) -> Workload:
     models = _weighted(options.model)
     return Workload(
         model=models[0].name,
         endpoint=options.endpoint,
-        prompts=corpus.read(options.prompts) if options.prompts else (),
+        prompts=prompts,
         repeat_share=options.repeat,
         stream_share=float(options.stream),
         seed=options.seed,

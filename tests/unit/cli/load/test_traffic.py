@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tailrace.cli.load.options import TrafficOptions
-from tailrace.cli.load.traffic import build
+from tailrace.cli.load.traffic import arrivals_at, build
 from tailrace.errors import ProfileError
 from tailrace.load import Trace, Users
 
@@ -30,7 +30,7 @@ def test_users_and_traces():
 
 def test_another_rate():
     """A search asks for the same traffic at other rates."""
-    assert len(build(TrafficOptions(rate=10, duration=2), 40).arrivals.offsets_ns()) == 80
+    assert len(arrivals_at(TrafficOptions(rate=10, duration=2), 40).offsets_ns()) == 80
 
 
 def test_weights_and_lengths():
