@@ -103,6 +103,19 @@ def of_share(hits: int, n: int, effect: float, confidence: float = percentiles.C
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def of_total(amounts: npt.NDArray[Any], confidence: float = percentiles.CONFIDENCE) -> tuple[float, float]:
+    """Return the interval of a sum over time; `amounts` has the part of each of `BATCHES` batches of equal time.
+
+    The batches are joined as for `effects`, and the widest interval counts; it is never below 0.
+    """
+    total, widest = float(amounts.sum()), 0.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    while (b := len(amounts)) >= BATCHES // 4:
+        widest = max(widest, z * _student(b - 1, confidence) * math.sqrt(b) * float(amounts.std(ddof=1)))
+        amounts = amounts.reshape(-1, 2).sum(axis=1)
+    return max(0.0, total - widest), total + widest
+
+
 def _student(freedom: int, confidence: float) -> float:
     """Return the ratio of Student's quantile to the normal one."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)

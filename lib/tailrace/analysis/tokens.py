@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tailrace import measures
-from tailrace.analysis import frames, groups
+from tailrace.analysis import frames, groups, intervals
 from tailrace.percentiles import inverted_cdf
 
 DEVIATION: Final = 0.02
@@ -20,11 +20,12 @@ COLUMNS: Final = (*measures.COLUMNS, "in_tok", "reasoning_tok", "planned_in_tok"
 
 def tokens(records: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Return a row per group, of the requests that succeeded: `by`, n, uncounted, in_tok, out_tok, reasoning_tok,
-    per_s, per_user_s, planned_in_tok, in_deviation, planned_out_tok, out_deviation.
+    per_s, per_s_lo, per_s_hi, per_user_s, planned_in_tok, in_deviation, planned_out_tok, out_deviation.
 
     uncounted: answers without a count of their tokens. per_s: tokens out of all users together, per second from the
-    first request sent to the last answer; per_user_s: of the median stream, 1 / TPOT. The deviations are counted over
-    planned tokens, minus 1, of the requests that have both; NaN where none has.
+    first request sent to the last answer, with the interval that follows from how unevenly they came; per_user_s: of
+    the median stream, 1 / TPOT. The deviations are counted over planned tokens, minus 1, of the requests that have
+    both; NaN where none has.
     """
     grouped = groups.group(records, by)
     ordered = {name: records[name].to_numpy()[grouped.order] for name in COLUMNS}
@@ -47,7 +48,7 @@ def _row(records: pd.DataFrame) -> dict[str, float]:
     counted = answered[(answered["in_tok"] > 0) | (answered["out_tok"] > 0)]
     row: dict[str, float] = {"n": len(answered), "uncounted": len(answered) - len(counted)}
     row |= {name: int(answered[name].sum()) for name in ("in_tok", "out_tok", "reasoning_tok")}
-    row |= {"per_s": row["out_tok"] / _seconds(records), "per_user_s": _per_user_s(answered)}
+    row |= {**_per_s(records), "per_user_s": _per_user_s(answered)}
     for name in ("in", "out"):
         planned = counted[counted[f"planned_{name}_tok"] >= 0]
         total = int(planned[f"planned_{name}_tok"].sum())
@@ -56,13 +57,25 @@ def _row(records: pd.DataFrame) -> dict[str, float]:
     return row
 
 
-def _seconds(records: pd.DataFrame) -> float:
-    """Return the time from the first request sent to the last answer; NaN without requests."""
+def _per_s(records: pd.DataFrame) -> dict[str, float]:
+    """Return the tokens out per second, from the first request sent to the last answer, with their interval.
+
+    NaN without requests; there is no interval with fewer answers than the smallest number of batches.
+    """
+    row = {"per_s": math.nan, "per_s_lo": math.nan, "per_s_hi": math.nan}
     if not len(records):
-        return math.nan
+        return row
     sent_ns = records["intended_ns"].to_numpy(dtype=np.int64) + records["send_lag_us"].to_numpy(dtype=np.int64) * 1_000
     ended_ns = sent_ns + records["service_us"].to_numpy(dtype=np.int64) * 1_000
-    return max(1, int(ended_ns.max() - sent_ns.min())) / 1e9
+    first_ns, answered = sent_ns.min(), ~frames.failed(records)
+    seconds = max(1, int(ended_ns.max() - first_ns)) / 1e9
+    out_tok = np.where(answered, records["out_tok"].to_numpy(dtype=np.int64), 0)
+    row["per_s"] = int(out_tok.sum()) / seconds
+    if int(answered.sum()) >= intervals.BATCHES // 4:
+        batch = intervals.batched(np.append(ended_ns, first_ns))[:-1]
+        amounts = np.bincount(batch, weights=out_tok, minlength=intervals.BATCHES)
+        row["per_s_lo"], row["per_s_hi"] = (end / seconds for end in intervals.of_total(amounts))
+    return row
 
 
 def _per_user_s(answered: pd.DataFrame) -> float:

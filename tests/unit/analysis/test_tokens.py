@@ -47,3 +47,25 @@ def test_no_requests():
     assert (row["n"], row["out_tok"]) == (0, 0)
     assert math.isnan(row["per_s"])
     assert math.isnan(row["per_user_s"])
+
+
+def test_the_interval_of_the_rate_holds_the_truth(make):
+    """Of 200 loads with Poisson arrivals and lengths of known means, nine in ten intervals hold the true rate."""
+    held, random = 0, np.random.default_rng(3)
+    for _ in range(200):
+        n = random.poisson(1_000)
+        records = make(np.full(n, 1_000), out_tok=1).assign(out_tok=random.geometric(1 / 20, n))
+        records["intended_ns"] = np.sort(random.integers(0, 10**11, n))
+        row = analysis.tokens(records).iloc[0]
+        held += row["per_s_lo"] <= 10 * 20 <= row["per_s_hi"]
+    assert held >= 180
+
+
+def test_tokens_that_come_in_bursts_have_a_wider_interval(make):
+    """The same number of tokens, all in every fourth second, is less certain than an even stream of them."""
+    even = make(np.full(1_000, 1_000), out_tok=20)
+    even["intended_ns"] = np.arange(1_000) * 10**8
+    bursts = even.assign(intended_ns=np.arange(1_000) // 250 * 25 * 10**9 + np.arange(1_000) % 250 * 10**7)
+    wide, narrow = (row["per_s_hi"] - row["per_s_lo"] for row in (analysis.tokens(f).iloc[0] for f in (bursts, even)))
+    assert wide > 5 * narrow
+    assert math.isnan(analysis.tokens(even[:10]).iloc[0]["per_s_lo"]), "ten answers say nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import time
 from typing import TextIO
@@ -21,7 +22,7 @@ def watch(load_run: LoadRun, out: TextIO = sys.stderr) -> None:
         time.sleep(_REFRESH_S)
         text = line(load_run.snapshot, (time.perf_counter_ns() - load_run.start_ns) / 1e9, load_run.traffic.loop)
         if live:
-            out.write(f"\r\x1b[K{text}")
+            out.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
             out.flush()
         elif time.monotonic() - last_line_s >= _PLAIN_EVERY_S:
             last_line_s = time.monotonic()
@@ -32,12 +33,12 @@ def watch(load_run: LoadRun, out: TextIO = sys.stderr) -> None:
 
 
 def line(snapshot: LoadSnapshot, elapsed_s: float, loop: str) -> str:
-    """Return `12.0 s  open loop  1,200 sent  1,195 done  0 errors  100/s  p50 31.2 ms  p99 61.0 ms`."""
+    """Return `12.0 s  open loop  1,200 sent  1,195 done  0 errors  100/s  p50 31.2  p99 61.0 ms`."""
     rate = _number(snapshot.rate_rps, ".0f")
     p50, p99 = _number(snapshot.p50_ms, ".1f"), _number(snapshot.p99_ms, ".1f")
     return (
         f"{elapsed_s:6.1f} s  {loop} loop  {snapshot.sent:,} sent  {snapshot.done:,} done  {snapshot.errors:,} errors  "
-        f"{rate}/s  p50 {p50} ms  p99 {p99} ms"
+        f"{rate}/s  p50 {p50}  p99 {p99} ms"
     )
 
 

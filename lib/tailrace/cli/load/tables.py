@@ -86,14 +86,14 @@ def _amounts(tokens: dict[str, Any]) -> str:
 
 
 def _speeds(tokens: dict[str, Any], group: dict[str, Any]) -> str:
-    """Return the tokens out per second, of all and of one user: the median stream, with its interval."""
-    in_all = f"{_figure(tokens['per_s'])} in all"
+    """Return the tokens out per second, of all and of one user (the median stream), with their intervals."""
+    ends = (tokens["per_s_lo"], tokens["per_s_hi"])
+    interval = "" if ends[0] is None else f" [{_figure(ends[0])}, {_figure(ends[1])}]"
+    in_all = f"{_figure(tokens['per_s'])}{interval} in all (n = {tokens['n']:,})"
     if tokens["per_user_s"] is None:
         return in_all
     interval = f"[{_figure(tokens['per_user_s_lo'])}, {_figure(tokens['per_user_s_hi'])}]"
-    return (
-        f"{in_all}; {_figure(tokens['per_user_s'])} {interval} for one user (median of {group['tpot']['n']:,} streams)"
-    )
+    return f"{in_all}; {_figure(tokens['per_user_s'])} {interval} for one user (n = {group['tpot']['n']:,})"
 
 
 def _plan(tokens: dict[str, Any]) -> str:

@@ -43,7 +43,7 @@ def test_streams_have_every_measure(streams: dict):
     assert text["TTFT"].split() == ["TTFT", "1,000", "0", *["21"] * 4, "n/a", "21", "[21,", "21]"]
     assert text["TPOT"].split()[:4] == ["TPOT", "1,000", "0", "5"]
     assert text["ITL"].split()[:3] == ["ITL", "15,000", "0"]
-    assert "; 200 [200, 200] for one user (median of 1,000 streams)" in text["tokens/s"]
+    assert "in all (n = 1,000); 200 [200, 200] for one user (n = 1,000)" in text["tokens/s"]
     assert text["tokens"] == "tokens    12,000 in, 16,000 out, of 1,000 answers"
     assert text["goodput"].startswith("goodput   1,000 of 1,000 good, 100 %")
     assert [line.split()[1] for line in summary(streams).splitlines() if line.startswith("model ")] == ["m0", "m1"]
