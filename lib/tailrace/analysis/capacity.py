@@ -15,12 +15,12 @@ from tailrace.percentiles import column
 def rates(
     records: pd.DataFrame, by: str = "", slices: int = 12, percentiles: Sequence[str] = ("p50", "p95", "p99")
 ) -> pd.DataFrame:
-    """Return a row per value of `by`, or per slice of equal time: rate_rps, goodput_rps, error_rate, latency columns.
+    """Return a row per value of `by`, or per slice of equal time: rate_rps, success_rps, error_rate, latency columns.
 
-    rate_rps counts intended starts, goodput_rps successes. The rows are sorted by rate_rps.
+    rate_rps counts intended starts, success_rps successes. The rows are sorted by rate_rps.
     """
     if not len(records):
-        return pd.DataFrame({name: [] for name in ("rate_rps", "goodput_rps", "error_rate")})
+        return pd.DataFrame({name: [] for name in ("rate_rps", "success_rps", "error_rate")})
     at = records["intended_ns"].to_numpy(dtype=np.int64)
     width = (int(at.max()) - int(at.min())) / slices
     labelled = records if by else records.assign(slice=((at - at.min()) / (width + 1)).astype(np.int64))
@@ -32,7 +32,7 @@ def rates(
     seconds = (spans["max"] - spans["min"]).clip(lower=1) / 1e9 / gaps if by else width / 1e9
     requests = table["n"] + table["errors"]
     table.insert(1, "rate_rps", requests / seconds)
-    table.insert(2, "goodput_rps", table["n"] / seconds)
+    table.insert(2, "success_rps", table["n"] / seconds)
     table.insert(3, "error_rate", table["errors"] / requests)
     return table.sort_values("rate_rps", kind="stable", ignore_index=True)
 

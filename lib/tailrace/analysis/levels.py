@@ -1,4 +1,4 @@
-"""Service levels: Apdex, goodput, and the share of the error budget that is spent."""
+"""Service levels: Apdex, the share within a limit, and the share of the error budget that is spent."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def levels(
     by: Sequence[str] = (),
     start: frames.Start = "intended",
 ) -> pd.DataFrame:
-    """Return a row per group: n (requests, failures included), apdex, within, goodput_rps, budget_spent.
+    """Return a row per group: n (requests, failures included), apdex, within, within_rps, budget_spent.
 
     apdex: (satisfied + tolerating / 2) / n, where satisfied is within `apdex_ms` and tolerating within four times
-    that; a failure is neither. within: the share of all requests that succeeded within `limit_ms`; goodput_rps: their
+    that; a failure is neither. within: the share of all requests that succeeded within `limit_ms`; within_rps: their
     number per second of the schedule. budget_spent: failures over those that `error_rate` allows; above 1 the budget is
     overspent. Without requests everything is NaN. Source: Apdex Technical Specification 1.1 (2007).
     """
@@ -42,7 +42,7 @@ def levels(
                 "n": n,
                 "apdex": (satisfied + tolerating) / 2 / n if n else math.nan,
                 "within": within / n if n else math.nan,
-                "goodput_rps": within / schedule_s(at[part]) if n > 1 else math.nan,
+                "within_rps": within / schedule_s(at[part]) if n > 1 else math.nan,
                 "budget_spent": spent(int(failed[part].sum()), n, error_rate),
             }
         )

@@ -112,7 +112,7 @@ def rates(
     table = capacity.rates(records, by, slices)
     shown = pd.DataFrame({"offered, /s": [number(v) for v in table["rate_rps"]]})
     if len(table):
-        shown["succeeded, /s"] = [number(v) for v in table["goodput_rps"]]
+        shown["succeeded, /s"] = [number(v) for v in table["success_rps"]]
         shown["failed"] = [percent(v) for v in table["error_rate"]]
         if limits_ms and by:
             good = analysis.goodput(records, limits_ms, by=(by,)).set_index(by).reindex(table[by])
@@ -138,7 +138,7 @@ def levels(
     shown["requests"] = table["n"]
     shown[f"Apdex at {number(apdex_ms)} ms"] = [f"{v:.2f}" if v == v else "n/a" for v in table["apdex"]]
     shown[f"within {number(limit_ms)} ms"] = [percent(v) for v in table["within"]]
-    shown["goodput, /s"] = [number(v) for v in table["goodput_rps"]]
+    shown["within it, /s"] = [number(v) for v in table["within_rps"]]
     shown[f"of {percent(error_rate)} error budget spent"] = [percent(v) for v in table["budget_spent"]]
     return _written(shown)
 

@@ -66,7 +66,7 @@ def goodput(
 def tokens(records: pd.DataFrame, *, by: Sequence[str] = ("phase",)) -> pd.DataFrame:
     """Return a row per group: tokens in and out as counted, their deviation from the plan, and tokens per second.
 
-    A deviation beyond 2 % is marked.
+    A deviation beyond 2 % is marked; it is n/a where no length was planned, or none counted.
     """
     table = analysis.tokens(records, by=tuple(by))
     shown = table[list(by)].astype("str")
@@ -105,6 +105,6 @@ def _counted(row: Mapping[str, Any]) -> str:
 
 def _deviation(value: float) -> str:
     if math.isnan(value):
-        return "not planned"
+        return "n/a"
     text = f"{value:+.1%}".replace("%", " %")
     return f"{text}, beyond {percent(DEVIATION)}" if abs(value) > DEVIATION else text

@@ -19,7 +19,7 @@ def test_by_hand(make):
     records["intended_ns"] = np.arange(100) * 10**7
     row = levels(records, **LIMITS).iloc[0]
     assert (row["n"], row["apdex"], row["within"]) == (100, 0.7, 0.8)
-    assert row["goodput_rps"] == pytest.approx(80)
+    assert row["within_rps"] == pytest.approx(80)
     assert row["budget_spent"] == pytest.approx(10)
 
 

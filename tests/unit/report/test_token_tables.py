@@ -42,7 +42,7 @@ def test_goodput_with_its_interval(make_frame):
 
 
 @pytest.mark.parametrize(
-    ("planned", "text"), [(11, "+0.0 %"), (10, "+10.0 %, beyond 2 %"), (12, "-8.3 %, beyond 2 %"), (-1, "not planned")]
+    ("planned", "text"), [(11, "+0.0 %"), (10, "+10.0 %, beyond 2 %"), (12, "-8.3 %, beyond 2 %"), (-1, "n/a")]
 )
 def test_counted_against_planned_tokens(make_frame, planned, text):
     """The deviation stands beside the count, and beyond 2 % it says so."""

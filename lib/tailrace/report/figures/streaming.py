@@ -108,7 +108,8 @@ def _finish(ax: Axes, label: str, limit_ms: float | None) -> None:
         ax.text(0.5, 0.5, "not recorded", ha="center", va="center", color=style.MUTED, transform=ax.transAxes)
         return
     style.decades(ax, "x")
-    ax.set_xlim(_left(ax), None)
+    right = max((float(np.max(line.get_xdata())) for line in ax.get_lines()), default=1.0)
+    ax.set_xlim(_left(ax), max(right * 1.5, (limit_ms or 0.0) * 6))  # the limit is in the figure, with its label
     style.limit(ax, limit_ms, vertical=True)
 
 
