@@ -48,7 +48,7 @@ def test_clients(run_dir):
 
 
 def test_levels(run_dir):
-    """Each form of the client has Apdex, share within the limit and budget; the one that loses requests has overspent."""
+    """Each form of the client has its levels, and the one that loses requests has overspent its budget."""
     load = evidence.Loader(run_dir, "04_load_test")
     table = tables.build("levels", load, records="arms", apdex_ms=100, limit_ms=300, error_rate=0.01).set_index("phase")
     assert table.loc["retrying", "of 1 % error budget spent"] == "0 %"

@@ -109,7 +109,7 @@ def _finish(ax: Axes, label: str, limit_ms: float | None) -> None:
         return
     style.decades(ax, "x")
     right = max((float(np.max(line.get_xdata())) for line in ax.get_lines()), default=1.0)
-    ax.set_xlim(_left(ax), max(right * 1.5, (limit_ms or 0.0) * 6))  # the limit is in the figure, with its label
+    ax.set_xlim(_left(ax), max(right * 1.5, (limit_ms or 0.0) * 8))  # the limit is in the figure, with its label
     style.limit(ax, limit_ms, vertical=True)
 
 
