@@ -14,6 +14,8 @@ import pandas as pd
 from tailrace.numbers import number, percent
 from tailrace.server_metrics import GAUGES, TIMES, Histogram
 
+ROUND_NS: Final = 300_000_000
+"""Readings that are closer than this belong together."""
 PERCENTILES: Final = ("p50", "p95", "p99")
 
 
@@ -21,6 +23,7 @@ def histograms(rows: pd.DataFrame, measure: str, most: int = 1_000) -> list[tupl
     """Return the histogram of `measure` at each reading, over all colours, as (t_ns, histogram); thinned to `most`."""
     own = rows[rows["measure"] == measure].sort_values("t_ns", kind="stable")
     times = np.sort(own["t_ns"].unique())
+    times = times[np.append(np.diff(times) > ROUND_NS, True)]  # two colours are read one after the other
     by_colour = [colour for _, colour in own.groupby("colour")]
     return [(int(t_ns), _sum([_at(colour, t_ns) for colour in by_colour])) for t_ns in times[:: len(times) // most + 1]]
 

@@ -16,7 +16,7 @@ class Sampler(Generic[T]):
     """Calls `read` at once and then every `every_s`, in a thread of its own, and keeps what it returns.
 
     At most `limit` samples are kept: when there are more, every other one is dropped, and it reads half as often. It
-    rests for `REST` times as long as a reading took: on a busy or large machine it becomes slower, not dearer.
+    rests for `REST` times as long as a reading needed the processor: on a large machine it is slower, not dearer.
     """
 
     def __init__(self, read: Callable[[], T], every_s: float, limit: int = 4_096) -> None:
@@ -59,7 +59,7 @@ class Sampler(Generic[T]):
     def _run(self) -> None:
         due = time.monotonic()
         while True:
-            last, began = self._stop.is_set(), time.monotonic()
+            last, began_s = self._stop.is_set(), time.thread_time()
             try:
                 self._samples.append(self._read())
                 self.failure = ""
@@ -71,5 +71,5 @@ class Sampler(Generic[T]):
                 self._samples = self._samples[::2]
                 self._every_s *= 2
             now = time.monotonic()
-            due = max(due + self._every_s, now + REST * (now - began))
+            due = max(due + self._every_s, now + REST * (time.thread_time() - began_s))
             self._stop.wait(due - now)

@@ -13,6 +13,9 @@ from tailrace.server_metrics import NotMetrics, Reading
 
 LIMIT_BYTES = 4_000_000
 TIMEOUT_S = 1.0
+"""For a gate that has to decide."""
+PATIENT_S = 2.5
+"""For evidence: a server that is overloaded answers late, and that is when one wants to know."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,12 @@ class MetricsPage:
     """As in the profile: secrets are filled in at the moment of sending."""
 
 
-def read(page: MetricsPage) -> Reading:
+def read(page: MetricsPage, timeout_s: float = TIMEOUT_S) -> Reading:
     """Return what the page says now; a page that is missing, slow, too large or something else is a reading's `why`."""
     now_ns = time.perf_counter_ns()
     try:
         headers = request_headers.filled(page.headers)
-        answer = exchange(page.url, headers=headers, timeout_s=TIMEOUT_S, limit_bytes=LIMIT_BYTES)
+        answer = exchange(page.url, headers=headers, timeout_s=timeout_s, limit_bytes=LIMIT_BYTES)
         if answer.status != 200:
             return Reading(now_ns, why=f"{page.url} answered {answer.status}")
         return server_metrics.parse(answer.body, now_ns, page.names)

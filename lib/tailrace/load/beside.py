@@ -70,12 +70,12 @@ def machine(handles: Handles = nobody) -> Beside:
 
 def server(pages: Callable[[], dict[str, MetricsPage]]) -> Beside:
     """Sample the metrics pages that `pages` returns, by the colour of the server; they may change meanwhile."""
-    return Beside(
-        SERVER,
-        lambda: [row for colour, page in pages().items() for row in server_rows(colour, scrape.read(page))],
-        SERVER_EVERY_S,
-        SERVER_SAMPLES,
-    )
+
+    def read() -> Rows:
+        readings = {colour: scrape.read(page, scrape.PATIENT_S) for colour, page in pages().items()}
+        return [row for colour, reading in readings.items() for row in server_rows(colour, reading)]
+
+    return Beside(SERVER, read, SERVER_EVERY_S, SERVER_SAMPLES)
 
 
 def server_rows(colour: str, reading: Reading) -> list[ServerRow]:

@@ -32,7 +32,7 @@ def server(records: pd.DataFrame, server: pd.DataFrame | None = None, marks: pd.
         return style.nothing(f"What the server did is not known: {str(why)[:120]}")
     figure, axes = style.grid(2, 1, height_in=4.3, sharex=True)
     gauges, times = axes[:, 0]
-    facts = [*_gauges(gauges, rows), _times(times, rows, records, origin)]
+    facts = [*_gauges(gauges, rows), _times(times, rows, records, origin), *_unread(gauges, rows)]
     time.shade([gauges, times], marks, origin, end)
     times.set_xlim(0, end)
     times.set_xlabel("time since the first request, s")
@@ -71,6 +71,17 @@ def _gauges(axes: Axes, rows: pd.DataFrame) -> list[str]:
         right.set_ylabel("cache in use")
         facts.append(f"its key-value cache at most {percent(float(cache['value'].max()))} full")
     return facts
+
+
+def _unread(axes: Axes, rows: pd.DataFrame) -> list[str]:
+    """Mark the moments at which a page that had been read before could not be: an overloaded server has no time."""
+    first = rows["colour"].map(rows[rows["measure"] != ""].groupby("colour")["t_s"].min())
+    unread = rows[(rows["measure"] == "") & (rows["t_s"] > first)]
+    if unread.empty:
+        return []
+    axes.plot(unread["t_s"], [0.03] * len(unread), "x", color=style.FAILURE, markersize=5, clip_on=False,
+              transform=axes.get_xaxis_transform(), label=f"not read: {len(unread):,}")  # fmt: skip
+    return [f"{len(unread):,} of its readings failed, the last one: {unread['why'].iloc[-1]}"]
 
 
 def _times(axes: Axes, rows: pd.DataFrame, records: pd.DataFrame, origin: int) -> str:
