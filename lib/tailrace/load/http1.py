@@ -26,6 +26,7 @@ KEPT: Final = frozenset(
 """The headers of an answer that are read; all others are dropped."""
 RESET: Final = "reset"
 GARBAGE: Final = "garbage"
+AT_ONCE_NS: Final = 100_000_000
 END_WITHIN_S: Final = 1.0
 """How long the end of a body is awaited when its reader has all that it needs, so that the connection can be kept."""
 
@@ -68,6 +69,13 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.usable = False
+        self.answers = 0
+        """How many it has brought, whole."""
+        self.chunked = False
+        """Whether the last answer was of no known length, as streams are."""
+        self.closed_at_once = False
+        """The server closed it right after an answer, although it had promised to keep it."""
+        self._answered_ns = 0
         self._transport: asyncio.Transport
         self._parser: Any = None
         self._reply: HttpAnswer | None = None
@@ -110,13 +118,13 @@ class HttpConnection(asyncio.Protocol):
                 self._await_end(self._at_ns)
 
     def eof_received(self) -> bool:
-        self.usable, self._at_ns = False, time.perf_counter_ns()
+        self._note_close()
         if self._reply is not None and self._until_eof(self._reply):
             self.on_message_complete()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.usable, self._at_ns = False, time.perf_counter_ns()
+        self._note_close()
         self._end(RESET)
         self._parser = None  # it refers to this object: break the cycle
 
@@ -150,8 +158,17 @@ class HttpConnection(asyncio.Protocol):
             return
         if not self._parser.should_keep_alive():
             self.usable = False
+        if reply is not None:
+            self.answers += 1
+            self.chunked, self._answered_ns = b"transfer-encoding" in reply.headers, self._at_ns
         self._fresh_parser()
         self._end("")
+
+    def _note_close(self) -> None:
+        self._at_ns = time.perf_counter_ns()
+        if self.usable and self._reply is None:
+            self.closed_at_once = self._at_ns - self._answered_ns < AT_ONCE_NS
+        self.usable = False
 
     def _end(self, broken: str) -> None:
         reply, waiter = self._reply, self._waiter

@@ -59,6 +59,35 @@ def _escaped(target: str) -> str:
     return quote(target, safe="%/?:@!$&'()*+,;=~[]")
 
 
+class Keeping:
+    """Whether the server keeps a connection after an answer, by what it does and not by what it promises.
+
+    Some close it after each stream, whatever their headers say (cpp-httplib, and so llama.cpp). As long as no
+    connection has brought a second answer after one of the same kind, a request that got no byte on a connection that
+    was used before is sent again, on the next one; after two such ends, connections are no longer used twice.
+    """
+
+    def __init__(self) -> None:
+        self._kept = {True: False, False: False}
+        self._closed = {True: 0, False: 0}
+
+    def kept(self, chunked: bool) -> None:
+        """A connection brought another answer after one that was `chunked`, or not."""
+        self._kept[chunked] = True
+
+    def closed(self, chunked: bool) -> None:
+        """A connection ended right after an answer."""
+        self._closed[chunked] += 1
+
+    def known(self, chunked: bool) -> bool:
+        """Whether a connection was kept once: an end without an answer is then a failure."""
+        return self._kept[chunked]
+
+    def worth_it(self, chunked: bool) -> bool:
+        """Whether a connection may be kept for the next request."""
+        return self._kept[chunked] or self._closed[chunked] < 2
+
+
 class Pool:
     """At most `limit` connections; callers wait in turn while all are busy."""
 
@@ -69,6 +98,7 @@ class Pool:
         self._idle: list[HttpConnection] = []
         self._queue: deque[asyncio.Future[None]] = deque()
         self._hosts: list[AddrInfoType] = []
+        self.keeping = Keeping()
 
     async def acquire(self) -> HttpConnection:
         """Return a usable connection; OSError when none could be opened."""
@@ -77,6 +107,8 @@ class Pool:
                 connection = self._idle.pop()
                 if connection.usable:
                     return connection
+                if connection.closed_at_once:
+                    self.keeping.closed(connection.chunked)
                 self._free_slots += 1
             if self._free_slots > 0:
                 return await self._open()
@@ -91,7 +123,7 @@ class Pool:
 
     def release(self, connection: HttpConnection) -> None:
         """Return a connection to the pool; close one that cannot be used again."""
-        if connection.usable:
+        if connection.usable and self.keeping.worth_it(connection.chunked):
             self._idle.append(connection)
         else:
             connection.close()

@@ -20,6 +20,7 @@ from tailrace.errors import LoadError
 from tailrace.headers import TENANT
 from tailrace.load import bodies
 from tailrace.load.answers import judge, reader_of
+from tailrace.load.http1 import RESET, HttpAnswer
 from tailrace.load.outcome import RequestOutcome
 from tailrace.load.pool import ApiAddress, Pool, parse
 from tailrace.load.workload import PlannedRequest, Workload
@@ -61,7 +62,17 @@ class HttpSender:
     async def send(self, seq: int, request: PlannedRequest) -> RequestOutcome:
         head = f"{self._heads[request.tenant]}content-length: {len(request.body)}\r\n\r\n"
         message = head.encode("latin-1") + request.body
+        while (answer := await self._answer(message)) is None:
+            pass
+        return judge(answer)
+
+    async def close(self) -> None:
+        self._pool.close()
+
+    async def _answer(self, message: bytes) -> HttpAnswer | None:
+        """Return the answer; None when the connection was one that its server does not keep (see `pool.Keeping`)."""
         connection = await self._pool.acquire()
+        used, chunked, keeping = connection.answers, connection.chunked, self._pool.keeping
         try:
             answer = await connection.request(message, self._reader_of)
         except BaseException:
@@ -69,10 +80,13 @@ class HttpSender:
             raise
         finally:
             self._pool.release(connection)
-        return judge(answer)
-
-    async def close(self) -> None:
-        self._pool.close()
+        if used:
+            if answer.status:
+                keeping.kept(chunked)
+            elif answer.broken == RESET and not keeping.known(chunked):
+                keeping.closed(chunked)
+                return None
+        return answer
 
 
 class PluginSender:
