@@ -42,7 +42,7 @@ def warm_up(rollout: Rollout) -> str:
     """Send warm-up requests through the preview until latency settles."""
     service = rollout.profile.service
     requests = tuple(service.addressed(request) for request in service.warmup)
-    return send_until_warm(rollout.preview_url, requests, rollout.settings.warmup)
+    return send_until_warm(rollout.preview_url, requests, rollout.settings.warmup, service.timeout_s)
 
 
 def smoke_test(rollout: Rollout) -> str:
@@ -51,7 +51,7 @@ def smoke_test(rollout: Rollout) -> str:
     requests = service.smoke
     for number, request in enumerate(requests, start=1):
         addressed = service.addressed(request)
-        observation = health.perform(rollout.preview_url, addressed, kind="smoke")
+        observation = health.perform(rollout.preview_url, addressed, service.timeout_s, "smoke")
         if not observation.ok:
             raise NotReady(
                 f"{_described(new)} failed smoke test {number} of {len(requests)}, {request.method} {request.path}: "
@@ -108,7 +108,7 @@ def wait_for_edge(healthy: Callable[[], bool], instance: Instance, timeout_s: fl
         )
 
 
-def send_until_warm(url: str, requests: tuple[profile.Probe, ...], limits: profile.Warmup) -> str:
+def send_until_warm(url: str, requests: tuple[profile.Probe, ...], limits: profile.Warmup, timeout_s: float) -> str:
     """Send `requests` in turn until the medians of two batches of ten agree, or the maximum is sent; return the fact.
 
     A failure here decides nothing: the smoke test does.
@@ -119,7 +119,7 @@ def send_until_warm(url: str, requests: tuple[profile.Probe, ...], limits: profi
     batch: list[float] = []
     sent = failed = 0
     for request in islice(cycle(requests), limits.max_requests):
-        observation = health.perform(url, request, kind="warm-up")
+        observation = health.perform(url, request, timeout_s, "warm-up")
         sent, failed = sent + 1, failed + (not observation.ok)
         batch.append(observation.duration_s)
         if len(batch) == BATCH:

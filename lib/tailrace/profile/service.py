@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from tailrace import credentials, request_headers
-from tailrace.profile.section import EnvironmentName, Port, ProfileSection, UrlPath
+from tailrace.profile.section import EnvironmentName, Port, PositiveSeconds, ProfileSection, UrlPath
 
 
 def _headers(headers: dict[str, str]) -> dict[str, str]:
@@ -82,6 +82,8 @@ class Service(ProfileSection):
     """More fields of every chat completion that tailrace sends it, as `max_tokens`; `temperature: null` omits it."""
     headers: Headers = Field(default_factory=dict)
     """Sent with every request to the service: health checks, warm-up, smoke tests and load."""
+    timeout_s: PositiveSeconds = 10.0
+    """The longest that a user, a smoke test or a warm-up request waits for a whole answer."""
     provider_env: ProviderEnv | None = None
     """Set for a service that gets its provider's address from its environment; tailrace's own needs none."""
     metrics: str = ""

@@ -12,9 +12,6 @@ from tailrace.profile import Probe, Profile
 if TYPE_CHECKING:
     from tailrace import load  # brings numpy, which `tailrace status` does not need
 
-TIMEOUT_S = 10.0
-"""The longest that a user waits for an answer."""
-
 
 def no_chat(profile: Profile) -> str:
     """Return why this profile's users send no chat completions, and so no streams; "" when they do."""
@@ -45,7 +42,7 @@ def traffic(profile: Profile, arrivals: load.Schedule, phase: str, **workload: A
     first = _first(profile)
     body = "" if first.json_body is None else orjson.dumps(first.json_body).decode()
     requests = load.Workload(kind="plain", method=first.method, path=first.path, body=body)
-    return load.Traffic(arrivals, requests, phase=phase, timeout_s=TIMEOUT_S)
+    return load.Traffic(arrivals, requests, phase=phase, timeout_s=profile.service.timeout_s)
 
 
 def chat(profile: Profile, arrivals: load.Schedule, phase: str, **workload: Any) -> load.Traffic:
@@ -57,7 +54,8 @@ def chat(profile: Profile, arrivals: load.Schedule, phase: str, **workload: Any)
 
     extra = dict(profile.service.extra_body)
     fields = {"model": profile.model, "temperature": extra.pop("temperature", 0.0), "extra": extra}
-    return load.Traffic(arrivals, load.Workload(**{**fields, **workload}), phase=phase, timeout_s=TIMEOUT_S)
+    requests = load.Workload(**{**fields, **workload})
+    return load.Traffic(arrivals, requests, phase=phase, timeout_s=profile.service.timeout_s)
 
 
 def chat_probe(profile: Profile, question: str, **fields: Any) -> Probe:

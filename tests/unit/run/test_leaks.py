@@ -87,3 +87,13 @@ def test_the_secrets_of_a_profile_are_those_that_the_environment_holds():
         "OTHER": "no secret",
     }
     assert leaks.secrets(profile, environment) == {"A": "long enough", "OPENAI_API_KEY": "also long enough"}
+
+
+def test_the_variables_of_headers_are_secrets_and_found_in_a_run(tmp_path):
+    """Those of the service and those of each probe; what a run holds of them is a leak."""
+    smoke = [{"headers": {"x-key": "${B}"}}]
+    profile = Profile(name="p", service={"headers": {"authorization": "Bearer ${A}"}, "warmup": smoke})
+    known = leaks.secrets(profile, {"A": "pearl-one", "B": "pearl-two", "C": "pearl-three"})
+    assert known == {"A": "pearl-one", "B": "pearl-two"}
+    (tmp_path / "results.json").write_text('{"fact": "401 (pearl-two)"}')
+    assert leaks.scan(tmp_path, known) == [leaks.Leak("results.json", "value of B")]
