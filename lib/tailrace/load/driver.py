@@ -202,14 +202,16 @@ class LoadRun:
         self.wait() if kind is None else self.stop(grace_s=1.0)
 
     def _await_ready(self) -> None:
-        deadline = time.monotonic() + _READY_WITHIN_S
+        arrivals = self.traffic.arrivals
+        within_s = _READY_WITHIN_S + (arrivals.reading_s if arrivals.kind == "trace" else 0.0)
+        deadline = time.monotonic() + within_s
         for process in self._processes:
             process.ready.wait(max(0.0, deadline - time.monotonic()))
         broken = [process for process in self._processes if process.failure or process.child.poll() is not None]
         unready = [process for process in self._processes if not process.ready.is_set()]
         if broken or unready:
             facts = "; ".join(process.failure for process in broken) or f"{len(unready)} not ready"
-            raise LoadError(f"no traffic was sent to this URL: {facts} (limit {_READY_WITHIN_S:g} s to get ready)")
+            raise LoadError(f"no traffic was sent to this URL: {facts} (limit {within_s:g} s to get ready)")
 
     def _remaining_s(self) -> float:
         return max(0.0, self.start_ns / 1e9 + self.traffic.arrivals.duration_s - time.perf_counter_ns() / 1e9)

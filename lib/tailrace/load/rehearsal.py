@@ -30,6 +30,7 @@ ANSWER_TOKENS: Final = 24
 WITHIN: Final = 0.02
 """The largest deviation of counted from planned tokens that nothing is said about."""
 _SHORT, _LONG, _CHECK = 16, 400, 300
+_PLAUSIBLE = (0.25, 20.0)  # tokens a word
 _NUMBER = 900_000_000  # of the texts: beyond those of any load run
 _ATTEMPTS = 6
 _MOST_BYTES = 4 << 20
@@ -155,10 +156,14 @@ class _Model:
             )
             return known or Counting()
         counted = (long.usage.in_tok - short.usage.in_tok) / (_LONG - _SHORT)
+        if not _PLAUSIBLE[0] <= counted <= _PLAUSIBLE[1]:
+            said = f"{short.usage.in_tok} and {long.usage.in_tok} tokens counted for {_SHORT} and {_LONG} words"
+            self.findings.append(f"{said}: no count to go by; lengths are not calibrated")
+            return known or Counting()
         if known is not None and abs(counted / known.word_tok - 1) > WITHIN:
             said = f"the target counts {counted:.3f} tokens a word, {known.source} {known.word_tok:g}"
             self.findings.append(f"{said}: is it that of this model?")
-        word_tok = known.word_tok if known else max(1e-3, _whole(counted))
+        word_tok = known.word_tok if known else _whole(counted)
         overhead = max(0.0, short.usage.in_tok - _SHORT * word_tok)
         message = overhead
         if self._has_conversations:
@@ -175,7 +180,7 @@ class _Model:
         counting = target.counting
         words, end = counting.fit(_CHECK - counting.overhead())
         reply = self._post(self._vocabulary.text(FRESH, _NUMBER + 2, words) + end)
-        if reply.usage.known:
+        if reply.usage.known and counting.source:
             found = f"{_CHECK} tokens in planned, {reply.usage.in_tok} counted"
             self.findings.append(f"{found} ({counting.source}; {counting.overhead():g} of them by the chat template)")
         if self._plans_answers:

@@ -32,6 +32,8 @@ class Api:
     named: bool = True
     exact: bool = True
     counts: bool = True
+    constant: int = 0
+    """Counted for every prompt, as stubs do; 0: by the rule."""
     status: int = 200
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
@@ -50,6 +52,8 @@ class Api:
         return 200, {"choices": [], **({"usage": usage} if self.counts else {})}
 
     def count(self, body: dict[str, Any]) -> int:
+        if self.constant:
+            return self.constant
         words = sum(len(str(one["content"]).split()) for one in body["messages"])
         return self.request_tok + self.message_tok * len(body["messages"]) + round(words * self.word_tok)
 
@@ -212,6 +216,13 @@ def test_what_cannot_be_learned_is_said(serve, api: Api, said: str):
     workload, findings = learned(serve(api))
     assert said in findings
     assert counted(api, workload, 0) == (16, 16)
+
+
+def test_a_count_that_does_not_count_is_not_believed(serve):
+    """A stub that counts seven tokens whatever is sent makes no prompt a thousand times longer."""
+    workload, findings = learned(serve(Api(constant=7)))
+    assert "7 and 7 tokens counted for 16 and 400 words: no count to go by" in findings
+    assert len(str(workload.prompt(0)).split()) == 16
 
 
 def test_a_target_that_is_not_there_is_said(serve):

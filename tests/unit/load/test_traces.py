@@ -289,6 +289,12 @@ def test_says_what_it_recognised(small: Path):
     assert Trace(small).describe() == "small.csv: Azure (time stamps), 10 requests, mean 104 tokens in and 6 out"
 
 
+def test_a_large_file_has_the_time_that_it_needs(small: Path):
+    """A generator process may take a second a megabyte to get ready."""
+    assert Trace(small).reading_s == pytest.approx(small.stat().st_size / 1e6)
+    assert Trace(small.with_name("none.csv")).reading_s == 0
+
+
 def test_refuses_a_missing_trace(tmp_path: Path):
     """A missing file is an error that names it."""
     with pytest.raises(LoadError, match="does not exist"):

@@ -19,6 +19,8 @@ from pydantic.dataclasses import dataclass
 from tailrace.errors import LoadError
 from tailrace.load.traces.recording import Arrival, Recording, record
 
+_BYTES_PER_S = 1_000_000
+
 __all__ = ["Arrival", "Recording", "Trace", "read", "record"]
 
 
@@ -42,6 +44,11 @@ class Trace:
     @property
     def name(self) -> str:
         return f"trace {self.path.name}"
+
+    @property
+    def reading_s(self) -> float:
+        """How long a slow machine needs to read the whole file."""
+        return self.path.stat().st_size / _BYTES_PER_S if self.path.is_file() else 0.0
 
     def arrivals(self) -> Recording:
         """Return the requests to send, by their time in played seconds from the start.
