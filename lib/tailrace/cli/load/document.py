@@ -20,14 +20,8 @@ STARTS: Final = ("intended", "sent")
 OF_TOKENS: Final = ("ttft", "tpot", "itl")
 COLUMNS: Final = (*MEASURED, "model", "colour", "cached_tok", "prefix_tok")
 """The columns that the tables need: a third of a record, which counts where there are millions."""
-_FIGURES: Final = (
-    *(percentiles.column(name) for name in percentiles.PERCENTILES),
-    percentiles.column("p99", "lo"),
-    percentiles.column("p99", "hi"),
-    "max_ms",
-)
 _COUNTED: Final = ("n", "uncounted", "in_tok", "out_tok", "reasoning_tok", "planned_in_tok", "planned_out_tok")
-_BOTH_ENDS: Final = (
+_FIGURES: Final = (
     *(percentiles.column(name, kind) for name in percentiles.PERCENTILES for kind in ("", "lo", "hi")),
     "max_ms",
 )
@@ -77,18 +71,14 @@ def _rows(name: str, records: pd.DataFrame, seen: Overview) -> Iterator[dict[str
     tokens = _tokens(records, seen, found.get(("tpot", "sent")))
     for start in STARTS:
         row = found["latency", start]
-        figures = {figure: _plain(float(row[figure])) for figure in _FIGURES}
         rows = {m: found.get((m, start), found.get((m, "sent"))) for m in OF_TOKENS}
         measured = {m: _times(row) for m, row in rows.items() if row is not None}
-        yield {"group": name, "from": start, **_counts(row), **figures, **measured, "tokens": tokens}
+        yield {"group": name, "from": start, **_times(row), **measured, "tokens": tokens}
 
 
 def _times(row: pd.Series) -> dict[str, Any]:
-    return {**_counts(row), **{figure: _plain(float(row[figure])) for figure in _BOTH_ENDS}}
-
-
-def _counts(row: pd.Series) -> dict[str, int]:
-    return {name: int(row[name]) for name in ("n", "errors", "episodes")}
+    counts = {name: int(row[name]) for name in ("n", "errors", "episodes")}
+    return counts | {figure: _plain(float(row[figure])) for figure in _FIGURES}
 
 
 def _tokens(records: pd.DataFrame, seen: Overview, tpot: pd.Series | None) -> dict[str, Any]:

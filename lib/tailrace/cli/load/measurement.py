@@ -155,4 +155,7 @@ def _publish(options: LoadOptions, file: Path, content: dict[str, Any], lines: l
     text = orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
     files.replace(file, text + "\n")
     with contextlib.suppress(BrokenPipeError):
-        click.echo(text if options.as_json else "\n".join([*lines, f"records and {file.name}: {file.parent}"]))
+        lines = [*lines, f"records and {file.name}: {file.parent}"]
+        if sys.stdout.isatty():
+            lines = [tables.wrapped(line, max(80, _width())) for line in lines]
+        click.echo(text if options.as_json else "\n".join(lines))

@@ -33,11 +33,11 @@ def watch(load_run: LoadRun, out: TextIO = sys.stderr) -> None:
 
 
 def line(snapshot: LoadSnapshot, elapsed_s: float, loop: str) -> str:
-    """Return `12.0 s  open loop  1,200 sent  1,195 done  0 errors  100/s  p50 31.2  p99 61.0 ms`."""
+    """Return `12.0 s  open loop  1,200 sent 1,195 done 0 errors  100/s  p50 31.2  p99 61.0 ms`."""
     rate = _number(snapshot.rate_rps, ".0f")
     p50, p99 = _number(snapshot.p50_ms, ".1f"), _number(snapshot.p99_ms, ".1f")
     return (
-        f"{elapsed_s:6.1f} s  {loop} loop  {snapshot.sent:,} sent  {snapshot.done:,} done  {snapshot.errors:,} errors  "
+        f"{elapsed_s:5.1f} s  {loop} loop  {snapshot.sent:,} sent {snapshot.done:,} done {snapshot.errors:,} errors  "
         f"{rate}/s  p50 {p50}  p99 {p99} ms"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,11 +11,12 @@ from typing import Any, Final
 from tailrace import percentiles
 from tailrace.numbers import number, percent
 
+_INDENT: Final = " " * 10
 _LABEL: Final = 15
 _LABEL_AT_MOST: Final = 28
 _CELL: Final = 8
 _COUNTS: Final = 9 + 7  # n and errors
-_INTERVAL: Final = 17
+_INTERVAL: Final = 20
 _COLUMNS: Final = {"p50": 0, "p99": 0, "p95": 1, "max": 2, "p90": 3, "p99.9": 4}
 """The columns of a table, by when they are left out on a narrow terminal: the highest first."""
 _TITLES: Final = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL"}
@@ -23,6 +25,12 @@ _TITLES: Final = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL"}
 def summary(document: dict[str, Any], width: int = 100) -> str:
     """Return the summary as text, no line of its tables wider than `width` (at least 80)."""
     return "\n".join([*_head(document), *_times(document, max(80, width)), *_foot(document)])
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return the text with lines that are wider than `width` folded, the rest of a line indented."""
+    lines = text.splitlines() or [""]
+    return "\n".join(textwrap.fill(one, width, subsequent_indent=_INDENT) if len(one) > width else one for one in lines)
 
 
 def _head(document: dict[str, Any]) -> Iterator[str]:
@@ -142,14 +150,21 @@ class _Table:
     @property
     def heading(self) -> str:
         cells = "".join(f"{name:>{_CELL}}" for name in self.names)
-        return f"{'ms':<{self.label}}{'n':>9}{'errors':>7}{cells}{'95 % of p99':>{_INTERVAL}}"
+        return f"{'ms':<{self.label}}{'n':>9}{'errors':>7}{cells}{'95 % interval':>{_INTERVAL}}"
 
     def line(self, label: str, row: dict[str, Any]) -> str:
         cells = "".join(f"{_figure(row[_key(name)]):>{_CELL}}" for name in self.names)
-        low, high = row[percentiles.column("p99", "lo")], row[percentiles.column("p99", "hi")]
-        interval = "" if low is None else f"[{_figure(low)}, {_figure(high)}]"
         shown = label if len(label) < self.label else f"{label[: self.label - 2]}…"
-        return f"{shown:<{self.label}}{row['n']:>9,}{row['errors']:>7,}{cells}{interval:>{_INTERVAL}}"
+        return f"{shown:<{self.label}}{row['n']:>9,}{row['errors']:>7,}{cells}{_interval(row):>{_INTERVAL}}"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    """Return the interval of p99 or, where n is too small for it, of the highest percentile that has one."""
+    for name in ("p99", "p95", "p90", "p50"):
+        low, high = (row[percentiles.column(name, end)] for end in ("lo", "hi"))
+        if low is not None:
+            return f"{name} [{_figure(low)}, {_figure(high)}]"
+    return ""
 
 
 def _key(name: str) -> str:
