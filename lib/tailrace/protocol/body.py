@@ -6,7 +6,7 @@ from typing import Any
 
 from tailrace.protocol import failures
 from tailrace.protocol.deltas import message_carries, output_carries
-from tailrace.protocol.reading import FINISHED, Answer, is_empty, is_error, loads
+from tailrace.protocol.reading import FINISHED, NO_GAPS, Answer, is_empty, is_error, loads
 from tailrace.protocol.usage import usage
 
 
@@ -32,13 +32,12 @@ def read_document(document: object, api: str = "") -> Answer:
     if is_error(document):
         return Answer(failures.ERROR_BODY, usage=counts, model=name, ended=True)
     carried, reasons, finished = _SHAPES.get(api, _by_shape)(document)
+    failure = ""
     if "error" in reasons or "failed" in reasons:
         failure = failures.ERROR_BODY
-    else:
-        failure = failures.EMPTY_ANSWER if is_empty(carried, reasons, counts) else ""
-    return Answer(
-        failure, usage=counts, model=name, finish_reasons=reasons, complete=finished and not failure, ended=True
-    )
+    elif not carried and is_empty(reasons, counts):
+        failure = failures.EMPTY_ANSWER
+    return Answer(failure, 0, counts, name, 0, 0, 0, NO_GAPS, reasons, finished and not failure, True)
 
 
 def _choices(document: dict[str, Any]) -> tuple[bool, tuple[str, ...], bool]:
@@ -49,7 +48,8 @@ def _choices(document: dict[str, Any]) -> tuple[bool, tuple[str, ...], bool]:
         if not isinstance(choice, dict):
             finished = False
             continue
-        carried = carried or bool(choice.get("text") or message_carries(choice.get("message")))
+        if not carried:
+            carried = bool(message_carries(choice.get("message")) or choice.get("text"))
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             reasons.append(reason)

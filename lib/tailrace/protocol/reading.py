@@ -58,6 +58,6 @@ def is_error(document: dict[str, Any]) -> bool:
     return bool(document.get("error")) or document.get("object") == "error" or document.get("type") == "error"
 
 
-def is_empty(carried: bool, reasons: tuple[str, ...], counts: Usage) -> bool:
-    """Whether an answer holds nothing: no token, no filter that took it away, no reasoning that was hidden."""
-    return not carried and counts.reasoning_tok == 0 and "content_filter" not in reasons
+def is_empty(reasons: tuple[str, ...], counts: Usage) -> bool:
+    """Whether an answer without a token holds nothing: no filter took it away, and no reasoning was hidden."""
+    return counts.reasoning_tok == 0 and "content_filter" not in reasons

@@ -62,7 +62,7 @@ class StreamReader:
         failure = self._failure
         if not failure and not ended:
             failure = failures.CUT_STREAM
-        if not failure and is_empty(self._carried, reasons, counts):
+        if not failure and not self._carried and is_empty(reasons, counts):
             failure = failures.EMPTY_ANSWER
         complete = not failure and self.over and finished and FINISHED.issuperset(reasons) and not self._parser.dropped
         return Answer(
@@ -106,7 +106,9 @@ class StreamReader:
     def _choices(self, choices: object) -> int:
         """Note the finish reasons of the choices; return what they carry."""
         carries = NOTHING
-        for choice in choices if type(choices) is list else ():
+        if type(choices) is not list:
+            return carries
+        for choice in choices:
             if type(choice) is not dict:
                 continue
             delta = choice.get("delta")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 MOST_TOKENS: Final = 2**31 - 1
 """A larger count is cut to this one: it fits every column and every sum."""
@@ -20,6 +20,8 @@ class Usage(NamedTuple):
 
 
 NO_USAGE: Final = Usage()
+_CHAT: Final = ("prompt_tokens", "prompt_tokens_details", "completion_tokens", "completion_tokens_details")
+_RESPONSES: Final = ("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details")
 
 
 def usage(document: object) -> Usage:
@@ -36,31 +38,24 @@ def counted(counts: object) -> Usage:
     """Return the tokens in a `usage` object of either API."""
     if not isinstance(counts, dict):
         return NO_USAGE
-    read = _number(_first(counts, "prompt_tokens", "input_tokens"))
-    details = _first(counts, "prompt_tokens_details", "input_tokens_details")
-    more = _first(counts, "completion_tokens_details", "output_tokens_details")
+    read, details, written, more = _RESPONSES if "input_tokens" in counts else _CHAT
+    in_tok = _number(counts.get(read))
+    cached = _part(counts[details], "cached_tokens") if details in counts else 0
     return Usage(
-        read is not None,
-        read or 0,
-        _number(_first(counts, "completion_tokens", "output_tokens")) or 0,
-        _part(details, "cached_tokens") if details else _number(counts.get("prompt_cache_hit_tokens")) or 0,  # DeepSeek
-        _part(more, "reasoning_tokens") if more else 0,
+        in_tok is not None,
+        in_tok or 0,
+        _number(counts.get(written)) or 0,
+        cached or _part(counts, "prompt_cache_hit_tokens"),  # DeepSeek
+        _part(counts[more], "reasoning_tokens") if more in counts else 0,
     )
 
 
-def _first(counts: dict[str, Any], name: str, other: str) -> object:
-    value = counts.get(name)
-    return counts.get(other) if value is None else value
-
-
 def _part(counts: object, name: str) -> int:
-    return (_number(counts.get(name)) or 0) if isinstance(counts, dict) else 0
+    return (_number(counts[name]) or 0) if isinstance(counts, dict) and name in counts else 0
 
 
 def _number(value: object) -> int | None:
     """Return a count from 0 to MOST_TOKENS; None when `value` is none, as true, NaN and "many" are not."""
-    if type(value) is float and isfinite(value):
-        value = int(value)
-    if type(value) is not int or value < 0:
-        return None
-    return value if value < MOST_TOKENS else MOST_TOKENS
+    if type(value) is int:
+        return value if 0 <= value < MOST_TOKENS else MOST_TOKENS if value > 0 else None
+    return _number(int(value)) if type(value) is float and isfinite(value) else None

@@ -81,9 +81,11 @@ class Fetcher:
         cost_usd = self._settle(call, facts, response)
         keep = facts.complete and response.status == 200 and len(response.body) <= self._most_bytes(call)
         entry = self._entry(call, response, (response.body,), facts, cost_usd) if keep else None
-        yield from self._close(call, entry, partial(self._ledger.answered, call, facts, response, cost_usd))
-        key = current.key if keep else ""
         failed = failure(call, facts, response)
+        yield from self._close(
+            call, entry, partial(self._ledger.answered, call, facts, response.status, cost_usd, failed)
+        )
+        key = current.key if keep else ""
         return FetchResult(response, call.cache, key, call.sent, call.backoff_s, cost_usd, failed)
 
     def _fallbacks(self, call: PendingCall) -> Work[Response[Any]]:
@@ -196,7 +198,8 @@ class Fetcher:
         chunks = watch.whole
         keep = facts.complete and chunks and response.status == 200
         entry = self._entry(call, response, chunks, facts, cost_usd) if keep and chunks else None
-        book = partial(self._ledger.answered, call, facts, response, cost_usd)
+        failed = failure(call, facts, response)
+        book = partial(self._ledger.answered, call, facts, response.status, cost_usd, failed)
         # a reader who has the terminator, or an error, may leave; without it, the stream was left or broke
         if error is not None and (facts.failure in UNFINISHED or not call.current.known):
             book = partial(self._ledger.failed, call, error, facts, response.status)

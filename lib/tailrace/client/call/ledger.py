@@ -79,9 +79,9 @@ class Ledger:
             reserved_usd, call.reserved_usd = call.reserved_usd, 0.0
             self.spend_limiter.settle(call.tenant, reserved_usd, cost_usd)
 
-    def answered(self, call: PendingCall, answer: Answer, response: Response[Any], cost_usd: float | None) -> None:
-        """Book a call that got an answer from the provider, good or bad."""
-        self._book(call, response.status, cost_usd, failure(call, answer, response), answer=answer)
+    def answered(self, call: PendingCall, answer: Answer, status: int, cost_usd: float | None, error_type: str) -> None:
+        """Book a call that got an answer from the provider; `error_type` is "" for a good one."""
+        self._book(call, status, cost_usd, error_type, answer)
 
     def failed(
         self, call: PendingCall, error: BaseException, answer: Answer = NO_ANSWER, status: int = 0
@@ -93,7 +93,7 @@ class Ledger:
             kind = failures.CUT_STREAM if status and error.kind == "connection" else f"unanswered_{error.kind}"
         cost_usd = None if call.sent else 0.0  # the provider may bill what was sent
         cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
-        self._book(call, status, cost_usd, kind, answer=answer, cancelled=cancelled)
+        self._book(call, status, cost_usd, kind, answer, cancelled=cancelled)
 
     def shared(self, call: PendingCall, response: Response[Any], saved_usd: float | None, error_type: str) -> None:
         """Book a call that got the answer to another call: nothing was sent for it."""
@@ -101,22 +101,21 @@ class Ledger:
 
     def hit(self, call: PendingCall, entry: Entry, cost_usd: float | None = 0.0) -> None:
         """Book an answer from the store. `cost_usd` is the cost of the attempts that were made before."""
-        usage = Usage(True, entry.in_tok, entry.out_tok, entry.cached_tok, entry.reasoning_tok)
-        answer = Answer(usage=usage, model=entry.model)
-        self._book(call, entry.status, cost_usd, answer=answer, saved_usd=entry.cost_usd)
+        self._book(call, entry.status, cost_usd, model=entry.model, usage=entry, saved_usd=entry.cost_usd)
 
     def _book(
-        self, call: PendingCall, status: int, cost_usd: float | None, error_type: str = "", *,
-        answer: Answer = NO_ANSWER, saved_usd: float | None = None, cancelled: bool = False,
+        self, call: PendingCall, status: int, cost_usd: float | None, error_type: str = "",
+        answer: Answer = NO_ANSWER, *, model: str = "", usage: Usage | Entry | None = None,
+        saved_usd: float | None = None, cancelled: bool = False,
     ) -> None:  # fmt: skip
         """Hand one row to each hook. A hook that fails is logged by name; the call and the other hooks go on."""
         if not self._hooks:
             return
-        parsed, usage = call.current, answer.usage
+        parsed, counted = call.current, usage or answer.usage
         outcome: Literal["ok", "error", "cancelled"] = "cancelled" if cancelled else "error" if error_type else "ok"
         row = Call(
             operation=parsed.envelope.operation,
-            model=answer.model or parsed.model,
+            model=model or answer.model or parsed.model,
             tenant=call.tenant,
             outcome=outcome,
             cache=call.cache,
@@ -125,10 +124,10 @@ class Ledger:
             duration_s=call.elapsed_s(),
             backoff_s=call.backoff_s,
             queued_s=call.queued_s,
-            in_tok=usage.in_tok,
-            out_tok=usage.out_tok,
-            cached_tok=usage.cached_tok,
-            reasoning_tok=usage.reasoning_tok,
+            in_tok=counted.in_tok,
+            out_tok=counted.out_tok,
+            cached_tok=counted.cached_tok,
+            reasoning_tok=counted.reasoning_tok,
             cost_usd=cost_usd,
             saved_usd=saved_usd,
             error_type=error_type,
@@ -137,11 +136,14 @@ class Ledger:
             detections=call.detections,
             asked_model=parsed.model,
             provider=parsed.envelope.provider,
-            chunks=answer.chunks,
-            ttft_s=_ttft_s(call, answer),
-            tpot_s=_tpot_s(answer),
-            gaps_us=answer.gaps_us,
         )
+        if answer.chunks:
+            row = row._replace(
+                chunks=answer.chunks,
+                ttft_s=answer.first_token_ns / 1e9 - call.started,
+                tpot_s=_tpot_s(answer),
+                gaps_us=answer.gaps_us,
+            )
         for hook in self._hooks:
             try:
                 hook(row)
@@ -159,12 +161,8 @@ def failure(call: PendingCall, answer: Answer, response: Response[Any]) -> str:
     return answer.failure
 
 
-def _ttft_s(call: PendingCall, answer: Answer) -> float | None:
-    return answer.first_token_ns / 1e9 - call.started if answer.first_token_ns else None
-
-
 def _tpot_s(answer: Answer) -> float | None:
     """Return (last token − first token) ÷ (tokens out − 1); None where that says nothing."""
-    if answer.failure or not answer.first_token_ns or answer.usage.out_tok < 2:
+    if answer.failure or answer.usage.out_tok < 2:
         return None
     return (answer.last_token_ns - answer.first_token_ns) / 1e9 / (answer.usage.out_tok - 1)
