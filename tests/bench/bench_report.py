@@ -9,6 +9,7 @@ CPU seconds include those of the drawing processes.
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import sys
 import time
@@ -24,7 +25,9 @@ from conftest import frame  # the made-up run of the unit tests
 from tailrace.report import catalogue, drawing, page
 from tailrace.run.record import cores
 
-OWN_FRAMES = {"history", "probes"}
+OWN_FRAMES = {
+    name for name, figure in catalogue.FIGURES.items() if "records" not in inspect.signature(figure).parameters
+}
 
 
 def timed(act: Callable[[], str]) -> tuple[str, float, float]:

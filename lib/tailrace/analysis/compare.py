@@ -163,41 +163,52 @@ def _windowed(
 ) -> pd.DataFrame:
     number_of = (records["intended_ns"].to_numpy(dtype=np.int64) - origin) // width
     failed = frames.failed(records)
-    figures = {metric: _figures(records, failed, metric, start) for metric in metrics if metric != "errors"}
+    chosen = {measure: _figures(records, failed, measure, start) for measure in _percentiles(metrics)}
     order = np.argsort(number_of, kind="stable")
     present, first = np.unique(number_of[order], return_index=True)
     rows = []
     for window, part in zip(present.tolist(), np.split(order, first[1:]), strict=True):
         bad = failed[part]
         if len(part) - bad.sum() >= LEAST_REQUESTS:
-            times_ms = {metric: _in_window(metric, *figure, part) for metric, figure in figures.items()}
-            rows.append({"window": window, "errors": float(bad.mean()), **times_ms})
+            row = {"window": window, "errors": float(bad.mean())}
+            for measure, names in _percentiles(metrics).items():
+                row |= _in_window(measure, names, *chosen[measure], part)
+            rows.append(row)
     return pd.DataFrame(rows, columns=["window", *dict.fromkeys([*metrics, "errors"])])
 
 
-def _measure(metric: str) -> tuple[measures.Measure, str]:
-    """Return the measure and the percentile that a metric names."""
-    name, _, percentile = metric.rpartition("_")
-    return measures.named(name or "latency"), percentile
+def _percentiles(metrics: Sequence[str]) -> dict[str, list[str]]:
+    """Return the percentiles of each measure that `metrics` name: "ttft_p95" is p95 of "ttft", "p99" of the latency."""
+    found: dict[str, list[str]] = {}
+    for metric in metrics:
+        measure, _, percentile = metric.rpartition("_")
+        if metric != "errors":
+            found.setdefault(measure or "latency", []).append(percentile)
+    return found
 
 
-def _figures(records: pd.DataFrame, failed: Mask, metric: str, start: frames.Start) -> tuple[Values, Mask]:
+def _figures(records: pd.DataFrame, failed: Mask, measure: str, start: frames.Start) -> tuple[Values, Mask]:
     """Return the measure of each request, and a mask of those that succeeded and have it."""
-    rule, _ = _measure(metric)
+    rule = measures.named(measure)
+    if not rule.known:
+        return measures.values(records, rule, start), ~failed
     known = measures.holds(records, (*rule.eligible, *rule.known)) & ~failed
     values = np.zeros(len(records), dtype=np.int64)
     values[known] = measures.values(records, rule, start, known)
     return values, known
 
 
-def _in_window(metric: str, values: Values, known: Mask, part: npt.NDArray[np.intp]) -> float:
-    """Return the percentile in ms of the requests `part`; NaN when too few of them have the measure."""
-    rule, percentile = _measure(metric)
+def _in_window(
+    measure: str, names: Sequence[str], values: Values, known: Mask, part: npt.NDArray[np.intp]
+) -> dict[str, float]:
+    """Return each metric of a measure, in ms, of the requests `part`; NaN where too few of them have it."""
+    rule, prefix = measures.named(measure), "" if measure == "latency" else f"{measure}_"
     chosen = values[part][known[part]]
-    least = max(LEAST_STREAMS, math.ceil(1 / (1 - percentiles.share(percentile)))) if rule.known else 1
-    if len(chosen) < least:
-        return math.nan
-    return percentiles.inverted_cdf(chosen, [percentile])[percentile] / rule.per_ms
+    found = percentiles.inverted_cdf(chosen, names)
+    least = {
+        name: max(LEAST_STREAMS, math.ceil(1 / (1 - percentiles.share(name)))) if rule.known else 1 for name in names
+    }
+    return {f"{prefix}{name}": v / rule.per_ms if len(chosen) >= least[name] else math.nan for name, v in found.items()}
 
 
 def _row(pairs: pd.DataFrame, metric: str, alpha: float) -> dict[str, object]:
