@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tailrace import percentiles
 from tailrace.analysis import server as server_metrics
 from tailrace.numbers import number, percent
 from tailrace.report import style
@@ -116,8 +117,8 @@ def _clients(axes: Axes, records: pd.DataFrame, origin: int, measure: str) -> No
     good = (records["outcome"] != "error") & (column >= 0)
     at = time.seconds(records.loc[good, "intended_ns"], origin)
     windows = pd.Series(column[good].to_numpy() / 1e3).groupby(np.floor(at))
-    for name, share in (("p50", 0.5), ("p95", 0.95)):
-        values = windows.quantile(share, interpolation="lower")
+    for name in ("p50", "p95"):
+        values = windows.agg(lambda ms, name=name: percentiles.inverted_cdf(ms.to_numpy(), [name])[name])
         axes.plot(
             values.index + 0.5, values, color=style.PERCENTILE[name], linewidth=1.2, label=f"{name} of the client"
         )
