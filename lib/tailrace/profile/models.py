@@ -67,6 +67,9 @@ class EdgeSettings(ProfileSection):
     port: Port = 0
     stream_idle_s: PositiveSeconds = 300.0
     """The edge ends a stream that has been silent for this long. Otherwise a stream has no limit."""
+    reuse_connections: bool = True
+    """False: each request gets a connection of its own to the instance. For a server that closes one after an answer
+    without having said so, as llama.cpp's does after each stream: a request on its way there would be a 503."""
 
 
 class Warmup(ProfileSection):

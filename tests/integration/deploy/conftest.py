@@ -112,12 +112,13 @@ def deployment(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
     def make(
         smoke: tuple[dict[str, Any], ...] = ({"path": "/"}, {"path": "/stream?s=0.1", "stream": True}),
         slo: dict[str, Any] | None = None,
+        edge: dict[str, Any] | None = None,
         **rollout: Any,
     ) -> Deployment:
         command = [sys.executable, str(SERVER), "--host", "{host}", "--port", "{port}"]
         service = {"command": command, "warmup": [{"path": "/"}], "smoke": smoke, "metrics": "/metrics"}
         profile = Profile.model_validate(
-            {"name": "test", "service": service, "rollout": {**QUICK, **rollout}, "slo": slo or {}}
+            {"name": "test", "service": service, "rollout": {**QUICK, **rollout}, "slo": slo or {}, "edge": edge or {}}
         )
         opened.append(Deployment.open(profile, tmp_path))
         return opened[-1]

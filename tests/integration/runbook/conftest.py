@@ -24,7 +24,7 @@ class Copy:
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def profile(self, name: str, **content: object) -> None:
-        """Write a profile that extends `local`."""
+        """Write a profile that extends `local`, or the one that is named."""
         (self.root / "runbook" / "profiles" / f"{name}.yaml").write_text(
             yaml.safe_dump({"extends": "local", **content})
         )

@@ -26,8 +26,12 @@ async def serve(options: argparse.Namespace) -> None:
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal turn
+        answered = 0
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
+                if options.closes and answered:
+                    return
+                answered += 1
                 request = urlsplit(head.split(b" ", 2)[1].decode())
                 length = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 if length:
@@ -98,6 +102,7 @@ if __name__ == "__main__":
     arguments.add_argument("--delay-s", type=float, default=0)
     arguments.add_argument("--fail-every", type=int, default=0)
     arguments.add_argument("--answers", type=int, default=0)
+    arguments.add_argument("--closes", type=int, default=0, help="a connection at its second request, without a word")
     arguments.add_argument("--first-token-s", type=float, default=0)
     arguments.add_argument("--no-metrics", type=int, default=0)
     arguments.add_argument("--burn-s", type=float, default=0)

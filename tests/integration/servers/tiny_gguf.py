@@ -1,6 +1,6 @@
 """Writes a language model with random weights as a GGUF file, for llama.cpp: `tiny_gguf.py FILE`.
 
-It is a Llama of 3 million parameters that says words of three letters, one token each. It needs the packages gguf and
+It is a Llama of 1.4 million parameters that says words of three letters, one token each. It needs the packages gguf and
 numpy; `make servers` makes an environment for it.
 """
 
@@ -9,7 +9,7 @@ import sys
 import gguf
 import numpy
 
-WIDTH, FEED_FORWARD, BLOCKS, HEADS = 256, 512, 4, 4
+WIDTH, FEED_FORWARD, BLOCKS, HEADS = 160, 320, 4, 4
 CONTEXT_TOKENS = 8_192
 CONTROL = ["<unk>", "<s>", "</s>"]
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]

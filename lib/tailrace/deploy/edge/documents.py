@@ -61,6 +61,7 @@ class Layout:
     stream_idle_s: float
     bind: str = ""
     """Where every listener binds instead, when something else than Envoy listens on the host."""
+    reuse_connections: bool = True
 
     def preview(self, colour: str) -> Address:
         return self.preview_blue if colour == "blue" else self.preview_green
@@ -201,10 +202,13 @@ def _cluster(name: str, colour: str, layout: Layout) -> Document:
         "max_requests": 100_000,
         "max_retries": 100_000,
     }
+    # Shorter than any server's own keep-alive: otherwise a request may meet a connection that is being closed.
+    connections: Document = {"idle_timeout": "1s"}
+    if not layout.reuse_connections:
+        connections["max_requests_per_connection"] = 1
     protocol = {
         "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
-        # Shorter than any server's own keep-alive: otherwise a request may meet a connection that is being closed.
-        "common_http_protocol_options": {"idle_timeout": "1s"},
+        "common_http_protocol_options": connections,
         "explicit_http_config": {"http_protocol_options": {}},
     }
     cluster: Document = {

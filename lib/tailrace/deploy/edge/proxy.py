@@ -195,8 +195,10 @@ def layout(chosen: profile.Profile, folder: Path, path: Path) -> Layout:
         files.write(path, json.dumps({name: asdict(address) for name, address in addresses.items()}, indent=1) + "\n")
     doors = [addresses[name] for name in ("ingress", "probe", "preview_blue", "preview_green", "admin")]
     ingress, probe, preview_blue, preview_green, admin = doors
-    live_path, stream_idle_s = chosen.service.health.live, chosen.edge.stream_idle_s
-    return Layout(ingress, probe, preview_blue, preview_green, admin, str(folder), live_path, stream_idle_s)
+    return Layout(
+        ingress, probe, preview_blue, preview_green, admin, str(folder), chosen.service.health.live,
+        chosen.edge.stream_idle_s, reuse_connections=chosen.edge.reuse_connections,
+    )  # fmt: skip
 
 
 def _choose(settings: profile.EdgeSettings) -> dict[str, Address]:
