@@ -14,9 +14,7 @@ import asyncio
 import inspect
 import re
 import time
-from array import array
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any, Final
 
 import openai
@@ -28,8 +26,11 @@ from tailrace.client import AsyncOpenAI, Cache, Limits, Policy, Retry
 from tailrace.client.call.prices import Prices
 from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COLOUR, COST
 from tailrace.load import RequestOutcome
+from tailrace.load.answers import number
 from tailrace.load.outcome import HITS
 from tailrace.protocol import failures
+from tailrace.protocol.answer import Answer, AnswerReader
+from tailrace.protocol.body import read_body
 from tailrace.protocol.usage import Usage
 
 CLIENT_FORMS: Final[Mapping[str, Mapping[str, bool]]] = {
@@ -49,14 +50,13 @@ _RESPONSES: Final = (
     (b"application/json", _CHUNK % (b"", MODEL.encode(), _WHOLE, _USAGE)),
     (
         b"text/event-stream",
-        b"data: " + _CHUNK % (b".chunk", MODEL.encode(), b'"delta":{}', _USAGE) + b"\n\ndata: [DONE]\n\n",
+        b"data: "
+        + _CHUNK % (b".chunk", MODEL.encode(), b'"delta":{"content":"hello"},"finish_reason":"stop"', _USAGE)
+        + b"\n\ndata: [DONE]\n\n",
     ),
 )
 _PARAMETERS: Final = frozenset(inspect.signature(AsyncCompletions.create).parameters)
 """The fields of a body that the SDK knows; it takes others as `extra_body`."""
-_ANSWER: Final = ("content", "refusal", "tool_calls", "function_call", "audio")
-_REASONING: Final = ("reasoning", "reasoning_content")
-"""The fields of a delta that carry tokens."""
 RETRY: Final = Retry(attempts=4, base_s=0.05, cap_s=1.0, budget=0.2)
 
 
@@ -107,29 +107,25 @@ class ClientSender:
 
     async def _whole(self, arguments: dict[str, Any]) -> RequestOutcome:
         raw = await self._sdk.chat.completions.with_raw_response.create(**arguments)
-        first_ns = time.perf_counter_ns()
-        usage = raw.parse().usage
-        outcome = RequestOutcome(
-            status=raw.http_response.status_code, first_ns=first_ns, last_ns=time.perf_counter_ns()
-        )
-        return _with_headers(_with_usage(outcome, usage), raw.headers)
+        byte_ns = time.perf_counter_ns()
+        raw.parse()
+        answer, status = read_body(raw.content, "chat"), raw.http_response.status_code
+        return _with_headers(_outcome(answer, status, byte_ns), raw.headers)
 
     async def _streamed(self, arguments: dict[str, Any]) -> RequestOutcome:
-        byte_ns, answer_ns, at_ns, usage, model = 0, 0, [], None, ""
+        """Read a stream by the rules of the protocol, at the times when the SDK hands its chunks over.
+
+        The SDK keeps the terminator to itself, so the finish reason tells the end.
+        """
+        reader, byte_ns = AnswerReader(streamed=True), 0
         raw = await self._sdk.chat.completions.with_raw_response.create(**arguments)
         async for chunk in raw.parse():
             now_ns = time.perf_counter_ns()
-            byte_ns, usage, model = byte_ns or now_ns, chunk.usage or usage, chunk.model or model
-            answers = any(_carries(choice.delta, _ANSWER) for choice in chunk.choices)
-            answer_ns = answer_ns or (now_ns if answers else 0)
-            if answers or any(_carries(choice.delta, _REASONING) for choice in chunk.choices):
-                at_ns.append(now_ns)
-        outcome = RequestOutcome(
-            status=200, byte_ns=byte_ns, first_ns=at_ns[0] if at_ns else 0, last_ns=time.perf_counter_ns(),
-            answer_ns=answer_ns, token_ns=at_ns[-1] if at_ns else 0, chunks=len(at_ns),
-            gaps_us=array("q", ((later - one) // 1000 for one, later in pairwise(at_ns))),
-        )  # fmt: skip
-        return self._priced(_with_headers(_with_usage(outcome, usage), raw.headers), model)
+            byte_ns = byte_ns or now_ns
+            document = chunk.model_dump_json(exclude_unset=True, warnings=False)
+            reader.feed(b"data: %b\n\n" % document.encode(), now_ns)
+        answer = reader.end(whole=True)
+        return self._priced(_with_headers(_outcome(answer, 200, byte_ns), raw.headers), answer.model)
 
     def _priced(self, outcome: RequestOutcome, model: str) -> RequestOutcome:
         """Add the cost of a stream: it is not known yet when its headers are written."""
@@ -177,24 +173,22 @@ def _arguments(body: bytes) -> dict[str, Any]:
     return {**fields, "extra_body": extra} if extra else fields
 
 
-def _carries(delta: Any, fields: Sequence[str]) -> bool:
-    return any(getattr(delta, name, None) for name in fields)
-
-
-def _with_usage(outcome: RequestOutcome, usage: Any) -> RequestOutcome:
-    if usage is None:
-        return outcome
-    cached = getattr(usage.prompt_tokens_details, "cached_tokens", 0) or 0
-    return outcome._replace(in_tok=usage.prompt_tokens, out_tok=usage.completion_tokens, cached_tok=cached)
+def _outcome(answer: Answer, status: int, byte_ns: int) -> RequestOutcome:
+    """Return the outcome of an answer whose last byte came just now."""
+    usage = answer.usage
+    return RequestOutcome(
+        answer.failure, status, answer.first_token_ns, time.perf_counter_ns(), chunks=answer.chunks,
+        in_tok=usage.in_tok, out_tok=usage.out_tok, cached_tok=usage.cached_tok, reasoning_tok=usage.reasoning_tok,
+        byte_ns=byte_ns, answer_ns=answer.answer_token_ns, token_ns=answer.last_token_ns, gaps_us=answer.gaps_us,
+    )  # fmt: skip
 
 
 def _with_headers(outcome: RequestOutcome, headers: Mapping[str, str]) -> RequestOutcome:
     """Add what the transport wrote into the headers of the response."""
-    cost = headers.get(COST)
     return outcome._replace(
         cache=headers.get(CACHE, ""),
         colour=headers.get(COLOUR, ""),
-        attempts=int(headers.get(ATTEMPTS, 1)),
-        backoff_us=int(headers.get(BACKOFF, 0)),
-        cost_microusd=int(cost) if cost is not None else (0 if outcome.error_type else -1),
+        attempts=number(headers.get(ATTEMPTS), 1),
+        backoff_us=number(headers.get(BACKOFF), 0),
+        cost_microusd=number(headers.get(COST), 0 if outcome.error_type else -1),
     )

@@ -1,12 +1,16 @@
 """The resilient client as the load generator drives it: what it records of hits, retries, failures and streams."""
 
 import asyncio
+import contextlib
+import time
 
 import orjson
 import pytest
 
+from event_streams import DONE, ROLE, STOP, A, B, delta, event, usage
 from tailrace import analysis, load
 from tailrace.errors import LoadError
+from tailrace.load import RequestOutcome
 from tailrace.load.gaps import GapKeeper
 from tailrace.testbed import client_sender
 
@@ -40,7 +44,8 @@ def test_a_plain_call_is_recorded_with_its_tokens_and_cost(ask):
     assert outcome.in_tok > 0
     assert outcome.out_tok > 0
     assert outcome.cost_microusd > 0
-    assert outcome.first_ns <= outcome.last_ns
+    assert 0 < outcome.byte_ns <= outcome.last_ns
+    assert outcome.first_ns == outcome.token_ns == 0, "a plain answer has no times of tokens"
 
 
 def test_a_hit_costs_nothing_and_sends_nothing(ask, provider):
@@ -79,6 +84,69 @@ def test_a_stream_is_recorded_chunk_by_chunk(ask):
     assert outcome.chunks > 1
     assert 0 < outcome.first_ns <= outcome.last_ns
     assert outcome.out_tok > 0
+
+
+THOUGHT = delta(reasoning_content="hm")
+COUNTS = usage(7, 9, completion_tokens_details={"reasoning_tokens": 6}, prompt_tokens_details={"cached_tokens": 4})
+
+
+def sent(*documents: object) -> tuple[RequestOutcome, dict[int, int]]:
+    """Return the outcome of a stream of these events, and when the server sent the n-th of them, in ns."""
+    sent_ns: dict[int, int] = {}
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\r\n")
+        with contextlib.suppress(ConnectionError):  # the client leaves when it has what it needs
+            for n, document in enumerate(documents):
+                sent_ns[n] = time.perf_counter_ns()
+                writer.write(event(document))
+                await writer.drain()
+                await asyncio.sleep(0.02)
+            writer.close()
+            await writer.wait_closed()
+        ended.set()
+
+    async def go() -> RequestOutcome:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        async with server:
+            sender = await client_sender.client({"url": url, **PLAIN, "attempt_timeout_s": 30, "deadline_s": 60})
+            body = {"model": "m", "messages": [{"role": "user", "content": "q"}], "stream": True}
+            try:
+                return await sender(0, orjson.dumps(body), True)
+            finally:
+                await sender.aclose()
+                await ended.wait()
+
+    return asyncio.run(go()), sent_ns
+
+
+def test_the_tokens_of_a_stream_are_told_by_the_rules_of_the_protocol():
+    """A role is no token, reasoning is apart from the answer, and no token is told before the server sent it."""
+    outcome, sent_ns = sent(ROLE, THOUGHT, A, B, STOP, COUNTS, DONE)
+    assert (outcome.error_type, outcome.chunks, len(outcome.gaps_us)) == ("", 3, 2)
+    assert (outcome.in_tok, outcome.out_tok, outcome.cached_tok, outcome.reasoning_tok) == (7, 9, 4, 6)
+    assert sent_ns[1] <= outcome.first_ns < outcome.answer_ns < outcome.token_ns <= outcome.last_ns
+    assert outcome.answer_ns >= sent_ns[2]
+    assert outcome.token_ns >= sent_ns[3]
+    assert outcome.byte_ns < outcome.first_ns, "the role came before the first token"
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [
+        ((ROLE, A, {"error": {"message": "boom", "code": 500}}, DONE), "error_event"),
+        ((ROLE, STOP, DONE), "empty_answer"),
+        ((ROLE, A), "cut_stream"),
+        ((ROLE, A, STOP, DONE), ""),
+    ],
+)
+def test_a_stream_fails_by_the_class_of_the_protocol(documents, expected):
+    """An error, nothing at all and a missing end are told apart, as in the load generator's own sender."""
+    assert sent(*documents)[0].error_type == expected
 
 
 def test_the_rehearsal_sends_the_provider_nothing(ask, provider):
