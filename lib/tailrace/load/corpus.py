@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from tailrace.errors import LoadError
 from tailrace.load.bodies import Conversation, Prompt
 from tailrace.load.tables import Source
@@ -73,12 +75,25 @@ def _prompt(source: Source, line: int, value: Any, column: str) -> Prompt | None
     if not isinstance(value, dict):
         source.refuse(line, f"a {type(value).__name__}", "a text, or an object")
     for name in (column,) if column else (*COLUMNS, *TALKS):
-        stated = value.get(name)
+        stated = _listed(source, line, name, value.get(name))
         if isinstance(stated, str) and stated.strip():
             return stated.strip()
         if isinstance(stated, list) and stated:
             return _conversation(tuple(_messages(source, line, stated)))
     return ""
+
+
+def _listed(source: Source, line: int, column: str, stated: Any) -> Any:
+    """Return the value; the messages of a table's cell are often JSON, and never a text to send."""
+    if column not in TALKS or not isinstance(stated, str) or not stated.strip():
+        return stated
+    try:
+        messages = orjson.loads(stated)
+    except orjson.JSONDecodeError:
+        messages = None
+    if not isinstance(messages, list):
+        source.refuse(line, f"{column} {stated[:60]!r}", "a list of messages, or JSON of one")
+    return messages
 
 
 def _messages(source: Source, line: int, stated: list[Any]) -> Iterator[dict[str, Any]]:

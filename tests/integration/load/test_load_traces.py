@@ -69,7 +69,7 @@ def test_a_replayed_trace_has_its_tokens_at_the_server(simulator, tmp_path: Path
     url, log = simulator
     trace = _timely(make(tmp_path, offset))
     planned = traces.read(trace.path)
-    plain = Traffic(trace, Workload(stream_share=0.5))
+    plain = Traffic(trace, Workload(stream_share=0.5), timeout_s=120)
     for name, traffic in (("plain", plain), ("rehearsed", rehearse(plain, url).traffic)):
         with load.start(traffic, url, tmp_path / name) as load_run:
             pass

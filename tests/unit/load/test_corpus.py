@@ -69,6 +69,15 @@ def test_sharegpt(tmp_path: Path, name: str):
     assert corpus.read(tmp_path / name) == (Conversation(tuple(ANSWERED[1:4])), "Hi")
 
 
+def test_conversations_in_the_cells_of_a_table(tmp_path: Path):
+    """A cell of CSV holds its messages as JSON; they are sent as messages, not as a text with brackets."""
+    pd.DataFrame({"messages": [json.dumps(ANSWERED)]}).to_csv(tmp_path / "p.csv", index=False)
+    assert corpus.read(tmp_path / "p.csv") == (Conversation(tuple(ANSWERED[:4])),)
+    (tmp_path / "p.csv").write_text("messages\nHi\n")
+    with pytest.raises(LoadError, match="line 2: found messages 'Hi'; expected a list of messages"):
+        corpus.read(tmp_path / "p.csv")
+
+
 def test_plain_text_and_long_fields(tmp_path: Path):
     """A text file is a prompt a line; a field of CSV may be long, and hold line breaks and quotes."""
     (tmp_path / "p.txt").write_text("\ufeffone\n\n two \r\n")
