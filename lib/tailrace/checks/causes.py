@@ -16,6 +16,8 @@ from tailrace.numbers import number, percent
 
 MOST = 0.8
 """The share of the time that counts as most of it."""
+LARGE_PART = 0.4
+"""The share of all processors from which on one program is named as the one that took them."""
 THROTTLED, STOLEN, STALLED = 0.1, 0.1, 0.2
 """Shares of the time from which on a limit, a hypervisor, or a wait for memory or disk is worth a word."""
 LITTLE_MEMORY = 0.05
@@ -33,12 +35,12 @@ class Cause:
 Rule = Callable[[Circumstances], Cause | None]
 
 
-def no_healthy_upstream(seen: Circumstances) -> Cause | None:
-    """The edge found the serving instance unhealthy, and had nobody to send requests to."""
-    if not (seen.flagged("none_healthy") and (down := seen.unhealthy())):
-        return None
-    facts = [f"the edge's health check of {colour} failed for {seconds(span_s)}" for colour, span_s in down.items()]
-    return Cause(" and ".join(facts))
+def unhealthy_instance(seen: Circumstances) -> Cause | None:
+    """The edge found an instance unhealthy that it had found healthy before: it hung, or did not get to answer."""
+    facts = [
+        f"the edge's health check of {name} failed for {seconds(span_s)}" for name, span_s in seen.unhealthy().items()
+    ]
+    return Cause(" and ".join(facts)) if facts else None
 
 
 def processors_taken(seen: Circumstances) -> Cause | None:
@@ -49,8 +51,9 @@ def processors_taken(seen: Circumstances) -> Cause | None:
     every = "both cores were" if seen.cores == 2 else f"all {seen.cores} cores were" if seen.cores > 1 else "it was"
     name, used = next(iter(groups.items()), ("", 0.0))
     fact = f"{every} busy for {percent(busy)} of that time"
-    if used < 0.4 * seen.cores:
-        return Cause(fact, "No single program used most of them: see the figure for who did")
+    if used < LARGE_PART * seen.cores:
+        most = ", ".join(f"{number(cores)} of {seen.cores} by {program}" for program, cores in [*groups.items()][:2])
+        return Cause(fact, f"No single program used most of them; the largest parts: {most}" if most else "")
     fact += f", {number(used)} of {seen.cores} of them by {name}"
     if name == "this run":
         return Cause(
@@ -158,7 +161,7 @@ def answered_by_service(seen: Circumstances) -> Cause | None:
 
 
 RULES: tuple[Rule, ...] = (
-    no_healthy_upstream,
+    unhealthy_instance,
     processors_taken,
     throttled,
     little_memory,

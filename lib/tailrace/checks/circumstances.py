@@ -19,8 +19,6 @@ from tailrace.numbers import number
 
 MARGIN_NS = 1_000_000_000
 """How far from a request a sample, or a state of the switch, may lie that tells of it."""
-LONG_NS = 10_000_000_000
-"""How long before the first failure an instance may have become unhealthy."""
 BUSY = 0.9
 """The share of the processors from which on the machine counts as busy."""
 MADE_BY_EDGE = ("none_healthy", "overflowed", "connect_failed", "broken", "timed_out")
@@ -142,7 +140,9 @@ class Circumstances:
         for colour, own in rows.groupby("colour"):
             instance = (own["members"] > 0).astype(int).diff().fillna(0).abs().cumsum()
             was_healthy = own["healthy"].groupby(instance).cummax() > 0
-            down = was_healthy & (own["members"] > 0) & (own["healthy"] == 0) & (own["t_ns"] >= self.began_ns - LONG_NS)
+            down = (
+                was_healthy & (own["members"] > 0) & (own["healthy"] == 0) & (own["t_ns"] >= self.began_ns - MARGIN_NS)
+            )
             if down.any():
                 # From the first sample that found it so to the first one after that did not.
                 began, last = own.loc[down, "t_ns"].min(), own.loc[down, "t_ns"].max()

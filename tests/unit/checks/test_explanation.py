@@ -92,7 +92,7 @@ def rule(name):
 
 
 PLANTED = {
-    "no_healthy_upstream": ({"edge": UNHEALTHY}, "health check of blue failed for 6 s"),
+    "unhealthy_instance": ({"edge": UNHEALTHY}, "health check of blue failed for 6 s"),
     "processors_taken": ({"machine": machine(cores=2.0, groups={"make (pid 7)": 1.5})}, "Run make (pid 7) elsewhere"),
     "throttled": ({"machine": machine(throttled=0.4)}, "held back by its processor limit for 40 %"),
     "little_memory": ({"machine": machine(memory_mb=7_900.0)}, "1.25 % of the memory was left"),
@@ -160,6 +160,14 @@ def test_a_busy_service_is_at_its_own_limit(outage):
     assert "the load generator took the processor" in generator
 
 
+def test_nobody_is_blamed_for_a_part(outage):
+    """Where no program used a large part of the processors, the largest parts are told, and no conclusion."""
+    shared = machine(cores=2.0, groups={"green-3": 0.7, "make (pid 7)": 0.6, "cc (pid 8)": 0.5})
+    text = explained(outage, machine=shared, states=SWITCH).text
+    assert "the largest parts: 0.7 of 2 by green-3, 0.6 of 2 by make (pid 7)" in text
+    assert "took" not in text
+
+
 def test_an_instance_that_starts_is_not_called_unhealthy(outage):
     """A slot that was filled a moment ago is not healthy yet: only one that was, and is no more, is news."""
     starting = edge(*({"members": int(i > 2), "healthy": int(i > 8), "none_healthy": i} for i in range(12)))
@@ -187,7 +195,7 @@ def test_slow_answers_are_explained_by_the_machine(records):
     """Successes beyond a limit get the causes that make answers slow, and no others."""
     slow = records({}, {"service_us": 900_000}, {"service_us": 800_000})
     found = explanation.slowness(
-        slow, {"latency": 500}, Samples(machine=machine(throttled=0.5), edge=UNHEALTHY), Limits("docker", 1.0)
+        slow, {"latency": 500}, Samples(machine=machine(throttled=0.5), edge=HEALTHY), Limits("docker", 1.0)
     )
     assert found.text.startswith("2 requests were beyond latency 500 ms, within 1.8 s, from 1 s on")
     assert "Raise limits.cpus (now 1)." in found.text

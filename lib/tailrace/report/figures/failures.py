@@ -19,6 +19,7 @@ from tailrace.report.figures import time
 
 KINDS = 4
 SLOW = "slow"
+HEALTHY, STARTING, UNHEALTHY = "healthy", "starting", "unhealthy"
 PROGRAMS = 4
 SHADES = (style.PURPLE, style.ORANGE, style.TEAK, style.SLATE)
 
@@ -98,16 +99,26 @@ def _slots(axes: Axes, edge: pd.DataFrame, origin: int) -> str:
         return "The edge was not sampled."
     down_s = {}
     for row, colour in enumerate(("blue", "green")):
-        own = edge[(edge["colour"] == colour)].sort_values("t_s")
-        spans = [(start, stop, members, healthy) for (start, stop), members, healthy in
-                 zip(pairwise(own["t_s"]), own["members"], own["healthy"], strict=False)]  # fmt: skip
-        for good, shade in ((True, style.COLOURS[colour]), (False, style.FAILURE)):
-            bars = [
-                (start, stop - start) for start, stop, members, healthy in spans if members and bool(healthy) == good
-            ]
-            axes.broken_barh(bars, (row - 0.3, 0.6), color=shade, alpha=0.75 if good else 1.0, linewidth=0, zorder=3)
-        down_s[colour] = sum(stop - start for start, stop, members, healthy in spans if members and not healthy)
+        stretches = _stretches(edge[edge["colour"] == colour].sort_values("t_s"))
+        for state, shade in ((HEALTHY, style.COLOURS[colour]), (STARTING, style.GRID), (UNHEALTHY, style.FAILURE)):
+            bars = [(start, stop - start) for start, stop, now in stretches if now == state]
+            axes.broken_barh(bars, (row - 0.3, 0.6), color=shade, alpha=0.8, linewidth=0, zorder=3)
+        down_s[colour] = sum(stop - start for start, stop, now in stretches if now == UNHEALTHY)
     return " ".join(f"The edge found {colour} unhealthy for {number(s)} s." for colour, s in down_s.items())
+
+
+def _stretches(rows: pd.DataFrame) -> list[tuple[float, float, str]]:
+    """Return start, end and state of each stretch of one slot; an instance that was never healthy yet is starting."""
+    stretches: list[tuple[float, float, str]] = []
+    was_healthy = False
+    for (start, stop), members, healthy in zip(pairwise(rows["t_s"]), rows["members"], rows["healthy"], strict=False):
+        was_healthy = bool(members) and (was_healthy or bool(healthy))
+        state = "" if not members else HEALTHY if healthy else UNHEALTHY if was_healthy else STARTING
+        if stretches and stretches[-1][2] == state:
+            stretches[-1] = (stretches[-1][0], stop, state)
+        else:
+            stretches.append((start, stop, state))
+    return stretches
 
 
 def _cores(axes: Axes, machine: pd.DataFrame, origin: int) -> str:
