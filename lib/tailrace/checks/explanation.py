@@ -83,8 +83,10 @@ def slowness(
     return Explanation(what, _when(seen), tuple(causes.find(seen, SLOW)), _looked_at(seen))
 
 
-SLOW = (causes.unhealthy_instance, causes.processors_taken, causes.throttled, causes.little_memory, causes.slow_disk, causes.stolen,
-        causes.server_queue)  # fmt: skip
+SLOW = (
+    causes.unhealthy_instance, causes.processors_taken, causes.throttled, causes.little_memory, causes.slow_disk,
+    causes.stolen, causes.server_queue,
+)  # fmt: skip
 """The rules that may say why an answer was slow."""
 
 
