@@ -26,7 +26,7 @@ WORDS: Final = tuple(_LIST.split())
 FRESH, POPULAR, BLOCK, SHARED = range(4)
 """Kinds of text. Two texts of different kind, or of different number, begin with different words."""
 _CORPUS_WORDS = 4096
-_CACHED_WORDS = 2_000_000
+_BLOCKS_CACHED = 16_384  # 34 MB of Mooncake's
 _WIDTH = 4  # characters of a word and the space after it
 
 
@@ -41,7 +41,7 @@ class Vocabulary:
         drawn = [words[int(uniform(seed, n, 11) * len(words))] for n in range(_CORPUS_WORDS)]
         self._corpus = " ".join([*drawn, *drawn]) + " "
         # Blocks repeat, and a long prompt has a hundred: without a cache, building them would delay the schedule.
-        self._block = lru_cache(maxsize=65_536)(self._text)
+        self._block = lru_cache(maxsize=_BLOCKS_CACHED)(self._text)
 
     def text(self, kind: int, n: int, words: int) -> str:
         """Return `words` words that begin with the mark of (kind, n): below 2**30, no other n has it.
