@@ -35,9 +35,9 @@ __all__ = [
 ]
 
 
-def bare(request: Request) -> httpx2.Request:
+def bare(request: Request | httpx2.Request) -> httpx2.Request:
     """Return `request` without what an error must not carry: headers, body, query and user info."""
-    url = httpx2.URL(request.url).copy_with(query=None, fragment=None, username=None, password=None)
+    url = httpx2.URL(str(request.url)).copy_with(query=None, fragment=None, username=None, password=None)
     return httpx2.Request(request.method, url)
 
 
@@ -97,6 +97,11 @@ def traced(error: openai.APIStatusError) -> openai.APIStatusError:
     with suppress(RuntimeError):  # httpx2: an answer that was not read to its end has no duration yet
         error.elapsed_s = response.elapsed.total_seconds()  # type: ignore[attr-defined]
     return error
+
+
+def in_stream(request: httpx2.Request) -> openai.APIError:
+    """Return the error to raise for a stream that held an error in a form that the SDK does not know."""
+    return openai.APIError("the provider ended the stream with an error", bare(request), body=None)
 
 
 def broken(unanswered: Unanswered, request: Request) -> Exception:

@@ -5,6 +5,7 @@ client = openai.AsyncOpenAI(http_client=httpx2.AsyncClient(transport=async_trans
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,16 +16,19 @@ from typing import Any, Final, TypeAlias
 import httpx2
 from openai import DEFAULT_CONNECTION_LIMITS
 
+from tailrace.client import errors
 from tailrace.client.drivers import AsyncDriver, Driver
 from tailrace.client.policy import Policy
 from tailrace.client.response.streams import aclose, close
 from tailrace.client.sdk.fast_path import ANSWER_KEYS
 from tailrace.client.senders.httpx2 import AsyncSender, Sender
 from tailrace.client.wire import Headers, Request, Response
+from tailrace.protocol.failures import ERROR_EVENT
 
 AsyncSend: TypeAlias = Callable[[Request], Awaitable[Response]]
 Send: TypeAlias = Callable[[Request], Response[Iterator[bytes]]]
 RawHeaders: TypeAlias = tuple[tuple[bytes, bytes], ...]
+_END: Final = re.compile(rb"data:(?= ?\[DONE\])")
 _remembering: Final = lru_cache(maxsize=64)
 """A client sends the same headers again and again; they are remembered as long as the client lives."""
 
@@ -87,26 +91,44 @@ class Transport(httpx2.BaseTransport):
 
 
 class _AsyncStream(httpx2.AsyncByteStream):
-    def __init__(self, body: AsyncIterator[bytes]) -> None:
+    def __init__(self, body: AsyncIterator[bytes], request: httpx2.Request) -> None:
         self._body = body
+        self._request = request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._body:
-            yield chunk
+            failed = _failed(self._body, self._request)
+            yield _END.sub(b":", chunk) if failed else chunk
+            if failed:
+                raise errors.in_stream(self._request)
 
     async def aclose(self) -> None:
         await aclose(self._body)
 
 
 class _Stream(httpx2.SyncByteStream):
-    def __init__(self, body: Iterator[bytes]) -> None:
+    def __init__(self, body: Iterator[bytes], request: httpx2.Request) -> None:
         self._body = body
+        self._request = request
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._body
+        for chunk in self._body:
+            failed = _failed(self._body, self._request)
+            yield _END.sub(b":", chunk) if failed else chunk
+            if failed:
+                raise errors.in_stream(self._request)
 
     def close(self) -> None:
         close(self._body)
+
+
+def _failed(body: object, request: httpx2.Request) -> bool:
+    """Whether an error has shown in a stream. The SDK raises one form of it; for the others we raise after that chunk.
+
+    The terminator is taken out of the chunk, else the SDK would leave at it and take the answer for a whole one.
+    Responses are left as they are: their errors are events that the SDK hands to its caller.
+    """
+    return getattr(body, "failure", "") == ERROR_EVENT and not request.url.path.endswith("/responses")
 
 
 def _warn_of_sdk_retries(request: httpx2.Request, policy: Policy) -> None:
@@ -137,7 +159,9 @@ def _decoded(raw: RawHeaders) -> Headers:
 
 
 def _answer(response: Response[Any], request: httpx2.Request, stream: Any, began: float) -> httpx2.Response:
-    body: Any = {"content": response.body} if isinstance(response.body, bytes) else {"stream": stream(response.body)}
+    body: Any = (
+        {"content": response.body} if isinstance(response.body, bytes) else {"stream": stream(response.body, request)}
+    )
     keys = ANSWER_KEYS.get()
     if keys is not None:
         keys.append(response.key)

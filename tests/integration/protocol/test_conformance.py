@@ -158,6 +158,41 @@ def test_the_async_client_says_what_the_table_says(stage: Stage, case: EventStre
     assert told(asyncio.run(asked())) == case[2:8]
 
 
+FAILED = [case for case in CASES if case.failure == "error_event" and case.path != "/responses"]
+
+
+@pytest.mark.parametrize("case", FAILED, ids=[case.name for case in FAILED])
+@pytest.mark.parametrize("temperature", [0, 1], ids=["shared", "alone"])
+def test_the_caller_of_a_failed_stream_gets_an_error(stage: Stage, case: EventStream, temperature: int) -> None:
+    """Whatever form the error has, and also where calls may share the stream: the SDK alone knows one form."""
+
+    async def asked() -> None:
+        async with AsyncOpenAI(base_url=stage.url, api_key="k") as client:
+            body = {**request(case), "temperature": temperature}
+            stream = await client.post(case.path, body=body, cast_to=object, stream=True,
+                                       stream_cls=openai.AsyncStream[object])  # fmt: skip
+            async for _chunk in stream:
+                pass
+
+    with pytest.raises(openai.APIError):
+        asyncio.run(asked())
+    with OpenAI(base_url=stage.url, api_key="k") as client:
+        body = {**request(case), "temperature": temperature}
+        stream = client.post(case.path, body=body, cast_to=object, stream=True, stream_cls=openai.Stream[object])
+        with pytest.raises(openai.APIError):
+            list(stream)
+
+
+def test_an_error_of_the_responses_api_is_an_event(stage: Stage) -> None:
+    """Negative control: where the SDK hands errors on as events, nothing is raised."""
+    case = next(case for case in CASES if case.name == "a failed response")
+    with OpenAI(base_url=stage.url, api_key="k") as client:
+        stream = client.post(
+            case.path, body=request(case), cast_to=object, stream=True, stream_cls=openai.Stream[object]
+        )
+        assert len(list(stream)) == 4
+
+
 def said(chunk: object) -> str:
     """Return the content in a chunk of a chat completion."""
     choices = chunk.get("choices") if isinstance(chunk, dict) else None

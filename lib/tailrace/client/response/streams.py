@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, cast
 
 from tailrace.client.call.effects import Meter, Work
@@ -19,6 +19,11 @@ class AsyncMetered:
         self._now = now
         self._body: AsyncIterator[bytes] = cast(Any, meter.response.body)
         self._over = False
+
+    @property
+    def failure(self) -> str:
+        """The class of the failure that has shown so far; "" for none."""
+        return self._meter.watch.failure
 
     def __aiter__(self) -> AsyncMetered:
         return self
@@ -84,12 +89,17 @@ class Broadcast:
         self._over = False
         self._changed = asyncio.Event()
         self.pumped: asyncio.Task[None] | None = None
+        self.failure = ""
+        self.failed_after = 0
+        """The number of chunks after which the failure showed; 0 for none."""
 
     async def pump(self) -> None:
         """Read the source to its end, and wake the readers at each chunk."""
         try:
             async for chunk in self._source:
                 self._chunks.append(chunk)
+                if not self.failed_after and self._source.failure:
+                    self.failed_after, self.failure = len(self._chunks), self._source.failure
                 self._wake_readers()
         except Exception as error:
             self._error = error
@@ -100,8 +110,11 @@ class Broadcast:
             self._over = True
             self._wake_readers()
 
-    async def subscribe(self, until: float | None, late: Callable[[], Exception]) -> AsyncIterator[bytes]:
-        """Yield every chunk; raise `late()` when the next one has not come by `until`, in the loop's time."""
+    def subscribe(self, until: float | None, late: Callable[[], Exception]) -> Subscription:
+        """Return every chunk; raise `late()` when the next one has not come by `until`, in the loop's time."""
+        return Subscription(self._read(until, late), self)
+
+    async def _read(self, until: float | None, late: Callable[[], Exception]) -> AsyncGenerator[bytes]:
         position = 0
         while True:
             while position < len(self._chunks):
@@ -122,6 +135,31 @@ class Broadcast:
         changed.set()
 
 
+class Subscription:
+    """A stream that many read, for one of them."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes], shared: Broadcast) -> None:
+        self._chunks = chunks
+        self._shared = shared
+        self._taken = 0
+
+    @property
+    def failure(self) -> str:
+        """The class of the failure that has shown to this reader so far; "" for none."""
+        return self._shared.failure if 0 < self._shared.failed_after <= self._taken else ""
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await anext(self._chunks)
+        self._taken += 1
+        return chunk
+
+    async def aclose(self) -> None:
+        await self._chunks.aclose()
+
+
 class Metered:
     """A stream for one reader, for threads; see `AsyncMetered`."""
 
@@ -131,6 +169,11 @@ class Metered:
         self._now = now
         self._body: Iterator[bytes] = cast(Any, meter.response.body)
         self._over = False
+
+    @property
+    def failure(self) -> str:
+        """The class of the failure that has shown so far; "" for none."""
+        return self._meter.watch.failure
 
     def __iter__(self) -> Metered:
         return self

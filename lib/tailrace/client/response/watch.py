@@ -33,6 +33,11 @@ class StreamWatch:
                 self._chunks.clear()
 
     @property
+    def failure(self) -> str:
+        """The class of the failure that has shown so far; "" for none."""
+        return self._reader.failure if self._reader is not None else ""
+
+    @property
     def whole(self) -> tuple[bytes, ...] | None:
         """All chunks as they came; None when they were too many to keep, or are not wanted."""
         return tuple(self._chunks) if self._max_bytes else None
