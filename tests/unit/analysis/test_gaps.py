@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailrace import analysis, percentiles
-from tailrace.analysis import gaps
+from tailrace.analysis import gaps, intervals
 from tailrace.errors import RecordsError
 from tailrace.histogram import bucket
 from tailrace.percentiles import column
@@ -58,6 +58,27 @@ def test_bursts_widen_the_interval():
     assert burst["p99_ms"] == spread["p99_ms"]
     assert burst["p99_hi_ms"] - burst["p99_lo_ms"] > spread["p99_hi_ms"] - spread["p99_lo_ms"]
     assert (spread["episodes"], burst["episodes"]) == (100, 1)
+
+
+def paced(rng, seconds, per_second=100):
+    """Return gaps in seconds that each have a pace of their own."""
+    second = np.repeat(np.arange(seconds), per_second)
+    return (rng.lognormal(9, 0.3, len(second)) * np.exp(rng.normal(0, 0.3, seconds))[second]).astype(int), second
+
+
+def test_the_interval_contains_the_truth():
+    """Where each second has its own pace, it does in 88 of 100 cases and more; as of independent gaps it would not."""
+    everything, _ = paced(np.random.default_rng(0), 20_000)
+    truth = percentiles.inverted_cdf(everything, ["p95"])["p95"] / 1_000
+    held = plain = 0
+    for seed in range(60):
+        gaps_us, seconds = paced(np.random.default_rng([1, seed]), 40)
+        row = analysis.itl(counted(gaps_us, seconds), by=()).iloc[0]
+        held += row["p95_lo_ms"] <= truth <= row["p95_hi_ms"]
+        first, last = intervals.ranks(len(gaps_us), "p95")
+        plain += np.sort(gaps_us)[first - 1] <= truth * 1_000 <= np.sort(gaps_us)[last - 1]
+    assert held >= 0.88 * 60
+    assert plain < 0.75 * 60
 
 
 def test_one_second_decides_nothing():
