@@ -337,6 +337,32 @@ class Counter(Listener):
         self.wfile.write(answer)
 
 
+class Echo(Listener):
+    """Refuses everything, and repeats the key that it was sent, as some gateways do."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        answer = json.dumps({"error": {"message": f"invalid key {self.headers['x-key']}"}}).encode()
+        self.send_response(400)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+
+def test_a_target_that_repeats_a_secret_is_quoted_without_it(tmp_path, monkeypatch):
+    """What the target says in the rehearsal is shown with the name of the variable in place of its value."""
+    monkeypatch.setenv("A_SECRET", "pearl-7261")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url, out = f"http://127.0.0.1:{server.server_port}/v1", tmp_path / "out"
+        done = load(url, "--header", "x-key=$A_SECRET", "--rate", 10, "--duration", 1, "--no-floor", "--out", out)
+        server.shutdown()
+    assert "invalid key ${A_SECRET}" in done.stderr
+    assert "pearl" not in done.stdout + done.stderr
+    assert [path.name for path in out.iterdir() if b"pearl" in path.read_bytes()] == []
+
+
 def test_a_secret_that_is_missing_is_refused_by_its_name(tmp_path):
     """Nothing is sent, and nothing is left behind."""
     done = load("http://127.0.0.1:9/v1", "--header", "x-key=$NOT_SET_ANYWHERE", "--out", tmp_path / "out")

@@ -64,7 +64,7 @@ def test_the_commands_about_loads_run(provider, tmp_path, line):
     """Each command of the page is understood, and every request succeeds; here for a shorter time."""
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
-    arguments = line.replace("http://127.0.0.1:8000/v1", provider).replace("--duration 60", "--duration 2")
+    arguments = line.replace("http://127.0.0.1:8000/v1", provider).replace("--duration 60", "--duration 1")
     command = [sys.executable, "-m", *shlex.split(arguments.replace("tailrace", "tailrace.cli", 1)), "--no-floor"]
     environment = {**os.environ, "VLLM_API_KEY": "pearl"}
     done = subprocess.run(
