@@ -65,16 +65,17 @@ def breach(new: Reading, baseline: Reading | None, limits: Sequence[TokenLimit],
 
 
 def judged(whole: Reading, limits: Sequence[TokenLimit], min_requests: int) -> str:
-    """Return what could be judged, and what could not and why: a limit that nothing was known of is not kept."""
-    facts = []
+    """Return what was kept, and what could not be judged and why: a limit that nothing was known of is not kept."""
+    kept: dict[str, int] = {}
+    unknown: dict[str, list[str]] = {}
     for limit in limits:
         counted = whole.times.get(limit.measure)
         if counted is None:
             why = whole.why or f"its metrics have no histogram of {limit.measure}"
-            facts.append(f"{limit.name} not judged ({why})")
+            unknown.setdefault(why, []).append(limit.name)
         elif counted.count < min_requests:
-            facts.append(f"{limit.name} not judged ({counted.count:,} values, needs {min_requests:,})")
+            unknown.setdefault(f"{counted.count:,} values, needs {min_requests:,}", []).append(limit.name)
         else:
-            slower = counted.slower(limit.limit_ms)
-            facts.append(f"{limit.name}: {slower:,} of {counted.count:,} beyond {limit.limit_ms:g} ms")
-    return "; ".join(facts)
+            kept[limit.name] = counted.count
+    facts = [f"{', '.join(kept)} kept by its own metrics (n ≥ {min(kept.values()):,})"] if kept else []
+    return "; ".join([*facts, *(f"{', '.join(names)} not judged ({why})" for why, names in unknown.items())])

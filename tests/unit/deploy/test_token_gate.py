@@ -63,7 +63,11 @@ def test_an_slo_without_tokens_holds_nobody_to_tokens():
 
 def test_what_is_not_known_is_said():
     """A missing page, a missing histogram and too few values are not judged, each with its reason."""
-    assert judged(told(100, 0), TTFT, 20) == "ttft p95: 0 of 100 beyond 300 ms"
+    assert judged(told(100, 0), TTFT, 20) == "ttft p95 kept by its own metrics (n ≥ 100)"
     assert judged(Reading(0, why="answered 404"), TTFT, 20) == "ttft p95 not judged (answered 404)"
     assert "no histogram of ttft" in judged(Reading(0), TTFT, 20)
     assert judged(told(3, 0), TTFT, 20) == "ttft p95 not judged (3 values, needs 20)"
+    both = limits(Objectives(ttft_ms={"p50": 100, "p95": 300}, tpot_ms={"p95": 40}))
+    kept, unknown = judged(told(100, 0), both, 20).split("; ")
+    assert kept == "ttft p50, ttft p95 kept by its own metrics (n ≥ 100)"
+    assert unknown == "tpot p95 not judged (its metrics have no histogram of tpot)"
