@@ -44,10 +44,11 @@ def line(snapshot: LoadSnapshot, elapsed_s: float, loop: str) -> str:
 
 def point(measured: Point) -> str:
     """Return `     100.0/s  goodput      100.0/s  p99 61.0 ms  meets`."""
-    latencies = "  ".join(f"{name} {value:,.1f} ms" for name, value in measured.latencies_ms.items())
+    latencies = [f"{name} {value:,.1f} ms" for name, value in measured.latencies_ms.items()]
     result = "meets" if measured.meets and measured.valid else measured.reason
     good = "" if math.isnan(measured.good_share) else f" ({measured.good_share:.1%} good)"
-    return f"{measured.rate_rps:10,.1f}/s  goodput {measured.goodput_rps:10,.1f}/s{good}  {latencies}  {result}"
+    rates = f"{measured.rate_rps:10,.1f}/s  goodput {measured.goodput_rps:10,.1f}/s{good}"
+    return "  ".join([rates, *latencies, result])
 
 
 def _number(value: float | None, form: str) -> str:

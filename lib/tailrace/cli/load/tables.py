@@ -70,6 +70,7 @@ def _foot(document: dict[str, Any]) -> Iterator[str]:
     tokens = document["groups"][0]["tokens"]
     if tokens["in_tok"] or tokens["out_tok"]:
         yield f"\ntokens    {_amounts(tokens)}"
+    if tokens["out_tok"]:
         yield f"tokens/s  {_speeds(tokens, document['groups'][0])}"
     if plan := _plan(tokens):
         yield f"plan      {plan}"
