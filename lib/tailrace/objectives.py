@@ -16,6 +16,7 @@ from tailrace import percentiles
 
 MEASURES: Final = ("latency", "ttft", "tpot", "itl")
 """The measures that percentiles can be limited for."""
+GOODPUT: Final = "goodput"
 PER_REQUEST: Final = ("latency", "ttft", "tpot")
 """Those of which a request has one value, so that it can be called good; of gaps it has many."""
 

@@ -17,7 +17,7 @@ from tailrace.analysis.gaps import itl
 from tailrace.analysis.goodput import goodput
 from tailrace.analysis.latency import latency
 from tailrace.numbers import number, percent
-from tailrace.objectives import Goodput, Objectives
+from tailrace.objectives import GOODPUT, Goodput, Objectives
 from tailrace.verdict import FAIL, INCONCLUSIVE, PASS, Verdict, decide, ok_of
 
 TITLES: Final = {**{name: measure.title for name, measure in measures.TABLE.items()}, "itl": "ITL"}
@@ -33,7 +33,7 @@ class Judgement:
     verdict: Verdict
     text: str
     measure: str = ""
-    """Whose percentile was judged; "" for a share of requests."""
+    """Whose percentile was judged, or "goodput"; "" for the share of failures."""
 
     @property
     def ok(self) -> bool | None:
@@ -123,7 +123,7 @@ def _good(records: pd.DataFrame, objective: Goodput, start: frames.Start) -> Jud
     text = f"{good:,} of {n:,} were good, {percent(share)} [{percent(low)}, {percent(high)}] within {limits}"
     uncounted = _uncounted(records, objective)
     words = {PASS: "at least", FAIL: "less than", INCONCLUSIVE: "perhaps less than"}[verdict]
-    return Judgement(title, verdict, f"{text}: {words} {percent(objective.share)}{uncounted}")
+    return Judgement(title, verdict, f"{text}: {words} {percent(objective.share)}{uncounted}", GOODPUT)
 
 
 def _uncounted(records: pd.DataFrame, objective: Goodput) -> str:

@@ -79,7 +79,7 @@ def slowness(
         return None
     seen = Circumstances(records, affected, samples, limits)
     bounds = " and ".join(f"{measures.named(m).title or 'latency'} {number(v)} ms" for m, v in limits_ms.items())
-    what = f"{len(affected):,} requests were beyond {bounds}"
+    what = f"{len(affected):,} request{'s were' if len(affected) > 1 else ' was'} beyond {bounds}"
     return Explanation(what, _when(seen), tuple(causes.find(seen, SLOW)), _looked_at(seen))
 
 

@@ -33,6 +33,12 @@ def test_a_check_is_one_plain_line_however_long():
     assert output(False, lambda d: d.check("no request failed", "PASS", fact)) == f"  ✓ no request failed: {fact}\n"
 
 
+def test_why_a_check_failed_stands_below_it():
+    """The reason has a line of its own; a check without one has none."""
+    shown = output(False, lambda d: d.check("no request failed", "FAIL", "2 of 4 failed", "2 × 503 by the edge"))
+    assert shown == "  ✗ no request failed: 2 of 4 failed\n    why: 2 × 503 by the edge\n"
+
+
 def test_a_step_starts_with_an_estimate_of_its_time():
     """The estimate comes from an earlier run; without one there is none."""
 
