@@ -6,6 +6,8 @@ notebook writes; it stops a notebook by ending its kernel.
 
 from __future__ import annotations
 
+import codecs
+import json
 import logging
 import re
 import threading
@@ -73,9 +75,10 @@ def _run_papermill(job: NotebookJob, kernel: Kernel, failures: list[BaseExceptio
     # Its log says less than our events, and would tear the display.
     logging.getLogger("papermill").propagate = False
     logging.getLogger("papermill").addHandler(logging.NullHandler())
+    plain = job.output.with_name(f".source-{job.output.name}")
     try:
         papermill.execute_notebook(
-            str(job.notebook),
+            str(_plain(job.notebook, plain)),
             str(job.output),
             parameters=dict(job.parameters),
             kernel_name="python3",
@@ -88,7 +91,24 @@ def _run_papermill(job: NotebookJob, kernel: Kernel, failures: list[BaseExceptio
     except BaseException as error:  # a thread cannot raise to its caller
         failures.append(error)
     finally:
+        plain.unlink(missing_ok=True)
         ensure_event_loop().close()  # nbclient created it for this thread and leaves it open
+
+
+def _plain(notebook: Path, copy: Path) -> Path:
+    """Return the notebook or, where papermill cannot read it, a copy that it can.
+
+    Editors write a byte order mark, and converters write cells without metadata; neither means anything.
+    """
+    content = notebook.read_bytes()
+    document = json.loads(content.decode("utf-8-sig"))
+    bare = [cell for cell in document["cells"] if not isinstance(cell.get("metadata"), dict)]
+    if not bare and not content.startswith(codecs.BOM_UTF8):
+        return notebook
+    for cell in bare:
+        cell["metadata"] = {}
+    copy.write_text(json.dumps(document), encoding="utf-8")
+    return copy
 
 
 def _explain(error: BaseException, kernel: Kernel) -> ExecutionResult:

@@ -1,5 +1,6 @@
 """`tailrace run` with tiny notebooks: each way in which a notebook can end, and what it means for the run."""
 
+import json
 import os
 import signal
 import subprocess
@@ -36,6 +37,21 @@ def test_a_run_of_passing_steps_passes(project):
     assert "  ✓ it works: 1 of 1\n" in output
     assert output.endswith("report: runs/latest/report.html\n")
     assert errors == ""
+
+
+def test_a_notebook_as_editors_and_converters_write_it_is_executed(project):
+    """A byte order mark, and cells without metadata, do not keep papermill from it; the source stays as it was."""
+    project.step("01_one", PASS)
+    source = project.root / "notebooks" / "01_one.ipynb"
+    document = json.loads(source.read_text())
+    for cell in document["cells"][1:]:
+        del cell["metadata"]
+    content = b"\xef\xbb\xbf" + json.dumps(document).encode()
+    source.write_bytes(content)
+    done = project.run()
+    assert (done.exit_code, project.record()["verdict"]) == (0, "PASS"), done.output
+    assert source.read_bytes() == content
+    assert list((project.latest / "notebooks").glob(".*")) == []
 
 
 def test_a_failed_step_ends_the_run_but_for_steps_that_always_run(project):
