@@ -120,7 +120,7 @@ class Step(Evidence):
         out = self.run.records(self.name)
         options = dict(options or {}) if url else {**self.stack.sender_options, **(options or {})}
         load_run = load.prepare(self._labelled(traffic), url or self._url(traffic), out, sender, options)
-        if not url or url.startswith(self.stack.url):
+        if not url or (self.stack.deployment.is_up and f"{url}/".startswith(f"{self.stack.url}/")):
             load_run.beside = observers.beside(self.stack)
         return load_run
 
