@@ -23,13 +23,14 @@ import pyarrow as pa
 from tailrace.load import columns, gaps
 from tailrace.records import ERROR, Record
 
-ROWS_PER_PART: Final = 50_000
+ROWS_PER_PART: Final = 40_000
 SECONDS_PER_PART: Final = 5.0
 
 _SMALL: Final = frozenset({
-    "shard", "generation", "status", "attempts", "chunks", "in_tok", "out_tok", "cached_tok", "reasoning_tok",
-    "planned_in_tok", "planned_out_tok", "prefix_tok", "turn",
+    "shard", "generation", "status", "attempts", "chunks", "in_tok", "out_tok", "cached_tok", "ttfb_us", "ttfa_us",
+    "last_token_us", "reasoning_tok", "planned_in_tok", "planned_out_tok", "prefix_tok", "session", "turn",
 })  # fmt: skip
+"""Columns of 32 bits: counts, and times up to 35 minutes."""
 TYPES: Final[dict[str, str]] = {
     name: {str: "u2", bool: "?"}.get(kind, "i4" if name in _SMALL else "i8")
     for name, kind in get_type_hints(Record).items()
@@ -37,11 +38,10 @@ TYPES: Final[dict[str, str]] = {
 """How each column is packed; "u2" is the number of a string."""
 STRINGS: Final = tuple(name for name, kind in TYPES.items() if kind == "u2")
 _ROW: Final = np.dtype([(name, f"<{kind}") for name, kind in TYPES.items()])
-_PACK: Final = struct.Struct("<" + "".join({"u2": "H", "?": "?", "i4": "i", "i8": "q"}[k] for k in TYPES.values()))
-_STRING_PLACES: Final = tuple(i for i, kind in enumerate(TYPES.values()) if kind == "u2")
+_LETTERS: Final = "".join({"u2": "H", "?": "?", "i4": "i", "i8": "q"}[kind] for kind in TYPES.values())
+_PACK: Final = struct.Struct(f"<{_LETTERS}")
 _DELTA: Final = ("seq", "intended_ns", "send_lag_us", "service_us", "ttfc_us", "ttfb_us", "ttfa_us", "last_token_us")
-_GAP_LABELS: Final = tuple(list(TYPES).index(name) for name in gaps.LABELS)
-_MOST: Final = {"H": 2**16 - 1, "i": 2**31 - 1, "q": 2**63 - 1}
+_MOST: Final = {"i": 2**31 - 1, "q": 2**63 - 1}
 
 
 class _Part(NamedTuple):
@@ -72,18 +72,19 @@ class Recorder:
 
     def add(self, record: Record, gaps_us: Sequence[int] = ()) -> None:
         """Keep a record; `gaps_us` between its tokens count when it succeeded."""
-        values: list[Any] = list(record)
-        codes = self._codes
-        for place in _STRING_PLACES:
-            text = values[place]
-            code = codes.get(text)
-            values[place] = self._number(text) if code is None else code
+        # All strings are among the first columns; by name, and not in a loop, this takes a third less time.
+        run_id, shard, seq, step, phase, colour, release, generation, model, stream, outcome, error, *rest = record
+        code = self._codes.get
         try:
-            self._rows += _PACK.pack(*values)
-        except struct.error:  # a peer's number that no column holds: it must not end the load run
-            self._rows += _PACK.pack(*map(_bounded, values, _PACK.format[1:]))
-        if gaps_us and record.outcome != ERROR:
-            self._gaps.add(tuple(values[place] for place in _GAP_LABELS), record.intended_ns, gaps_us)
+            self._rows += _PACK.pack(
+                code(run_id), shard, seq, code(step), code(phase), code(colour), code(release), generation,
+                code(model), stream, code(outcome), code(error), *rest,
+            )  # fmt: skip
+        except struct.error:  # a new string; or a peer's number that no column holds, which must not end the load run
+            self._rows += _PACK.pack(*map(self._packed, record, _LETTERS))
+        if gaps_us and outcome != ERROR:
+            labels = tuple(map(self._number, (step, phase, colour, release, model)))
+            self._gaps.add(labels, record.intended_ns, gaps_us)
         if len(self._rows) >= ROWS_PER_PART * _PACK.size or len(self._gaps) >= gaps.GAPS_PER_PART:
             self.flush()
 
@@ -114,8 +115,15 @@ class Recorder:
         if self._failure is not None:
             raise self._failure
 
+    def _packed(self, value: Any, letter: str) -> Any:
+        if letter == "H":
+            return self._number(value)
+        return value if letter == "?" else max(-_MOST[letter], min(value, _MOST[letter]))
+
     def _number(self, text: str) -> int:
-        """Return a number for a new string. Beyond 60,000 (from a server that invents them) all share one."""
+        """Return the number of a string. Beyond 60,000 (from a server that invents them) new ones share one."""
+        if text in self._codes:
+            return self._codes[text]
         if len(self._codes) >= 60_000:
             return self._codes.setdefault("(too many)", len(self._codes))
         return self._codes.setdefault(text, len(self._codes))
@@ -135,10 +143,6 @@ class Recorder:
             write(part.rows, part.strings, self._folder / name)
         except Exception as error:
             self._failure = self._failure or error
-
-
-def _bounded(value: Any, kind: str) -> Any:
-    return value if kind == "?" else max(-_MOST[kind], min(value, _MOST[kind]))
 
 
 def write(rows: bytes, strings: list[str], path: Path) -> None:
