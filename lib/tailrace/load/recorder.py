@@ -73,12 +73,12 @@ class Recorder:
     def add(self, record: Record, gaps_us: Sequence[int] = ()) -> None:
         """Keep a record; `gaps_us` between its tokens count when it succeeded."""
         # All strings are among the first columns; by name, and not in a loop, this takes a third less time.
-        run_id, shard, seq, step, phase, colour, release, generation, model, stream, outcome, error, *rest = record
+        run_id, shard, seq, step, phase, colour, release, generation, model, stream, outcome, error = record[:12]
         code = self._codes.get
         try:
             self._rows += _PACK.pack(
                 code(run_id), shard, seq, code(step), code(phase), code(colour), code(release), generation,
-                code(model), stream, code(outcome), code(error), *rest,
+                code(model), stream, code(outcome), code(error), *record[12:],
             )  # fmt: skip
         except struct.error:  # a new string; or a peer's number that no column holds, which must not end the load run
             self._rows += _PACK.pack(*map(self._packed, record, _LETTERS))
@@ -148,7 +148,9 @@ class Recorder:
 def write(rows: bytes, strings: list[str], path: Path) -> None:
     """Write packed rows as one parquet file, in the order of their intended times."""
     packed = np.frombuffer(rows, dtype=_ROW)
-    packed = packed[np.argsort(packed["intended_ns"], kind="stable")]
+    order = np.argsort(packed["intended_ns"], kind="stable")
     dictionary = columns.texts(strings)
-    arrays = [columns.column(kind, packed[name], dictionary) for name, kind in TYPES.items()]
+    arrays = [
+        columns.column(kind, np.ascontiguousarray(packed[name])[order], dictionary) for name, kind in TYPES.items()
+    ]
     columns.write(pa.Table.from_arrays(arrays, names=list(TYPES)), path, _DELTA)
