@@ -27,6 +27,7 @@ def streams(output: str) -> dict[str, float]:
     return {name: float(ms) for name, ms in re.findall(r"(TTFT|TPOT) p50 ([\d.]+) ms \[", output)}
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", sorted(KEYS))
 def test_a_real_server_goes_through_the_whole_runbook(project, servers, monkeypatch, name):
     """Every check passes but those of the machine's own speed; TTFT and TPOT are judged; the key is nowhere."""
