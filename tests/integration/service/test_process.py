@@ -109,7 +109,7 @@ def test_no_content_is_logged(serve: StartService, provider: Simulator) -> None:
                 service.http.post(f"/v1/chat/completions?key={CANARY}", json={**body, "user": CANARY}, headers=headers)
         service.http.post("/ask", json={"prompt": CANARY, "config": {"temperature": CANARY}}, headers=headers)
         service.http.post("/ask", json={"prompt": CANARY, CANARY: 1}, headers=headers)
-        service.http.post("/ask", json={"prompt": CANARY}, headers=headers)
+        service.http.post("/ask", json={"prompt": CANARY, "config": {"temperature": 0}}, headers=headers)
     service.http.get(f"/v1/files/{CANARY}", headers=headers)
     service.http.get(f"/{CANARY}", headers=headers)
     service.http.post("/v1/chat/completions", content=f"not json {CANARY}", headers=headers)
