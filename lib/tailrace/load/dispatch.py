@@ -187,13 +187,10 @@ class Dispatcher:
             outcome.colour, outcome.release, outcome.generation, request.model, request.stream,
             verdict, outcome.error_type, outcome.status, outcome.attempts,
             intended_ns, (sent_ns - intended_ns) // 1000, (end_ns - sent_ns) // 1000,
-            _since_us(sent_ns, outcome.first_ns), outcome.backoff_us, outcome.chunks,
+            (outcome.first_ns - sent_ns) // 1000 if outcome.first_ns else -1, outcome.backoff_us, outcome.chunks,
             outcome.in_tok, outcome.out_tok, outcome.cached_tok, outcome.cost_microusd,
-            _since_us(sent_ns, outcome.byte_ns), _since_us(sent_ns, outcome.answer_ns),
-            _since_us(sent_ns, outcome.token_ns), outcome.reasoning_tok,
+            (outcome.byte_ns - sent_ns) // 1000 if outcome.byte_ns else -1,
+            (outcome.answer_ns - sent_ns) // 1000 if outcome.answer_ns else -1,
+            (outcome.token_ns - sent_ns) // 1000 if outcome.token_ns else -1, outcome.reasoning_tok,
             request.planned_in_tok, request.planned_out_tok, request.prefix_tok, request.session, request.turn,
         )  # fmt: skip
-
-
-def _since_us(sent_ns: int, at_ns: int) -> int:
-    return (at_ns - sent_ns) // 1000 if at_ns else -1
