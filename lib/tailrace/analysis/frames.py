@@ -33,7 +33,9 @@ def read(source: Path | str | Iterable[Path | str], columns: Sequence[str] | Non
     if not tables:
         return empty(columns)
     frame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
-    return frame.astype({name: "str" for name in frame.columns if _PYTHON[name] is str})
+    texts = {name: "str" for name in frame.columns if _PYTHON[name] is str}
+    # Times are stored as 32 bits where they fit; in nanoseconds they would not.
+    return frame.astype(texts | {name: "int64" for name in frame.columns if name.endswith("_us")})
 
 
 def check(source: Path) -> None:

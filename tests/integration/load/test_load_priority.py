@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tailrace import analysis
 from tailrace.host import waiting
 from tailrace.load import Traffic, arrivals, start
 
@@ -65,14 +66,15 @@ def test_on_a_busy_machine_it_is_less_late_than_without(allowed, target, tmp_pat
     busy = [subprocess.Popen(BUSY, start_new_session=True) for _ in range((os.cpu_count() or 1) + 1)]
     schedule = arrivals.poisson(200, 3, seed=2)
     try:
-        with start(Traffic(schedule), target.url, tmp_path / "without") as without:
+        with start(Traffic(schedule), target.url, tmp_path / "without"):
             (worker,) = _workers()
             assert waiting.until(lambda: _policy(worker) == os.SCHED_RR, 60)
             os.sched_setscheduler(worker, os.SCHED_OTHER, os.sched_param(0))
-            late_ms = without.wait().send_lag_p99_ms
-        summary = start(Traffic(schedule), target.url, tmp_path / "with").wait()
+        start(Traffic(schedule), target.url, tmp_path / "with").wait()
     finally:
         for process in busy:
             process.kill()
             process.wait()
-    assert summary.send_lag_p99_ms < late_ms
+    # Not p99: one stall of the machine, which no priority prevents, holds that many requests up.
+    late_us = {name: analysis.read(tmp_path / name)["send_lag_us"].quantile(0.95) for name in ("with", "without")}
+    assert late_us["with"] < late_us["without"]

@@ -42,7 +42,7 @@ class Measured(NamedTuple):
     most_open: int
 
     def told_ns(self, column: str) -> np.ndarray:
-        return self.sent_ns + self.records[column].to_numpy() * 1_000
+        return self.sent_ns + self.records[column].to_numpy(dtype=np.int64) * 1_000
 
 
 def measure(folder: Path, rate: int, seconds: float, ttft_s: float = 0.2) -> Measured:

@@ -83,3 +83,11 @@ def test_unknown_start(make):
     """A start that is neither is refused."""
     with pytest.raises(ValueError, match="expected 'intended' or 'sent'"):
         frames.elapsed_us(make(np.ones(1)), "arrived")
+
+
+def test_times_of_tokens_do_not_overflow_in_nanoseconds(make, tmp_path):
+    """They are stored as 32 bits; the control is such a column, which 5 s in ns overflow."""
+    path = tmp_path / "part-0.parquet"
+    make([1], last_token_us=5_000_000).astype({"last_token_us": "int32"}).to_parquet(path)
+    assert (pd.read_parquet(path)["last_token_us"] * 1_000).item() != 5_000_000_000
+    assert (analysis.read(path)["last_token_us"] * 1_000).item() == 5_000_000_000
