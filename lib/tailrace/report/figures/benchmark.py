@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,8 @@ from tailrace.bench import answers
 from tailrace.numbers import number, percent
 from tailrace.report import style
 
+Shapes = list[tuple[str, pd.DataFrame]]
+"""Lengths of input and output, as a title, and the rows that have them."""
 MOST_SHAPES: Final = 6
 """Lengths of input and output that a figure has room for."""
 PANELS: Final = 4
@@ -31,21 +34,14 @@ def pareto(cells: pd.DataFrame) -> Figure:
         return style.nothing("Tokens per second: no cell has streams enough for a time per token.")
     shapes = _shapes(table)
     figure, axes = style.grid(1, len(shapes), height_in=3.6)
-    for ax, (title, part) in zip(axes[0], shapes, strict=True):
-        for number_of, (target, line) in enumerate(part.groupby("target", sort=True)):
-            colour = style.SERIES[number_of % len(style.SERIES)]
-            line = line.sort_values("level")
-            ax.plot(line["tokens_per_s_user"], line["tokens_per_s"], "-o", color=colour, markersize=4, label=target)
-            best = line[line["best"]]
-            ax.plot(best["tokens_per_s_user"], best["tokens_per_s"], "o", color=colour, markersize=9, fillstyle="none")
-            for one in line.to_dict("records"):
-                ax.annotate(f"{one['level']:g}", (one["tokens_per_s_user"], one["tokens_per_s"]), xytext=(5, 4),
-                            textcoords="offset points", fontsize=7.5, color=style.MUTED)  # fmt: skip
-        ax.set_title(title)
-        ax.set_xlabel("tokens/s per user")
-        ax.set_ylim(bottom=0)
-    axes[0, 0].set_ylabel("tokens/s in all")
-    _legend(figure, axes[0, 0])
+    for ax, target, colour, line in _lines(axes[0], shapes):
+        ax.plot(line["tokens_per_s_user"], line["tokens_per_s"], "-o", color=colour, markersize=4, label=target)
+        best = line[line["best"]]
+        ax.plot(best["tokens_per_s_user"], best["tokens_per_s"], "o", color=colour, markersize=9, fillstyle="none")
+        for one in line.to_dict("records"):
+            ax.annotate(f"{one['level']:g}", (one["tokens_per_s_user"], one["tokens_per_s"]), xytext=(5, 4),
+                        textcoords="offset points", fontsize=7.5, color=style.MUTED)  # fmt: skip
+    _label(figure, axes[0], shapes, "tokens/s per user", "tokens/s in all")
     best = table[table["best"]].sort_values(["input_tokens", "output_tokens", "tokens_per_s"])
     facts = [
         f"{_title(one)}: {one['target']} at {one['level']:g} gives {number(one['tokens_per_s'])} tokens/s in all and "
@@ -94,20 +90,12 @@ def goodput(cells: pd.DataFrame, *, share: float = 0.95) -> Figure:
         return style.nothing("Goodput: the plan has no goodput limits.")
     shapes = _shapes(table)
     figure, axes = style.grid(1, len(shapes), height_in=3.2)
-    for ax, (title, part) in zip(axes[0], shapes, strict=True):
-        for number_of, (target, line) in enumerate(part.groupby("target", sort=True)):
-            colour = style.SERIES[number_of % len(style.SERIES)]
-            line = line.sort_values("level")
-            ax.plot(line["level"], line["goodput_rps"], "-", color=colour, label=target)
-            enough = line["valid"] & (line["good_share"] >= share)
-            ax.plot(line["level"][enough], line["goodput_rps"][enough], "o", color=colour, markersize=6)
-            ax.plot(line["level"][~enough], line["goodput_rps"][~enough], "o", color=colour, markersize=6,
-                    fillstyle="none")  # fmt: skip
-        ax.set_title(title)
-        ax.set_xlabel(LOAD.get(str(cells["load"].iloc[0]), "load"))
-        ax.set_ylim(bottom=0)
-    axes[0, 0].set_ylabel("good requests/s")
-    _legend(figure, axes[0, 0])
+    for ax, target, colour, line in _lines(axes[0], shapes):
+        ax.plot(line["level"], line["goodput_rps"], "-", color=colour, label=target)
+        enough = line["valid"] & (line["good_share"] >= share)
+        for chosen, fill in ((enough, "full"), (~enough, "none")):
+            ax.plot(line["level"][chosen], line["goodput_rps"][chosen], "o", color=colour, markersize=6, fillstyle=fill)
+    _label(figure, axes[0], shapes, LOAD.get(str(cells["load"].iloc[0]), "load"), "good requests/s")
     facts = [
         f"{one['target']}, {_title(one)}, load {one['level']:g}: {number(one['goodput_rps'])}/s, "
         f"{percent(one['good_share'])} good"
@@ -131,7 +119,7 @@ def _heat(ax: Axes, part: pd.DataFrame, column: str, grid: tuple[list[Any], list
     ax.grid(visible=False)
 
 
-def _shapes(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def _shapes(table: pd.DataFrame) -> Shapes:
     """Return the first shapes of the grid, each with its title and rows."""
     grouped = table.groupby(["input_tokens", "output_tokens"], sort=True)
     return [(_title(part.iloc[0]), part) for _, part in grouped][:MOST_SHAPES]
@@ -141,7 +129,20 @@ def _title(one: Any) -> str:
     return f"{one['input_tokens']:,} in, {one['output_tokens']:,} out"
 
 
-def _legend(figure: Figure, ax: Axes) -> None:
-    handles, labels = ax.get_legend_handles_labels()
+def _lines(axes: Sequence[Axes], shapes: Shapes) -> Iterator[tuple[Axes, str, str, pd.DataFrame]]:
+    """Yield the panel, name, colour and rows, by load, of each target in each shape."""
+    for ax, (_, part) in zip(axes, shapes, strict=True):
+        for place, (target, line) in enumerate(part.groupby("target", sort=True)):
+            yield ax, str(target), style.SERIES[place % len(style.SERIES)], line.sort_values("level")
+
+
+def _label(figure: Figure, axes: Sequence[Axes], shapes: Shapes, x: str, y: str) -> None:
+    """Write titles and axes of the panels, and a legend where there are several targets."""
+    for ax, (title, _) in zip(axes, shapes, strict=True):
+        ax.set_title(title)
+        ax.set_xlabel(x)
+        ax.set_ylim(bottom=0)
+    axes[0].set_ylabel(y)
+    handles, labels = axes[0].get_legend_handles_labels()
     if len(labels) > 1:
         figure.legend(handles, labels, loc="outside lower left", ncols=4)
