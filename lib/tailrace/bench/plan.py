@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from tailrace import percentiles
 from tailrace.errors import ProfileError
 from tailrace.objectives import Goodput
-from tailrace.profile import Simulator
+from tailrace.profile import Simulator, core_schema
 from tailrace.profile.section import ProfileSection
 
 MOST_CELLS: Final = 2_000
@@ -139,7 +139,7 @@ class BenchPlan(ProfileSection):
 def load(path: Path) -> BenchPlan:
     """Return the plan in the YAML file at `path`; raise ProfileError with a line per problem."""
     try:
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document: Any = core_schema.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ProfileError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(document, dict):
