@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from pages import QuietHandler, serving
 
 COMMAND = [sys.executable, "-m", "tailrace.cli", "load"]
 QUICK = ("--rate", "40", "--duration", "2", "--no-floor", "--no-rehearse")
@@ -19,7 +19,7 @@ COUNTS = {"0.05": 60, "0.1": 95, "+Inf": 100}
 """Values that each reading adds to the histogram, by bucket."""
 
 
-class Pages(http.server.BaseHTTPRequestHandler):
+class Pages(QuietHandler):
     """A server's metrics page, and what may be there instead of one."""
 
     readings = 0
@@ -39,21 +39,11 @@ class Pages(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture
 def pages() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-    server.daemon_threads = True
-    server.hang = threading.Event()
-    server.handle_error = lambda *_: None
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.hang.set()
-    server.shutdown()
-    server.server_close()
+    with serving(Pages) as address:
+        yield address
 
 
 def load(url: str, page: str, out: Path, *options: str) -> subprocess.CompletedProcess[str]:

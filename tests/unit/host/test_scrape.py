@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Iterator
 
 import pytest
 
+from pages import QuietHandler, serving
 from tailrace.host import ports, scrape
 from tailrace.host.scrape import MetricsPage
 
 GOOD = b"# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 4.0\n"
 
 
-class Pages(http.server.BaseHTTPRequestHandler):
+class Pages(QuietHandler):
     """Misbehaves by path."""
 
     def do_GET(self):
@@ -26,21 +25,11 @@ class Pages(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body.get(self.path, GOOD))
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-    server.daemon_threads = True
-    server.hang = threading.Event()
-    server.handle_error = lambda *_: None
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.hang.set()
-    server.shutdown()
-    server.server_close()
+    with serving(Pages) as address:
+        yield address
 
 
 def test_a_page_is_read(url):
