@@ -11,18 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from tailrace.deploy import faults, history, recovery, status, switch
-from tailrace.deploy.edge import Counters, Edge, Routes, documents, other
+from tailrace.deploy import faults, front_door, history, recovery, status, switch
+from tailrace.deploy.edge import Counters, Edge, Routes, other, route_file
 from tailrace.deploy.engines import Engine, Instance, Slot, choice
 from tailrace.deploy.journal import Journal, JournalEntry
 from tailrace.deploy.release import Release
 from tailrace.deploy.releases import Releases
 from tailrace.deploy.rollout import CommandResult, Environment, Observe, Rollout, Switched
-from tailrace.errors import DeployError, EdgeRejected, Unfinished
+from tailrace.errors import DeployError, Unfinished
 from tailrace.host import files, lock
 from tailrace.profile import Profile
-
-COLD = "See runbook/procedures/edge-upgrade.md, then say --cold"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +71,10 @@ class Deployment:
     def in_progress(self) -> str:
         """The command in progress and the process that runs it; empty when there is none."""
         return lock.holder(self.folder / "lock")
+
+    def next_generation(self) -> int:
+        """Return a generation above every one that was ever intended or written."""
+        return max(self.journal.generation(), self.edge.routes().generation) + 1
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -188,41 +190,17 @@ class Deployment:
     def pause(self, hold_s: float = 30.0) -> CommandResult:
         """Have the edge hold new requests, each for up to about `hold_s`, until `unpause`."""
         with self._locked("pause"):
-            serving = self.serving
-            if serving is None:
-                raise DeployError(f"{self.profile.name}: nothing serves, so there is nothing to pause")
-            if self.edge.routes().hold_s:
-                return CommandResult("nothing", "paused already")
-            generation = self._next_generation()
-            fact = f"{serving.name} gets no new requests; each is held for up to about {hold_s:g} s"
-            self.journal.append("", "note", "paused", fact, generation=generation)
-            self.edge.pause(generation, serving.address, hold_s, self.profile.rollout.ack_timeout_s)
-            return CommandResult("done", fact)
+            return front_door.pause(self, hold_s)
 
     def unpause(self) -> CommandResult:
         """Let the requests go on that the edge holds; raises DeployError when the instance is gone."""
         with self._locked("unpause", refuse_unfinished=False):
-            if not self.is_up or not self.edge.routes().hold_s:
-                return CommandResult("nothing", "not paused")
-            serving = self.serving
-            if serving is None:
-                raise DeployError(f"{self.profile.name}: the instance died while paused; use `down`, then `deploy`")
-            generation = self._next_generation()
-            self.journal.append("", "note", "unpaused", serving.name, generation=generation)
-            self.edge.unpause(generation, serving.address, self.profile.rollout.ack_timeout_s)
-            return CommandResult("done", f"{serving.name} gets requests again")
+            return front_door.unpause(self)
 
     def upgrade_edge(self, cold: bool = False) -> CommandResult:
         """Replace the edge by a new one; raises EdgeRejected where that would lose requests, unless it is `cold`."""
         with self._locked("upgrade of the edge"):
-            if not self.is_up:
-                raise DeployError(f"{self.profile.name}: it is not up, so there is no edge to upgrade; use `deploy`")
-            reason = self.engine.lacks.get("edge handover")
-            if reason and not cold:
-                raise EdgeRejected(f"{self.profile.name}: {reason}. {COLD}")
-            fact = self.edge.replace_cold() if reason else self.edge.replace(self.profile.rollout.ack_timeout_s)
-            self.journal.append("", "note", "edge upgraded", fact)
-            return CommandResult("done", fact)
+            return front_door.upgrade(self, cold)
 
     def down(self) -> list[str]:
         """Stop everything of this deployment, whoever started it, and return what it was; journal and logs stay."""
@@ -267,7 +245,7 @@ class Deployment:
         if not self.is_up:
             # Routes to green, which has no instance yet: so the first instance becomes blue.
             first = Routes(self.journal.generation() + 1, {"green": 100})
-            files.write(self.edge.folder / "routes.yaml", documents.routes(first))
+            files.write(self.edge.folder / "routes.yaml", route_file.document(first))
         if self.edge.ensure() and (serving := self.serving):
             self.edge.wait_for_colour(serving.colour)
 
@@ -280,7 +258,7 @@ class Deployment:
             if instance.colour == colour:  # gets no traffic: it died, or was left
                 self.engine.stop(instance, self.profile.rollout.stop_grace_s)
         environment = history.last_environment(self.journal.entries()) if environment is None else environment
-        slot = Slot(self.profile.name, colour, self._next_generation(), environment, self.secrets)
+        slot = Slot(self.profile.name, colour, self.next_generation(), environment, self.secrets)
         rollout = Rollout.of(self, uuid.uuid4().hex[:8], release, slot, old, observe)
         self.releases.save(release)
         rollout.request_file.unlink(missing_ok=True)
@@ -290,10 +268,6 @@ class Deployment:
     def _request(self, request: str) -> CommandResult:
         files.write(self.folder / "request", request)
         return CommandResult("asked", f"the switch in progress was asked to {request}")
-
-    def _next_generation(self) -> int:
-        """Return a generation above every one that was ever intended or written."""
-        return max(self.journal.generation(), self.edge.routes().generation) + 1
 
 
 def _described(unfinished: Sequence[JournalEntry]) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import quote
 
-from tailrace.deploy.edge.documents import COLOURS
+from tailrace.deploy.edge.route_file import COLOURS
 from tailrace.errors import EdgeRejected
 from tailrace.host.http import FAILURES, exchange
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tailrace import profile
-from tailrace.deploy.edge import counters, documents
-from tailrace.deploy.edge.documents import COLOURS, Address, Layout, Routes
+from tailrace.deploy.edge import bootstrap, clusters, counters, route_file
+from tailrace.deploy.edge.layout import Address, Layout
+from tailrace.deploy.edge.route_file import COLOURS, Routes
 from tailrace.errors import EdgeRejected, StartFailed
 from tailrace.headers import COLOUR, GENERATION
 from tailrace.host import files, ports, waiting
@@ -52,7 +51,7 @@ class Edge:
         if self.server.alive():
             return False
         self.server.stop()  # an edge that died may have left something, such as its ports
-        files.write(self.folder / "bootstrap.yaml", documents.bootstrap(self.layout))
+        files.write(self.folder / "bootstrap.yaml", bootstrap.document(self.layout))
         for colour in COLOURS:
             if not (self.folder / f"{colour}.yaml").exists():
                 self.point(colour, None)
@@ -75,7 +74,7 @@ class Edge:
 
         Returns how that went; raises EdgeRejected. The new one counts from zero.
         """
-        files.write(self.folder / "bootstrap.yaml", documents.bootstrap(self.layout))
+        files.write(self.folder / "bootstrap.yaml", bootstrap.document(self.layout))
         before = counters.epoch(self.layout.admin.url)
         self.server.replace()
         if not waiting.until(lambda: self._epoch() > before, timeout_s, every_s=0.02):
@@ -87,7 +86,7 @@ class Edge:
     def replace_cold(self) -> str:
         """Do the same where the sockets cannot be handed over: what is in flight is cut."""
         self.routes()  # on a damaged file the new one would answer 404 to everything
-        files.write(self.folder / "bootstrap.yaml", documents.bootstrap(self.layout))
+        files.write(self.folder / "bootstrap.yaml", bootstrap.document(self.layout))
         self.server.replace()
         if not waiting.until(self.probe, START_TIMEOUT_S):
             raise EdgeRejected(
@@ -97,7 +96,7 @@ class Edge:
 
     def routes(self) -> Routes:
         """Return the routes in the route file; raises EdgeRejected when it is damaged."""
-        return documents.read_routes(self.folder / "routes.yaml")
+        return route_file.read(self.folder / "routes.yaml")
 
     def route(self, routes: Routes) -> int:
         """Write the route file, and return when it was renamed into place, in ns.
@@ -105,13 +104,13 @@ class Edge:
         That rename is the switch, and it also decides what a restarted edge does.
         """
         try:
-            return files.write(self.folder / "routes.yaml", documents.routes(routes), self.fault)
+            return files.write(self.folder / "routes.yaml", route_file.document(routes), self.fault)
         except OSError as error:
             raise EdgeRejected(f"the route file could not be written ({error}); traffic is where it was") from error
 
     def point(self, colour: str, address: Address | None, held: bool = False) -> None:
         """Set where the instance of `colour` listens; None removes it."""
-        files.write(self.folder / f"{colour}.yaml", documents.endpoints(colour, address, held), self.fault)
+        files.write(self.folder / f"{colour}.yaml", clusters.endpoints(colour, address, held), self.fault)
 
     def pause(self, generation: int, address: Address, hold_s: float, timeout_s: float) -> None:
         """Hold new requests for `address`, each for up to `hold_s`; after that it gets a 503.
@@ -183,28 +182,3 @@ class Edge:
 
     def preview_url(self, colour: str) -> str:
         return self.layout.preview(colour).url
-
-
-def layout(chosen: profile.Profile, folder: Path, path: Path) -> Layout:
-    """Return where the edge of this deployment listens: chosen once, then kept in the file `path`."""
-    if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        addresses = {name: Address(**address) for name, address in kept.items()}
-    else:
-        addresses = _choose(chosen.edge)
-        files.write(path, json.dumps({name: asdict(address) for name, address in addresses.items()}, indent=1) + "\n")
-    doors = [addresses[name] for name in ("ingress", "probe", "preview_blue", "preview_green", "admin")]
-    ingress, probe, preview_blue, preview_green, admin = doors
-    return Layout(
-        ingress, probe, preview_blue, preview_green, admin, str(folder), chosen.service.health.live,
-        chosen.edge.stream_idle_s, reuse_connections=chosen.edge.reuse_connections,
-    )  # fmt: skip
-
-
-def _choose(settings: profile.EdgeSettings) -> dict[str, Address]:
-    addresses: dict[str, Address] = {}
-    for name in ("probe", "preview_blue", "preview_green", "admin"):
-        taken = frozenset(address.port for address in addresses.values())
-        addresses[name] = Address("127.0.0.1", ports.free(taken=taken | {settings.port}))
-    taken = frozenset(address.port for address in addresses.values())
-    return {"ingress": Address(settings.host, settings.port or ports.free(settings.host, taken)), **addresses}

@@ -13,7 +13,7 @@ import time
 from typing import NamedTuple
 
 from tailrace.deploy.edge.counters import stats
-from tailrace.deploy.edge.documents import COLOURS
+from tailrace.deploy.edge.route_file import COLOURS
 
 EDGE = "edge"
 """The name of these samples."""

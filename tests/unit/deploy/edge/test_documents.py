@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailrace.deploy.edge import Address, Layout, Routes, other
-from tailrace.deploy.edge.documents import bootstrap, endpoints, read_routes, routes
+from tailrace.deploy.edge import Address, Layout, Routes, bootstrap, other, route_file
+from tailrace.deploy.edge.clusters import endpoints
 from tailrace.deploy.engines.process.edge import binary
 from tailrace.errors import EdgeRejected
 
@@ -21,8 +21,8 @@ def test_routes_come_back_as_they_were_written(tmp_path_factory, generation, wei
     """Generation, weights and pause survive the file."""
     path = tmp_path_factory.mktemp("edge") / "routes.yaml"
     wanted = Routes(generation, {"blue": weight, "green": 100 - weight}, hold_s)
-    path.write_text(routes(wanted))
-    assert read_routes(path) == wanted
+    path.write_text(route_file.document(wanted))
+    assert route_file.read(path) == wanted
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,15 @@ def test_routes_come_back_as_they_were_written(tmp_path_factory, generation, wei
 def test_a_route_file_that_we_would_not_have_written_is_refused(tmp_path, damage):
     """Envoy would ignore it while it runs, and answer 404 once it starts on it."""
     path = tmp_path / "routes.yaml"
-    path.write_text(damage(routes(Routes(7, {"blue": 100}))))
+    path.write_text(damage(route_file.document(Routes(7, {"blue": 100}))))
     with pytest.raises(EdgeRejected):
-        read_routes(path)
+        route_file.read(path)
 
 
 def test_the_generation_is_in_the_content():
     """Else Envoy would not take the same routes as an update."""
-    assert routes(Routes(7, {"blue": 100})) != routes(Routes(8, {"blue": 100}))
-    assert "x-generation" in routes(Routes(7, {"blue": 100}))
+    assert route_file.document(Routes(7, {"blue": 100})) != route_file.document(Routes(8, {"blue": 100}))
+    assert "x-generation" in route_file.document(Routes(7, {"blue": 100}))
 
 
 def test_a_held_endpoint_keeps_its_address():
@@ -70,8 +70,8 @@ def test_envoy_accepts_the_bootstrap(tmp_path):
     addresses = [Address("127.0.0.1", port) for port in range(18_001, 18_006)]
     layout = Layout(*addresses, folder=str(tmp_path), live_path="/healthz", stream_idle_s=300.0)
     path = tmp_path / "bootstrap.yaml"
-    path.write_text(bootstrap(layout))
-    for name, content in (("routes", routes(Routes(1, {"blue": 100}))), ("blue", endpoints("blue", HERE))):
+    path.write_text(bootstrap.document(layout))
+    for name, content in (("routes", route_file.document(Routes(1, {"blue": 100}))), ("blue", endpoints("blue", HERE))):
         (tmp_path / f"{name}.yaml").write_text(content)
     (tmp_path / "green.yaml").write_text(endpoints("green", None))
     command = [str(binary()), "--mode", "validate", "--disable-hot-restart", "-c", str(path)]

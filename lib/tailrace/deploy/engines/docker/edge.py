@@ -9,7 +9,7 @@ from typing import Any
 
 import docker.types
 
-from tailrace.deploy.edge.documents import Layout
+from tailrace.deploy.edge.layout import Layout
 from tailrace.deploy.engines.docker import network
 from tailrace.deploy.images import dockerd, image
 

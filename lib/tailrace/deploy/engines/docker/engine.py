@@ -153,7 +153,7 @@ class DockerEngine:
     def edge(self, profile: Profile, folder: Path) -> Edge:
         files = folder / "edge"
         files.mkdir(parents=True, exist_ok=True)
-        outside = layout(profile, files, folder / "layout.json")
+        outside = layout.read_or_choose(profile, files, folder / "layout.json")
         inside = replace(outside, folder="/edge", bind=EVERYWHERE)
         scope, marked = self.scope(profile.name), self._marked({"deployment": profile.name, "part": "edge"})
         server = EdgeContainer(lambda: self.client, files, inside, scope, marked, self._source, self.home)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tailrace.deploy import edge
+from tailrace.deploy.edge import layout as edge_layout
 from tailrace.deploy.engines import Capability, Images, Instance, Slot, environment, labels
 from tailrace.deploy.engines.process import LACKS
 from tailrace.deploy.engines.process.edge import EdgeProcess
@@ -95,7 +96,7 @@ class ProcessEngine:
     def edge(self, profile: Profile, folder: Path) -> edge.Edge:
         files = folder / "edge"
         files.mkdir(parents=True, exist_ok=True)
-        layout = edge.layout(profile, files, folder / "layout.json")
+        layout = edge_layout.read_or_choose(profile, files, folder / "layout.json")
         linger_s = math.ceil(profile.rollout.drain_timeout_s)
         server = EdgeProcess(files, self._records(profile.name), layout.ingress.port, linger_s)
         return edge.Edge(files, server, layout)

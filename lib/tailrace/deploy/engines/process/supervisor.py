@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from tailrace.deploy.edge.documents import read_routes
+from tailrace.deploy.edge import route_file
 from tailrace.errors import EdgeRejected
 
 RETRY_S = 0.1
@@ -64,7 +64,7 @@ class Supervisor:
         print(f"envoy left with {status}; starting it again", file=sys.stderr, flush=True)
         self._end()
         try:
-            read_routes(self.folder / "routes.yaml")
+            route_file.read(self.folder / "routes.yaml")
         except EdgeRejected as error:
             # Envoy would answer 404 to everything: no answer is better than a wrong one.
             print(error, file=sys.stderr, flush=True)

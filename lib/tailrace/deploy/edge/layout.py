@@ -1,0 +1,77 @@
+"""Where the edge of a deployment listens, and where its files are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tailrace import profile
+from tailrace.host import files, ports
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where something listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self}"
+
+
+NOBODY = Address("127.0.0.1", 1)
+"""An address where nobody listens."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the edge listens, and where its files are; fixed for the life of a deployment.
+
+    `probe` has the same routes as `ingress` and is counted separately. Every listener but `ingress` is for loopback.
+    """
+
+    ingress: Address
+    probe: Address
+    preview_blue: Address
+    preview_green: Address
+    admin: Address
+    folder: str
+    live_path: str
+    stream_idle_s: float
+    bind: str = ""
+    """Where every listener binds instead, when something else than Envoy listens on the host."""
+    reuse_connections: bool = True
+
+    def preview(self, colour: str) -> Address:
+        return self.preview_blue if colour == "blue" else self.preview_green
+
+
+def read_or_choose(chosen: profile.Profile, folder: Path, path: Path) -> Layout:
+    """Return where the edge of this deployment listens: chosen once, then kept in the file `path`."""
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        addresses = {name: Address(**address) for name, address in kept.items()}
+    else:
+        addresses = _choose(chosen.edge)
+        files.write(path, json.dumps({name: asdict(address) for name, address in addresses.items()}, indent=1) + "\n")
+    doors = [addresses[name] for name in ("ingress", "probe", "preview_blue", "preview_green", "admin")]
+    ingress, probe, preview_blue, preview_green, admin = doors
+    return Layout(
+        ingress, probe, preview_blue, preview_green, admin, str(folder), chosen.service.health.live,
+        chosen.edge.stream_idle_s, reuse_connections=chosen.edge.reuse_connections,
+    )  # fmt: skip
+
+
+def _choose(settings: profile.EdgeSettings) -> dict[str, Address]:
+    addresses: dict[str, Address] = {}
+    for name in ("probe", "preview_blue", "preview_green", "admin"):
+        taken = frozenset(address.port for address in addresses.values())
+        addresses[name] = Address("127.0.0.1", ports.free(taken=taken | {settings.port}))
+    taken = frozenset(address.port for address in addresses.values())
+    return {"ingress": Address(settings.host, settings.port or ports.free(settings.host, taken)), **addresses}
