@@ -25,9 +25,9 @@ def start(rollout: Rollout) -> str:
     rollout.tokens_at_start = token_watch.read(rollout.profile, rollout.old)
     rollout.new = new = rollout.new or rollout.engine.start(rollout.release, rollout.slot)
     rollout.edge.point(rollout.colour, new.address)
-    timeout_s, service = rollout.settings.start_timeout_s, rollout.profile.service
-    fact = wait_for_success(rollout.engine, new, service, "started", timeout_s)
-    require_open_live_path(new, service)
+    timeout_s, asked = rollout.settings.start_timeout_s, rollout.release.acceptance
+    fact = wait_for_success(rollout.engine, new, asked, "started", timeout_s)
+    require_open_live_path(new, asked)
     wait_for_edge(lambda: rollout.edge.healthy(rollout.colour, new.address), new, timeout_s)
     return f"{new.name} at {new.address}: {fact}"
 
@@ -35,23 +35,23 @@ def start(rollout: Rollout) -> str:
 def wait_until_ready(rollout: Rollout) -> str:
     """Wait until the new colour says that it is ready."""
     timeout_s = rollout.settings.ready_timeout_s
-    return wait_for_success(rollout.engine, _new(rollout), rollout.profile.service, "ready", timeout_s)
+    return wait_for_success(rollout.engine, _new(rollout), rollout.release.acceptance, "ready", timeout_s)
 
 
 def warm_up(rollout: Rollout) -> str:
     """Send warm-up requests through the preview until latency settles."""
-    service = rollout.profile.service
-    requests = tuple(service.addressed(request) for request in service.warmup)
-    return send_until_warm(rollout.preview_url, requests, rollout.settings.warmup, service.timeout_s)
+    asked = rollout.release.acceptance
+    requests = tuple(asked.addressed(request) for request in asked.warmup)
+    return send_until_warm(rollout.preview_url, requests, rollout.settings.warmup, asked.timeout_s)
 
 
 def smoke_test(rollout: Rollout) -> str:
     """Send each smoke request once, through the preview; raises NotReady at the first wrong answer."""
-    service, new = rollout.profile.service, _new(rollout)
-    requests = service.smoke
+    asked, new = rollout.release.acceptance, _new(rollout)
+    requests = asked.smoke
     for number, request in enumerate(requests, start=1):
-        addressed = service.addressed(request)
-        observation = health.perform(rollout.preview_url, addressed, service.timeout_s, "smoke")
+        addressed = asked.addressed(request)
+        observation = health.perform(rollout.preview_url, addressed, asked.timeout_s, "smoke")
         if not observation.ok:
             raise NotReady(
                 f"{_described(new)} failed smoke test {number} of {len(requests)}, {request.method} {request.path}: "
@@ -61,17 +61,17 @@ def smoke_test(rollout: Rollout) -> str:
 
 
 def wait_for_success(
-    engine: Engine, instance: Instance, service: profile.Service, gate: Literal["started", "ready"], timeout_s: float
+    engine: Engine, instance: Instance, asked: profile.Acceptance, gate: Literal["started", "ready"], timeout_s: float
 ) -> str:
     """Wait until the path of that gate answers 2xx, and return the fact.
 
     Raises StartFailed when the instance ends before that, NotReady after `timeout_s`.
     """
-    path = service.health.startup if gate == "started" else service.health.ready
+    path = asked.health.startup if gate == "started" else asked.health.ready
     observations: list[health.Observation] = []
 
     def decided() -> bool:
-        observations[:] = [health.probe(instance.url, path, 2.0, gate, service.headers)]
+        observations[:] = [health.probe(instance.url, path, 2.0, gate, asked.headers)]
         return observations[0].ok or engine.died(instance)
 
     succeeded_or_died = waiting.until(decided, timeout_s, every_s=0.05)
@@ -83,17 +83,17 @@ def wait_for_success(
         raise StartFailed(f"{_described(instance)} ended before it was {gate}; its last lines:\n{log}")
     raise NotReady(
         f"{_described(instance)} not {gate} after {timeout_s} s; last answer of {path}: {last.fact}. "
-        f"{_advice(last, profile.Probe(headers=service.headers))}Traffic was not touched; "
+        f"{_advice(last, profile.Probe(headers=asked.headers))}Traffic was not touched; "
         "look at its log and its readiness path"
     )
 
 
-def require_open_live_path(instance: Instance, service: profile.Service) -> None:
+def require_open_live_path(instance: Instance, asked: profile.Acceptance) -> None:
     """Raise NotReady when the live path wants a key: the edge asks for it without one, or a file would hold the key."""
-    observation = health.probe(instance.url, service.health.live)
+    observation = health.probe(instance.url, asked.health.live)
     if observation.status in DENIED:
         raise NotReady(
-            f"{_described(instance)}: live path {service.health.live} without a key answered {observation.fact}. The "
+            f"{_described(instance)}: live path {asked.health.live} without a key answered {observation.fact}. The "
             "edge checks it without headers, because they would stand in its configuration file. Let service.health."
             "live name a path that needs no key. Traffic was not touched"
         )

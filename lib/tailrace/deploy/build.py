@@ -41,7 +41,15 @@ def build(service: Service, source: Path, releases: Path) -> Release:
     """Return the release of `service`, built in `releases` unless it is there already; raises BuildFailed."""
     if not service.ours:
         facts = {"directory": str(source), "reused": False, "seconds": 0.0}
-        return Release("command", digest(list(service.command)), service.command, service.environment, False, facts)
+        return Release(
+            "command",
+            digest(list(service.command)),
+            service.command,
+            service.environment,
+            False,
+            service.acceptance,
+            facts,
+        )
     started = time.perf_counter()
     content_digest = content(source)
     folder = releases / content_digest[:16]
@@ -50,7 +58,7 @@ def build(service: Service, source: Path, releases: Path) -> Release:
     else:
         facts = _make(source, folder)
     facts |= {"reused": reused, "seconds": round(time.perf_counter() - started, 3), "folder": str(folder)}
-    return Release("environment", content_digest, SERVE, service.environment, True, facts)
+    return Release("environment", content_digest, SERVE, service.environment, True, service.acceptance, facts)
 
 
 def content(source: Path, *programs: str) -> str:

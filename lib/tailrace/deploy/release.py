@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from tailrace.profile import Acceptance
+
 Kind = Literal["environment", "command", "image"]
 
 
@@ -25,12 +27,15 @@ class Release:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     ours: bool = False
+    acceptance: Acceptance = field(default_factory=Acceptance)
+    """How its instances show that they may serve; of this, the health checks are a part of the identity."""
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def id(self) -> str:
-        """The first twelve hexadecimal digits of the digest over build, command and environment."""
-        return digest(self.build, list(self.command), dict(sorted(self.environment.items())))[:12]
+        """The first twelve hexadecimal digits of the digest over build, command, environment and health checks."""
+        health = self.acceptance.health.model_dump(mode="json")
+        return digest(self.build, list(self.command), dict(sorted(self.environment.items())), health)[:12]
 
     def configured(self, command: Sequence[str] | None = None, **environment: str) -> Release:
         """Return the release of the same build with other settings, merged over its own."""
@@ -42,13 +47,14 @@ class Release:
         return {
             "id": self.id, "kind": self.kind, "build": self.build, "command": list(self.command),
             "environment": dict(self.environment), "ours": self.ours, "facts": dict(self.facts),
+            "acceptance": self.acceptance.model_dump(mode="json", by_alias=True),
         }  # fmt: skip
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Release:
         return cls(
             document["kind"], document["build"], tuple(document["command"]), document["environment"],
-            document["ours"], document["facts"],
+            document["ours"], Acceptance.model_validate(document["acceptance"]), document["facts"],
         )  # fmt: skip
 
 

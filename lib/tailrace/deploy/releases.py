@@ -9,6 +9,7 @@ from pathlib import Path
 from tailrace.deploy.release import Release
 from tailrace.errors import DeployError
 from tailrace.host import files
+from tailrace.profile import Acceptance
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,7 @@ class Releases:
             known = ", ".join(sorted(file.stem for file in self.folder.glob("*.json"))) or "none"
             raise DeployError(f"release {id!r} was never deployed here ({self.folder}); known: {known}")
         return Release.read(json.loads(path.read_text(encoding="utf-8")))
+
+    def acceptance(self, id: str, default: Acceptance) -> Acceptance:
+        """Return how an instance of release `id` shows that it may serve; `default` where its file is gone."""
+        return self.find(id).acceptance if (self.folder / f"{id}.json").is_file() else default

@@ -16,10 +16,11 @@ from tailrace.profile.models import (
     Warmup,
 )
 from tailrace.profile.reader import load
-from tailrace.profile.service import Health, Probe, ProviderEnv, Service
+from tailrace.profile.service import Acceptance, Health, Probe, ProviderEnv, Service
 from tailrace.profile.slo import Slo
 
 __all__ = [
+    "Acceptance",
     "EdgeSettings",
     "GateLimits",
     "Health",

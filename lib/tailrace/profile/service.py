@@ -52,6 +52,21 @@ class Probe(ProfileSection):
     """Whether the answer is a stream of server-sent events, which has to end with its terminator."""
 
 
+class Acceptance(ProfileSection):
+    """How an instance of a release shows that it may serve. It is kept with the release, so that a rollback asks the
+    old release what it was asked when it was new."""
+
+    health: Health = Health()
+    headers: Headers = Field(default_factory=dict)
+    timeout_s: PositiveSeconds = 10.0
+    warmup: tuple[Probe, ...] = ()
+    smoke: tuple[Probe, ...] = ()
+
+    def addressed(self, request: Probe) -> Probe:
+        """Return the request with the headers of the service, where it has none of that name itself."""
+        return request.model_copy(update={"headers": {**self.headers, **request.headers}})
+
+
 class ProviderEnv(ProfileSection):
     """Names of the environment variables by which a service learns where its provider is."""
 
@@ -131,6 +146,11 @@ class Service(ProfileSection):
         sent = (self.headers, *(probe.headers for probe in (*self.warmup, *self.smoke)))
         return tuple(dict.fromkeys(name for headers in sent for name in request_headers.variables(headers)))
 
+    @property
+    def acceptance(self) -> Acceptance:
+        """How an instance of this service shows that it may serve."""
+        return Acceptance(**{name: getattr(self, name) for name in Acceptance.model_fields})
+
     def addressed(self, request: Probe) -> Probe:
         """Return the request with the headers of the service, where it has none of that name itself."""
-        return request.model_copy(update={"headers": {**self.headers, **request.headers}})
+        return self.acceptance.addressed(request)

@@ -98,7 +98,7 @@ def slow_start(stack: Stack, release: Release, held_s: float) -> Observation:
     thaw.start()
     ok = True
     try:
-        fact = acceptance.wait_for_success(deployment.engine, instance, stack.profile.service, "started", limit_s)
+        fact = acceptance.wait_for_success(deployment.engine, instance, release.acceptance, "started", limit_s)
     except NotReady as error:
         ok, fact = False, str(error)
     finally:

@@ -34,5 +34,5 @@ def test_the_order_of_settings_does_not_matter(settings):
 @given(SETTINGS)
 def test_a_release_comes_back_from_its_document(settings):
     """`read` returns the release that `document` wrote."""
-    release = Release("command", "0", ("a", "{port}"), settings, True, {"seconds": 1})
+    release = Release("command", "0", ("a", "{port}"), settings, True, facts={"seconds": 1})
     assert Release.read(release.document()) == release
