@@ -60,6 +60,9 @@ class ProviderSettings(ProfileSection):
         return not self.base_url
 
 
+Upgrade = Annotated[str, Field(pattern=r"^[a-z0-9!#$%&'*+.^_`|~/-]{1,64}$", description="in lower case")]
+
+
 class EdgeSettings(ProfileSection):
     """The proxy in front of the two slots."""
 
@@ -70,6 +73,22 @@ class EdgeSettings(ProfileSection):
     reuse_connections: bool = True
     """False: each request gets a connection of its own to the instance. For a server that closes one after an answer
     without having said so, as llama.cpp's does after each stream: a request on its way there would be a 503."""
+    trusted_hops: int | None = Field(default=None, ge=0, le=16)
+    """How many proxies in front of the edge are trusted. With 0 a client's own `X-Forwarded-*` headers are replaced.
+
+    Without a number it is 1 for an edge on loopback, which only programs of this machine reach, and 0 for any other.
+    """
+    upgrades: tuple[Upgrade, ...] = ("websocket",)
+    """The values of `Upgrade` that are passed to the service. Any other is ignored: the request goes on without it."""
+    max_header_kb: int = Field(default=60, ge=1, le=8192)
+    """A request with more than this in its headers gets a 431."""
+
+    @property
+    def hops(self) -> int:
+        """How many proxies in front of the edge are trusted."""
+        if self.trusted_hops is None:
+            return int(self.host in ("localhost", "::1") or self.host.startswith("127."))
+        return self.trusted_hops
 
 
 class Warmup(ProfileSection):

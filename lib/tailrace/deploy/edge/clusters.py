@@ -34,13 +34,13 @@ def cluster(name: str, colour: str, layout: Layout) -> Document:
         "max_retries": 100_000,
     }
     # Shorter than any server's own keep-alive: otherwise a request may meet a connection that is being closed.
-    connections: Document = {"idle_timeout": "1s"}
+    connections: Document = {"idle_timeout": "1s", "max_headers_count": 1000, "max_response_headers_kb": 1024}
     if not layout.reuse_connections:
         connections["max_requests_per_connection"] = 1
     protocol = {
         "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
         "common_http_protocol_options": connections,
-        "explicit_http_config": {"http_protocol_options": {}},
+        "explicit_http_config": {"http_protocol_options": {"enable_trailers": True}},
     }
     cluster: Document = {
         "name": name,

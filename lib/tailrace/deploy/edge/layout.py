@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tailrace import profile
@@ -47,6 +47,7 @@ class Layout:
     bind: str = ""
     """Where every listener binds instead, when something else than Envoy listens on the host."""
     reuse_connections: bool = True
+    settings: profile.EdgeSettings = field(default_factory=profile.EdgeSettings)
 
     def preview(self, colour: str) -> Address:
         return self.preview_blue if colour == "blue" else self.preview_green
@@ -64,7 +65,7 @@ def read_or_choose(chosen: profile.Profile, folder: Path, path: Path) -> Layout:
     ingress, probe, preview_blue, preview_green, admin = doors
     return Layout(
         ingress, probe, preview_blue, preview_green, admin, str(folder), chosen.service.health.live,
-        chosen.edge.stream_idle_s, reuse_connections=chosen.edge.reuse_connections,
+        chosen.edge.stream_idle_s, reuse_connections=chosen.edge.reuse_connections, settings=chosen.edge,
     )  # fmt: skip
 
 

@@ -2,25 +2,70 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from tailrace.deploy.edge.envoy import TYPE, Document, bound
 from tailrace.deploy.edge.layout import Address, Layout
 
 MANAGER = f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+MUTATION = f"{TYPE}.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+MAX_HEADERS = 1000
+FORWARDED = (
+    "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix",
+    "x-forwarded-proto", "x-forwarded-server", "x-real-ip",
+)  # fmt: skip
+"""What a proxy says of the client, and a client may say only when it is a trusted proxy."""
 
 
 def listener(name: str, address: Address, source: Document, layout: Layout) -> Document:
+    settings = layout.settings
     router = {"@type": f"{TYPE}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
     manager = {
         "@type": MANAGER,
         "stat_prefix": name,
         "codec_type": "AUTO",
         "use_remote_address": True,
+        "xff_num_trusted_hops": settings.hops,
         "preserve_external_request_id": True,
         "server_header_transformation": "PASS_THROUGH",
         # A stream may last for ever, but not be silent for longer than this.
         "stream_idle_timeout": f"{layout.stream_idle_s}s",
+        "max_request_headers_kb": settings.max_header_kb,
+        "common_http_protocol_options": {"max_headers_count": MAX_HEADERS},
+        "http_protocol_options": _http1(settings.upgrades),
+        # A browser opens its WebSockets on the HTTP/2 connection that it has (RFC 8441).
+        "http2_protocol_options": {"allow_connect": True},
+        "upgrade_configs": [{"upgrade_type": upgrade} for upgrade in settings.upgrades],
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
         **source,
     }
+    if not settings.hops:
+        removed = {"@type": MUTATION, "mutations": [{"remove": header} for header in FORWARDED]}
+        name_of_it = "envoy.http.early_header_mutation.header_mutation"
+        manager["early_header_mutation_extensions"] = [{"name": name_of_it, "typed_config": removed}]
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
     return {"name": name, "address": bound(address, layout), "filter_chains": [chain]}
+
+
+def _http1(upgrades: Sequence[str]) -> Document:
+    return {
+        "accept_http_10": True,
+        "default_host_for_http_10": "localhost",
+        "enable_trailers": True,
+        "allow_custom_methods": True,
+        # As RFC 9110 says of an upgrade that a server does not take. Envoy by itself would answer 403.
+        "ignore_http_11_upgrade": [{"safe_regex": {"regex": f"(?i){none_of(upgrades)}"}}],
+    }
+
+
+def none_of(words: Sequence[str]) -> str:
+    """Return a regular expression that matches every text but these words, which are in lower case.
+
+    Envoy's expressions (RE2) have no negative look-ahead, so it is spelled out, one letter after the other.
+    """
+    first = sorted({word[0] for word in words if word})
+    shorter = [] if "" in words else [""]
+    other = [f"[^{''.join(re.escape(letter) for letter in first)}].*"] if first else [".+"]
+    longer = [re.escape(letter) + none_of([w[1:] for w in words if w[:1] == letter]) for letter in first]
+    return f"(?:{'|'.join([*shorter, *other, *longer])})"
