@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from tailrace.deploy import faults, front_door, history, recovery, status, switch
+from tailrace.deploy import faults, front_door, history, recovery, secret_digests, status, switch
 from tailrace.deploy.edge import Counters, Edge, Routes, other, route_file
 from tailrace.deploy.engines import Engine, Instance, Slot, choice
 from tailrace.deploy.journal import Journal, JournalEntry
@@ -97,7 +97,7 @@ class Deployment:
     @property
     def releases(self) -> Releases:
         """The releases that were deployed here."""
-        return Releases(self.folder / "releases")
+        return Releases(self.folder / "releases", self.profile.service.acceptance)
 
     def status(self) -> status.Status:
         """Return how everything stands, by asking files, instances and the edge."""
@@ -120,7 +120,7 @@ class Deployment:
 
     def build(self, source: Path, on_progress: Callable[[str], None] | None = None) -> Release:
         """Return the release of the project at `source`; `on_progress` gets the build's log. Raises BuildFailed."""
-        return self.engine.build(self.profile.service, source, on_progress)
+        return secret_digests.sealed(self, self.engine.build(self.profile.service, source, on_progress))
 
     def deploy(
         self, release: Release, environment: Environment, observe: Observe | None = None
@@ -258,7 +258,8 @@ class Deployment:
             if instance.colour == colour:  # gets no traffic: it died, or was left
                 self.engine.stop(instance, self.profile.rollout.stop_grace_s)
         environment = history.last_environment(self.journal.entries()) if environment is None else environment
-        slot = Slot(self.profile.name, colour, self.next_generation(), environment, self.secrets)
+        release = secret_digests.sealed(self, release)
+        slot = Slot(self.profile.name, colour, self.next_generation(), environment, release.secret_names or {})
         rollout = Rollout.of(self, uuid.uuid4().hex[:8], release, slot, old, observe)
         self.releases.save(release)
         rollout.request_file.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tailrace.deploy import switch
+from tailrace.deploy import secret_digests, switch
 from tailrace.deploy.edge import Routes, other
 from tailrace.deploy.engines import Instance, Slot
 from tailrace.deploy.journal import JournalEntry
@@ -64,7 +64,8 @@ def _restore(deployment: Deployment, entries: Sequence[JournalEntry], observe: O
     deployment.edge.ensure()
     begin = entries[0].data
     release = deployment.releases.find(begin["release"])
-    slot = Slot(deployment.profile.name, begin["to"], begin["generation"], begin["environment"], deployment.secrets)
+    names = secret_digests.names(deployment, release)
+    slot = Slot(deployment.profile.name, begin["to"], begin["generation"], begin["environment"], names)
     old = _find(deployment, begin["old"]) or _gone(deployment, begin, slot)
     rollout = Rollout.of(deployment, entries[0].transition, release, slot, old, observe)
     rollout.new = _find(deployment, slot.name)

@@ -16,7 +16,7 @@ Kind = Literal["environment", "command", "image"]
 
 @dataclass(frozen=True)
 class Release:
-    """A build with its configuration; equal content has equal `id`s, wherever it was built.
+    """A build with its configuration; equal content has equal `id`s, wherever it was built, unless it has secrets.
 
     `build` is the digest of the artefact, `command` starts an instance (`{host}` and `{port}` are filled in), and
     `environment` holds its plain settings. `facts` describes the content and the build, and is no part of the identity.
@@ -30,12 +30,24 @@ class Release:
     acceptance: Acceptance = field(default_factory=Acceptance)
     """How its instances show that they may serve; of this, the health checks are a part of the identity."""
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """The salted digest of each secret that an instance gets, by its name there: a rotated one is another release."""
+    secret_names: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
+    """Where its secrets come from: the name there → the name in this process; None where it was never sealed."""
+    edition: int = 1
+    """Counts the releases of the same content: `deploy --force` makes another one."""
 
     @property
     def id(self) -> str:
-        """The first twelve hexadecimal digits of the digest over build, command, environment and health checks."""
+        """The content's id; from the second edition on, with its number: `abc123.2`."""
+        return self.content_id if self.edition == 1 else f"{self.content_id}.{self.edition}"
+
+    @property
+    def content_id(self) -> str:
+        """The first twelve hexadecimal digits of the digest over build, command, environment, health and secrets."""
         health = self.acceptance.health.model_dump(mode="json")
-        return digest(self.build, list(self.command), dict(sorted(self.environment.items())), health)[:12]
+        sealed = [dict(sorted(self.secrets.items()))] if self.secrets else []
+        return digest(self.build, list(self.command), dict(sorted(self.environment.items())), health, *sealed)[:12]
 
     def configured(self, command: Sequence[str] | None = None, **environment: str) -> Release:
         """Return the release of the same build with other settings, merged over its own."""
@@ -48,13 +60,19 @@ class Release:
             "id": self.id, "kind": self.kind, "build": self.build, "command": list(self.command),
             "environment": dict(self.environment), "ours": self.ours, "facts": dict(self.facts),
             "acceptance": self.acceptance.model_dump(mode="json", by_alias=True),
+            "secrets": dict(self.secrets),
+            "secret_names": None if self.secret_names is None else dict(self.secret_names),
+            "edition": self.edition,
         }  # fmt: skip
 
     @classmethod
-    def read(cls, document: Mapping[str, Any]) -> Release:
+    def read(cls, document: Mapping[str, Any], default: Acceptance | None = None) -> Release:
+        """Return the release of a document; one from before releases kept their acceptance gets the `default`."""
+        kept = document.get("acceptance")
         return cls(
-            document["kind"], document["build"], tuple(document["command"]), document["environment"],
-            document["ours"], Acceptance.model_validate(document["acceptance"]), document["facts"],
+            document["kind"], document["build"], tuple(document["command"]), document["environment"], document["ours"],
+            (default or Acceptance()) if kept is None else Acceptance.model_validate(kept), document["facts"],
+            document.get("secrets", {}), document.get("secret_names"), document.get("edition", 1),
         )  # fmt: skip
 
 

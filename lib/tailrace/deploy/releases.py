@@ -14,22 +14,39 @@ from tailrace.profile import Acceptance
 
 @dataclass(frozen=True)
 class Releases:
-    """Kept in `folder`, as `<id>.json`."""
+    """Kept in `folder`, as `<id>.json`; one from before releases kept their acceptance gets the `default`."""
 
     folder: Path
+    default: Acceptance
 
     def save(self, release: Release) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        files.write(self.folder / f"{release.id}.json", json.dumps(release.document(), indent=1) + "\n")
+        files.write(self._file(release.id), json.dumps(release.document(), indent=1) + "\n")
+
+    def ids(self) -> list[str]:
+        """Return the ids of all releases that are kept."""
+        return sorted(path.stem for path in self.folder.glob("*.json"))
 
     def find(self, id: str) -> Release:
-        """Return the release of that id; raises DeployError when it was never deployed here."""
-        path = self.folder / f"{id}.json"
-        if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in self.folder.glob("*.json"))) or "none"
+        """Return the release of that id; raises DeployError when it was never deployed here, or its file is damaged."""
+        path = self._file(id)
+        if id not in self.ids():
+            known = ", ".join(self.ids()) or "none"
             raise DeployError(f"release {id!r} was never deployed here ({self.folder}); known: {known}")
-        return Release.read(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            return Release.read(json.loads(path.read_text(encoding="utf-8")), self.default)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DeployError(
+                f"{path} is damaged ({type(error).__name__}), so release {id} cannot be deployed from it. "
+                "Check out its source and type: tailrace deploy"
+            ) from None
 
     def acceptance(self, id: str, default: Acceptance) -> Acceptance:
-        """Return how an instance of release `id` shows that it may serve; `default` where its file is gone."""
-        return self.find(id).acceptance if (self.folder / f"{id}.json").is_file() else default
+        """Return how an instance of release `id` shows that it may serve; `default` where its file is of no use."""
+        try:
+            return self.find(id).acceptance
+        except DeployError:
+            return default
+
+    def _file(self, id: str) -> Path:
+        return self.folder / f"{id}.json"
