@@ -24,7 +24,7 @@ def start(rollout: Rollout) -> str:
     rollout.counters_at_start = rollout.edge.counters()
     rollout.tokens_at_start = token_watch.read(rollout.profile, rollout.old)
     rollout.new = new = rollout.new or rollout.engine.start(rollout.release, rollout.slot)
-    rollout.edge.point(rollout.colour, new.address)
+    rollout.edge.point(rollout.colour, new.upstream(rollout.release.acceptance))
     timeout_s, asked = rollout.settings.start_timeout_s, rollout.release.acceptance
     fact = wait_for_success(rollout.engine, new, asked, "started", timeout_s)
     require_open_live_path(new, asked)

@@ -24,7 +24,7 @@ def commit(rollout: Rollout) -> str:
     generation = rollout.route({rollout.colour: 100})
     if not settings.drain:
         _kill_old(rollout)
-    answer = rollout.edge.await_generation(generation, settings.ack_timeout_s)
+    answer = rollout.edge.await_generation(generation, settings.ack_timeout_s, rollout.release.acceptance.health)
     ack_ms = (time.perf_counter_ns() - rollout.committed_ns) / 1e6
     colour = answer.headers.get(COLOUR)
     if answer.status >= 300 or colour != rollout.colour:

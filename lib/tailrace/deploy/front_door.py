@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tailrace.deploy.edge import Upstream
+from tailrace.deploy.engines import Instance
 from tailrace.deploy.rollout import CommandResult
 from tailrace.errors import DeployError, EdgeRejected
 
@@ -26,7 +28,7 @@ def pause(deployment: Deployment, hold_s: float) -> CommandResult:
     generation = deployment.next_generation()
     fact = f"{serving.name} gets no new requests; each is held for up to about {hold_s:g} s"
     deployment.journal.append("", "note", "paused", fact, generation=generation)
-    deployment.edge.pause(generation, serving.address, hold_s, deployment.profile.rollout.ack_timeout_s)
+    deployment.edge.pause(generation, _upstream(deployment, serving), hold_s, deployment.profile.rollout.ack_timeout_s)
     return CommandResult("done", fact)
 
 
@@ -39,7 +41,7 @@ def unpause(deployment: Deployment) -> CommandResult:
         raise DeployError(f"{deployment.profile.name}: the instance died while paused; use `down`, then `deploy`")
     generation = deployment.next_generation()
     deployment.journal.append("", "note", "unpaused", serving.name, generation=generation)
-    deployment.edge.unpause(generation, serving.address, deployment.profile.rollout.ack_timeout_s)
+    deployment.edge.unpause(generation, _upstream(deployment, serving), deployment.profile.rollout.ack_timeout_s)
     return CommandResult("done", f"{serving.name} gets requests again")
 
 
@@ -55,3 +57,8 @@ def upgrade(deployment: Deployment, cold: bool) -> CommandResult:
     fact = deployment.edge.replace_cold() if reason else deployment.edge.replace(timeout_s)
     deployment.journal.append("", "note", "edge upgraded", fact)
     return CommandResult("done", fact)
+
+
+def _upstream(deployment: Deployment, instance: Instance) -> Upstream:
+    default = deployment.profile.service.acceptance
+    return instance.upstream(deployment.releases.acceptance(instance.release, default))

@@ -1,8 +1,9 @@
 """The proxy in front of the two slots: Envoy, configured by files, read by its counters."""
 
+from tailrace.deploy.edge.clusters import Upstream
 from tailrace.deploy.edge.counters import ColourCounters, Counters
 from tailrace.deploy.edge.layout import Address, Layout
 from tailrace.deploy.edge.proxy import Edge
 from tailrace.deploy.edge.route_file import Routes, other
 
-__all__ = ["Address", "ColourCounters", "Counters", "Edge", "Layout", "Routes", "other"]
+__all__ = ["Address", "ColourCounters", "Counters", "Edge", "Layout", "Routes", "Upstream", "other"]

@@ -131,12 +131,29 @@ def _health(admin_url: str, colour: str, port: int, timeout_s: float) -> dict[st
     return next(found, {})
 
 
-def rejection(admin_url: str, timeout_s: float = 2.0) -> str:
-    """Return why the edge rejected the latest route file; empty when it did not."""
-    dump = _get(f"{admin_url}/config_dump?resource=dynamic_route_configs", timeout_s)
+def taken(admin_url: str, subscription: str, version: str, timeout_s: float = 2.0) -> bool:
+    """Return whether the edge goes by the file of that version; `subscription` is `…cds` or `…lds`.
+
+    What is new in the file counts once it has warmed, which is when it replaces what was there.
+    """
+    room = subscription.rpartition(".")[0]
+    warming = ("cluster_manager.warming_clusters", "listener_manager.total_listeners_warming")
+    found = stats(admin_url, rf"^({room}\.\w*warming\w*|{subscription}\.version_text)$", timeout_s)
+    values = {stat["name"]: stat.get("value") for stat in found}
+    return values.get(f"{subscription}.version_text") == version and not any(values.get(name) for name in warming)
+
+
+KINDS = {"routes": "dynamic_route_configs", "clusters": "dynamic_active_clusters", "listeners": "dynamic_listeners"}
+
+
+def rejection(admin_url: str, kind: str = "routes", timeout_s: float = 2.0) -> str:
+    """Return why the edge rejected the latest file of that kind; empty when it did not."""
+    dump = _get(f"{admin_url}/config_dump?resource={KINDS[kind]}", timeout_s)
     for config in dump.get("configs", []):
         if "error_state" in config:
             return str(config["error_state"].get("details", "no details"))
+    if kind != "routes":
+        return ""
     rejected = stats(admin_url, r"^http\.ingress\.rds\.ingress\.update_(rejected|failure)$", timeout_s)
     counted = {stat["name"].rpartition(".")[2]: stat["value"] for stat in rejected if stat.get("value")}
     return f"{counted} since it started" if counted else ""

@@ -1,14 +1,19 @@
-"""The words of Envoy's configuration that its documents share."""
+"""The words of Envoy's configuration that its documents share, and how a file of them shows that it is whole."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tailrace.deploy.edge.layout import Address, Layout
+from tailrace.errors import EdgeRejected
 
 TYPE = "type.googleapis.com/envoy"
+MEND = "run `resume`, which writes it anew"
 
 Document = dict[str, Any]
 
@@ -33,6 +38,30 @@ def header(name: str, value: str, action: str) -> Document:
     return {"header": {"key": name, "value": value}, "append_action": action}
 
 
-def discovered(version: int | str, resource: Document) -> str:
-    """Return the content of a file of one resource."""
-    return yaml.safe_dump({"version_info": str(version), "resources": [resource]}, sort_keys=False)
+def discovered(*resources: Document, version: int | None = None) -> str:
+    """Return the content of a file of `resources`; its version is their digest, unless another one is given."""
+    version_info = digest(resources) if version is None else str(version)
+    return yaml.safe_dump({"version_info": version_info, "resources": list(resources)}, sort_keys=False)
+
+
+def digest(resources: Any) -> str:
+    """Return `v` and the first sixteen hexadecimal digits of the digest over `resources`."""
+    # The letter: Envoy would read a version of digits, or of digits around an e, as a number.
+    return "v" + hashlib.sha256(json.dumps(resources, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read(path: Path) -> Document:
+    """Return the content of a file whose version is a digest; raises EdgeRejected when it is damaged.
+
+    Envoy ignores a damaged file while it runs, and has no listener or no cluster when it starts on one.
+    """
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        is_whole = found["version_info"] == digest(found["resources"])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise EdgeRejected(f"{path} is not a file of the edge ({type(error).__name__}: {reason}); {MEND}") from None
+    if not is_whole:
+        raise EdgeRejected(f"{path} was changed by somebody else; {MEND}")
+    document: Document = found
+    return document

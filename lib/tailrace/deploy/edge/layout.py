@@ -42,12 +42,9 @@ class Layout:
     preview_green: Address
     admin: Address
     folder: str
-    live_path: str
-    stream_idle_s: float
+    settings: profile.EdgeSettings = field(default_factory=profile.EdgeSettings)
     bind: str = ""
     """Where every listener binds instead, when something else than Envoy listens on the host."""
-    reuse_connections: bool = True
-    settings: profile.EdgeSettings = field(default_factory=profile.EdgeSettings)
 
     def preview(self, colour: str) -> Address:
         return self.preview_blue if colour == "blue" else self.preview_green
@@ -63,10 +60,7 @@ def read_or_choose(chosen: profile.Profile, folder: Path, path: Path) -> Layout:
         files.write(path, json.dumps({name: asdict(address) for name, address in addresses.items()}, indent=1) + "\n")
     doors = [addresses[name] for name in ("ingress", "probe", "preview_blue", "preview_green", "admin")]
     ingress, probe, preview_blue, preview_green, admin = doors
-    return Layout(
-        ingress, probe, preview_blue, preview_green, admin, str(folder), chosen.service.health.live,
-        chosen.edge.stream_idle_s, reuse_connections=chosen.edge.reuse_connections, settings=chosen.edge,
-    )  # fmt: skip
+    return Layout(ingress, probe, preview_blue, preview_green, admin, str(folder), chosen.edge)
 
 
 def _choose(settings: profile.EdgeSettings) -> dict[str, Address]:

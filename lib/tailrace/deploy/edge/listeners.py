@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tailrace.deploy.edge.envoy import TYPE, Document, bound
+from tailrace.deploy.edge.envoy import TYPE, Document, bound, discovered, file
 from tailrace.deploy.edge.layout import Address, Layout
+from tailrace.deploy.edge.route_file import COLOURS
 
 MANAGER = f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 MUTATION = f"{TYPE}.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
@@ -18,19 +19,36 @@ FORWARDED = (
 """What a proxy says of the client, and a client may say only when it is a trusted proxy."""
 
 
-def listener(name: str, address: Address, source: Document, layout: Layout) -> Document:
+def document(layout: Layout, former: Address | None = None) -> str:
+    """Return the content of the file of listeners; `former` is a front door that stays open for a while."""
+    from_files = {"rds": {"config_source": file(layout, "routes"), "route_config_name": "ingress"}}
+    doors = [layout.ingress, former] if former else [layout.ingress]
+    # Named after its address: Envoy keeps one listener of a name, and a new front door opens beside the former.
+    listeners = [listener(f"ingress {door}", "ingress", door, from_files, layout) for door in doors]
+    listeners.append(listener("probe", "probe", layout.probe, from_files, layout))
+    for colour in COLOURS:
+        name = f"preview-{colour}"
+        everything = {"match": {"prefix": "/"}, "route": {"cluster": name, "timeout": "0s"}}
+        hosts = [{"name": "preview", "domains": ["*"], "routes": [everything]}]
+        fixed = {"route_config": {"name": name, "virtual_hosts": hosts}}
+        listeners.append(listener(name, name, layout.preview(colour), fixed, layout))
+    return discovered(*listeners)
+
+
+def listener(name: str, counted_as: str, address: Address, source: Document, layout: Layout) -> Document:
+    """Return one listener; `source` is where its routes come from, `counted_as` the name of its counters."""
     settings = layout.settings
     router = {"@type": f"{TYPE}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
     manager = {
         "@type": MANAGER,
-        "stat_prefix": name,
+        "stat_prefix": counted_as,
         "codec_type": "AUTO",
         "use_remote_address": True,
         "xff_num_trusted_hops": settings.hops,
         "preserve_external_request_id": True,
         "server_header_transformation": "PASS_THROUGH",
         # A stream may last for ever, but not be silent for longer than this.
-        "stream_idle_timeout": f"{layout.stream_idle_s}s",
+        "stream_idle_timeout": f"{settings.stream_idle_s}s",
         "max_request_headers_kb": settings.max_header_kb,
         "common_http_protocol_options": {"max_headers_count": MAX_HEADERS},
         "http_protocol_options": _http1(settings.upgrades),
@@ -45,7 +63,10 @@ def listener(name: str, address: Address, source: Document, layout: Layout) -> D
         name_of_it = "envoy.http.early_header_mutation.header_mutation"
         manager["early_header_mutation_extensions"] = [{"name": name_of_it, "typed_config": removed}]
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    return {"name": name, "address": bound(address, layout), "filter_chains": [chain]}
+    return {
+        "@type": f"{TYPE}.config.listener.v3.Listener", "name": name, "address": bound(address, layout),
+        "filter_chains": [chain],
+    }  # fmt: skip
 
 
 def _http1(upgrades: Sequence[str]) -> Document:

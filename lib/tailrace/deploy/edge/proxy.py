@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tailrace.deploy.edge import bootstrap, clusters, counters, route_file
+from tailrace import profile
+from tailrace.deploy.edge import bootstrap, clusters, counters, envoy, listeners, route_file
+from tailrace.deploy.edge.clusters import Upstream
 from tailrace.deploy.edge.layout import Address, Layout
 from tailrace.deploy.edge.route_file import COLOURS, Routes
 from tailrace.errors import EdgeRejected, StartFailed
@@ -45,16 +47,13 @@ class Edge:
     def ensure(self) -> bool:
         """Start it on its files unless it runs; return whether it was started. Raises StartFailed, EdgeRejected.
 
-        The route file is checked first: Envoy answers 404 to everything when it starts on a damaged one.
+        The files are checked first: Envoy answers 404 to everything when it starts on damaged ones.
         """
         self.routes()
         if self.server.alive():
             return False
         self.server.stop()  # an edge that died may have left something, such as its ports
-        files.write(self.folder / "bootstrap.yaml", bootstrap.document(self.layout))
-        for colour in COLOURS:
-            if not (self.folder / f"{colour}.yaml").exists():
-                self.point(colour, None)
+        self._write_files()
         if not self.layout.bind and not ports.is_free(self.layout.ingress.host, self.layout.ingress.port):
             raise StartFailed(
                 f"edge: {self.layout.ingress} is taken by another program; see `ss -ltnp`, or set edge.port"
@@ -74,7 +73,7 @@ class Edge:
 
         Returns how that went; raises EdgeRejected. The new one counts from zero.
         """
-        files.write(self.folder / "bootstrap.yaml", bootstrap.document(self.layout))
+        self._write_files()
         before = counters.epoch(self.layout.admin.url)
         self.server.replace()
         if not waiting.until(lambda: self._epoch() > before, timeout_s, every_s=0.02):
@@ -86,7 +85,7 @@ class Edge:
     def replace_cold(self) -> str:
         """Do the same where the sockets cannot be handed over: what is in flight is cut."""
         self.routes()  # on a damaged file the new one would answer 404 to everything
-        files.write(self.folder / "bootstrap.yaml", bootstrap.document(self.layout))
+        self._write_files()
         self.server.replace()
         if not waiting.until(self.probe, START_TIMEOUT_S):
             raise EdgeRejected(
@@ -108,12 +107,50 @@ class Edge:
         except OSError as error:
             raise EdgeRejected(f"the route file could not be written ({error}); traffic is where it was") from error
 
-    def point(self, colour: str, address: Address | None, held: bool = False) -> None:
-        """Set where the instance of `colour` listens; None removes it."""
+    def point(self, colour: str, upstream: Upstream | None, held: bool = False) -> None:
+        """Set where the instance of `colour` listens and how it is checked; None removes it. Raises EdgeRejected.
+
+        The clusters come before the endpoint: an instance is never found healthy by the checks of another release.
+        """
+        if upstream is not None:
+            self._write_clusters({**self.health(), colour: upstream.health})
+            self._await_clusters()
+        address = upstream.address if upstream else None
         files.write(self.folder / f"{colour}.yaml", clusters.endpoints(colour, address, held), self.fault)
 
-    def pause(self, generation: int, address: Address, hold_s: float, timeout_s: float) -> None:
-        """Hold new requests for `address`, each for up to `hold_s`; after that it gets a 503.
+    def health(self) -> dict[str, profile.Health]:
+        """Return how each colour is checked; raises EdgeRejected when the file of clusters is damaged."""
+        return clusters.read(self.folder / "clusters.yaml")
+
+    def _write_files(self) -> None:
+        """Write what an edge needs to start; what is there and says where instances are stays. Raises EdgeRejected."""
+        files.write(self.folder / "bootstrap.yaml", bootstrap.document(self.layout))
+        files.write(self.folder / "listeners.yaml", listeners.document(self.layout))
+        known = self.health() if (self.folder / "clusters.yaml").exists() else {}
+        self._write_clusters({colour: known.get(colour, profile.Health()) for colour in COLOURS})
+        for colour in COLOURS:
+            path = self.folder / f"{colour}.yaml"
+            if path.exists():
+                envoy.read(path)
+            else:
+                files.write(path, clusters.endpoints(colour, None))
+
+    def _write_clusters(self, health: dict[str, profile.Health]) -> None:
+        """Replace the file of clusters where its content changes: Envoy leaves alone what stays the same in it."""
+        path, content = self.folder / "clusters.yaml", clusters.document(health, self.layout)
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            files.write(path, content, self.fault)
+
+    def _await_clusters(self, timeout_s: float = 5.0) -> None:
+        """Wait until the edge has the clusters of the file; raises EdgeRejected."""
+        version = envoy.read(self.folder / "clusters.yaml")["version_info"]
+        admin = self.layout.admin.url
+        if not waiting.until(lambda: counters.taken(admin, "cluster_manager.cds", version), timeout_s, every_s=0.005):
+            reason = counters.rejection(admin, "clusters")
+            raise EdgeRejected(f"the edge did not take its clusters within {timeout_s} s: {reason or 'no reason'}")
+
+    def pause(self, generation: int, upstream: Upstream, hold_s: float, timeout_s: float) -> None:
+        """Hold new requests for `upstream`, each for up to `hold_s`; after that it gets a 503.
 
         The colour that serves gets an endpoint that refuses connections in place of its own, and the route retries
         until its own is back. Only requests that never reached an instance are retried, as always.
@@ -121,36 +158,38 @@ class Edge:
         current = self.routes()
         self.route(Routes(generation, current.weights, hold_s))
         self.await_generation(generation, timeout_s)
-        self._hold(current.serving, address, True, timeout_s)
+        self._hold(current.serving, upstream, True, timeout_s)
 
-    def unpause(self, generation: int, address: Address, timeout_s: float) -> None:
-        """Let every request that is held go on to `address`."""
+    def unpause(self, generation: int, upstream: Upstream, timeout_s: float) -> None:
+        """Let every request that is held go on to `upstream`."""
         current = self.routes()
         # In this order: a new request would find an address that refuses it, and no retries.
-        self._hold(current.serving, address, False, timeout_s)
+        self._hold(current.serving, upstream, False, timeout_s)
         self.route(Routes(generation, current.weights))
         self.await_generation(generation, timeout_s)
 
-    def _hold(self, colour: str, address: Address, held: bool, timeout_s: float) -> None:
+    def _hold(self, colour: str, upstream: Upstream, held: bool, timeout_s: float) -> None:
         """Write the endpoint of `colour`, and wait until the edge goes by it; raises EdgeRejected."""
-        self.point(colour, address, held)
-        admin = self.layout.admin.url
+        self.point(colour, upstream, held)
+        admin, address = self.layout.admin.url, upstream.address
         if not waiting.until(lambda: counters.held(admin, colour, address.port) is held, timeout_s, every_s=0.005):
             raise EdgeRejected(f"the edge did not take the endpoint of {colour} within {timeout_s} s; try again")
 
-    def await_generation(self, generation: int, timeout_s: float) -> Answer:
+    def await_generation(self, generation: int, timeout_s: float, health: profile.Health | None = None) -> Answer:
         """Return the first answer that was routed by `generation`: the acknowledgement. Raises EdgeRejected.
 
-        The probe has the routes of the front door but a door of its own, so that it is counted separately.
+        The probe has the routes of the front door but a door of its own, so that it is counted separately. It asks as
+        `health` says, by default as the serving colour's release does.
         """
+        health = health or self._serving_health()
 
         def acknowledged() -> Answer | None:
-            answer = self.probe()
+            answer = self.probe(health)
             return answer if answer and answer.headers.get(GENERATION) == str(generation) else None
 
         if answer := waiting.until(acknowledged, timeout_s, every_s=0.002):
             return answer
-        last = self.probe()
+        last = self.probe(health)
         observed = f"still answers with generation {last.headers.get(GENERATION)}" if last else "does not answer"
         reason = counters.rejection(self.layout.admin.url) if last else self.server.log()
         raise EdgeRejected(
@@ -161,12 +200,16 @@ class Edge:
         """Wait until `colour` answers through the routes; return whether it did: a new edge has to find it healthy."""
         return bool(waiting.until(lambda: (a := self.probe()) and a.headers.get(COLOUR) == colour, timeout_s))
 
-    def probe(self) -> Answer | None:
+    def probe(self, health: profile.Health | None = None) -> Answer | None:
         """Request the live path through the routes; None when the edge does not answer."""
+        path = (health or self._serving_health()).live
         try:
-            return exchange(self.layout.probe.url + self.layout.live_path, timeout_s=2.5)
+            return exchange(self.layout.probe.url + path, timeout_s=2.5)
         except FAILURES:
             return None
+
+    def _serving_health(self) -> profile.Health:
+        return self.health()[self.routes().serving]
 
     def _epoch(self) -> int:
         try:

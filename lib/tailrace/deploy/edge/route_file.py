@@ -51,7 +51,6 @@ def document(routes: Routes) -> str:
     ]  # fmt: skip
     action = {"weighted_clusters": {"clusters": shares}, "timeout": "0s", "retry_policy": retry}
     return discovered(
-        routes.generation,
         {
             "@type": f"{TYPE}.config.route.v3.RouteConfiguration",
             "name": "ingress",
@@ -63,6 +62,7 @@ def document(routes: Routes) -> str:
                 {"name": "ingress", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": action}]}
             ],
         },
+        version=routes.generation,
     )
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
-from tailrace.deploy.edge import Address, Edge
+from tailrace.deploy.edge import Address, Edge, Upstream
 from tailrace.deploy.release import Release
-from tailrace.profile import Profile, Service
+from tailrace.profile import Acceptance, Profile, Service
 from tailrace.verdict import Check
 
 __all__ = ["Capability", "Engine", "Images", "Instance", "Slot", "environment", "labels"]
@@ -59,6 +59,10 @@ class Instance:
     @property
     def url(self) -> str:
         return (self.published or self.address).url
+
+    def upstream(self, asked: Acceptance) -> Upstream:
+        """Return it as the edge reaches it; `asked` is how its release shows that it may serve."""
+        return Upstream(self.address, asked.health)
 
 
 class Images(Protocol):

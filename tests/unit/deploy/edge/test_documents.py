@@ -1,16 +1,17 @@
 """The files that Envoy reads, and what we make of one that is not ours."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailrace.deploy.edge import Address, Layout, Routes, bootstrap, other, route_file
-from tailrace.deploy.edge.clusters import endpoints
+from tailrace.deploy.edge import Address, Layout, Routes, bootstrap, clusters, listeners, other, route_file
 from tailrace.deploy.engines.process.edge import binary
 from tailrace.errors import EdgeRejected
+from tailrace.profile import Health
 
 HERE = Address("127.0.0.1", 18_001)
 
@@ -54,7 +55,7 @@ def test_the_generation_is_in_the_content():
 
 def test_a_held_endpoint_keeps_its_address():
     """It is set aside, not forgotten."""
-    document = yaml.safe_load(endpoints("blue", HERE, held=True))
+    document = yaml.safe_load(clusters.endpoints("blue", HERE, held=True))
     first, second = document["resources"][0]["endpoints"][0]["lb_endpoints"]
     assert first["health_status"] == "DRAINING"
     assert second["endpoint"]["health_check_config"]["disable_active_health_check"]
@@ -65,15 +66,78 @@ def test_the_other_colour():
     assert (other("blue"), other("green")) == ("green", "blue")
 
 
-def test_envoy_accepts_the_bootstrap(tmp_path):
-    """By its own validation."""
+@pytest.fixture
+def layout(tmp_path):
     addresses = [Address("127.0.0.1", port) for port in range(18_001, 18_006)]
-    layout = Layout(*addresses, folder=str(tmp_path), live_path="/healthz", stream_idle_s=300.0)
-    path = tmp_path / "bootstrap.yaml"
-    path.write_text(bootstrap.document(layout))
-    for name, content in (("routes", route_file.document(Routes(1, {"blue": 100}))), ("blue", endpoints("blue", HERE))):
-        (tmp_path / f"{name}.yaml").write_text(content)
-    (tmp_path / "green.yaml").write_text(endpoints("green", None))
-    command = [str(binary()), "--mode", "validate", "--disable-hot-restart", "-c", str(path)]
+    return Layout(*addresses, folder=str(tmp_path))
+
+
+def complaints(layout, **changed):
+    """Write the files of an edge, some of them changed; return what Envoy's own validation says against them."""
+    folder = Path(layout.folder)
+    documents = {
+        "routes": route_file.document(Routes(1, {"blue": 100})),
+        "clusters": clusters.document({"blue": Health(), "green": Health(live="/up")}, layout),
+        "listeners": listeners.document(layout, former=Address("127.0.0.1", 18_009)),
+        "blue": clusters.endpoints("blue", HERE),
+        "green": clusters.endpoints("green", None),
+    } | changed
+    for name, content in documents.items():
+        (folder / f"{name}.yaml").write_text(content)
+    started = yaml.safe_load(bootstrap.document(layout))
+    # Envoy does not validate what it would read from files: here it stands in the bootstrap itself.
+    del started["dynamic_resources"]
+    resources = {kind: yaml.safe_load(documents[kind])["resources"] for kind in ("clusters", "listeners")}
+    for resource in (*resources["clusters"], *resources["listeners"]):
+        del resource["@type"]
+    (folder / "bootstrap.yaml").write_text(yaml.safe_dump({**started, "static_resources": resources}))
+    command = [str(binary()), "--mode", "validate", "--disable-hot-restart", "-c", str(folder / "bootstrap.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    return done.stderr if done.returncode else ""
+
+
+def test_envoy_accepts_every_file(layout):
+    """By its own validation."""
+    assert complaints(layout) == ""
+
+
+def test_envoy_refuses_a_file_with_an_unknown_word(layout):
+    """The negative control of its validation."""
+    spoilt = clusters.document({"blue": Health(), "green": Health()}, layout).replace("connect_timeout", "patience")
+    assert "patience" in complaints(layout, clusters=spoilt)
+
+
+def test_the_clusters_of_one_colour_do_not_depend_on_the_other(layout):
+    """Envoy leaves alone what stays the same in the file, so traffic of the serving colour is not disturbed."""
+    before, after = (
+        yaml.safe_load(clusters.document({"blue": Health(), "green": green}, layout))["resources"]
+        for green in (Health(), Health(live="/elsewhere"))
+    )
+    assert before[:2] == after[:2]
+    assert before[2:] != after[2:]
+
+
+def test_the_checks_of_each_colour_come_back_as_they_were_written(layout, tmp_path):
+    """Whoever changes one colour knows how the other is checked."""
+    wanted = {"blue": Health(live="/a"), "green": Health(live="/b")}
+    (tmp_path / "clusters.yaml").write_text(clusters.document(wanted, layout))
+    assert clusters.read(tmp_path / "clusters.yaml") == wanted
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: text.replace("/healthz", "/elsewhere"),
+        lambda text: text.replace("version_info: v", "version_info: w"),
+        lambda text: "\x00" + text,
+    ],
+    ids=["half", "empty", "edited", "version", "binary"],
+)
+def test_a_damaged_file_is_refused(layout, tmp_path, damage):
+    """Envoy would ignore it while it runs, and have no cluster once it starts on it."""
+    path = tmp_path / "clusters.yaml"
+    path.write_text(damage(clusters.document({"blue": Health(), "green": Health()}, layout)))
+    with pytest.raises(EdgeRejected, match=r"clusters\.yaml"):
+        clusters.read(path)

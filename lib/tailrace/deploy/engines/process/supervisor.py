@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from tailrace.deploy.edge import route_file
+from tailrace.deploy.edge import envoy, route_file
 from tailrace.errors import EdgeRejected
 
 RETRY_S = 0.1
@@ -65,6 +65,8 @@ class Supervisor:
         self._end()
         try:
             route_file.read(self.folder / "routes.yaml")
+            for name in ("listeners", "clusters", *route_file.COLOURS):
+                envoy.read(self.folder / f"{name}.yaml")
         except EdgeRejected as error:
             # Envoy would answer 404 to everything: no answer is better than a wrong one.
             print(error, file=sys.stderr, flush=True)
@@ -91,5 +93,5 @@ class Supervisor:
 
 
 if __name__ == "__main__":
-    envoy, folder, base_id, linger_s = sys.argv[1:]
-    Supervisor(envoy, Path(folder), base_id, linger_s).run()
+    binary, folder, base_id, linger_s = sys.argv[1:]
+    Supervisor(binary, Path(folder), base_id, linger_s).run()
