@@ -23,7 +23,7 @@ from pathlib import Path
 from tailrace.deploy import modules
 from tailrace.deploy.release import Release, digest
 from tailrace.errors import BuildFailed, PartMissing
-from tailrace.host import files
+from tailrace.host import excerpts, files
 from tailrace.profile import Service
 
 LOCK = "requirements-service.lock"
@@ -177,7 +177,7 @@ def _run(command: Sequence[str], directory: Path, **variables: str) -> str:
         command, cwd=directory, env=environment | variables, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        last = excerpts.of_text((done.stdout + done.stderr).strip(), 12)
         name = " ".join(Path(part).name if part.startswith("/") else part for part in command[:4])
         raise BuildFailed(f"release: `{name} …` exited with {done.returncode}; its last lines:\n{last}")
     return done.stdout

@@ -6,6 +6,7 @@ was left by a controller that died: it is resumed or aborted. The journal is als
 
 from __future__ import annotations
 
+import fcntl
 import getpass
 import json
 import os
@@ -18,9 +19,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from tailrace.errors import DeployError
-from tailrace.host import files
+from tailrace.host import excerpts, files
 
 Kind = Literal["begin", "intent", "reached", "end", "note"]
+FACT_BYTES = 8_000
+"""A longer fact is cut: the journal is read as a whole, again and again."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +60,18 @@ class Journal:
             ) from error
 
     def _append(self, transition: str, kind: Kind, state: str, fact: str, data: Mapping[str, Any]) -> JournalEntry:
-        seq = self.path.read_bytes().count(b"\n") if self.path.exists() else 0
-        entry = JournalEntry(
-            seq, transition, kind, state, fact, time.perf_counter_ns(),
-            datetime.now(UTC).isoformat(timespec="milliseconds"), _who(), data,
-        )  # fmt: skip
         self.fault(f"{state}:{kind}:before")
-        fresh = not self.path.exists()
         with self.path.open("ab") as file:
-            _drop_torn_line(file)
+            fcntl.flock(file, fcntl.LOCK_EX)  # the supervisor of an instance appends notes, beside a controller
+            whole = _drop_torn_line(file)
+            entry = JournalEntry(
+                whole.count(b"\n"), transition, kind, state, excerpts.shortened(fact, FACT_BYTES),
+                time.perf_counter_ns(), datetime.now(UTC).isoformat(timespec="milliseconds"), _who(), data,
+            )  # fmt: skip
             file.write(json.dumps(asdict(entry)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        if fresh:
+        if not whole:
             files.sync(self.path.parent)
         self.fault(f"{state}:{kind}:after")
         return entry
@@ -119,12 +121,13 @@ def _parsed(line: bytes) -> JournalEntry | None:
         return None
 
 
-def _drop_torn_line(file: BinaryIO) -> None:
-    """Truncate a last line that a crash has torn: it was never acted upon."""
+def _drop_torn_line(file: BinaryIO) -> bytes:
+    """Truncate a last line that a crash has torn: it was never acted upon. Return the whole lines."""
     content = Path(file.name).read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole != len(content):
         file.truncate(whole)
+    return content[:whole]
 
 
 def _who() -> str:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tailrace.errors import StartFailed
-from tailrace.host import files, waiting
+from tailrace.host import excerpts, files, waiting
 
 MARK = "SPAWNED_INTO"
 """Environment variable that marks a process; its value is the folder of its record."""
@@ -48,12 +48,12 @@ class Process:
         return alive(self)
 
     def tail(self, lines: int = 15) -> str:
-        """Return the last lines of its log."""
-        try:
-            text = self.log.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-        return "\n".join(text.splitlines()[-lines:])
+        """Return the last lines of its log, as an excerpt that is bounded."""
+        return excerpts.tail(self.log, lines)
+
+    def excerpt(self, lines: int = 15) -> str:
+        """Return the path of its log, and its last lines."""
+        return excerpts.with_source(str(self.log), self.tail(lines))
 
 
 def spawn(

@@ -88,7 +88,7 @@ def simulated(
     if not waiting.until(lambda: _answers(provider) or not engine.alive(beside), timeout_s, every_s=0.02):
         raise StartFailed(f"simulator {name} does not answer at {provider.url} after {timeout_s:g} s")
     if not engine.alive(beside):
-        raise StartFailed(f"simulator {name} ended at once; its log says: {engine.log(beside).strip() or 'nothing'}")
+        raise StartFailed(f"simulator {name} ended at once; its log says: {engine.log(beside)}")
     return provider
 
 

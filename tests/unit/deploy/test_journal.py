@@ -1,5 +1,8 @@
 """The journal: durable, readable after a crash, refused when it lies."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tailrace.deploy.journal import Journal
@@ -67,3 +70,27 @@ def test_what_cannot_be_written_is_an_error_of_ours(tmp_path):
     """It says that nothing was done."""
     with pytest.raises(DeployError, match="so it was not done"):
         Journal(tmp_path / "missing" / "journal.jsonl").append("a", "begin", "locked")
+
+
+def test_a_huge_fact_is_cut_and_says_its_size(journal):
+    """The journal is read as a whole, again and again."""
+    journal.append("a", "note", "short", "s" * 1000)
+    journal.append("a", "note", "huge", "h" * 5_000_000)
+    short, huge = journal.entries()
+    assert short.fact == "s" * 1000
+    assert huge.fact.endswith("h … (5,000,000 bytes)")
+    assert journal.path.stat().st_size < 20_000
+
+
+def test_two_processes_append_without_losing_or_tearing_a_line(journal):
+    """The supervisor of an instance writes notes while a controller goes through a rollout."""
+    script = (
+        "import sys, pathlib; from tailrace.deploy.journal import Journal; j = Journal(pathlib.Path(sys.argv[1]))\n"
+        "for n in range(40): j.append('', 'note', sys.argv[2], str(n))"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", script, journal.path, name]) for name in ("one", "two")]
+    assert [writer.wait(120) for writer in writers] == [0, 0]
+    entries = journal.entries()
+    assert [entry.seq for entry in entries] == list(range(80))
+    for name in ("one", "two"):
+        assert [entry.fact for entry in entries if entry.state == name] == [str(n) for n in range(40)]

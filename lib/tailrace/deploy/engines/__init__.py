@@ -126,7 +126,11 @@ class Engine(Protocol):
         ...
 
     def log(self, instance: Instance, lines: int = 15) -> str:
-        """Return its last lines of output."""
+        """Return where its log is, and its last lines of output, as an excerpt that is bounded."""
+        ...
+
+    def log_path(self, instance: Instance) -> str:
+        """Return where its whole log is: a path, or the command that shows it."""
         ...
 
     def instances(self, deployment: str) -> list[Instance]:

@@ -11,7 +11,7 @@ import docker.errors
 import requests.exceptions
 
 from tailrace.errors import BuildFailed, DeployError, PartMissing, StartFailed
-from tailrace.host import waiting
+from tailrace.host import excerpts, waiting
 
 UNREACHABLE = (docker.errors.DockerException, requests.exceptions.RequestException)
 
@@ -76,12 +76,17 @@ def remove(container: Any, timeout_s: float = 20.0) -> None:
 
 
 def log(container: Any, lines: int) -> str:
-    """Return the last lines of `container`'s log; "" if the container or the engine is shutting down."""
+    """Return the command that shows `container`'s log, and its last lines, as an excerpt that is bounded.
+
+    "" if the container or the engine is shutting down.
+    """
     try:
         tail: bytes = container.logs(tail=lines)
     except UNREACHABLE:
         return ""
-    return tail.decode("utf-8", "replace")
+    return excerpts.with_source(
+        f"docker logs {container.name}", excerpts.of_text(tail.decode("utf-8", "replace"), lines)
+    )
 
 
 def _gone(container: Any) -> bool:
@@ -114,4 +119,4 @@ def _message(error: docker.errors.APIError) -> str:
 
 def _last(log: Any, lines: int = 15) -> str:
     text = "".join(str(entry.get("stream") or entry.get("error") or "") for entry in log)
-    return "\n".join(text.strip().splitlines()[-lines:])
+    return excerpts.of_text(text.strip(), lines)

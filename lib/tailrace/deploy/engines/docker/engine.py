@@ -146,6 +146,9 @@ class DockerEngine:
         container = self._container(instance)
         return dockerd.log(container, lines) if container else ""
 
+    def log_path(self, instance: Instance) -> str:
+        return f"docker logs {self._name(instance.deployment, instance.name)}"
+
     def instances(self, deployment: str) -> list[Instance]:
         """Return the containers that carry the labels of `deployment`, running or not."""
         return [_instance(c) for c in self._labelled(deployment, "instance")]

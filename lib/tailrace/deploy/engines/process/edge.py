@@ -73,7 +73,7 @@ class EdgeProcess:
 
     def log(self) -> str:
         process = processes.find(self.records, NAME)
-        return process.tail() if process else ""
+        return process.excerpt() if process else ""
 
 
 def binary() -> Path:

@@ -86,7 +86,10 @@ class ProcessEngine:
 
     def log(self, instance: Instance, lines: int = 15) -> str:
         process = self._process(instance)
-        return process.tail(lines) if process else ""
+        return process.excerpt(lines) if process else ""
+
+    def log_path(self, instance: Instance) -> str:
+        return str(self._records(instance.deployment) / f"{instance.name}.log")
 
     def instances(self, deployment: str) -> list[Instance]:
         """Return what was started for `deployment` and has not been stopped, whether it runs or has ended."""
