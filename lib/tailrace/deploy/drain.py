@@ -51,15 +51,11 @@ def wait_until_idle(rollout: Rollout, colour: str) -> str:
 
 def stop(rollout: Rollout, instance: Instance) -> str:
     """Stop `instance` and return how; if it was not idle, count the requests that were really cut."""
-    before = _counters(rollout, instance)
+    colour, before = instance.colour, rollout.edge.counters()
     how = rollout.engine.stop(instance, rollout.settings.stop_grace_s)
-    if not before.active:
+    if not before.colours[colour].active:
         return f"{instance.name} {how}"
-    waiting.until(lambda: _counters(rollout, instance).active == 0, 2.0)
-    cut = _counters(rollout, instance).broken - before.broken
+    waiting.until(lambda: rollout.edge.counters().colours[colour].active == 0, 2.0)
+    cut = rollout.edge.counters().since(before).lost(colour)
     rollout.cut += cut
     return f"{instance.name} {how}, {cut} requests cut"
-
-
-def _counters(rollout: Rollout, instance: Instance) -> ColourCounters:
-    return rollout.edge.counters().colours[instance.colour]

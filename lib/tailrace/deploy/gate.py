@@ -48,12 +48,8 @@ class Window:
 
 
 def window(earlier: ColourCounters, later: ColourCounters) -> Window:
-    """Return what happened between two readings of the same edge.
-
-    A connection that was lost before the answer began is already counted, as a 503. Counting lost connections as
-    errors once more can exaggerate errors, but never hide one.
-    """
-    counted = later.since(earlier)
+    """Return what happened between two readings; when another edge counts by now, what that one has counted."""
+    counted = later if later.total < earlier.total else later.since(earlier)
     requests = max(counted.latency[-1][1] if counted.latency else 0, counted.failed, 0)
     return Window(requests, min(requests, counted.failed + counted.broken), counted.latency, counted.total)
 

@@ -1,28 +1,34 @@
 """The edge's counters, read from Envoy's admin port, exact to the request.
 
 requests    every request through the front door; probes and previews have doors of their own
-failed      answered with 5xx, or begun and cut off by the edge (`cut`)
+failed      answered with 5xx, begun and cut off (`cut`), or refused by the edge with a 4xx of its own
 abandoned   the client hung up before its answer was complete
+endings     how those ended that no instance answered whole
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import quote
 
+from tailrace.deploy.edge import endings
+from tailrace.deploy.edge.endings import Ending
 from tailrace.deploy.edge.route_file import COLOURS
 from tailrace.errors import EdgeRejected
 from tailrace.host.http import FAILURES, exchange
 
 METRICS = (
-    r"^(server\.(live|uptime)|http\.(ingress|probe)\.(downstream_rq_(total|completed|active|[2345]xx|tx_reset)"
-    r"|downstream_cx_destroy_remote_active_rq)|cluster\.(blue|green)\.(upstream_rq_(total|active|pending_active|5xx|time)"
-    r"|upstream_cx_(connect_fail|destroy_remote_with_active_rq)))$"
+    r"^(server\.(live|uptime|hot_restart_generation)|tailrace\.ended\..*"
+    r"|http\.(ingress|probe)\.(downstream_rq_(total|completed|active|[2345]xx)|downstream_cx_destroy_remote_active_rq)"
+    r"|cluster\.(blue|green)\.(upstream_rq_(total|active|pending_active|5xx|time)|upstream_cx_connect_fail))$"
 )
+LATE_S = 3.0
+"""How far Envoy's own uptime may be behind: whole seconds, written at each flush, later on a machine that is busy."""
 
 Buckets = tuple[tuple[float, int], ...]
 
@@ -35,7 +41,7 @@ class ColourCounters:
     active: int
     failed: int
     broken: int
-    """Connections that the instance closed while a request was on them."""
+    """Answers that had begun, and that the instance broke off."""
     connect_failures: int
     latency: Buckets = field(default=(), repr=False)
     """Answered requests by upper bound in ms, cumulative."""
@@ -65,23 +71,62 @@ class Counters:
     abandoned: int
     probes: int
     colours: Mapping[str, ColourCounters]
+    endings: Mapping[Ending, int] = field(default_factory=dict)
+    uptime_s: int = 0
+    edge: int = 0
+    """The generation of the process that counts."""
+    restarted: bool = False
+    """Of a difference: the edge began to count anew in between, so that a part is missing."""
 
     @property
     def failed(self) -> int:
-        return self.answers_5xx + self.cut
+        return self.answers_5xx + self.cut + sum(n for e, n in self.by_edge.items() if 400 <= e.status < 500)
+
+    @property
+    def by_edge(self) -> dict[Ending, int]:
+        """The failures that the edge made in place of an instance's answer, or in the middle of one."""
+        return {ending: count for ending, count in self.endings.items() if ending.failed}
+
+    @property
+    def by_instance(self) -> dict[str, int]:
+        """The answers with 5xx that came from the instances themselves, by colour."""
+        made = Counter({e.colour: 0 for e in self.endings})
+        for ending, count in self.endings.items():
+            made[ending.colour] += count if ending.status >= 500 else 0
+        return {name: max(0, colour.failed - made[name]) for name, colour in self.colours.items()}
+
+    def lost(self, colour: str) -> int:
+        """Return how many requests the instance of `colour` broke: unanswered, half answered, or upgraded."""
+        return sum(count for ending, count in self.endings.items() if ending.colour == colour and ending.broken)
 
     @property
     def connect_failures(self) -> int:
         return sum(colour.connect_failures for colour in self.colours.values())
 
     def since(self, earlier: Counters) -> Counters:
-        """Return what was counted between `earlier` and this reading; `active` is as of this reading."""
-        kept = ("t_ns", "active", "colours")
+        """Return what was counted between `earlier` and this reading; `active` is as of this reading.
+
+        When another process counts by now, all that it has counted: it began at zero.
+        """
+        if self.began_anew(earlier):
+            return replace(self, restarted=True)
+        kept = ("t_ns", "active", "colours", "endings", "uptime_s", "edge", "restarted")
         differences = {
             f.name: getattr(self, f.name) - getattr(earlier, f.name) for f in fields(self) if f.name not in kept
         }
         colours = {name: colour.since(earlier.colours[name]) for name, colour in self.colours.items()}
-        return Counters(t_ns=self.t_ns, active=self.active, colours=colours, **differences)
+        before = ((ending, count, earlier.endings.get(ending, 0)) for ending, count in self.endings.items())
+        # A listener that is replaced takes its counters of endings with it.
+        counted = {ending: count if count < known else count - known for ending, count, known in before}
+        differences["cut"] = max(0, differences["cut"])
+        return replace(self, colours=colours, endings={e: n for e, n in counted.items() if n}, **differences)
+
+    def began_anew(self, earlier: Counters) -> bool:
+        """Return whether the edge was replaced, or died and was started again, since `earlier`."""
+        passed_s = (self.t_ns - earlier.t_ns) / 1e9
+        younger = self.uptime_s - earlier.uptime_s < passed_s - LATE_S
+        fell = self.requests < earlier.requests or self.probes < earlier.probes
+        return bool(self.edge != earlier.edge or fell or (younger and self.uptime_s > 0))
 
 
 def read(admin_url: str, timeout_s: float = 2.0) -> Counters:
@@ -94,21 +139,26 @@ def read(admin_url: str, timeout_s: float = 2.0) -> Counters:
     def ingress(name: str) -> int:
         return int(flat.get(f"http.ingress.downstream_{name}", 0))
 
+    ended = endings.read(found)
     return Counters(
         time.perf_counter_ns(), ingress("rq_total"), ingress("rq_completed"), ingress("rq_active"), ingress("rq_2xx"),
-        ingress("rq_3xx"), ingress("rq_4xx"), ingress("rq_5xx"), ingress("rq_tx_reset"),
+        ingress("rq_3xx"), ingress("rq_4xx"), ingress("rq_5xx"), sum(n for e, n in ended.items() if e.cut),
         ingress("cx_destroy_remote_active_rq"), int(flat.get("http.probe.downstream_rq_total", 0)),
-        {colour: _colour(colour, flat, latency) for colour in COLOURS},
+        {colour: _colour(colour, flat, ended, latency) for colour in COLOURS}, ended,
+        int(flat.get("server.uptime", 0)), int(flat.get("server.hot_restart_generation", 0)),
     )  # fmt: skip
 
 
-def _colour(colour: str, flat: Mapping[str, int], latency: Mapping[str, Buckets]) -> ColourCounters:
+def _colour(
+    colour: str, flat: Mapping[str, int], ended: Mapping[Ending, int], latency: Mapping[str, Buckets]
+) -> ColourCounters:
     def of(name: str) -> int:
         return int(flat.get(f"cluster.{colour}.upstream_{name}", 0))
 
     return ColourCounters(
-        of("rq_total"), of("rq_active") + of("rq_pending_active"), of("rq_5xx"), of("cx_destroy_remote_with_active_rq"),
-        of("cx_connect_fail"), latency.get(f"cluster.{colour}.upstream_rq_time", ()),
+        of("rq_total"), of("rq_active") + of("rq_pending_active"), of("rq_5xx"),
+        sum(n for e, n in ended.items() if e.colour == colour and e.cut and e.broken), of("cx_connect_fail"),
+        latency.get(f"cluster.{colour}.upstream_rq_time", ()),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from tailrace.deploy.edge import endings
 from tailrace.deploy.edge.envoy import TYPE, Document, bound, discovered, file
 from tailrace.deploy.edge.layout import Address, Layout
 from tailrace.deploy.edge.route_file import COLOURS
@@ -56,6 +57,8 @@ def listener(name: str, counted_as: str, address: Address, source: Document, lay
         "http2_protocol_options": {"allow_connect": True},
         "upgrade_configs": [{"upgrade_type": upgrade} for upgrade in settings.upgrades],
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+        # Only what users get is accounted for.
+        "access_log": [endings.LOG] if counted_as == "ingress" else [],
         **source,
     }
     if not settings.hops:

@@ -1,0 +1,110 @@
+"""How requests ended that no instance answered whole: an access log of the front door that only counts.
+
+Envoy's own counters cannot tell: the 5xx of a cluster are those of its instance and those that the edge made in its
+place. The log of access knows of each request, by its details and its response flags, and its logger of statistics
+keeps a counter per colour, status and flags, so that nothing grows with the number of requests. No word of a client
+gets into a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from tailrace.deploy.edge.envoy import TYPE, Document
+
+PREFIX = "tailrace.ended"
+LOG: Document = {
+    "name": "envoy.access_loggers.stats",
+    "filter": {
+        "extension_filter": {
+            "name": "envoy.access_loggers.extension_filters.cel",
+            "typed_config": {
+                "@type": f"{TYPE}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+                # A page that the routes hold is an answer that was meant.
+                "expression": "!(response.code_details in ['via_upstream', 'direct_response'])",
+            },
+        }
+    },
+    "typed_config": {
+        "@type": f"{TYPE}.extensions.access_loggers.stats.v3.Config",
+        "stats_scope": {"prefix": "tailrace"},
+        "counters": [
+            {
+                "stat": {
+                    "name": "ended",
+                    "tags": [
+                        {"name": "of", "value_format": "%UPSTREAM_CLUSTER%"},
+                        {"name": "status", "value_format": "%RESPONSE_CODE%"},
+                        {"name": "flags", "value_format": "%RESPONSE_FLAGS%"},
+                    ],
+                },
+                "value_fixed": 1,
+            }
+        ],
+    },
+}
+"""The access log of the front door. https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log"""
+
+CLIENT_LEFT = frozenset({"DC", "DR"})
+BROKEN = frozenset({"UC", "UR", "UPE"})
+NOT_OURS = frozenset({400, 408})
+"""Answers to a request that was malformed, or that its client did not finish sending."""
+REASONS = {
+    "UH": "no healthy upstream",
+    "UO": "too many waiting",
+    "UF": "connection refused",
+    "UT": "no answer in time",
+    "UC": "connection closed by the instance",
+    "UR": "reset by the instance",
+    "UPE": "answer broken by the instance",
+    "SI": "silent for too long",
+    "DT": "took too long",
+    "NR": "no route",
+    "NC": "no such cluster",
+    "DPE": "request not accepted",
+}
+
+
+class Ending(NamedTuple):
+    """One way in which requests ended: the colour that they were routed to, "" for none, status and response flags."""
+
+    colour: str
+    status: int
+    flags: frozenset[str]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a user got a failure that the edge made: not when the client left first, nor by its own mistake.
+
+        An upgraded connection (status 101) has no end but its close, whoever closes it.
+        """
+        return not self.flags & CLIENT_LEFT and self.status not in (101, *NOT_OURS)
+
+    @property
+    def cut(self) -> bool:
+        """Whether an answer had begun and was cut off."""
+        return self.failed and (self.status < 400 or (self.broken and self.status < 500))
+
+    @property
+    def broken(self) -> bool:
+        """Whether the instance broke it, before its answer or in the middle."""
+        return bool(self.flags & BROKEN) and not self.flags & CLIENT_LEFT
+
+    def __str__(self) -> str:
+        reasons = [text for flag, text in REASONS.items() if flag in self.flags]
+        how = f"{self.status} cut off" if self.cut else str(self.status)
+        return f"{how}: {reasons[0] if reasons else 'refused'}" + (f", of {self.colour}" if self.colour else "")
+
+
+def read(stats: Iterable[Mapping[str, Any]]) -> dict[Ending, int]:
+    """Return the counter of each ending that occurred, from statistics of the edge."""
+    found: dict[Ending, int] = {}
+    for stat in stats:
+        name = str(stat.get("name", ""))
+        if name.startswith(f"{PREFIX}.") and stat.get("value"):
+            of, _, rest = name.removeprefix(f"{PREFIX}.of.").partition(".status.")
+            status, _, flags = rest.partition(".flags.")
+            ending = Ending("" if of == "-" else of, int(status), frozenset(flags.split(",")) - {"-", ""})
+            found[ending] = int(stat["value"])
+    return found
