@@ -70,10 +70,13 @@ def _contents(inspection: Inspection, compared: str) -> list[Check]:
 
 def _command(release: Release) -> list[Check]:
     why = "the command is run as it is: tailrace did not build it"
+    files = release.facts.get("files", 0)
     names = ("same source, same bytes", "holds only what the service needs", "within its size budget")
     return [
         *(Check.skip(name, why) for name in names),
-        Check("named by its content", True, f"release {release.id} is the command and its settings"),
+        Check(
+            "named by its content", True, f"release {release.id} is the command, its settings and its files ({files})"
+        ),
         ingredients.no_credential(release.environment, ()),
     ]
 

@@ -1,4 +1,4 @@
-"""Build a release: tailrace's own service as an installed environment, or any command as it is.
+"""Build a release: tailrace's own service as an installed environment, or any command as it is, with its files.
 
 A release holds the modules that the service imports, and no other: an edit elsewhere makes no new release. An
 environment is content-addressed: the digest of its ingredients names its folder, it is built beside that folder and
@@ -20,7 +20,8 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from tailrace.deploy import modules
+from tailrace.deploy import command_files, modules, source_walk
+from tailrace.deploy import source as sources
 from tailrace.deploy.release import Release, digest
 from tailrace.errors import BuildFailed, PartMissing
 from tailrace.host import excerpts, files
@@ -40,16 +41,7 @@ METADATA = ("name", "version", "description", "requires-python", "license", "lic
 def build(service: Service, source: Path, releases: Path) -> Release:
     """Return the release of `service`, built in `releases` unless it is there already; raises BuildFailed."""
     if not service.ours:
-        facts = {"directory": str(source), "reused": False, "seconds": 0.0}
-        return Release(
-            "command",
-            digest(list(service.command)),
-            service.command,
-            service.environment,
-            False,
-            service.acceptance,
-            facts,
-        )
+        return command(service, source, releases)
     started = time.perf_counter()
     content_digest = content(source)
     folder = releases / content_digest[:16]
@@ -59,6 +51,20 @@ def build(service: Service, source: Path, releases: Path) -> Release:
         facts = _make(source, folder)
     facts |= {"reused": reused, "seconds": round(time.perf_counter() - started, 3), "folder": str(folder)}
     return Release("environment", content_digest, SERVE, service.environment, True, service.acceptance, facts)
+
+
+def command(service: Service, source: Path, releases: Path) -> Release:
+    """Return the release of a command as it is: the digest of its words and of its files; raises BuildFailed."""
+    started = time.perf_counter()
+    listed = tuple(source_walk.absolute(source / path) for path in service.source)
+    roots = listed or command_files.named(service.command, source, service.environment)
+    taken = sources.take(roots, source, releases)
+    parts = [list(service.command), *([taken.content] if roots else [])]
+    facts = {
+        "directory": str(source), "source": taken.key, "files": len(taken.files), "size_bytes": taken.size_bytes,
+        "reused": False, "seconds": round(time.perf_counter() - started, 3),
+    }  # fmt: skip
+    return Release("command", digest(*parts), service.command, service.environment, False, service.acceptance, facts)
 
 
 def content(source: Path, *programs: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -81,6 +81,11 @@ class Service(ProfileSection):
 
     command: tuple[str, ...] = ()
     """Any program; `{port}` and `{host}` are replaced in its words, and `{python}` by that of tailrace."""
+    source: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """The files and folders that the command is made of, relative to the project: an edit there is another release.
+
+    By default, the files that its words name.
+    """
     image: str = ""
     """The name of an existing image; needs an engine that runs images."""
     dockerfile: str = ""
@@ -119,6 +124,14 @@ class Service(ProfileSection):
         if not isinstance(values, dict) or any(values.get(key) for key in ("command", "image", "dockerfile")):
             return values
         return {"api": "openai", "metrics": "/metrics", **values}
+
+    @model_validator(mode="after")
+    def _source_of_a_command(self) -> Self:
+        if self.source and (self.image or self.dockerfile or not self.command):
+            raise ValueError(
+                "source lists the files of a command; tailrace's own service and images are digested whole"
+            )
+        return self
 
     @field_validator("environment")
     @classmethod

@@ -7,11 +7,11 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from tailrace.deploy import edge
+from tailrace.deploy import edge, kept_copy
 from tailrace.deploy.edge import layout as edge_layout
 from tailrace.deploy.engines import Capability, Images, Instance, Slot, environment, labels
 from tailrace.deploy.engines.process import LACKS
@@ -49,14 +49,15 @@ class ProcessEngine:
         """Start `release` in `slot` on a free port; it listens a moment later. Raises StartFailed."""
         port = ports.free(HOST)
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        place = kept_copy.place(release, self.home.resolve() / "releases")
         process = processes.spawn(
-            _command(release, port),
-            environment=inherited | environment(release, slot),
+            _command(release, place.command, port),
+            environment=inherited | environment(replace(release, environment=place.environment), slot),
             folder=self._records(slot.deployment),
             name=slot.name,
             labels={**labels(release, slot), "port": str(port)},
             fault=self.fault,
-            directory=Path(release.facts["directory"]) if "directory" in release.facts else None,
+            directory=place.directory,
         )
         return _instance(process)
 
@@ -145,9 +146,9 @@ class ProcessEngine:
         return process if process and str(process.pid) == instance.handle else None
 
 
-def _command(release: Release, port: int) -> list[str]:
+def _command(release: Release, command: Sequence[str], port: int) -> list[str]:
     python = f"{release.facts['folder']}/env/bin/python" if "folder" in release.facts else sys.executable
-    return filled(release.command, host=HOST, port=str(port), python=python)
+    return filled(command, host=HOST, port=str(port), python=python)
 
 
 def _instance(process: processes.Process) -> Instance:
