@@ -14,6 +14,9 @@ BACKOFF: Final = "x-tailrace-backoff-us"
 COST: Final = "x-tailrace-cost-microusd"
 TENANT: Final = "x-tailrace-tenant"
 
+MAINTENANCE: Final = "x-tailrace-maintenance"
+"""on, where the edge answered with its maintenance page"""
+
 COLOUR: Final = "x-colour"
 """The colour of the instance that answered."""
 RELEASE: Final = "x-release"

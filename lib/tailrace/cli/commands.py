@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "down": (_RUNS, "Stop everything that runs of a profile left running."),
     "history": (_STATE, "Show who deployed what, when, why, and how it ended."),
     "load": ("tailrace.cli.load.command", "Send traffic to an API on a schedule, and measure it."),
+    "maintenance": (_EDGE, "Answer every user with a page and status 503."),
     "pause": (_EDGE, "Hold new requests at the edge for a bounded time."),
     "promote": (_ROLLOUTS, "End the bake, or the weight, of the switch in progress now."),
     "report": (_RUNS, "Write the page of RUN again, from its records."),

@@ -21,10 +21,11 @@ def deploy(profile: str, as_json: bool, id: str) -> None:
     now = stack.deployment.status()
     answer = {
         "result": result, "release": release.id, "serving": now.serving, "url": now.url, "generation": now.generation,
-        "paused": now.paused,
+        "paused": now.paused, "maintenance": now.maintenance,
     }  # fmt: skip
     paused = "; it is paused: requests are held until unpause" if now.paused else ""
-    text = f"{result}: {now.serving} serves release {release.id} at {now.url}{paused}"
+    closed = "; users get the maintenance page until `maintenance off`" if now.maintenance else ""
+    text = f"{result}: {now.serving} serves release {release.id} at {now.url}{paused}{closed}"
     deployment.show(answer, as_json, text)
 
 

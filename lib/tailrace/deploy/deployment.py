@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from tailrace.deploy import faults, front_door, history, recovery, secret_digests, status, switch
-from tailrace.deploy.edge import Counters, Edge, Routes, other, route_file
+from tailrace.deploy.edge import Counters, Edge, Maintenance, Routes, other, route_file
 from tailrace.deploy.engines import Engine, Instance, Slot, choice
 from tailrace.deploy.journal import Journal, JournalEntry
 from tailrace.deploy.release import Release
@@ -197,6 +197,16 @@ class Deployment:
         with self._locked("unpause", refuse_unfinished=False):
             return front_door.unpause(self)
 
+    def maintenance_on(self, page: Maintenance) -> CommandResult:
+        """Have the edge answer every user with `page` until `maintenance_off`; deploys are allowed meanwhile."""
+        with self._locked("maintenance", refuse_unfinished=False):
+            return front_door.close(self, page)
+
+    def maintenance_off(self) -> CommandResult:
+        """Let the colours answer again; raises DeployError when none could."""
+        with self._locked("end of maintenance", refuse_unfinished=False):
+            return front_door.reopen(self)
+
     def upgrade_edge(self, cold: bool = False) -> CommandResult:
         """Replace the edge by a new one; raises EdgeRejected where that would lose requests, unless it is `cold`."""
         with self._locked("upgrade of the edge"):
@@ -244,7 +254,8 @@ class Deployment:
     def _ensure_edge(self) -> None:
         if not self.is_up:
             # Routes to green, which has no instance yet: so the first instance becomes blue.
-            first = Routes(self.journal.generation() + 1, {"green": 100})
+            page = front_door.intended_page(self)
+            first = Routes(self.journal.generation() + 1, {"green": 100}, maintenance=page)
             files.write(self.edge.folder / "routes.yaml", route_file.document(first))
         if self.edge.ensure() and (serving := self.serving):
             self.edge.wait_for_colour(serving.colour)

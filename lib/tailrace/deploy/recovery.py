@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tailrace.deploy import secret_digests, switch
+from tailrace.deploy import front_door, secret_digests, switch
 from tailrace.deploy.edge import Routes, other
 from tailrace.deploy.engines import Instance, Slot
 from tailrace.deploy.journal import JournalEntry
@@ -107,7 +107,8 @@ def _repair_routes(deployment: Deployment) -> str:
         if not intended:
             raise
         generation = journal.generation() + 1
-        routes = Routes(generation, intended[-1].data["weights"])
+        page = front_door.intended_page(deployment)
+        routes = Routes(generation, intended[-1].data["weights"], maintenance=page)
         journal.append("", "note", "mended", str(error), generation=generation, weights=dict(routes.weights))
         edge.route(routes)
         edge.ensure()

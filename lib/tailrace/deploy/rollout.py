@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailrace import credentials
-from tailrace.deploy.edge import Counters, Edge, Routes
+from tailrace.deploy.edge import CanaryRoute, Counters, Edge
 from tailrace.deploy.engines import Engine, Instance, Slot
 from tailrace.deploy.gate import Window
 from tailrace.deploy.journal import Journal
@@ -143,13 +143,16 @@ class Rollout:
         entry = self.journal.append(self.id, "end", state, fact)
         self._notify(state, entry.t_ns, fact)
 
-    def route(self, weights: dict[str, int]) -> int:
-        """Write routes of the next generation, unless the file has these weights already; return the generation."""
+    def route(self, weights: dict[str, int], canary: CanaryRoute | None = None) -> int:
+        """Write routes of the next generation, unless the file has these already; return the generation.
+
+        A maintenance page stays: whether users are let in is the operator's to say.
+        """
         current = self.edge.routes()
         self.committed_ns = time.perf_counter_ns()
-        if dict(current.weights) == weights:
+        if (dict(current.weights), current.canary) == (weights, canary):
             return current.generation
-        routes = Routes(current.generation + 1, weights)
+        routes = replace(current, generation=current.generation + 1, weights=weights, canary=canary)
         self.intend("routed", generation=routes.generation, weights=weights)
         self.committed_ns = self.edge.route(routes)
         return routes.generation

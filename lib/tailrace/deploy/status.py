@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tailrace.deploy import health
+from tailrace.deploy import front_door, health
 from tailrace.deploy.edge import Counters, Routes
 from tailrace.deploy.engines import Instance
 from tailrace.deploy.journal import JournalEntry
@@ -47,6 +47,10 @@ class Status:
     unfinished: str
     """State from which an interrupted rollout would be resumed; empty when there is none."""
     paused: bool
+    """Whether requests are held; during `maintenance` they are answered with its page instead."""
+    maintenance: bool
+    since: str
+    """Since when it is paused or in maintenance, by the wall clock; empty when it is neither."""
     last: str
     """The last rollout in one line."""
     under_way: str
@@ -82,6 +86,8 @@ def read(deployment: Deployment) -> Status:
         busy=bool(deployment.in_progress),
         unfinished=left[-1].state if left else "",
         paused=bool(routes and routes.hold_s),
+        maintenance=bool(routes and routes.maintenance),
+        since=_since(routes, entries),
         last=f"{ends[-1].at} {ends[-1].state}: {ends[-1].fact}" if ends else "",
         under_way=_under_way(deployment, entries),
         damaged=damaged or unreadable,
@@ -106,6 +112,12 @@ def _routes(deployment: Deployment) -> tuple[Routes | None, str]:
         return deployment.edge.routes() if deployment.is_up else None, ""
     except EdgeRejected as error:
         return None, str(error)
+
+
+def _since(routes: Routes | None, entries: list[JournalEntry]) -> str:
+    if routes and (routes.maintenance or routes.hold_s):
+        return front_door.since(entries, front_door.CLOSED if routes.maintenance else front_door.PAUSED)
+    return ""
 
 
 def _entries(deployment: Deployment) -> tuple[list[JournalEntry], str]:

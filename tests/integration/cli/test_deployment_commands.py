@@ -1,9 +1,11 @@
 """The operator's commands, on a real deployment of a program that is not ours; each is safe to repeat."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -121,6 +123,24 @@ def test_pause_holds_and_unpause_lets_go(project):
     assert [project.json("pause", "--hold-s", "5")["state"] for _ in range(2)] == ["done", "nothing"]
     assert project.json("status")["paused"] is True
     assert [project.json("unpause")["state"] for _ in range(2)] == ["done", "nothing"]
+
+
+def test_maintenance_closes_the_door_and_opens_it_again(project):
+    """The page is the operator's; `status` and `deploy` say that it is on."""
+    url = project.json("deploy")["url"]
+    (project.root / "page.txt").write_text("Back at noon.")
+    on = ("maintenance", "on", "--page", "page.txt", "--retry-after", "30")
+    assert [project.json(*on)["state"] for _ in range(2)] == ["done", "nothing"]
+    with pytest.raises(urllib.error.HTTPError, match="503") as closed:
+        urllib.request.urlopen(url + "/plan.yaml", timeout=60)
+    assert (closed.value.read(), closed.value.headers["retry-after"]) == (b"Back at noon.", "30")
+    assert re.search(r"blue serves at .* · maintenance since \d{4}-.*users get its page", project.call("status").stdout)
+    assert "users get the maintenance page until `maintenance off`" in project.call("deploy").stdout
+    assert [project.json("maintenance", "off")["state"] for _ in range(2)] == ["done", "nothing"]
+    assert urllib.request.urlopen(url + "/plan.yaml", timeout=60).status == 200
+    refused = project.call("maintenance", "on", "--page", "nothing.html")
+    assert (refused.returncode, "nothing.html: the page cannot be read" in refused.stderr) == (1, True)
+    assert project.call("maintenance", "off", "--page", "page.txt").returncode == 2
 
 
 def test_the_edge_is_upgraded_and_one_that_died_is_back_with_deploy(project):

@@ -3,7 +3,19 @@
 from tailrace.deploy.edge.clusters import Upstream
 from tailrace.deploy.edge.counters import ColourCounters, Counters
 from tailrace.deploy.edge.layout import Address, Layout
+from tailrace.deploy.edge.maintenance import Maintenance
 from tailrace.deploy.edge.proxy import Edge
-from tailrace.deploy.edge.route_file import Routes, other
+from tailrace.deploy.edge.route_file import CanaryRoute, Routes, other
 
-__all__ = ["Address", "ColourCounters", "Counters", "Edge", "Layout", "Routes", "Upstream", "other"]
+__all__ = [
+    "Address",
+    "CanaryRoute",
+    "ColourCounters",
+    "Counters",
+    "Edge",
+    "Layout",
+    "Maintenance",
+    "Routes",
+    "Upstream",
+    "other",
+]

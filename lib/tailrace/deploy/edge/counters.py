@@ -2,6 +2,7 @@
 
 requests    every request through the front door; probes and previews have doors of their own
 failed      answered with 5xx, begun and cut off (`cut`), or refused by the edge with a 4xx of its own
+maintained  answered with the maintenance page: 503 on purpose, so not among the failed
 abandoned   the client hung up before its answer was complete
 endings     how those ended that no instance answered whole
 """
@@ -24,7 +25,8 @@ from tailrace.host.http import FAILURES, exchange
 
 METRICS = (
     r"^(server\.(live|uptime|hot_restart_generation)|tailrace\.ended\..*"
-    r"|http\.(ingress|probe)\.(downstream_rq_(total|completed|active|[2345]xx)|downstream_cx_destroy_remote_active_rq)"
+    r"|http\.(ingress|probe)\.(downstream_rq_(total|completed|active|[2345]xx)|rq_direct_response"
+    r"|downstream_cx_destroy_remote_active_rq)"
     r"|cluster\.(blue|green)\.(upstream_rq_(total|active|pending_active|5xx|time)|upstream_cx_connect_fail))$"
 )
 LATE_S = 3.0
@@ -75,12 +77,15 @@ class Counters:
     uptime_s: int = 0
     edge: int = 0
     """The generation of the process that counts."""
+    maintained: int = 0
+    """Of gRPC calls, too: their status is 200, so `failed` may be too small by their number."""
     restarted: bool = False
     """Of a difference: the edge began to count anew in between, so that a part is missing."""
 
     @property
     def failed(self) -> int:
-        return self.answers_5xx + self.cut + sum(n for e, n in self.by_edge.items() if 400 <= e.status < 500)
+        refused = sum(count for ending, count in self.by_edge.items() if 400 <= ending.status < 500)
+        return max(0, self.answers_5xx - self.maintained) + self.cut + refused
 
     @property
     def by_edge(self) -> dict[Ending, int]:
@@ -146,6 +151,7 @@ def read(admin_url: str, timeout_s: float = 2.0) -> Counters:
         ingress("cx_destroy_remote_active_rq"), int(flat.get("http.probe.downstream_rq_total", 0)),
         {colour: _colour(colour, flat, ended, latency) for colour in COLOURS}, ended,
         int(flat.get("server.uptime", 0)), int(flat.get("server.hot_restart_generation", 0)),
+        int(flat.get("http.ingress.rq_direct_response", 0)),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tailrace.deploy.edge import endings
 from tailrace.deploy.edge.envoy import TYPE, Document, bound, discovered, file
 from tailrace.deploy.edge.layout import Address, Layout
-from tailrace.deploy.edge.route_file import COLOURS
+from tailrace.deploy.edge.route_file import COLOURS, DOOR
 
 MANAGER = f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 MUTATION = f"{TYPE}.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
@@ -65,11 +65,20 @@ def listener(name: str, counted_as: str, address: Address, source: Document, lay
         removed = {"@type": MUTATION, "mutations": [{"remove": header} for header in FORWARDED]}
         name_of_it = "envoy.http.early_header_mutation.header_mutation"
         manager["early_header_mutation_extensions"] = [{"name": name_of_it, "typed_config": removed}]
-    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    http = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+    filters = [http] if counted_as == "ingress" else [_door(counted_as), http]
     return {
         "@type": f"{TYPE}.config.listener.v3.Listener", "name": name, "address": bound(address, layout),
-        "filter_chains": [chain],
+        "filter_chains": [{"filters": filters}],
     }  # fmt: skip
+
+
+def _door(name: str) -> Document:
+    """Tell the routes through which door a request came, in a way that no request can claim."""
+    value = {"text_format_source": {"inline_string": name}}
+    state = {"object_key": DOOR, "factory_key": "envoy.string", "format_string": value}
+    config = {"@type": f"{TYPE}.extensions.filters.network.set_filter_state.v3.Config", "on_new_connection": [state]}
+    return {"name": "envoy.filters.network.set_filter_state", "typed_config": config}
 
 
 def _http1(upgrades: Sequence[str]) -> Document:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from tailrace import profile
 from tailrace.deploy.edge import bootstrap, clusters, counters, envoy, listeners, route_file
 from tailrace.deploy.edge.clusters import Upstream
 from tailrace.deploy.edge.layout import Address, Layout
+from tailrace.deploy.edge.maintenance import Maintenance
 from tailrace.deploy.edge.route_file import COLOURS, Routes
 from tailrace.errors import EdgeRejected, StartFailed
 from tailrace.headers import COLOUR, GENERATION
@@ -156,7 +157,7 @@ class Edge:
         until its own is back. Only requests that never reached an instance are retried, as always.
         """
         current = self.routes()
-        self.route(Routes(generation, current.weights, hold_s))
+        self.route(replace(current, generation=generation, hold_s=hold_s))
         self.await_generation(generation, timeout_s)
         self._hold(current.serving, upstream, True, timeout_s)
 
@@ -165,7 +166,12 @@ class Edge:
         current = self.routes()
         # In this order: a new request would find an address that refuses it, and no retries.
         self._hold(current.serving, upstream, False, timeout_s)
-        self.route(Routes(generation, current.weights))
+        self.route(replace(current, generation=generation, hold_s=0.0))
+        self.await_generation(generation, timeout_s)
+
+    def maintain(self, generation: int, page: Maintenance | None, timeout_s: float) -> None:
+        """Answer everybody with `page` from now on, or with None let the colours answer again."""
+        self.route(replace(self.routes(), generation=generation, maintenance=page))
         self.await_generation(generation, timeout_s)
 
     def _hold(self, colour: str, upstream: Upstream, held: bool, timeout_s: float) -> None:

@@ -8,7 +8,19 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailrace.deploy.edge import Address, Layout, Routes, bootstrap, clusters, listeners, other, route_file
+from tailrace.deploy.edge import (
+    Address,
+    CanaryRoute,
+    Layout,
+    Maintenance,
+    Routes,
+    bootstrap,
+    clusters,
+    listeners,
+    other,
+    route_file,
+)
+from tailrace.deploy.edge.maintenance import TYPES
 from tailrace.deploy.engines.process.edge import binary
 from tailrace.errors import EdgeRejected
 from tailrace.profile import Health
@@ -16,14 +28,48 @@ from tailrace.profile import Health
 HERE = Address("127.0.0.1", 18_001)
 
 
+VALUES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=30)
+CANARIES = st.builds(
+    CanaryRoute, st.sampled_from(["header", "cookie"]), VALUES, VALUES, st.sampled_from(["blue", "green"])
+)
+PAGES = st.builds(
+    Maintenance,
+    st.integers(1, 86_400),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    st.sampled_from(list(TYPES.values())),
+)
+ROUTES = st.builds(
+    lambda generation, weight, *more: Routes(generation, {"blue": weight, "green": 100 - weight}, *more),
+    st.integers(1, 10**9),
+    st.integers(1, 99),
+    st.sampled_from([0.0, 0.5, 30.0]),
+    st.none() | CANARIES,
+    st.none() | PAGES,
+)
+
+
 @settings(deadline=None)
-@given(st.integers(1, 10**9), st.integers(1, 99), st.sampled_from([0.0, 0.5, 30.0]))
-def test_routes_come_back_as_they_were_written(tmp_path_factory, generation, weight, hold_s):
-    """Generation, weights and pause survive the file."""
+@given(ROUTES)
+def test_routes_come_back_as_they_were_written(tmp_path_factory, wanted):
+    """Generation, weights, pause, canary and maintenance survive the file."""
     path = tmp_path_factory.mktemp("edge") / "routes.yaml"
-    wanted = Routes(generation, {"blue": weight, "green": 100 - weight}, hold_s)
-    path.write_text(route_file.document(wanted))
+    path.write_text(route_file.document(wanted), encoding="utf-8")
     assert route_file.read(path) == wanted
+
+
+@settings(deadline=None)
+@given(ROUTES, st.data())
+def test_routes_of_which_a_line_is_missing_are_refused(tmp_path_factory, wanted, data):
+    """Whichever line that is, with EdgeRejected and no other error; what is read is what the file says."""
+    path = tmp_path_factory.mktemp("edge") / "routes.yaml"
+    lines = route_file.document(wanted).splitlines(keepends=True)
+    del lines[data.draw(st.integers(0, len(lines) - 1))]
+    path.write_text("".join(lines), encoding="utf-8")
+    try:
+        found = route_file.read(path)
+    except EdgeRejected:
+        return
+    assert yaml.safe_load(route_file.document(found)) == yaml.safe_load("".join(lines))
 
 
 @pytest.mark.parametrize(
@@ -35,14 +81,26 @@ def test_routes_come_back_as_they_were_written(tmp_path_factory, generation, wei
         lambda text: text.replace("weight: 100", "weight: 90"),
         lambda text: text.replace("validate_clusters: true", "validate_clusters: false"),
         lambda text: text.replace("connect-failure", "5xx"),
+        lambda text: text.replace("name: canary\n", "name: anybody\n", 1),
+        lambda text: text.replace("exact: always", "prefix: always"),
+        lambda text: text.replace("exact: probe", "prefix: ''"),
+        lambda text: text.replace("status: 503", "status: 200"),
+        lambda text: text.replace("value: '60'", "value: '61'", 1),
+        lambda text: text.replace("key: tailrace.door", "key: door"),
         lambda text: "\x00" + text,
     ],
-    ids=["half", "empty", "colour", "sum", "unvalidated", "replays", "binary"],
-)
+    ids=[
+        "half", "empty", "colour", "sum", "unvalidated", "replays", "canary", "wider", "open", "success", "unequal",
+        "door", "binary",
+    ],
+)  # fmt: skip
 def test_a_route_file_that_we_would_not_have_written_is_refused(tmp_path, damage):
     """Envoy would ignore it while it runs, and answer 404 once it starts on it."""
     path = tmp_path / "routes.yaml"
-    path.write_text(damage(route_file.document(Routes(7, {"blue": 100}))))
+    canary = CanaryRoute("header", "x-canary", "always", "green")
+    written = route_file.document(Routes(7, {"blue": 100}, canary=canary, maintenance=Maintenance.of(60)))
+    assert damage(written) != written
+    path.write_text(damage(written))
     with pytest.raises(EdgeRejected):
         route_file.read(path)
 
@@ -75,8 +133,9 @@ def layout(tmp_path):
 def complaints(layout, **changed):
     """Write the files of an edge, some of them changed; return what Envoy's own validation says against them."""
     folder = Path(layout.folder)
+    canary = CanaryRoute("cookie", "canary", "1", "green")
     documents = {
-        "routes": route_file.document(Routes(1, {"blue": 100})),
+        "routes": route_file.document(Routes(1, {"blue": 100}, canary=canary, maintenance=Maintenance.of(60))),
         "clusters": clusters.document({"blue": Health(), "green": Health(live="/up")}, layout),
         "listeners": listeners.document(layout, former=Address("127.0.0.1", 18_009)),
         "blue": clusters.endpoints("blue", HERE),
