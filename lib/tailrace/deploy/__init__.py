@@ -3,7 +3,7 @@
 from tailrace.deploy.deployment import Deployment
 from tailrace.deploy.edge import ColourCounters, Counters
 from tailrace.deploy.engines import Instance
-from tailrace.deploy.health import Observation, Watch, probe, watch
+from tailrace.deploy.health import Observation, Target, Watch, probe, watch
 from tailrace.deploy.journal import JournalEntry
 from tailrace.deploy.release import Release
 from tailrace.deploy.rollout import Switched
@@ -20,6 +20,7 @@ __all__ = [
     "SlotStatus",
     "Status",
     "Switched",
+    "Target",
     "Watch",
     "probe",
     "watch",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from itertools import cycle, islice
 from typing import Literal
 
 from tailrace import profile, request_headers
 from tailrace.deploy import health, token_watch
+from tailrace.deploy.edge import CHECK_TIMEOUT_S, Edge
 from tailrace.deploy.engines import Engine, Instance
 from tailrace.deploy.rollout import Rollout
 from tailrace.errors import NotReady, StartFailed
@@ -26,16 +26,18 @@ def start(rollout: Rollout) -> str:
     rollout.new = new = rollout.new or rollout.engine.start(rollout.release, rollout.slot)
     rollout.edge.point(rollout.colour, new.upstream(rollout.release.acceptance))
     timeout_s, asked = rollout.settings.start_timeout_s, rollout.release.acceptance
-    fact = wait_for_success(rollout.engine, new, asked, "started", timeout_s)
-    require_open_live_path(new, asked)
-    wait_for_edge(lambda: rollout.edge.healthy(rollout.colour, new.address), new, timeout_s)
+    target = health.Target.of(new, asked, rollout.edge)
+    fact = wait_for_success(rollout.engine, new, target, "started", timeout_s)
+    require_open_live_path(new, target)
+    wait_for_edge(rollout.edge, new, asked, timeout_s)
     return f"{new.name} at {new.address}: {fact}"
 
 
 def wait_until_ready(rollout: Rollout) -> str:
     """Wait until the new colour says that it is ready."""
-    timeout_s = rollout.settings.ready_timeout_s
-    return wait_for_success(rollout.engine, _new(rollout), rollout.release.acceptance, "ready", timeout_s)
+    timeout_s, new = rollout.settings.ready_timeout_s, _new(rollout)
+    target = health.Target.of(new, rollout.release.acceptance, rollout.edge)
+    return wait_for_success(rollout.engine, new, target, "ready", timeout_s)
 
 
 def warm_up(rollout: Rollout) -> str:
@@ -61,17 +63,18 @@ def smoke_test(rollout: Rollout) -> str:
 
 
 def wait_for_success(
-    engine: Engine, instance: Instance, asked: profile.Acceptance, gate: Literal["started", "ready"], timeout_s: float
+    engine: Engine, instance: Instance, target: health.Target, gate: Literal["started", "ready"], timeout_s: float
 ) -> str:
-    """Wait until the path of that gate answers 2xx, and return the fact.
+    """Wait until the path of that gate answers as a healthy one does, and return the fact.
 
     Raises StartFailed when the instance ends before that, NotReady after `timeout_s`.
     """
+    asked = target.asked
     path = asked.health.startup if gate == "started" else asked.health.ready
     observations: list[health.Observation] = []
 
     def decided() -> bool:
-        observations[:] = [health.probe(instance.url, path, 2.0, gate, asked.headers)]
+        observations[:] = [target.check(path, 2.0, gate)]
         return observations[0].ok or engine.died(instance)
 
     succeeded_or_died = waiting.until(decided, timeout_s, every_s=0.05)
@@ -88,9 +91,10 @@ def wait_for_success(
     )
 
 
-def require_open_live_path(instance: Instance, asked: profile.Acceptance) -> None:
+def require_open_live_path(instance: Instance, target: health.Target) -> None:
     """Raise NotReady when the live path wants a key: the edge asks for it without one, or a file would hold the key."""
-    observation = health.probe(instance.url, asked.health.live)
+    asked = target.asked
+    observation = health.probe(target.url, asked.health.live, headers=asked.health.headers)
     if observation.status in DENIED:
         raise NotReady(
             f"{_described(instance)}: live path {asked.health.live} without a key answered {observation.fact}. The "
@@ -99,13 +103,16 @@ def require_open_live_path(instance: Instance, asked: profile.Acceptance) -> Non
         )
 
 
-def wait_for_edge(healthy: Callable[[], bool], instance: Instance, timeout_s: float) -> None:
-    """Wait until the edge reports the instance healthy; raises NotReady."""
-    if not waiting.until(healthy, timeout_s, every_s=0.02):
-        raise NotReady(
-            f"{_described(instance)} not healthy at the edge after {timeout_s} s; check the live path of the profile. "
-            "Traffic was not touched"
-        )
+def wait_for_edge(edge: Edge, instance: Instance, asked: profile.Acceptance, timeout_s: float) -> None:
+    """Wait until the edge reports the instance healthy; raises NotReady with what the edge gets as an answer."""
+    if waiting.until(lambda: edge.healthy(instance.colour, instance.address), timeout_s, every_s=0.02):
+        return
+    seen = health.as_the_edge(edge, instance, asked)
+    raise NotReady(
+        f"{_described(instance)} not healthy at the edge after {timeout_s} s. Its check, GET {asked.health.live} with "
+        f"Host {instance.upstream(asked).host}, gets {seen.fact}; expected {' or '.join(asked.health.status)} within "
+        f"{CHECK_TIMEOUT_S:g} s: see service.health.live, .status and .host. Traffic was not touched"
+    )
 
 
 def send_until_warm(url: str, requests: tuple[profile.Probe, ...], limits: profile.Warmup, timeout_s: float) -> str:

@@ -27,9 +27,11 @@ def commit(rollout: Rollout) -> str:
     answer = rollout.edge.await_generation(generation, settings.ack_timeout_s, rollout.release.acceptance.health)
     ack_ms = (time.perf_counter_ns() - rollout.committed_ns) / 1e6
     colour = answer.headers.get(COLOUR)
-    if answer.status >= 300 or colour != rollout.colour:
+    health = rollout.release.acceptance.health
+    if not health.accepts(answer.status) or colour != rollout.colour:
         raise EdgeRejected(
-            f"generation {generation} is answered by {colour} with {answer.status}; expected {rollout.colour} with 2xx"
+            f"generation {generation} is answered by {colour} with {answer.status} at {health.live}; "
+            f"expected {rollout.colour} with {', '.join(health.status)}"
         )
     return f"generation {generation}, acknowledged after {ack_ms:.1f} ms"
 

@@ -28,7 +28,7 @@ class Release:
     environment: Mapping[str, str] = field(default_factory=dict)
     ours: bool = False
     acceptance: Acceptance = field(default_factory=Acceptance)
-    """How its instances show that they may serve; of this, the health checks are a part of the identity."""
+    """How its instances show that they may serve; of this, health checks and protocol are a part of the identity."""
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict)
     """The salted digest of each secret that an instance gets, by its name there: a rotated one is another release."""
@@ -45,7 +45,7 @@ class Release:
     @property
     def content_id(self) -> str:
         """The first twelve hexadecimal digits of the digest over build, command, environment, health and secrets."""
-        health = self.acceptance.health.model_dump(mode="json")
+        health = self.acceptance.health.model_dump(mode="json") | {"protocol": self.acceptance.protocol}
         sealed = [dict(sorted(self.secrets.items()))] if self.secrets else []
         return digest(self.build, list(self.command), dict(sorted(self.environment.items())), health, *sealed)[:12]
 

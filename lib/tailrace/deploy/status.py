@@ -97,10 +97,11 @@ def read(deployment: Deployment) -> Status:
 def _slot(deployment: Deployment, instance: Instance, routes: Routes | None, counters: Counters | None) -> SlotStatus:
     colour, alive = instance.colour, deployment.engine.alive(instance)
     asked = deployment.releases.acceptance(instance.release, deployment.profile.service.acceptance)
+    target = health.Target.of(instance, asked, deployment.edge)
     return SlotStatus(
         colour, instance.release, instance.generation, str(instance.address), instance.handle, alive,
-        live=alive and health.probe(instance.url, asked.health.live, headers=asked.headers).ok,
-        ready=alive and health.probe(instance.url, asked.health.ready, headers=asked.headers).ok,
+        live=alive and target.check(asked.health.live).ok,
+        ready=alive and target.check(asked.health.ready).ok,
         healthy=counters is not None and deployment.edge.healthy(colour, instance.address),
         weight=routes.weights.get(colour, 0) if routes else 0,
         in_flight=counters.colours[colour].active if counters else 0,

@@ -16,7 +16,7 @@ from tailrace.profile.models import (
     Warmup,
 )
 from tailrace.profile.reader import load
-from tailrace.profile.service import Acceptance, Health, Probe, ProviderEnv, Service
+from tailrace.profile.service import Acceptance, Health, Probe, Protocol, ProviderEnv, Service
 from tailrace.profile.slo import Slo
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Health",
     "Probe",
     "Profile",
+    "Protocol",
     "ProviderEnv",
     "ProviderSettings",
     "ResourceLimits",

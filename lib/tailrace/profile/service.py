@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from tailrace import credentials, request_headers
 from tailrace.profile.section import EnvironmentName, Port, PositiveSeconds, ProfileSection, UrlPath
@@ -28,13 +28,47 @@ Headers = Annotated[dict[str, str], AfterValidator(_headers)]
 """Headers of requests. `${NAME}` is filled in from the environment at the moment of sending, and never stored."""
 
 
+def _statuses(value: Any) -> Any:
+    """Return statuses and ranges of them as text; raises ValueError at what is neither."""
+    listed = [str(item) for item in (value if isinstance(value, (list, tuple)) else [value])]
+    for item in listed:
+        first, _, last = item.partition("-")
+        if not (_STATUS.fullmatch(item) and int(first) <= int(last or first)):
+            raise ValueError(f"{item!r} is no status; expected one from 100 to 599, as 204, or a range, as 200-299")
+    return listed
+
+
+_STATUS = re.compile(r"[1-5]\d\d(-[1-5]\d\d)?")
+Protocol = Literal["http1", "h2c"]
+"""What a service speaks: HTTP/1.1, or HTTP/2 from the first byte and without TLS (prior knowledge), as gRPC does."""
+
+
 class Health(ProfileSection):
-    """The paths of the service's health checks."""
+    """The service's health checks: their paths, how they are asked, and which answers are healthy."""
 
     live: UrlPath = "/healthz"
-    """The edge asks for it without any header, so it must not need a key."""
+    """The edge asks for it without a header of `service.headers`, so it must not need a key."""
     ready: UrlPath = "/readyz"
     startup: UrlPath = "/readyz"
+    status: Annotated[tuple[str, ...], BeforeValidator(_statuses), Field(min_length=1)] = ("200-299",)
+    """The statuses of a healthy answer, alone (`204`) or as a range (`200-299`)."""
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\[\]-]*$")] = ""
+    """The `Host` of the checks, for a service that accepts only some; empty: the address that this machine calls."""
+
+    @property
+    def accepted(self) -> tuple[tuple[int, int], ...]:
+        """The first and the last status of each range of healthy answers."""
+        ranges = (item.partition("-") for item in self.status)
+        return tuple((int(first), int(last or first)) for first, _, last in ranges)
+
+    def accepts(self, status: int) -> bool:
+        """Return whether an answer of that status is healthy."""
+        return any(first <= status <= last for first, last in self.accepted)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that a check needs to be asked as `host` says."""
+        return {"host": self.host} if self.host else {}
 
 
 class Probe(ProfileSection):
@@ -57,6 +91,7 @@ class Acceptance(ProfileSection):
     old release what it was asked when it was new."""
 
     health: Health = Health()
+    protocol: Protocol = "http1"
     headers: Headers = Field(default_factory=dict)
     timeout_s: PositiveSeconds = 10.0
     warmup: tuple[Probe, ...] = ()
@@ -91,6 +126,8 @@ class Service(ProfileSection):
     dockerfile: str = ""
     """A Dockerfile to build, relative to the project; needs an engine that runs images."""
     container_port: Port = 8000
+    protocol: Protocol = "http1"
+    """What the edge speaks with it: `http1`, or `h2c` for a server of HTTP/2 without TLS, as one of gRPC."""
     api: Literal["openai", "http"] = "http"
     """What it speaks: `openai` gets chat completions with streams, `http` the first request of `smoke`.
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from tailrace.deploy import Observation, Release, Watch, acceptance
+from tailrace.deploy import Observation, Release, Target, Watch, acceptance
 from tailrace.deploy.engines import Slot
 from tailrace.errors import DeployError, NotReady
 from tailrace.host import waiting
@@ -94,11 +94,13 @@ def slow_start(stack: Stack, release: Release, held_s: float) -> Observation:
     started_ns = time.perf_counter_ns()
     instance = deployment.engine.start(release, slot)
     deployment.engine.freeze(instance)
+    deployment.edge.point(colour, instance.upstream(release.acceptance))
     thaw = threading.Timer(held_s, deployment.engine.thaw, [instance])
     thaw.start()
     ok = True
     try:
-        fact = acceptance.wait_for_success(deployment.engine, instance, release.acceptance, "started", limit_s)
+        target = Target.of(instance, release.acceptance, deployment.edge)
+        fact = acceptance.wait_for_success(deployment.engine, instance, target, "started", limit_s)
     except NotReady as error:
         ok, fact = False, str(error)
     finally:
@@ -106,4 +108,5 @@ def slow_start(stack: Stack, release: Release, held_s: float) -> Observation:
         thaw.join()
         waited_s = (time.perf_counter_ns() - started_ns) / 1e9
         deployment.engine.stop(instance, grace_s=2.0)
+        deployment.edge.point(colour, None)
     return Observation(started_ns, "startup", ok, 0, fact, waited_s)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailrace.deploy import Deployment, Release, Watch, watch
+from tailrace.deploy import Deployment, Release, Target, Watch, watch
 from tailrace.errors import DeployError
 from tailrace.profile import Probe, Profile, Simulator
 from tailrace.testbed import provider as providers
@@ -115,14 +115,15 @@ class Stack:
         serving = self.deployment.serving
         if serving is None:
             raise DeployError(f"{self.profile.name}: nothing serves, so there is nothing to watch; bring it up first")
-        health = self.profile.service.health
+        asked = self.deployment.releases.acceptance(serving.release, self.profile.service.acceptance)
+        own, health = Target.of(serving, asked, self.deployment.edge), asked.health
         targets: dict[str, tuple[str, str | Probe]] = {
-            "live": (serving.url, health.live),
-            "ready": (serving.url, health.ready),
+            "live": (own.url, health.live),
+            "ready": (own.url, health.ready),
             "edge": (self.deployment.probe_url, health.live),
         }
         targets |= {name: (self.deployment.probe_url, request) for name, request in self._questions().items()}
-        return watch(targets, interval_s, headers=self.profile.service.headers)
+        return watch(targets, interval_s, headers={**asked.headers, **health.headers}, checks=health)
 
     def spare_provider(self, name: str, settings: Simulator | None = None) -> Provider:
         """Return another simulator, which can be broken without harm to the one behind the service."""

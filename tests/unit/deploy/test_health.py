@@ -8,6 +8,7 @@ import pytest
 from tailrace import profile
 from tailrace.deploy import health
 
+HOSTS = []
 HEADERS = {"authorization": "Bearer ${A_KEY}", "x-plain": "yes"}
 
 
@@ -15,6 +16,7 @@ class Echo(BaseHTTPRequestHandler):
     """Accepts one key, and repeats another one in its answer, far behind the beginning of a long text."""
 
     def do_GET(self):
+        HOSTS.append(self.headers["host"])
         sent = self.headers.get("authorization", "")
         allowed = sent == "Bearer pearl" and self.headers["x-plain"] == "yes"
         body = b"fine" if allowed else b"key:" + b" " * 90 + sent.encode() + b"." * 200
@@ -74,3 +76,36 @@ def test_a_watch_sends_headers_with_its_paths(url, monkeypatch):
         while len({row.kind for row in watch.rows}) < 2:
             pass
     assert {(row.kind, row.ok) for row in watch.rows} == {("path", True), ("request", False)}
+
+
+@pytest.mark.parametrize(
+    ("checks", "ok"),
+    [
+        ({}, False),
+        ({"status": [401]}, True),
+        ({"status": "400-403"}, True),
+        ({"status": [200, "402-499"]}, False),
+    ],
+)
+def test_which_answers_are_healthy_is_what_the_release_says(url, checks, ok):
+    """The server here answers 401; by default, only 200 to 299 are."""
+    target = health_of(url, **checks)
+    assert target.check("/", 10).ok is ok
+    assert target.check("/", 10).status == 401
+
+
+def test_a_check_has_the_host_of_the_release(url):
+    """Without one it is the address that is called; the headers of the service go along."""
+    assert named(url, health_of(url)) == url.removeprefix("http://")
+    assert named(url, health_of(url, host="api.example.com")) == "api.example.com"
+
+
+def named(url, target):
+    """Return the Host of a check."""
+    HOSTS.clear()
+    target.check("/", 10)
+    return HOSTS[-1]
+
+
+def health_of(url, **checks):
+    return health.Target(url, profile.Acceptance(health=profile.Health(**checks)))

@@ -1,6 +1,6 @@
 """The proxy in front of the two slots: Envoy, configured by files, read by its counters."""
 
-from tailrace.deploy.edge.clusters import Upstream
+from tailrace.deploy.edge.clusters import CHECK_TIMEOUT_S, Upstream, UpstreamSettings
 from tailrace.deploy.edge.counters import ColourCounters, Counters
 from tailrace.deploy.edge.layout import Address, Layout
 from tailrace.deploy.edge.maintenance import Maintenance
@@ -8,6 +8,7 @@ from tailrace.deploy.edge.proxy import Edge
 from tailrace.deploy.edge.route_file import CanaryRoute, Routes, other
 
 __all__ = [
+    "CHECK_TIMEOUT_S",
     "Address",
     "CanaryRoute",
     "ColourCounters",
@@ -17,5 +18,6 @@ __all__ = [
     "Maintenance",
     "Routes",
     "Upstream",
+    "UpstreamSettings",
     "other",
 ]

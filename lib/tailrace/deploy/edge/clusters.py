@@ -17,24 +17,44 @@ from tailrace.deploy.edge.envoy import TYPE, Document, discovered, file, socket
 from tailrace.deploy.edge.layout import NOBODY, Address, Layout
 from tailrace.deploy.edge.route_file import COLOURS
 
+PROTOCOLS: Mapping[str, Document] = {
+    "http1": {"http_protocol_options": {"enable_trailers": True}},
+    "h2c": {"http2_protocol_options": {"allow_connect": True}},
+}
+"""How the edge speaks to an instance, by the protocol of its release."""
+CHECK_TIMEOUT_S = 2.0
+"""How long the edge waits for the answer to a health check."""
+PANIC_PERCENT = 1
+"""When less than this share of a colour's endpoints is healthy, all of them get requests: when none is."""
+
+
+@dataclass(frozen=True)
+class UpstreamSettings:
+    """How the edge speaks to the instances of a release, and how it checks their health."""
+
+    health: profile.Health = field(default_factory=profile.Health)
+    protocol: profile.Protocol = "http1"
+
 
 @dataclass(frozen=True)
 class Upstream:
-    """An instance as the edge reaches it: its address, and what its release says of its health checks."""
+    """An instance as the edge reaches it: its address, the settings of its release, and the `Host` of its checks."""
 
     address: Address
-    health: profile.Health = field(default_factory=profile.Health)
+    settings: UpstreamSettings = UpstreamSettings()
+    host: str = "localhost"
 
 
-def endpoints(colour: str, address: Address | None, held: bool = False) -> str:
+def endpoints(colour: str, upstream: Upstream | None, held: bool = False) -> str:
     """Return the file with the one endpoint of `colour`, or with none.
 
     While it is `held`, new requests go to an address that refuses them, and are retried. The endpoint itself stays in
     the file, so that its health is known at once when it is back.
     """
     assignment: Document = {"@type": f"{TYPE}.config.endpoint.v3.ClusterLoadAssignment", "cluster_name": colour}
-    if address is not None:
-        listed: list[Document] = [{"endpoint": {"address": socket(address)}}]
+    if upstream is not None:
+        own = {"address": socket(upstream.address), "health_check_config": {"hostname": upstream.host}}
+        listed: list[Document] = [{"endpoint": own}]
         if held:
             refusing = {"address": socket(NOBODY), "health_check_config": {"disable_active_health_check": True}}
             listed = [{**listed[0], "health_status": "DRAINING"}, {"endpoint": refusing}]
@@ -42,20 +62,26 @@ def endpoints(colour: str, address: Address | None, held: bool = False) -> str:
     return discovered(assignment)
 
 
-def document(health: Mapping[str, profile.Health], layout: Layout) -> str:
-    """Return the file of all clusters; `health` says how the release of each colour is checked."""
-    return discovered(
-        *(cluster(name, colour, health[colour], layout) for colour in COLOURS for name in (colour, f"preview-{colour}"))
-    )
+def document(settings: Mapping[str, UpstreamSettings], layout: Layout) -> str:
+    """Return the file of all clusters; `settings` are those of the release of each colour."""
+    clusters = [
+        cluster(name, colour, settings[colour], layout) for colour in COLOURS for name in (colour, f"preview-{colour}")
+    ]
+    return discovered(*clusters)
 
 
-def read(path: Path) -> dict[str, profile.Health]:
-    """Return how the release of each colour is checked, as the file says; raises EdgeRejected when it is damaged."""
+def read(path: Path) -> dict[str, UpstreamSettings]:
+    """Return the settings of each colour in the file of clusters; raises EdgeRejected when it is damaged."""
     found = {one["name"]: one["metadata"]["filter_metadata"]["tailrace"] for one in envoy.read(path)["resources"]}
-    return {colour: profile.Health.model_validate(found[colour]["health"]) for colour in COLOURS}
+    kept = {colour: found[colour] for colour in COLOURS}
+    return {
+        colour: UpstreamSettings(profile.Health.model_validate(own["health"]), own["protocol"])
+        for colour, own in kept.items()
+    }
 
 
-def cluster(name: str, colour: str, health: profile.Health, layout: Layout) -> Document:
+def cluster(name: str, colour: str, settings: UpstreamSettings, layout: Layout) -> Document:
+    """Return the cluster of that name for `colour`; those for traffic have a health check."""
     unlimited = {
         "max_connections": 100_000,
         "max_pending_requests": 100_000,
@@ -69,8 +95,9 @@ def cluster(name: str, colour: str, health: profile.Health, layout: Layout) -> D
     protocol = {
         "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
         "common_http_protocol_options": connections,
-        "explicit_http_config": {"http_protocol_options": {"enable_trailers": True}},
+        "explicit_http_config": PROTOCOLS[settings.protocol],
     }
+    made_of = {"health": settings.health.model_dump(mode="json"), "protocol": settings.protocol}
     cluster: Document = {
         "@type": f"{TYPE}.config.cluster.v3.Cluster",
         "name": name,
@@ -80,20 +107,24 @@ def cluster(name: str, colour: str, health: profile.Health, layout: Layout) -> D
         "circuit_breakers": {"thresholds": [unlimited]},
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol},
         # No window: otherwise the workers learn of an endpoint's health up to a second after the admin port does.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
+        "common_lb_config": {"healthy_panic_threshold": {"value": PANIC_PERCENT}, "update_merge_window": "0s"},
         "ignore_health_on_host_removal": True,
         # What this cluster was made of, for whoever changes the other colour's.
-        "metadata": {"filter_metadata": {"tailrace": {"health": health.model_dump(mode="json")}}},
+        "metadata": {"filter_metadata": {"tailrace": made_of}},
     }
     if name == colour:
-        cluster["health_checks"] = [_health_check(health)]
+        cluster["health_checks"] = [_health_check(settings)]
     return cluster
 
 
-def _health_check(health: profile.Health) -> Document:
+def _health_check(settings: UpstreamSettings) -> Document:
     """Check the live path, never the ready path: an outage behind the service must not take the colour out."""
+    accepted = [{"start": first, "end": last + 1} for first, last in settings.health.accepted]
+    codec = {"http1": "HTTP1", "h2c": "HTTP2"}[settings.protocol]
     return {
-        "timeout": "2s", "interval": "0.25s", "no_traffic_interval": "0.25s", "unhealthy_interval": "0.25s",
-        "initial_jitter": "0.001s", "unhealthy_threshold": 3, "healthy_threshold": 1,
-        "http_health_check": {"path": health.live},
+        "timeout": f"{CHECK_TIMEOUT_S}s", "interval": "0.25s", "no_traffic_interval": "0.25s",
+        "unhealthy_interval": "0.25s", "initial_jitter": "0.001s", "unhealthy_threshold": 3, "healthy_threshold": 1,
+        "http_health_check": {
+            "path": settings.health.live, "expected_statuses": accepted, "codec_client_type": codec
+        },
     }  # fmt: skip

@@ -45,7 +45,8 @@ def header(name: str, value: str, action: str) -> Document:
 def discovered(*resources: Document, version: int | None = None) -> str:
     """Return the content of a file of `resources`; its version is their digest, unless another one is given."""
     version_info = digest(resources) if version is None else str(version)
-    content = {"version_info": version_info, "resources": list(resources)}
+    separate = json.loads(json.dumps(resources))  # else what two of them share would be written as a reference
+    content = {"version_info": version_info, "resources": separate}
     return yaml.dump(content, Dumper=DUMPER, sort_keys=False)
 
 

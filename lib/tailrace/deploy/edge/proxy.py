@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tailrace import profile
 from tailrace.deploy.edge import bootstrap, clusters, counters, envoy, listeners, route_file
-from tailrace.deploy.edge.clusters import Upstream
+from tailrace.deploy.edge.clusters import Upstream, UpstreamSettings
 from tailrace.deploy.edge.layout import Address, Layout
 from tailrace.deploy.edge.maintenance import Maintenance
 from tailrace.deploy.edge.route_file import COLOURS, Routes
@@ -114,21 +114,20 @@ class Edge:
         The clusters come before the endpoint: an instance is never found healthy by the checks of another release.
         """
         if upstream is not None:
-            self._write_clusters({**self.health(), colour: upstream.health})
+            self._write_clusters({**self.settings(), colour: upstream.settings})
             self._await_clusters()
-        address = upstream.address if upstream else None
-        files.write(self.folder / f"{colour}.yaml", clusters.endpoints(colour, address, held), self.fault)
+        files.write(self.folder / f"{colour}.yaml", clusters.endpoints(colour, upstream, held), self.fault)
 
-    def health(self) -> dict[str, profile.Health]:
-        """Return how each colour is checked; raises EdgeRejected when the file of clusters is damaged."""
+    def settings(self) -> dict[str, UpstreamSettings]:
+        """Return the settings of the release in each slot; raises EdgeRejected when the file of clusters is damaged."""
         return clusters.read(self.folder / "clusters.yaml")
 
     def _write_files(self) -> None:
         """Write what an edge needs to start; what is there and says where instances are stays. Raises EdgeRejected."""
         files.write(self.folder / "bootstrap.yaml", bootstrap.document(self.layout))
         files.write(self.folder / "listeners.yaml", listeners.document(self.layout))
-        known = self.health() if (self.folder / "clusters.yaml").exists() else {}
-        self._write_clusters({colour: known.get(colour, profile.Health()) for colour in COLOURS})
+        known = self.settings() if (self.folder / "clusters.yaml").exists() else {}
+        self._write_clusters({colour: known.get(colour, UpstreamSettings()) for colour in COLOURS})
         for colour in COLOURS:
             path = self.folder / f"{colour}.yaml"
             if path.exists():
@@ -136,9 +135,9 @@ class Edge:
             else:
                 files.write(path, clusters.endpoints(colour, None))
 
-    def _write_clusters(self, health: dict[str, profile.Health]) -> None:
+    def _write_clusters(self, settings: dict[str, UpstreamSettings]) -> None:
         """Replace the file of clusters where its content changes: Envoy leaves alone what stays the same in it."""
-        path, content = self.folder / "clusters.yaml", clusters.document(health, self.layout)
+        path, content = self.folder / "clusters.yaml", clusters.document(settings, self.layout)
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             files.write(path, content, self.fault)
 
@@ -208,14 +207,14 @@ class Edge:
 
     def probe(self, health: profile.Health | None = None) -> Answer | None:
         """Request the live path through the routes; None when the edge does not answer."""
-        path = (health or self._serving_health()).live
+        health = health or self._serving_health()
         try:
-            return exchange(self.layout.probe.url + path, timeout_s=2.5)
+            return exchange(self.layout.probe.url + health.live, headers=health.headers, timeout_s=2.5)
         except FAILURES:
             return None
 
     def _serving_health(self) -> profile.Health:
-        return self.health()[self.routes().serving]
+        return self.settings()[self.routes().serving].health
 
     def _epoch(self) -> int:
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
-from tailrace.deploy.edge import Address, Edge, Upstream
+from tailrace.deploy.edge import Address, Edge, Upstream, UpstreamSettings
 from tailrace.deploy.release import Release
 from tailrace.profile import Acceptance, Profile, Service
 from tailrace.verdict import Check
@@ -62,7 +62,8 @@ class Instance:
 
     def upstream(self, asked: Acceptance) -> Upstream:
         """Return it as the edge reaches it; `asked` is how its release shows that it may serve."""
-        return Upstream(self.address, asked.health)
+        settings = UpstreamSettings(asked.health, asked.protocol)
+        return Upstream(self.address, settings, asked.health.host or str(self.published or self.address))
 
 
 class Images(Protocol):

@@ -25,7 +25,10 @@ from tailrace.deploy.engines.process.edge import binary
 from tailrace.errors import EdgeRejected
 from tailrace.profile import Health
 
-HERE = Address("127.0.0.1", 18_001)
+HERE = clusters.Upstream(Address("127.0.0.1", 18_001))
+
+PLAIN = clusters.UpstreamSettings()
+OTHER = clusters.UpstreamSettings(Health(live="/up", status=[204, "300-302"]), "h2c")
 
 
 VALUES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=30)
@@ -136,7 +139,7 @@ def complaints(layout, **changed):
     canary = CanaryRoute("cookie", "canary", "1", "green")
     documents = {
         "routes": route_file.document(Routes(1, {"blue": 100}, canary=canary, maintenance=Maintenance.of(60))),
-        "clusters": clusters.document({"blue": Health(), "green": Health(live="/up")}, layout),
+        "clusters": clusters.document({"blue": PLAIN, "green": OTHER}, layout),
         "listeners": listeners.document(layout, former=Address("127.0.0.1", 18_009)),
         "blue": clusters.endpoints("blue", HERE),
         "green": clusters.endpoints("green", None),
@@ -162,15 +165,15 @@ def test_envoy_accepts_every_file(layout):
 
 def test_envoy_refuses_a_file_with_an_unknown_word(layout):
     """The negative control of its validation."""
-    spoilt = clusters.document({"blue": Health(), "green": Health()}, layout).replace("connect_timeout", "patience")
+    spoilt = clusters.document({"blue": PLAIN, "green": PLAIN}, layout).replace("connect_timeout", "patience")
     assert "patience" in complaints(layout, clusters=spoilt)
 
 
 def test_the_clusters_of_one_colour_do_not_depend_on_the_other(layout):
     """Envoy leaves alone what stays the same in the file, so traffic of the serving colour is not disturbed."""
     before, after = (
-        yaml.safe_load(clusters.document({"blue": Health(), "green": green}, layout))["resources"]
-        for green in (Health(), Health(live="/elsewhere"))
+        yaml.safe_load(clusters.document({"blue": PLAIN, "green": green}, layout))["resources"]
+        for green in (PLAIN, OTHER)
     )
     assert before[:2] == after[:2]
     assert before[2:] != after[2:]
@@ -178,7 +181,7 @@ def test_the_clusters_of_one_colour_do_not_depend_on_the_other(layout):
 
 def test_the_checks_of_each_colour_come_back_as_they_were_written(layout, tmp_path):
     """Whoever changes one colour knows how the other is checked."""
-    wanted = {"blue": Health(live="/a"), "green": Health(live="/b")}
+    wanted = {"blue": PLAIN, "green": OTHER}
     (tmp_path / "clusters.yaml").write_text(clusters.document(wanted, layout))
     assert clusters.read(tmp_path / "clusters.yaml") == wanted
 
@@ -197,6 +200,17 @@ def test_the_checks_of_each_colour_come_back_as_they_were_written(layout, tmp_pa
 def test_a_damaged_file_is_refused(layout, tmp_path, damage):
     """Envoy would ignore it while it runs, and have no cluster once it starts on it."""
     path = tmp_path / "clusters.yaml"
-    path.write_text(damage(clusters.document({"blue": Health(), "green": Health()}, layout)))
+    path.write_text(damage(clusters.document({"blue": PLAIN, "green": PLAIN}, layout)))
     with pytest.raises(EdgeRejected, match=r"clusters\.yaml"):
         clusters.read(path)
+
+
+def test_the_checks_are_those_of_the_release(layout):
+    """Path, statuses and protocol of its own; Envoy's ranges end before their last number."""
+    document = yaml.safe_load(clusters.document({"blue": PLAIN, "green": OTHER}, layout))
+    by_name = {one["name"]: one for one in document["resources"]}
+    check = by_name["green"]["health_checks"][0]["http_health_check"]
+    assert (check["path"], check["codec_client_type"]) == ("/up", "HTTP2")
+    assert check["expected_statuses"] == [{"start": 204, "end": 205}, {"start": 300, "end": 303}]
+    assert by_name["blue"]["health_checks"][0]["http_health_check"]["expected_statuses"] == [{"start": 200, "end": 300}]
+    assert "health_checks" not in by_name["preview-green"]

@@ -1,0 +1,116 @@
+"""The edge checks each colour as its release says, takes the statuses and the Host of the profile, and never leaves
+traffic without its only instance."""
+
+import dataclasses
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tailrace.errors import NotReady
+from tailrace.host import waiting
+from tailrace.profile import Acceptance, Health
+
+SERVER = Path(__file__).parents[1] / "servers" / "choosy.py"
+
+
+@pytest.fixture
+def choosy(request, deployment, release):
+    """Return a deployment, and a function from the server's options and the health checks to a release of it."""
+    start_timeout_s = getattr(request, "param", 10)
+    d = deployment(smoke=(), warmup={"min_requests": 0, "max_requests": 0}, start_timeout_s=start_timeout_s)
+
+    def make(*options, **health):
+        paths = dict.fromkeys(("live", "ready", "startup"), health.pop("path", "/healthz"))
+        asked = Acceptance(health=Health(**paths, **health))
+        command = ("{python}", str(SERVER), "--port", "{port}", *options)
+        return dataclasses.replace(release(d), command=command, acceptance=asked)
+
+    return d, make
+
+
+def test_each_colour_is_checked_at_the_path_of_its_own_release(choosy, load):
+    """The path moves with the release, the edge is replaced, and the way back asks the old path: no request is lost."""
+    d, make = choosy
+    d.up(make())
+    with load(d.url, streams=0) as traffic:
+        d.switch(make("--path", "/moved/health", path="/moved/health"))
+        assert [d.edge.settings()[colour].health.live for colour in ("blue", "green")] == ["/healthz", "/moved/health"]
+        d.upgrade_edge()
+        assert d.edge.healthy("green", d.serving.address)
+        assert d.rollback().state == "done"
+    assert traffic.failed == 0
+    assert d.serving.colour == "blue"
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("choosy", [3], indirect=True)
+def test_a_release_that_has_not_moved_is_not_found_at_another_path(choosy):
+    """The negative control: what the edge got is in the message."""
+    d, make = choosy
+    asked = make().acceptance.health.model_copy(update={"live": "/moved/health"})
+    stays = dataclasses.replace(make(), acceptance=Acceptance(health=asked))
+    expected = (
+        r"not healthy at the edge after 4.0 s. Its check, GET /moved/health with Host 127\.0\.0\.1:\d+, gets 404 "
+    )
+    with pytest.raises(NotReady, match=expected + r"\(answered 404\); expected 200-299 within 2 s"):
+        d.up(stays)
+
+
+@pytest.mark.parametrize(
+    ("options", "health"),
+    [
+        (["--status", "204"], {}),
+        pytest.param(["--status", "404"], {"status": [200, 404]}, marks=pytest.mark.deep),
+        pytest.param(["--hosts", "127.0.0.1"], {}, marks=pytest.mark.deep),
+        (["--hosts", "api.example.com"], {"host": "api.example.com"}),
+    ],
+    ids=["204", "a list", "the address", "a host"],
+)
+def test_what_the_release_says_is_healthy_is_healthy(choosy, options, health):
+    """At the edge and in the own probes, which ask as the edge does."""
+    d, make = choosy
+    d.up(make(*options, **health))
+    (slot,) = d.status().slots
+    assert (slot.live, slot.ready, slot.healthy) == (True, True, True)
+
+
+def ask(url, statuses):
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            statuses.append(answer.status)
+    except urllib.error.HTTPError as error:
+        statuses.append(error.code)
+
+
+@pytest.mark.deep
+def test_the_only_instance_keeps_its_traffic_while_it_is_slow(choosy):
+    """The edge finds it unhealthy, and requests wait for it, as they do when it is asked directly."""
+    d, make = choosy
+    d.up(make())
+    statuses = []
+    d.engine.freeze(d.serving)
+    try:
+        assert waiting.until(lambda: not d.edge.healthy("blue", d.serving.address), 60)
+        user = threading.Thread(target=ask, args=(d.url, statuses))
+        user.start()
+        assert waiting.until(lambda: d.counters().active == 1, 60)
+    finally:
+        d.engine.thaw(d.serving)
+    user.join()
+    assert statuses == [200]
+
+
+@pytest.mark.deep
+def test_an_instance_that_is_dead_is_told_at_once(choosy):
+    """The negative control: there is nobody to wait for, whether the edge has found it out yet or not."""
+    d, make = choosy
+    d.up(make())
+    statuses = []
+    d.engine.kill(d.serving)
+    ask(d.url, statuses)
+    assert waiting.until(lambda: not d.edge.healthy("blue", d.instances[0].address), 60)
+    ask(d.url, statuses)
+    assert statuses == [503, 503]
