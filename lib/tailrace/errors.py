@@ -24,6 +24,8 @@ catches `openai.APIError` keeps working.
 A message holds the subject, the measured fact and the limit, and says what to do next.
 """
 
+from typing import Any
+
 
 class TailraceError(Exception):
     """Base class of all errors of tailrace. `exit_code` is the exit status of the command line."""
@@ -44,10 +46,14 @@ class PartMissing(TailraceError):
 
 
 class DeployError(TailraceError):
-    """`states` lists the states that a switch reached, as (state, t_ns, fact); `cut` counts the requests it cut."""
+    """`states` lists the states that a switch reached, as (state, t_ns, fact); `cut` counts the requests it cut.
+
+    `account` is what users got meanwhile (`deploy.account.Account`); None when nothing was begun.
+    """
 
     states: tuple[tuple[str, int, str], ...] = ()
     cut: int = 0
+    account: Any = None
 
 
 class BuildFailed(DeployError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from tailrace.deploy import Deployment
+    from tailrace.deploy.account import Account
+    from tailrace.deploy.rollout import CommandResult
     from tailrace.profile import Profile
 
 Command = Callable[..., Any]
@@ -62,7 +65,17 @@ def show(answer: Any, as_json: bool, text: str) -> None:
     click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() if as_json else text)
 
 
-def show_outcome(outcome: Any, as_json: bool) -> None:
+def show_outcome(outcome: CommandResult, as_json: bool) -> None:
+    """Print the result of a command, and leave with 1 when users felt it."""
     from dataclasses import asdict
 
-    show(asdict(outcome), as_json, f"{outcome.state}: {outcome.fact}")
+    answer = {name: value for name, value in asdict(outcome).items() if name != "account"}
+    show({**answer, **outcome.account.document()}, as_json, f"{outcome.state}: {outcome.fact}")
+    leave(outcome.account)
+
+
+def leave(account: Account, serving: str = "") -> None:
+    """Leave with 1, and say why, when a command was no success for the users of the deployment."""
+    if account.felt:
+        click.echo(f"tailrace: no success for users{serving}: {account.felt}. {account.text}", err=True)
+        sys.exit(1)

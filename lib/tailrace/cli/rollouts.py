@@ -17,16 +17,17 @@ def deploy(profile: str, as_json: bool, id: str) -> None:
     deployment.end_like_ctrl_c()
     stack = Stack.open(*deployment.load(profile))
     release = stack.deployment.releases.find(id) if id else stack.build(_show_build_line)
-    result = stack.deployment.deploy(release, stack.environment(), deployment.observer(as_json))
+    done = stack.deployment.deploy(release, stack.environment(), deployment.observer(as_json))
     now = stack.deployment.status()
     answer = {
-        "result": result, "release": release.id, "serving": now.serving, "url": now.url, "generation": now.generation,
-        "paused": now.paused, "maintenance": now.maintenance,
+        "result": done.result, "release": release.id, "serving": now.serving, "url": now.url,
+        "generation": now.generation, "paused": now.paused, "maintenance": now.maintenance, **done.account.document(),
     }  # fmt: skip
     paused = "; it is paused: requests are held until unpause" if now.paused else ""
     closed = "; users get the maintenance page until `maintenance off`" if now.maintenance else ""
-    text = f"{result}: {now.serving} serves release {release.id} at {now.url}{paused}{closed}"
+    text = f"{done.result}: {now.serving} serves release {release.id} at {now.url}{paused}{closed}"
     deployment.show(answer, as_json, text)
+    deployment.leave(done.account, f", although {now.serving} serves release {release.id}")
 
 
 @click.command()

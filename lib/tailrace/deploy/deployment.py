@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from tailrace.deploy import faults, front_door, history, recovery, secret_digests, status, switch
 from tailrace.deploy.edge import Counters, Edge, Maintenance, Routes, other, route_file
@@ -17,7 +16,7 @@ from tailrace.deploy.engines import Engine, Instance, Slot, choice
 from tailrace.deploy.journal import Journal, JournalEntry
 from tailrace.deploy.release import Release
 from tailrace.deploy.releases import Releases
-from tailrace.deploy.rollout import CommandResult, Environment, Observe, Rollout, Switched
+from tailrace.deploy.rollout import CommandResult, Deployed, Environment, Observe, Rollout, Switched
 from tailrace.errors import DeployError, Unfinished
 from tailrace.host import files, lock
 from tailrace.profile import Profile
@@ -122,9 +121,7 @@ class Deployment:
         """Return the release of the project at `source`; `on_progress` gets the build's log. Raises BuildFailed."""
         return secret_digests.sealed(self, self.engine.build(self.profile.service, source, on_progress))
 
-    def deploy(
-        self, release: Release, environment: Environment, observe: Observe | None = None
-    ) -> Literal["brought up", "switched", "served already"]:
+    def deploy(self, release: Release, environment: Environment, observe: Observe | None = None) -> Deployed:
         """Have `release` serve, and return how that went. Raises as `switch` does; traffic is then where it was."""
         with self._locked("deploy"):
             serving = self.serving
@@ -132,12 +129,10 @@ class Deployment:
                 self._refuse_paused()
             self._ensure_edge()
             if serving is None:
-                self._roll_out("up", release, environment, observe)
-                return "brought up"
+                return Deployed("brought up", self._roll_out("up", release, environment, observe).account)
             if serving.release == release.id:
-                return "served already"
-            self._roll_out("switch", release, environment, observe)
-            return "switched"
+                return Deployed("served already")
+            return Deployed("switched", self._roll_out("switch", release, environment, observe).account)
 
     def up(self, release: Release, environment: Environment | None = None, observe: Observe | None = None) -> None:
         """Have the edge run, and an instance behind it: of `release`, unless one serves already."""
@@ -171,7 +166,7 @@ class Deployment:
                 return CommandResult("nothing", reason)
             switched = self._roll_out("rollback", self.releases.find(previous), None, observe)
             fact = f"release {switched.release} serves again, from a cold start"
-            return CommandResult("done", fact, switched.states, switched.cut)
+            return CommandResult("done", fact, switched.states, switched.cut, switched.account)
 
     def promote(self) -> CommandResult:
         """End the bake, or the present weight, of the switch in progress now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tailrace.deploy.account import UNTOUCHED, Account
 from tailrace.deploy.rollout import State
 
 
@@ -19,6 +20,8 @@ class DeployOutcome:
     states: tuple[State, ...]
     cut: int = 0
     """Requests that were cut off when the drain reached its deadline."""
+    account: Account = UNTOUCHED
+    """What the edge counted meanwhile, from state to state."""
 
     def at(self, state: str) -> int | None:
         """Return when `state` was reached (`perf_counter_ns`), or None when it never was."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tailrace.deploy import front_door, secret_digests, switch
+from tailrace.deploy.account import Tally
 from tailrace.deploy.edge import Routes, other
 from tailrace.deploy.engines import Instance, Slot
 from tailrace.deploy.journal import JournalEntry
@@ -38,7 +39,7 @@ def resume(deployment: Deployment, observe: Observe | None = None) -> CommandRes
     reached = {entry.state for entry in entries if entry.kind == "reached"}
     _refuse_dead(rollout, reached)
     switched = switch.run(rollout, reached)
-    return CommandResult("done", switched.states[-1][2], switched.states, switched.cut)
+    return CommandResult("done", switched.states[-1][2], switched.states, switched.cut, switched.account)
 
 
 def abort(deployment: Deployment, observe: Observe | None = None) -> CommandResult:
@@ -55,7 +56,7 @@ def abort(deployment: Deployment, observe: Observe | None = None) -> CommandResu
 
 
 def _rolled_back(rollout: Rollout) -> CommandResult:
-    return CommandResult("rolled back", rollout.states[-1][2], tuple(rollout.states), rollout.cut)
+    return CommandResult("rolled back", rollout.states[-1][2], tuple(rollout.states), rollout.cut, rollout.account)
 
 
 def _restore(deployment: Deployment, entries: Sequence[JournalEntry], observe: Observe | None) -> Rollout:
@@ -70,6 +71,8 @@ def _restore(deployment: Deployment, entries: Sequence[JournalEntry], observe: O
     rollout = Rollout.of(deployment, entries[0].transition, release, slot, old, observe)
     rollout.new = _find(deployment, slot.name)
     rollout.states = [(e.state, e.t_ns, e.fact) for e in entries if e.kind in ("begin", "reached")]
+    rollout.verb = begin["verb"]
+    rollout.ledger.tallies += [Tally(**e.data["counted"]) for e in entries if "counted" in e.data]
     return rollout
 
 
@@ -91,7 +94,7 @@ def _refuse_dead(rollout: Rollout, reached: set[str]) -> None:
         why = f"{rollout.slot.name} died while no controller was watching"
         switch.roll_back(rollout, why)
         error = DeployError(f"{why}; it was rolled back")
-        error.states, error.cut = tuple(rollout.states), rollout.cut
+        error.states, error.cut, error.account = tuple(rollout.states), rollout.cut, rollout.account
         raise error
 
 

@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tailrace import credentials
+from tailrace.deploy.account import UNTOUCHED, Account, Ledger, Tally
 from tailrace.deploy.edge import CanaryRoute, Counters, Edge
 from tailrace.deploy.engines import Engine, Instance, Slot
 from tailrace.deploy.gate import Window
 from tailrace.deploy.journal import Journal
 from tailrace.deploy.release import Release
-from tailrace.errors import DeployError
+from tailrace.errors import DeployError, EdgeRejected
 from tailrace.profile import Profile, RolloutSettings
 from tailrace.server_metrics import Reading
 
@@ -40,6 +41,15 @@ class Switched:
     states: tuple[State, ...]
     cut: int
     duration_s: float
+    account: Account = UNTOUCHED
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The result of `deploy`; users felt nothing of one that served already."""
+
+    result: Literal["brought up", "switched", "served already"]
+    account: Account = UNTOUCHED
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class CommandResult:
     fact: str
     states: tuple[State, ...] = ()
     cut: int = 0
+    account: Account = UNTOUCHED
 
 
 @dataclass
@@ -79,7 +90,9 @@ class Rollout:
     committed_ns: int = 0
     """When the route file was last renamed."""
     cut: int = 0
+    verb: str = ""
     states: list[State] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
 
     @classmethod
     def of(
@@ -108,6 +121,12 @@ class Rollout:
     def preview_url(self) -> str:
         return self.edge.preview_url(self.colour)
 
+    @property
+    def account(self) -> Account:
+        """What users got since this rollout began; what a `rollback` goes away from may have failed."""
+        remedied = self.old.colour if self.old and self.verb == "rollback" else ""
+        return self.ledger.settle(self.settings.gate, remedied)
+
     def operator_request(self) -> str:
         """Return what the operator requests: "promote", "rollback", or nothing."""
         return self.request_file.read_text(encoding="utf-8") if self.request_file.exists() else ""
@@ -117,6 +136,7 @@ class Rollout:
         for name, value in self.slot.environment.items():
             if any(credentials.find(value)):
                 raise DeployError(f"{name} holds what looks like a credential; name it under service.secrets instead")
+        self.verb = verb
         data = {
             "verb": verb,
             "release": self.release.id,
@@ -125,6 +145,7 @@ class Rollout:
             "previous": self.old.release if self.old else "",
             "generation": self.slot.generation,
             "environment": dict(self.slot.environment),
+            **self._count("locked"),
         }
         entry = self.journal.append(self.id, "begin", "locked", f"{verb} to release {self.release.id}", **data)
         self._notify("locked", entry.t_ns, entry.fact)
@@ -134,13 +155,15 @@ class Rollout:
         self.journal.append(self.id, "intent", state, **data)
 
     def reached(self, state: str, fact: str) -> None:
-        """Journal what was done, and notify the observer."""
-        entry = self.journal.append(self.id, "reached", state, fact)
+        """Journal what was done and what the edge has counted by now, and notify the observer."""
+        entry = self.journal.append(self.id, "reached", state, fact, **self._count(state))
         self._notify(state, entry.t_ns, fact)
 
-    def end(self, state: str, fact: str) -> None:
-        """Journal how the rollout ended, and notify the observer."""
-        entry = self.journal.append(self.id, "end", state, fact)
+    def end(self, state: str, *facts: str) -> None:
+        """Journal how the rollout ended, with what users got of it, and notify the observer."""
+        counted = self._count(state)
+        fact = "; ".join(filter(None, (facts[0], self.account.text, *facts[1:])))
+        entry = self.journal.append(self.id, "end", state, fact, **counted)
         self._notify(state, entry.t_ns, fact)
 
     def route(self, weights: dict[str, int], canary: CanaryRoute | None = None) -> int:
@@ -161,8 +184,17 @@ class Rollout:
         duration_s = (self.states[-1][1] - self.states[0][1]) / 1e9
         return Switched(
             self.old.colour if self.old else "", self.colour, self.release.id, self.edge.routes().generation,
-            tuple(self.states), self.cut, duration_s,
+            tuple(self.states), self.cut, duration_s, self.account,
         )  # fmt: skip
+
+    def _count(self, state: str) -> dict[str, Any]:
+        """Read the edge's counters for the account, and return them for the journal; nothing when it is silent."""
+        try:
+            tally = Tally.of(state, self.edge.counters())
+        except EdgeRejected:
+            return {}
+        self.ledger.tallies.append(tally)
+        return {"counted": tally.document()}
 
     def _notify(self, state: str, t_ns: int, fact: str) -> None:
         self.states.append((state, t_ns, fact))

@@ -41,8 +41,8 @@ def run(rollout: Rollout, done: Collection[str] = ()) -> Switched:
             if state not in NO_WAY_BACK:
                 _roll_back_after(error, rollout)
             raise
-    fact = f"{rollout.colour} serves release {rollout.release.id}; {rollout.cut} requests cut"
-    rollout.end("done", "; ".join(filter(None, (fact, rollout.token_fact))))
+    fact = f"{rollout.colour} serves release {rollout.release.id}"
+    rollout.end("done", fact, f"{rollout.cut} requests cut", rollout.token_fact)
     return rollout.result()
 
 
@@ -79,4 +79,4 @@ def _roll_back_after(failure: BaseException, rollout: Rollout) -> None:
             "`resume` finishes the rollback"
         ) from error
     if isinstance(failure, DeployError):
-        failure.states, failure.cut = tuple(rollout.states), rollout.cut
+        failure.states, failure.cut, failure.account = tuple(rollout.states), rollout.cut, rollout.account

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tailrace.deploy import Release
+from tailrace.deploy.account import UNTOUCHED
 from tailrace.deploy.outcome import DeployOutcome
 from tailrace.deploy.rollout import State
 from tailrace.errors import NotReady, RolledBack, StartFailed
@@ -88,10 +89,10 @@ def deploy(stack: Stack, candidate: Candidate, **rollout: Any) -> DeployOutcome:
     try:
         done = deployment.switch(candidate.release, environment=candidate.environment, observe=observe)
     except (NotReady, StartFailed) as error:
-        return DeployOutcome("refused", str(error), before, tuple(states), error.cut)
+        return DeployOutcome("refused", str(error), before, tuple(states), error.cut, error.account or UNTOUCHED)
     except RolledBack as error:
-        return DeployOutcome("rolled back", str(error), before, tuple(states), error.cut)
-    return DeployOutcome("switched", "", done.to_colour, tuple(states), done.cut)
+        return DeployOutcome("rolled back", str(error), before, tuple(states), error.cut, error.account or UNTOUCHED)
+    return DeployOutcome("switched", "", done.to_colour, tuple(states), done.cut, done.account)
 
 
 def _nothing() -> None:

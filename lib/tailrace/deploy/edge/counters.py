@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from tailrace.deploy.edge import endings
@@ -24,7 +23,7 @@ from tailrace.errors import EdgeRejected
 from tailrace.host.http import FAILURES, exchange
 
 METRICS = (
-    r"^(server\.(live|uptime|hot_restart_generation)|tailrace\.ended\..*"
+    r"^(server\.(live|uptime|hot_restart_generation)|tailrace\.(ended|answered)\..*"
     r"|http\.(ingress|probe)\.(downstream_rq_(total|completed|active|[2345]xx)|rq_direct_response"
     r"|downstream_cx_destroy_remote_active_rq)"
     r"|cluster\.(blue|green)\.(upstream_rq_(total|active|pending_active|5xx|time)|upstream_cx_connect_fail))$"
@@ -74,6 +73,8 @@ class Counters:
     probes: int
     colours: Mapping[str, ColourCounters]
     endings: Mapping[Ending, int] = field(default_factory=dict)
+    by_instance: Mapping[str, int] = field(default_factory=dict)
+    """The answers with 5xx that users got from the instances themselves, by colour."""
     uptime_s: int = 0
     edge: int = 0
     """The generation of the process that counts."""
@@ -92,14 +93,6 @@ class Counters:
         """The failures that the edge made in place of an instance's answer, or in the middle of one."""
         return {ending: count for ending, count in self.endings.items() if ending.failed}
 
-    @property
-    def by_instance(self) -> dict[str, int]:
-        """The answers with 5xx that came from the instances themselves, by colour."""
-        made = Counter({e.colour: 0 for e in self.endings})
-        for ending, count in self.endings.items():
-            made[ending.colour] += count if ending.status >= 500 else 0
-        return {name: max(0, colour.failed - made[name]) for name, colour in self.colours.items()}
-
     def lost(self, colour: str) -> int:
         """Return how many requests the instance of `colour` broke: unanswered, half answered, or upgraded."""
         return sum(count for ending, count in self.endings.items() if ending.colour == colour and ending.broken)
@@ -113,25 +106,46 @@ class Counters:
 
         When another process counts by now, all that it has counted: it began at zero.
         """
-        if self.began_anew(earlier):
+        if began_anew(earlier, self):
             return replace(self, restarted=True)
-        kept = ("t_ns", "active", "colours", "endings", "uptime_s", "edge", "restarted")
+        kept = ("t_ns", "active", "colours", "endings", "by_instance", "uptime_s", "edge", "restarted")
         differences = {
             f.name: getattr(self, f.name) - getattr(earlier, f.name) for f in fields(self) if f.name not in kept
         }
         colours = {name: colour.since(earlier.colours[name]) for name, colour in self.colours.items()}
-        before = ((ending, count, earlier.endings.get(ending, 0)) for ending, count in self.endings.items())
-        # A listener that is replaced takes its counters of endings with it.
-        counted = {ending: count if count < known else count - known for ending, count, known in before}
         differences["cut"] = max(0, differences["cut"])
-        return replace(self, colours=colours, endings={e: n for e, n in counted.items() if n}, **differences)
+        return replace(
+            self, colours=colours, endings=since(self.endings, earlier.endings),
+            by_instance=since(self.by_instance, earlier.by_instance), **differences,
+        )  # fmt: skip
 
-    def began_anew(self, earlier: Counters) -> bool:
-        """Return whether the edge was replaced, or died and was started again, since `earlier`."""
-        passed_s = (self.t_ns - earlier.t_ns) / 1e9
-        younger = self.uptime_s - earlier.uptime_s < passed_s - LATE_S
-        fell = self.requests < earlier.requests or self.probes < earlier.probes
-        return bool(self.edge != earlier.edge or fell or (younger and self.uptime_s > 0))
+
+def since(now: Mapping[Any, int], before: Mapping[Any, int]) -> dict[Any, int]:
+    """Return what was counted in between; a listener that is replaced takes its counters with it."""
+    counted = {name: n if n < before.get(name, 0) else n - before.get(name, 0) for name, n in now.items()}
+    return {name: n for name, n in counted.items() if n}
+
+
+class Read(Protocol):
+    """Anything that holds these counters as they were at one time."""
+
+    @property
+    def t_ns(self) -> int: ...
+    @property
+    def uptime_s(self) -> int: ...
+    @property
+    def edge(self) -> int: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def probes(self) -> int: ...
+
+
+def began_anew(earlier: Read, later: Read) -> bool:
+    """Return whether the edge was replaced, or died and was started again, between two readings."""
+    passed_s = (later.t_ns - earlier.t_ns) / 1e9
+    younger = later.uptime_s > 0 and later.uptime_s - earlier.uptime_s < passed_s - LATE_S
+    return younger or later.edge != earlier.edge or later.requests < earlier.requests or later.probes < earlier.probes
 
 
 def read(admin_url: str, timeout_s: float = 2.0) -> Counters:
@@ -149,7 +163,7 @@ def read(admin_url: str, timeout_s: float = 2.0) -> Counters:
         time.perf_counter_ns(), ingress("rq_total"), ingress("rq_completed"), ingress("rq_active"), ingress("rq_2xx"),
         ingress("rq_3xx"), ingress("rq_4xx"), ingress("rq_5xx"), sum(n for e, n in ended.items() if e.cut),
         ingress("cx_destroy_remote_active_rq"), int(flat.get("http.probe.downstream_rq_total", 0)),
-        {colour: _colour(colour, flat, ended, latency) for colour in COLOURS}, ended,
+        {colour: _colour(colour, flat, ended, latency) for colour in COLOURS}, ended, endings.answered(found, COLOURS),
         int(flat.get("server.uptime", 0)), int(flat.get("server.hot_restart_generation", 0)),
         int(flat.get("http.ingress.rq_direct_response", 0)),
     )  # fmt: skip

@@ -1,9 +1,9 @@
-"""How requests ended that no instance answered whole: an access log of the front door that only counts.
+"""Who made the failures of the front door: access logs that only count.
 
-Envoy's own counters cannot tell: the 5xx of a cluster are those of its instance and those that the edge made in its
-place. The log of access knows of each request, by its details and its response flags, and its logger of statistics
-keeps a counter per colour, status and flags, so that nothing grows with the number of requests. No word of a client
-gets into a name.
+Envoy's own counters cannot tell: the 5xx of a cluster are those of its instance, those that the edge made in its
+place, and those of probes. An access log knows each request of users, its details and its response flags; the logger
+of statistics keeps a counter per colour, status and flags, so nothing grows with the number of requests. No word of a
+client gets into a name.
 """
 
 from __future__ import annotations
@@ -13,38 +13,32 @@ from typing import Any, NamedTuple
 
 from tailrace.deploy.edge.envoy import TYPE, Document
 
-PREFIX = "tailrace.ended"
-LOG: Document = {
-    "name": "envoy.access_loggers.stats",
-    "filter": {
-        "extension_filter": {
-            "name": "envoy.access_loggers.extension_filters.cel",
-            "typed_config": {
-                "@type": f"{TYPE}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                # A page that the routes hold is an answer that was meant.
-                "expression": "!(response.code_details in ['via_upstream', 'direct_response'])",
-            },
-        }
-    },
-    "typed_config": {
-        "@type": f"{TYPE}.extensions.access_loggers.stats.v3.Config",
-        "stats_scope": {"prefix": "tailrace"},
-        "counters": [
-            {
-                "stat": {
-                    "name": "ended",
-                    "tags": [
-                        {"name": "of", "value_format": "%UPSTREAM_CLUSTER%"},
-                        {"name": "status", "value_format": "%RESPONSE_CODE%"},
-                        {"name": "flags", "value_format": "%RESPONSE_FLAGS%"},
-                    ],
-                },
-                "value_fixed": 1,
-            }
-        ],
-    },
-}
-"""The access log of the front door. https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log"""
+ENDED, ANSWERED = "ended", "answered"
+
+
+def _log(name: str, which: str, **tags: str) -> Document:
+    """Return a log that counts the requests for which the expression `which` holds, a counter per set of tags."""
+    holds = {"@type": f"{TYPE}.extensions.access_loggers.filters.cel.v3.ExpressionFilter", "expression": which}
+    stat = {"name": name, "tags": [{"name": tag, "value_format": value} for tag, value in tags.items()]}
+    counts = {
+        "@type": f"{TYPE}.extensions.access_loggers.stats.v3.Config", "stats_scope": {"prefix": "tailrace"},
+        "counters": [{"stat": stat, "value_fixed": 1}],
+    }  # fmt: skip
+    filtered = {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": holds}
+    return {
+        "name": "envoy.access_loggers.stats", "filter": {"extension_filter": filtered}, "typed_config": counts,
+    }  # fmt: skip
+
+
+LOGS: list[Document] = [
+    # A page that the routes hold is an answer that was meant.
+    _log(
+        ENDED, "!(response.code_details in ['via_upstream', 'direct_response'])",
+        of="%UPSTREAM_CLUSTER%", status="%RESPONSE_CODE%", flags="%RESPONSE_FLAGS%",
+    ),
+    _log(ANSWERED, "response.code_details == 'via_upstream' && response.code >= 500", of="%UPSTREAM_CLUSTER%"),
+]  # fmt: skip
+"""The access logs of the front door. https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log"""
 
 CLIENT_LEFT = frozenset({"DC", "DR"})
 BROKEN = frozenset({"UC", "UR", "UPE"})
@@ -102,9 +96,15 @@ def read(stats: Iterable[Mapping[str, Any]]) -> dict[Ending, int]:
     found: dict[Ending, int] = {}
     for stat in stats:
         name = str(stat.get("name", ""))
-        if name.startswith(f"{PREFIX}.") and stat.get("value"):
-            of, _, rest = name.removeprefix(f"{PREFIX}.of.").partition(".status.")
+        if name.startswith(f"tailrace.{ENDED}.") and stat.get("value"):
+            of, _, rest = name.removeprefix(f"tailrace.{ENDED}.of.").partition(".status.")
             status, _, flags = rest.partition(".flags.")
             ending = Ending("" if of == "-" else of, int(status), frozenset(flags.split(",")) - {"-", ""})
             found[ending] = int(stat["value"])
     return found
+
+
+def answered(stats: Iterable[Mapping[str, Any]], colours: Iterable[str]) -> dict[str, int]:
+    """Return how many whole answers with 5xx the instances of each colour gave to users."""
+    counted = {str(stat.get("name", "")): int(stat.get("value", 0)) for stat in stats if "value" in stat}
+    return {colour: counted.get(f"tailrace.{ANSWERED}.of.{colour}", 0) for colour in colours}

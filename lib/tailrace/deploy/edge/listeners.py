@@ -58,7 +58,7 @@ def listener(name: str, counted_as: str, address: Address, source: Document, lay
         "upgrade_configs": [{"upgrade_type": upgrade} for upgrade in settings.upgrades],
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
         # Only what users get is accounted for.
-        "access_log": [endings.LOG] if counted_as == "ingress" else [],
+        "access_log": endings.LOGS if counted_as == "ingress" else [],
         **source,
     }
     if not settings.hops:

@@ -5,8 +5,7 @@ import dataclasses
 import pytest
 
 from tailrace.deploy.edge import Counters
-from tailrace.deploy.edge.counters import ColourCounters
-from tailrace.deploy.edge.endings import Ending, read
+from tailrace.deploy.edge.endings import Ending, answered, read
 
 
 def ending(name: str) -> Ending:
@@ -50,15 +49,16 @@ def test_an_upgraded_connection_that_the_instance_closed_is_lost_where_it_was_st
 
 def counters(t_s: float = 0, requests: int = 0, uptime_s: int = 100, edge: int = 0, **made: int) -> Counters:
     endings = {ending(name.replace("_", ".")): count for name, count in made.items()}
-    colours = {"blue": ColourCounters(requests, 0, 7, 0, 0), "green": ColourCounters(0, 0, 0, 0, 0)}
-    return Counters(int(t_s * 1e9), requests, requests, 0, 0, 0, 0, 7, 0, 0, 0, colours, endings, uptime_s, edge)
+    numbers = int(t_s * 1e9), requests, requests, 0, 0, 0, 0, 7, 0, 0, 0, {}
+    return Counters(*numbers, endings, {"blue": 2}, uptime_s, edge)
 
 
-def test_the_5xx_of_a_colour_are_those_of_its_instance_less_what_the_edge_made():
-    """Envoy counts both on the cluster."""
-    counted = counters(requests=20, blue_status_503_flags_UH=5, blue_status_200_flags_UPE=2)
-    assert counted.by_instance == {"blue": 2, "green": 0}
-    assert sum(counted.by_edge.values()) == 7
+def test_what_an_instance_answered_itself_is_apart():
+    """Envoy's counters of a cluster have both, and the probes' as well."""
+    stats = [{"name": "tailrace.answered.of.blue", "value": 2}, {"name": "tailrace.answered.of.x", "value": 9}]
+    assert answered(stats, ("blue", "green")) == {"blue": 2, "green": 0}
+    assert read(stats) == {}
+    assert counters(9, 9, 109).since(counters()).by_instance == {}
 
 
 def test_an_ending_counts_once_between_two_readings():
