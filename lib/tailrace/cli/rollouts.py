@@ -15,7 +15,10 @@ def deploy(profile: str, as_json: bool, id: str) -> None:
     from tailrace.testbed.stack import Stack
 
     deployment.end_like_ctrl_c()
-    stack = Stack.open(*deployment.load(profile))
+    chosen, root = deployment.load(profile)
+    for note in chosen.notes:
+        click.echo(f"  note         {note}", err=True)
+    stack = Stack.open(chosen, root)
     release = stack.deployment.releases.find(id) if id else stack.build(_show_build_line)
     done = stack.deployment.deploy(release, stack.environment(), deployment.observer(as_json))
     now = stack.deployment.status()

@@ -68,8 +68,9 @@ class EdgeSettings(ProfileSection):
 
     host: str = "127.0.0.1"
     port: Port = 0
-    stream_idle_s: PositiveSeconds = 300.0
-    """The edge ends a stream that has been silent for this long. Otherwise a stream has no limit."""
+    stream_idle_s: PositiveSeconds = 660.0
+    """The edge ends an answer that has been silent for this long, before its first byte or after. Otherwise it has no
+    limit. Longer than tailrace's own service waits, so that a caller hears from the service what happened."""
     reuse_connections: bool = True
     """False: each request gets a connection of its own to the instance. For a server that closes one after an answer
     without having said so, as llama.cpp's does after each stream: a request on its way there would be a 503."""
@@ -169,6 +170,18 @@ class Profile(ProfileSection):
     teardown: Literal["always", "never"] = "always"
     """Whether a run stops the deployment when it ends."""
     step_timeout_s: PositiveSeconds = 900.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is allowed, and probably not meant."""
+        waits = self.service.waits_s if self.service.ours else {}
+        return tuple(
+            f"edge.stream_idle_s is {self.edge.stream_idle_s:g} s, and {name} {wait_s:g} s: the edge cuts a silent "
+            f"answer before the service can say why. Set edge.stream_idle_s above {wait_s:g}, or {name} below "
+            f"{self.edge.stream_idle_s:g} (service.environment)"
+            for name, wait_s in waits.items()
+            if wait_s >= self.edge.stream_idle_s
+        )
 
     @property
     def secrets(self) -> dict[str, str]:
