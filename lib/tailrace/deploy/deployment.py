@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tailrace.deploy import faults, front_door, history, recovery, secret_digests, status, switch
-from tailrace.deploy.edge import Counters, Edge, Maintenance, Routes, other, route_file
+from tailrace.deploy.edge import Counters, Edge, Maintenance, Routes, other, route_file, tls
 from tailrace.deploy.engines import Engine, Instance, Slot, choice
 from tailrace.deploy.journal import Journal, JournalEntry
 from tailrace.deploy.release import Release
@@ -247,6 +247,7 @@ class Deployment:
             raise DeployError(f"{self.profile.name} is paused: requests are being held; unpause first")
 
     def _ensure_edge(self) -> None:
+        tls.check(self.profile.edge.tls)
         if not self.is_up:
             # Routes to green, which has no instance yet: so the first instance becomes blue.
             page = front_door.intended_page(self)

@@ -13,6 +13,7 @@ from tailrace.profile.models import (
     ResourceLimits,
     RolloutSettings,
     Simulator,
+    Tls,
     Warmup,
 )
 from tailrace.profile.reader import load
@@ -34,6 +35,7 @@ __all__ = [
     "Service",
     "Simulator",
     "Slo",
+    "Tls",
     "Warmup",
     "load",
 ]

@@ -63,6 +63,20 @@ class ProviderSettings(ProfileSection):
 Upgrade = Annotated[str, Field(pattern=r"^[a-z0-9!#$%&'*+.^_`|~/-]{1,64}$", description="in lower case")]
 
 
+AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*[^/\x00]$", description="an absolute path of a file")]
+
+
+class Tls(ProfileSection):
+    """TLS at the front door. The files are read where they are, and again when renewed; the key is never copied."""
+
+    certificate: AbsolutePath
+    """In PEM: the certificate of this host first, then those above it."""
+    key: AbsolutePath
+    """In PEM, without a password."""
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9.-]{0,253}$")
+    """The name in the deployment's URL, as the certificate has it and as this machine resolves it; empty: the host."""
+
+
 class EdgeSettings(ProfileSection):
     """The proxy in front of the two slots."""
 
@@ -83,6 +97,8 @@ class EdgeSettings(ProfileSection):
     """The values of `Upgrade` that are passed to the service. Any other is ignored: the request goes on without it."""
     max_header_kb: int = Field(default=60, ge=1, le=8192)
     """A request with more than this in its headers gets a 431."""
+    tls: Tls | None = None
+    """Without it the front door speaks plain HTTP. The doors for probes, previews and the admin always do."""
 
     @property
     def hops(self) -> int:
