@@ -60,7 +60,7 @@ def abort(profile: str, as_json: bool) -> None:
 @click.command()
 @deployment.options
 def promote(profile: str, as_json: bool) -> None:
-    """End the bake, or the weight, of the switch in progress now."""
+    """End the canary, the weight or the bake of the switch in progress now."""
     deployment.show_outcome(deployment.opened(profile).promote(), as_json)
 
 

@@ -18,9 +18,10 @@ def shift_by_weight(rollout: Rollout) -> str:
     if not (old and settings.weights):
         return "all at once"
     for weight in settings.weights:
-        generation = rollout.route({rollout.colour: weight, old.colour: 100 - weight})
+        generation = rollout.route({rollout.colour: weight, old.colour: 100 - weight}, rollout.canary)
         rollout.edge.await_generation(generation, settings.ack_timeout_s)
         fact = watch(rollout, settings.weight_s, side_by_side=True)
+        rollout.take_request("promote")
         rollout.reached("weight", f"{weight} %: {fact}")
     return f"by {list(settings.weights)} %"
 

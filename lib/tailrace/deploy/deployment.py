@@ -169,7 +169,7 @@ class Deployment:
             return CommandResult("done", fact, switched.states, switched.cut, switched.account)
 
     def promote(self) -> CommandResult:
-        """End the bake, or the present weight, of the switch in progress now."""
+        """End the canary, the present weight or the bake of the switch in progress now."""
         return self._request("promote") if self.in_progress else CommandResult("nothing", "no switch is in progress")
 
     def resume(self, observe: Observe | None = None) -> CommandResult:

@@ -51,6 +51,8 @@ class Status:
     maintenance: bool
     since: str
     """Since when it is paused or in maintenance, by the wall clock; empty when it is neither."""
+    canary: str
+    """Whose requests go to which colour whatever the weights are; empty when nobody's do."""
     last: str
     """The last rollout in one line."""
     under_way: str
@@ -87,6 +89,7 @@ def read(deployment: Deployment) -> Status:
         unfinished=left[-1].state if left else "",
         paused=bool(routes and routes.hold_s),
         maintenance=bool(routes and routes.maintenance),
+        canary=str(routes.canary) if routes and routes.canary else "",
         since=_since(routes, entries),
         last=f"{ends[-1].at} {ends[-1].state}: {ends[-1].fact}" if ends else "",
         under_way=_under_way(deployment, entries),

@@ -17,11 +17,13 @@ from tailrace.profile.models import (
     Warmup,
 )
 from tailrace.profile.reader import load
+from tailrace.profile.rollout import Canary
 from tailrace.profile.service import Acceptance, Health, Probe, Protocol, ProviderEnv, Service
 from tailrace.profile.slo import Slo
 
 __all__ = [
     "Acceptance",
+    "Canary",
     "EdgeSettings",
     "GateLimits",
     "Health",
