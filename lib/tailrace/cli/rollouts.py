@@ -15,10 +15,7 @@ def deploy(profile: str, as_json: bool, id: str) -> None:
     from tailrace.testbed.stack import Stack
 
     deployment.end_like_ctrl_c()
-    chosen, root = deployment.load(profile)
-    for note in chosen.notes:
-        click.echo(f"  note         {note}", err=True)
-    stack = Stack.open(chosen, root)
+    stack = Stack.open(*deployment.load(profile))
     release = stack.deployment.releases.find(id) if id else stack.build(_show_build_line)
     done = stack.deployment.deploy(release, stack.environment(), deployment.observer(as_json))
     now = stack.deployment.status()
@@ -60,7 +57,7 @@ def abort(profile: str, as_json: bool) -> None:
 @click.command()
 @deployment.options
 def promote(profile: str, as_json: bool) -> None:
-    """End the canary, the weight or the bake of the switch in progress now."""
+    """End the bake, or the weight, of the switch in progress now."""
     deployment.show_outcome(deployment.opened(profile).promote(), as_json)
 
 

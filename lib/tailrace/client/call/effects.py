@@ -31,7 +31,6 @@ class Send:
 
     request: Request
     timeout_s: float | None
-    silence_s: float | None
     hedge: Hedge | None = None
 
 
@@ -112,14 +111,13 @@ class Join:
     """Carry out `work`, or wait for the one under way for `key`; gives (its result or error, whether it was ours).
 
     The result is None when it cannot be shared. Throws TimeoutError after `timeout_s`; a shared stream raises
-    `late()` after `stream_s`, for this reader alone.
+    `late()` then, for this reader alone.
     """
 
     key: str
     work: Callable[[], Work[Any]]
     timeout_s: float | None
     late: Callable[[], Exception]
-    stream_s: float | None = None
 
 
 @dataclass(slots=True)
