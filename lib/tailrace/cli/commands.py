@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "load": ("tailrace.cli.load.command", "Send traffic to an API on a schedule, and measure it."),
     "maintenance": (_EDGE, "Answer every user with a page and status 503."),
     "pause": (_EDGE, "Hold new requests at the edge for a bounded time."),
-    "promote": (_ROLLOUTS, "End the bake, or the weight, of the switch in progress now."),
+    "promote": (_ROLLOUTS, "End the canary, the weight or the bake of the switch in progress now."),
     "report": (_RUNS, "Write the page of RUN again, from its records."),
     "resume": (_ROLLOUTS, "Continue where a controller died."),
     "rollback": (_ROLLOUTS, "Go back to the previous release."),

@@ -15,7 +15,10 @@ def deploy(profile: str, as_json: bool, id: str) -> None:
     from tailrace.testbed.stack import Stack
 
     deployment.end_like_ctrl_c()
-    stack = Stack.open(*deployment.load(profile))
+    chosen, root = deployment.load(profile)
+    for note in chosen.notes:
+        click.echo(f"  note         {note}", err=True)
+    stack = Stack.open(chosen, root)
     release = stack.deployment.releases.find(id) if id else stack.build(_show_build_line)
     done = stack.deployment.deploy(release, stack.environment(), deployment.observer(as_json))
     now = stack.deployment.status()
@@ -57,7 +60,7 @@ def abort(profile: str, as_json: bool) -> None:
 @click.command()
 @deployment.options
 def promote(profile: str, as_json: bool) -> None:
-    """End the bake, or the weight, of the switch in progress now."""
+    """End the canary, the weight or the bake of the switch in progress now."""
     deployment.show_outcome(deployment.opened(profile).promote(), as_json)
 
 

@@ -37,6 +37,7 @@ def _headline(now: Status) -> str:
         "its edge is not alive, deploy brings it back": bool(now.url) and not now.edge_alive,
         f"maintenance since {now.since or '?'}: users get its page with 503": now.maintenance,
         f"paused since {now.since or '?'}: requests are held": now.paused and not now.maintenance,
+        f"canary: {now.canary}": now.canary,
         f"stopped half-way at {now.unfinished}": now.unfinished,
         f"in progress: {now.under_way}": now.under_way,
         f"damaged: {now.damaged}": now.damaged,
@@ -50,5 +51,5 @@ def _row(slot: SlotStatus) -> str:
     health = " ".join(f"{name} {'yes' if getattr(slot, name) else 'no'}" for name in ("live", "ready", "healthy"))
     return (
         f"  {slot.colour:<5} release {slot.release}  generation {slot.generation}  weight {slot.weight} %  "
-        f"in flight {slot.in_flight}  {health}" + (f"  {slot.state}" if slot.state != "running" else "")
+        f"in flight {slot.in_flight}  {health}"
     )

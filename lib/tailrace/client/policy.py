@@ -98,8 +98,13 @@ class Limits:
     """Limits of time and number. `deadline_s` covers the whole call: waiting, all attempts, the stream."""
 
     deadline_s: float | None = None
+    first_byte_s: float | None = None
+    """The same until the answer begins: waiting and all attempts, but not the length of a stream. A plain answer has
+    to be whole by then."""
     attempt_timeout_s: float | None = None
-    """For one whole attempt; for a stream, until its first byte and then between chunks."""
+    """For one whole attempt; of a stream, until its first byte."""
+    silence_s: float | None = None
+    """Between the chunks of a stream; None: as long as an attempt may take."""
     concurrency: int | Literal["adaptive"] | None = None
     """Attempts in flight: a number, or "adaptive", which is found as TCP finds its window (`limiters.concurrency`)."""
     requests_per_min: float | None = None
@@ -110,7 +115,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         validation.positive(
-            "Limits", optional=True, deadline_s=self.deadline_s, attempt_timeout_s=self.attempt_timeout_s,
+            "Limits", optional=True, deadline_s=self.deadline_s, first_byte_s=self.first_byte_s,
+            attempt_timeout_s=self.attempt_timeout_s, silence_s=self.silence_s,
             requests_per_min=self.requests_per_min, tokens_per_min=self.tokens_per_min,
             hedge_after_s=self.hedge_after_s,
         )  # fmt: skip
@@ -118,6 +124,11 @@ class Limits:
         if self.concurrency != "adaptive":
             expected = "a whole number from 1, 'adaptive' or None"
             validation.positive_int("Limits", expected, concurrency=self.concurrency, optional=True)
+
+    @property
+    def idle_s(self) -> float | None:
+        """The longest silence within a stream."""
+        return self.attempt_timeout_s if self.silence_s is None else self.silence_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ SENDER_HEADERS: Final = frozenset(
 
 @dataclass(slots=True)
 class Request:
-    """One HTTP request. `timeout_s` is the time left for this attempt, which a blocking sender must keep."""
+    """One HTTP request. A blocking sender must keep `timeout_s`, the time left for this attempt, and `silence_s`."""
 
     method: str
     url: str
@@ -34,10 +34,12 @@ class Request:
     timeout_s: float | None = None
     extensions: Any = None
     """Passed from a transport to its own sender; nobody else reads it."""
+    silence_s: float | None = None
+    """The longest wait for the next bytes of a stream."""
 
-    def within(self, timeout_s: float | None) -> Request:
+    def within(self, timeout_s: float | None, silence_s: float | None = None) -> Request:
         """Return the same request, to be answered within `timeout_s`."""
-        return Request(self.method, self.url, self.headers, self.body, timeout_s, self.extensions)
+        return Request(self.method, self.url, self.headers, self.body, timeout_s, self.extensions, silence_s)
 
 
 @dataclass(slots=True)

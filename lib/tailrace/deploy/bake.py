@@ -18,9 +18,10 @@ def shift_by_weight(rollout: Rollout) -> str:
     if not (old and settings.weights):
         return "all at once"
     for weight in settings.weights:
-        generation = rollout.route({rollout.colour: weight, old.colour: 100 - weight})
+        generation = rollout.route({rollout.colour: weight, old.colour: 100 - weight}, rollout.canary)
         rollout.edge.await_generation(generation, settings.ack_timeout_s)
         fact = watch(rollout, settings.weight_s, side_by_side=True)
+        rollout.take_request("promote")
         rollout.reached("weight", f"{weight} %: {fact}")
     return f"by {list(settings.weights)} %"
 
@@ -82,7 +83,7 @@ def _leave_if_dead_or_recalled(rollout: Rollout) -> None:
     """Raise RolledBack when the instance has died, or when the operator requests it."""
     release = rollout.release.id
     if rollout.new and rollout.engine.died(rollout.new):
-        log, how = rollout.engine.log(rollout.new, 5), rollout.engine.state(rollout.new)
-        raise RolledBack(f"{rollout.new.name} (release {release}) died under traffic ({how}); its log {log}")
+        log = rollout.engine.log(rollout.new, 5)
+        raise RolledBack(f"{rollout.new.name} (release {release}) died under traffic; its log:\n{log}")
     if rollout.operator_request() == "rollback":
         raise RolledBack(f"{rollout.colour} (release {release}) was rolled back by the operator")

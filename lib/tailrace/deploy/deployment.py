@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tailrace.deploy import faults, front_door, history, recovery, secret_digests, status, switch
-from tailrace.deploy.edge import Counters, Edge, Maintenance, Routes, other, route_file
+from tailrace.deploy.edge import Counters, Edge, Maintenance, Routes, other, route_file, tls
 from tailrace.deploy.engines import Engine, Instance, Slot, choice
 from tailrace.deploy.journal import Journal, JournalEntry
 from tailrace.deploy.release import Release
@@ -125,12 +125,12 @@ class Deployment:
         """Have `release` serve, and return how that went. Raises as `switch` does; traffic is then where it was."""
         with self._locked("deploy"):
             serving = self.serving
-            if serving and not (serving.release == release.id and self.engine.restarts_itself(serving)):
+            if serving and serving.release != release.id:
                 self._refuse_paused()
             self._ensure_edge()
             if serving is None:
                 return Deployed("brought up", self._roll_out("up", release, environment, observe).account)
-            if serving.release == release.id and self.engine.restarts_itself(serving):
+            if serving.release == release.id:
                 return Deployed("served already")
             return Deployed("switched", self._roll_out("switch", release, environment, observe).account)
 
@@ -169,7 +169,7 @@ class Deployment:
             return CommandResult("done", fact, switched.states, switched.cut, switched.account)
 
     def promote(self) -> CommandResult:
-        """End the bake, or the present weight, of the switch in progress now."""
+        """End the canary, the present weight or the bake of the switch in progress now."""
         return self._request("promote") if self.in_progress else CommandResult("nothing", "no switch is in progress")
 
     def resume(self, observe: Observe | None = None) -> CommandResult:
@@ -247,6 +247,7 @@ class Deployment:
             raise DeployError(f"{self.profile.name} is paused: requests are being held; unpause first")
 
     def _ensure_edge(self) -> None:
+        tls.check(self.profile.edge.tls)
         if not self.is_up:
             # Routes to green, which has no instance yet: so the first instance becomes blue.
             page = front_door.intended_page(self)

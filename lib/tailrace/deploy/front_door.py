@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tailrace.deploy.edge import Maintenance, Upstream
+from tailrace.deploy.edge import Maintenance, Upstream, tls
 from tailrace.deploy.engines import Instance
 from tailrace.deploy.journal import JournalEntry
 from tailrace.deploy.rollout import CommandResult
@@ -117,6 +117,7 @@ def upgrade(deployment: Deployment, cold: bool) -> CommandResult:
     name = deployment.profile.name
     if not deployment.is_up:
         raise DeployError(f"{name}: it is not up, so there is no edge to upgrade; use `deploy`")
+    tls.check(deployment.profile.edge.tls)
     reason = deployment.engine.lacks.get("edge handover")
     if reason and not cold:
         raise EdgeRejected(f"{name}: {reason}. {COLD}")

@@ -127,9 +127,21 @@ class Rollout:
         remedied = self.old.colour if self.old and self.verb == "rollback" else ""
         return self.ledger.settle(self.settings.gate, remedied)
 
+    @property
+    def canary(self) -> CanaryRoute | None:
+        """Who sees the new colour whatever the weights are, until all do; None without an old colour to compare."""
+        wanted = self.settings.canary
+        return CanaryRoute(wanted.part, wanted.name, wanted.value, self.colour) if wanted and self.old else None
+
     def operator_request(self) -> str:
         """Return what the operator requests: "promote", "rollback", or nothing."""
         return self.request_file.read_text(encoding="utf-8") if self.request_file.exists() else ""
+
+    def take_request(self, request: str) -> bool:
+        """Return whether the operator requests this, and forget it: the next stage is another one."""
+        if taken := self.operator_request() == request:
+            self.request_file.unlink(missing_ok=True)
+        return taken
 
     def begin(self, verb: str) -> None:
         """Journal everything that is needed to continue from here; raises DeployError when it holds a credential."""

@@ -30,10 +30,6 @@ class SlotStatus:
     healthy: bool
     weight: int
     in_flight: int
-    restarts: int
-    """How often its engine has started it again."""
-    state: str
-    """How it stands, in the words of its engine: "running", or how it ended last and when it starts again."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +51,8 @@ class Status:
     maintenance: bool
     since: str
     """Since when it is paused or in maintenance, by the wall clock; empty when it is neither."""
+    canary: str
+    """Whose requests go to which colour whatever the weights are; empty when nobody's do."""
     last: str
     """The last rollout in one line."""
     under_way: str
@@ -91,6 +89,7 @@ def read(deployment: Deployment) -> Status:
         unfinished=left[-1].state if left else "",
         paused=bool(routes and routes.hold_s),
         maintenance=bool(routes and routes.maintenance),
+        canary=str(routes.canary) if routes and routes.canary else "",
         since=_since(routes, entries),
         last=f"{ends[-1].at} {ends[-1].state}: {ends[-1].fact}" if ends else "",
         under_way=_under_way(deployment, entries),
@@ -109,8 +108,6 @@ def _slot(deployment: Deployment, instance: Instance, routes: Routes | None, cou
         healthy=counters is not None and deployment.edge.healthy(colour, instance.address),
         weight=routes.weights.get(colour, 0) if routes else 0,
         in_flight=counters.colours[colour].active if counters else 0,
-        restarts=deployment.engine.restarts(instance),
-        state=deployment.engine.state(instance),
     )  # fmt: skip
 
 

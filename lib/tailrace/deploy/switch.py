@@ -1,6 +1,7 @@
 """The switch: from one colour to the other without losing a request, or back.
 
-    locked → started → ready → warm → smoked → weighted → switched → baked → drained → retired → done
+    locked → started → ready → warm → smoked → canaried → weighted → switched → baked → drained → retired
+    → done
     any failure up to baked: → rolled back
 
 Every state is written to the journal before its act and after it, and every act may be repeated: whoever finds a
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tailrace.deploy import acceptance, bake, commit, drain
+from tailrace.deploy import acceptance, bake, canary, commit, drain
 from tailrace.deploy.rollout import Rollout, Switched
 from tailrace.errors import DeployError, PartMissing
 
@@ -20,6 +21,7 @@ ACTS = {
     "ready": acceptance.wait_until_ready,  # by its own word
     "warm": acceptance.warm_up,  # latency has settled, through the preview
     "smoked": acceptance.smoke_test,  # the answers are right, streams included
+    "canaried": canary.let_in,  # where the profile names a header or a cookie: its requests, with a gate
     "weighted": bake.shift_by_weight,  # where the profile asks for shares: a gate at each
     "switched": commit.commit,  # one rename
     "baked": bake.bake,  # a gate in every window; the old colour stays warm
@@ -49,14 +51,15 @@ def run(rollout: Rollout, done: Collection[str] = ()) -> Switched:
 def roll_back(rollout: Rollout, why: str) -> None:
     """Give all traffic back to the old colour, which is still warm; then drain and remove the new one."""
     rollout.intend("rolled back", why=why)
-    has_traffic, old = bool(rollout.edge.routes().weights.get(rollout.colour)), rollout.old
-    if has_traffic and old and not drain.serves_again(rollout, old):
+    routes, old = rollout.edge.routes(), rollout.old
+    has_traffic = bool(routes.weights.get(rollout.colour))
+    if has_traffic and old and not rollout.engine.alive(old):
         rollout.end("stayed", f"{why}; {old.name} is gone: going back would be a cold start")
         raise DeployError(
             f"{why}; but {old.name} has died meanwhile, so traffic stays on {rollout.colour}. "
             "Going back would be a cold start: switch to the release that you want"
         )
-    if has_traffic and old:
+    if old and routes.reach(rollout.colour):
         rollout.edge.await_generation(rollout.route({old.colour: 100}), rollout.settings.ack_timeout_s)
         rollout.reached("rolling back", f"traffic is on {old.colour} again; {why}")
         drain.wait_until_idle(rollout, rollout.colour)

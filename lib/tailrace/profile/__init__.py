@@ -13,14 +13,17 @@ from tailrace.profile.models import (
     ResourceLimits,
     RolloutSettings,
     Simulator,
+    Tls,
     Warmup,
 )
 from tailrace.profile.reader import load
+from tailrace.profile.rollout import Canary
 from tailrace.profile.service import Acceptance, Health, Probe, Protocol, ProviderEnv, Service
 from tailrace.profile.slo import Slo
 
 __all__ = [
     "Acceptance",
+    "Canary",
     "EdgeSettings",
     "GateLimits",
     "Health",
@@ -34,6 +37,7 @@ __all__ = [
     "Service",
     "Simulator",
     "Slo",
+    "Tls",
     "Warmup",
     "load",
 ]

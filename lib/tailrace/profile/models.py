@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from tailrace.profile.rollout import Canary
 from tailrace.profile.section import EnvironmentName, Port, PositiveSeconds, ProfileSection, Seconds, Share
 from tailrace.profile.service import Service
 from tailrace.profile.slo import Slo
@@ -63,13 +64,28 @@ class ProviderSettings(ProfileSection):
 Upgrade = Annotated[str, Field(pattern=r"^[a-z0-9!#$%&'*+.^_`|~/-]{1,64}$", description="in lower case")]
 
 
+AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*[^/\x00]$", description="an absolute path of a file")]
+
+
+class Tls(ProfileSection):
+    """TLS at the front door. The files are read where they are, and again when renewed; the key is never copied."""
+
+    certificate: AbsolutePath
+    """In PEM: the certificate of this host first, then those above it."""
+    key: AbsolutePath
+    """In PEM, without a password."""
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9.-]{0,253}$")
+    """The name in the deployment's URL, as the certificate has it and as this machine resolves it; empty: the host."""
+
+
 class EdgeSettings(ProfileSection):
     """The proxy in front of the two slots."""
 
     host: str = "127.0.0.1"
     port: Port = 0
-    stream_idle_s: PositiveSeconds = 300.0
-    """The edge ends a stream that has been silent for this long. Otherwise a stream has no limit."""
+    stream_idle_s: PositiveSeconds = 660.0
+    """The edge ends an answer that has been silent for this long, before its first byte or after. Otherwise it has no
+    limit. Longer than tailrace's own service waits, so that a caller hears from the service what happened."""
     reuse_connections: bool = True
     """False: each request gets a connection of its own to the instance. For a server that closes one after an answer
     without having said so, as llama.cpp's does after each stream: a request on its way there would be a 503."""
@@ -82,6 +98,8 @@ class EdgeSettings(ProfileSection):
     """The values of `Upgrade` that are passed to the service. Any other is ignored: the request goes on without it."""
     max_header_kb: int = Field(default=60, ge=1, le=8192)
     """A request with more than this in its headers gets a 431."""
+    tls: Tls | None = None
+    """Without it the front door speaks plain HTTP. The doors for probes, previews and the admin always do."""
 
     @property
     def hops(self) -> int:
@@ -122,12 +140,12 @@ class GateLimits(ProfileSection):
 class RolloutSettings(ProfileSection):
     """The waits, gates and deadlines of a switch."""
 
-    start_nice: int = Field(default=10, ge=0, le=19)
-    """How much CPU priority a new instance gives up until it is warm, as a nice value; 0: none."""
     start_timeout_s: PositiveSeconds = 30.0
     ready_timeout_s: PositiveSeconds = 30.0
     ack_timeout_s: PositiveSeconds = 5.0
     warmup: Warmup = Warmup()
+    canary: Canary | None = None
+    """Optional: who sees the new colour first."""
     weights: tuple[Annotated[int, Field(gt=0, lt=100)], ...] = ()
     """Optional shares of the new colour before the commit, in percent; each is gated."""
     weight_s: PositiveSeconds = 5.0
@@ -171,6 +189,18 @@ class Profile(ProfileSection):
     teardown: Literal["always", "never"] = "always"
     """Whether a run stops the deployment when it ends."""
     step_timeout_s: PositiveSeconds = 900.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is allowed, and probably not meant."""
+        waits = self.service.waits_s if self.service.ours else {}
+        return tuple(
+            f"edge.stream_idle_s is {self.edge.stream_idle_s:g} s, and {name} {wait_s:g} s: the edge cuts a silent "
+            f"answer before the service can say why. Set edge.stream_idle_s above {wait_s:g}, or {name} below "
+            f"{self.edge.stream_idle_s:g} (service.environment)"
+            for name, wait_s in waits.items()
+            if wait_s >= self.edge.stream_idle_s
+        )
 
     @property
     def secrets(self) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -41,6 +43,8 @@ def _statuses(value: Any) -> Any:
 _STATUS = re.compile(r"[1-5]\d\d(-[1-5]\d\d)?")
 Protocol = Literal["http1", "h2c"]
 """What a service speaks: HTTP/1.1, or HTTP/2 from the first byte and without TLS (prior knowledge), as gRPC does."""
+SILENCES_S: Final = {"TAILRACE_DEADLINE_S": 600.0, "TAILRACE_SILENCE_S": 300.0}
+"""The settings of tailrace's own service that say how long it waits for a byte, and their defaults."""
 
 
 class Health(ProfileSection):
@@ -189,6 +193,15 @@ class Service(ProfileSection):
     def ours(self) -> bool:
         """Whether it is tailrace's own service."""
         return not (self.command or self.image or self.dockerfile)
+
+    @property
+    def waits_s(self) -> Mapping[str, float]:
+        """How long tailrace's own service waits for a provider that is silent, by the setting."""
+        waits = {}
+        for name, default_s in SILENCES_S.items():
+            with contextlib.suppress(ValueError):  # the service itself refuses a setting that is no number
+                waits[name] = float(self.environment.get(name, default_s))
+        return waits
 
     @property
     def variables(self) -> tuple[str, ...]:

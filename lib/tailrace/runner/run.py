@@ -80,6 +80,8 @@ def run(options: RunOptions, display: Display) -> RunRecord:
             names = [step.name for step in prepared.plan.steps]
             events.append(new.path, "run_started", profile=options.profile, steps=names)
             display.print_line(f"run {new.id}  profile {prepared.profile.name}  engine {prepared.profile.engine}")
+            for note in prepared.profile.notes:
+                display.print_line(f"note: {note}", "yellow")
             display.etas = history.durations(options.root, prepared.profile.name)
             outcomes: tuple[StepOutcome, ...] = ()
             with fork_server(options.root, new, prepared.plan) as server, display:

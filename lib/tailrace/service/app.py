@@ -12,8 +12,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
+import openai
+
+from tailrace.protocol.failures import CUT_STREAM
 from tailrace.service import http_response
 from tailrace.service.components import Components, Handler, Scope
+from tailrace.service.event_stream import Lines, StreamCut
 from tailrace.service.http_response import HttpError, HttpResponse
 from tailrace.service.in_flight import DisconnectWatch
 from tailrace.service.metrics import CONTENT_TYPE, LOOKUPS
@@ -58,12 +62,16 @@ class App:
         in_flight.add(task)
         watch = None
         try:
-            body = await read(receive, scope, self._components.max_body_bytes)
+            body = await read(receive, scope, self._components.max_body_bytes, self._components.silence_s)
             watch = DisconnectWatch(receive, task)
             response = await handler(scope, body)
-            await self._send(response, context, send, watch)
+            await self._send(response, context, send, watch, scope["path"])
         except HttpError as error:
             await self._send(error.response, context, send)
+        except StreamCut:
+            context.outcome = "error"
+            context.error_type = context.call.error_type if context.call is not None else ""
+            context.error_type = context.error_type or CUT_STREAM  # a caller who shared it has a good row of his own
         except ClientDisconnected:
             context.outcome, context.status = "cancelled", CLOSED_BY_CALLER
         except asyncio.CancelledError:
@@ -77,7 +85,8 @@ class App:
             self._record(context)
 
     async def _send(
-        self, response: HttpResponse, context: RequestContext, send: Send, watch: DisconnectWatch | None = None
+        self, response: HttpResponse, context: RequestContext, send: Send, watch: DisconnectWatch | None = None,
+        path: str = "",
     ) -> None:  # fmt: skip
         context.status = response.status
         context.outcome = response.outcome
@@ -94,12 +103,39 @@ class App:
             await send({"type": "http.response.body", "body": body})
             return
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        async with aclosing(chunks(body)) as stream:
-            async for chunk in stream:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if http_response.is_event_stream(response):
+            await self._send_events(body, path, send, watch)
+        else:
+            async with aclosing(chunks(body)) as stream:
+                async for chunk in stream:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
         if watch is not None:
             watch.stop()
         await send({"type": "http.response.body", "body": b""})
+
+    async def _send_events(
+        self, body: AsyncIterator[bytes], path: str, send: Send, watch: DisconnectWatch | None
+    ) -> None:  # fmt: skip
+        """Send an event stream; one that is cut gets an error event first, then the exception is raised."""
+        lines = Lines()
+        try:
+            async with aclosing(chunks(body)) as stream:
+                async for chunk in stream:
+                    if whole := lines.feed(chunk):
+                        await send({"type": "http.response.body", "body": whole, "more_body": True})
+            if getattr(body, "cut", False):
+                raise StreamCut
+        except BaseException as error:
+            if isinstance(error, Exception) and getattr(body, "over", False):
+                return  # all of the answer is there
+            if not (watch is not None and watch.disconnected):
+                event = lines.error(path, *http_response.cut(error))
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+            if isinstance(error, openai.APIError):
+                raise StreamCut from error
+            raise
+        if rest := lines.close():
+            await send({"type": "http.response.body", "body": rest, "more_body": True})
 
     async def _cancelled(
         self, task: asyncio.Task[Any], watch: DisconnectWatch | None, context: RequestContext, send: Send
@@ -170,15 +206,22 @@ class App:
         return HttpResponse(200, ((b"content-type", CONTENT_TYPE.encode()),), metrics.text())
 
 
-async def read(receive: Receive, scope: Scope, limit_bytes: int) -> bytes:
-    """Return the whole body; raise `HttpError` above the limit and `ClientDisconnected` when the caller leaves."""
+async def read(receive: Receive, scope: Scope, limit_bytes: int, silence_s: float | None = None) -> bytes:
+    """Return the whole body; raise `ClientDisconnected` when the caller leaves.
+
+    Raises `HttpError` above `limit_bytes`, and when the caller sends nothing for `silence_s`.
+    """
     for name, value in scope["headers"]:
         if name == b"content-length" and int(value) > limit_bytes:
             raise HttpError(http_response.too_large(limit_bytes))
     parts: list[bytes] = []
     size = 0
     while True:
-        message = await receive()
+        try:
+            async with asyncio.timeout(silence_s):
+                message = await receive()
+        except TimeoutError:
+            raise HttpError(http_response.too_slow(silence_s or 0.0)) from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnected
         parts.append(message["body"])

@@ -47,6 +47,8 @@ class Components:
     log: Log
     in_flight: InFlight
     max_body_bytes: int
+    silence_s: float
+    """The longest wait for the next bytes of a caller's body."""
 
 
 @asynccontextmanager
@@ -65,7 +67,7 @@ async def assemble(settings: Settings, log: Log, in_flight: InFlight) -> AsyncIt
             forward=upstream, ask=Ask(settings, upstream), loop_monitor=loop_monitor, metrics=metrics, log=log,
             in_flight=in_flight,
             readiness=Readiness(checks, in_flight, timeout_s=settings.ready_timeout_s),
-            max_body_bytes=settings.max_body_bytes)  # fmt: skip
+            max_body_bytes=settings.max_body_bytes, silence_s=settings.silence_s)  # fmt: skip
     finally:
         monitoring.cancel()
         await driver.aclose()
@@ -80,7 +82,8 @@ def policy_of(settings: Settings, store: Store | None, hook: policy.Hook) -> pol
         cache=None if store is None else policy.Cache(store=store, ttl_s=settings.cache_ttl_s),
         retry=None if settings.retry_attempts == 1 else policy.Retry(attempts=settings.retry_attempts),
         limits=policy.Limits(
-            deadline_s=settings.deadline_s, attempt_timeout_s=settings.attempt_timeout_s, breaker=BREAKER),
+            first_byte_s=settings.deadline_s, attempt_timeout_s=settings.attempt_timeout_s,
+            silence_s=settings.silence_s, breaker=BREAKER),
         guard=Guard(max_bytes=settings.max_body_bytes),
         hooks=(hook,))  # fmt: skip
 

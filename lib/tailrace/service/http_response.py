@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
+import openai
 import orjson
+
+from tailrace.protocol import media
+from tailrace.service.event_stream import StreamCut
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -60,9 +65,34 @@ def too_large(limit_bytes: int) -> HttpResponse:
     return error_response(413, f"The request's body is larger than {limit_bytes} bytes.", "request_too_large")
 
 
+def too_slow(silence_s: float) -> HttpResponse:
+    message = f"Nothing of the request's body came for {silence_s:g} s; send it again."
+    return error_response(408, message, "request_too_slow", (b"connection", b"close"))
+
+
 def draining() -> HttpResponse:
     message = "The service is shutting down; send the request again."
     return error_response(503, message, "draining", retry_after(1))
+
+
+def cut(error: BaseException) -> tuple[str, str]:
+    """Return message and code of the event that ends a stream which `error` has cut."""
+    if isinstance(error, asyncio.CancelledError):
+        return "The service is shutting down; the answer is not whole. Send the request again.", "draining"
+    if isinstance(error, openai.APITimeoutError):
+        return "The provider fell silent; the answer is not whole.", "provider_timeout"
+    if isinstance(error, openai.APIError | StreamCut):
+        return "The provider ended the stream early; the answer is not whole.", "stream_cut"
+    return (
+        "The service failed; the answer is not whole. Its log has the error under this request's id.",
+        "internal_error",
+    )
+
+
+def is_event_stream(response: HttpResponse) -> bool:
+    """Whether the body is a stream of server-sent events."""
+    return any(name == b"content-type" and media.is_event_stream(value.decode("latin-1"))
+               for name, value in response.headers)  # fmt: skip
 
 
 def internal_error() -> HttpResponse:

@@ -28,7 +28,7 @@ from tailrace.service.settings import Settings
 def run(settings: Settings, host: str, port: int) -> None:
     """Serve on `host` and `port` until a signal; exit 3 when the port cannot be had."""
     try:
-        listener = server.listen(host, port)
+        listener = server.listen(host, port, settings.silence_s)
     except OSError as error:
         click.echo(f"{host}:{port}: cannot listen there: {reason(error)}; choose another port", err=True)
         sys.exit(3)

@@ -84,10 +84,17 @@ def make(app: Any, headers: list[tuple[str, str]]) -> Server:
     return Server(config)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a bound socket; port 0 takes any free one."""
+def listen(host: str, port: int, silence_s: float) -> socket.socket:
+    """Return a bound socket; port 0 takes any free one.
+
+    The kernel ends a connection whose other side takes nothing of what was sent for `silence_s`, where it can (Linux):
+    else a caller who does not read would hold his request, and the provider's stream, for ever.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
+    listener = socket.create_server((host, port), family=family, backlog=2048)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(silence_s * 1e3))
+    return listener
 
 
 def watch_signals(first: Callable[[], Awaitable[None]], log: Log) -> None:

@@ -84,14 +84,21 @@ TABLE: tuple[Setting, ...] = (
     Setting("release", _matching(_LABEL), "letters, digits and ._:+-", "sent as x-release"),
     Setting("colour", _matching(r"[a-z]{0,32}"), "lower-case letters", "sent as x-colour"),
     Setting("generation", _whole(0, 2**53), "a whole number from 0", "generation of the edge's routes at the start"),
-    Setting("restarts", _whole(0, 2**53), "a whole number from 0", "how often its supervisor has started it again"),
     Setting("model", _matching(r"\S{1,256}"), "a model's name", "used by POST /ask unless its config names one"),
     Setting("cache", stores.parse, f"one of: {stores.EXPECTED}", "store of the cached responses"),
     Setting("cache_max_bytes", _whole(1, 2**50), "bytes, above 0", "size of the store (Redis has its own limit)"),
     Setting("cache_ttl_s", _seconds, _SECONDS, "age at which a cached response expires"),
     Setting("retry_attempts", _whole(1, 100), "a whole number from 1 to 100", "attempts in all; 1 never retries"),
-    Setting("deadline_s", _seconds, _SECONDS, "limit for a whole call, waits between attempts included"),
-    Setting("attempt_timeout_s", _seconds, _SECONDS, "limit for one attempt"),
+    Setting(
+        "deadline_s",
+        _seconds,
+        _SECONDS,
+        "limit until an answer begins, waits and all attempts included; a plain one is whole by then",
+    ),
+    Setting("attempt_timeout_s", _seconds, _SECONDS, "the same for one attempt; unset: until the deadline"),
+    Setting(
+        "silence_s", _seconds, _SECONDS, "limit between the bytes of a stream, or of a caller; a stream has no other"
+    ),
     Setting(
         "slo_ms",
         _limits_ms,
@@ -114,14 +121,15 @@ class Settings:
     release: str = "unreleased"
     colour: str = ""
     generation: int = 0
-    restarts: int = 0
     model: str = "gpt-4o-mini"
     cache: str = field(default="memory", repr=False)
     cache_max_bytes: int = 64 << 20
     cache_ttl_s: float = 3600.0
     retry_attempts: int = 3
-    deadline_s: float = 30.0
-    attempt_timeout_s: float = 20.0
+    deadline_s: float = 600.0
+    """As the official SDK waits."""
+    attempt_timeout_s: float | None = None
+    silence_s: float = 300.0
     slo_ms: tuple[float, ...] = (100.0, 250.0, 500.0, 1000.0)
     drain_s: float = 30.0
     max_body_bytes: int = 20 << 20

@@ -61,6 +61,7 @@ FEATURES = {
     "deadline of a block": ["with OpenAI() as client, limits(deadline_s=", "except DeadlineExceeded"],
     "deadline of a call": ["Limits(deadline_s="],
     "attempt timeout": ["attempt_timeout_s=", 'attempts) == ("ok", 2)'],
+    "first byte and silence": ["first_byte_s=", "silence_s=", "stream=True"],
     "tenants": ["limits(tenant=", "call.tenant, call.cache"],
     "breaker": ["Breaker(", "ConnectionFailed, CircuitOpen]"],
     "fixed concurrency": ["Limits(concurrency=2)", "queued_s"],

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import httpx2
 import openai
@@ -97,3 +98,49 @@ def test_a_shared_stream_that_a_deadline_ended_is_booked_as_that(provider, strea
 
     asyncio.run(main())
     assert [call.error_type for call in calls] == ["DeadlineExceeded"]
+
+
+@pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
+@pytest.mark.parametrize("temperature", [0, 1], ids=["shared", "alone"])
+def test_a_limit_for_the_first_byte_ends_no_stream_that_flows(provider, stream, key, kind, temperature, monkeypatch):
+    """A stream of 1.8 s passes a limit of 1 s for its beginning; the same deadline, the control, ends it."""
+    monkeypatch.setitem(ASK, "temperature", temperature)
+    stream(0.2)
+    passed = read(kind, "ours", provider.url, key, Policy(limits=Limits(first_byte_s=1.0)))
+    assert [chunk.choices[0].delta.content for chunk in passed][:9] == list("abcdefghi")
+    ended = read(kind, "ours", provider.url, key, Policy(cache=None, limits=Limits(first_byte_s=9.0, deadline_s=1.0)))
+    assert type(ended) is DeadlineExceeded
+    assert "the deadline of 1.000 s" in str(ended)
+
+
+@pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
+def test_an_answer_that_does_not_begin_is_late(provider, make, key, kind):
+    """The limit for the first byte covers the wait for it, and names itself."""
+    provider.usual = lambda seen: make.answer(
+        headers={"content-type": "text/event-stream"}, chunks=make.events("a"), delay_s=5.0
+    )
+    error = read(kind, "ours", provider.url, key, Policy(cache=None, limits=Limits(first_byte_s=0.4, deadline_s=9.0)))
+    assert type(error) is DeadlineExceeded
+    assert "the deadline of 0.400 s" in str(error)
+
+
+@pytest.mark.parametrize("http", ["ours", "given"])
+@pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
+def test_silence_has_a_limit_of_its_own(provider, stream, key, kind, http):
+    """A stream that is silent for longer than `silence_s` has stalled, however long an attempt may take."""
+    stream(3.0)
+    limits = Limits(attempt_timeout_s=30.0, silence_s=0.3)
+    error = read(kind, http, provider.url, key, Policy(cache=None, limits=limits))
+    assert isinstance(error, openai.APITimeoutError)
+    assert not isinstance(error, DeadlineExceeded)
+
+
+@pytest.mark.parametrize("http", ["ours", "given"])
+@pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI])
+def test_a_stream_may_be_silent_for_longer_than_its_beginning_may_take(provider, stream, key, kind, http):
+    """Negative control: what limits the first byte, or an attempt, does not limit the pauses when silence is longer."""
+    stream(0.0)
+    flowing = provider.usual(None)
+    provider.usual = lambda seen: replace(flowing, chunks=(flowing.chunks[0], *flowing.chunks[1:2]), between_s=1.5)
+    limits = Limits(first_byte_s=1.0, attempt_timeout_s=1.0, silence_s=30.0)
+    assert len(read(kind, http, provider.url, key, Policy(cache=None, limits=limits))) == 2

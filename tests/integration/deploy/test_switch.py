@@ -37,8 +37,8 @@ def test_the_states_come_in_order_and_are_journalled(deployment, release):
     d, observed = deployment(), []
     d.up(release(d))
     switched = d.switch(release(d, name="second"), observe=lambda state, t_ns, fact: observed.append(state))
-    expected = ["locked", "started", "ready", "warm", "smoked", "weighted", "switched", "baking", "baked", "drained",
-                "retired", "done"]  # fmt: skip
+    expected = ["locked", "started", "ready", "warm", "smoked", "canaried", "weighted", "switched", "baking", "baked",
+                "drained", "retired", "done"]  # fmt: skip
     assert [state for state, _, _ in switched.states] == observed == expected
     times = [t_ns for _, t_ns, _ in switched.states]
     assert times == sorted(times)
@@ -59,11 +59,11 @@ def test_without_drain_requests_are_lost(deployment, release, load):
 
 def test_a_colour_that_is_never_ready_gets_no_traffic(deployment, release, load):
     """NotReady; the new instance is gone, the old one was not touched."""
-    d = deployment(start_timeout_s=3)
+    d = deployment(start_timeout_s=1)
     d.up(release(d))
     with (
         load(d.url) as traffic,
-        pytest.raises(NotReady, match=r"not started after 3\.0 s; last answer of /readyz: 503") as raised,
+        pytest.raises(NotReady, match=r"not started after 1\.0 s; last answer of /readyz: 503") as raised,
     ):
         d.switch(release(d, ready_after_s=60))
     assert traffic.failed == 0

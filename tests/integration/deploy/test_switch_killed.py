@@ -23,7 +23,7 @@ def whole(d, release) -> None:
     assert len(d.instances) == 1
     serving = d.serving
     assert serving == d.instances[0]
-    assert d.edge.routes().weights == {serving.colour: 100}
+    assert (d.edge.routes().weights, d.edge.routes().canary) == ({serving.colour: 100}, None)
     assert d.edge.healthy(serving.colour, serving.address)
     assert d.engine.sweep(d.profile.name) == []
     assert d.journal.unfinished() == []

@@ -8,6 +8,9 @@ import pytest
 from tailrace import profile
 from tailrace.errors import ProfileError
 from tailrace.objectives import Goodput, Objectives
+from tailrace.profile import core_schema
+from tailrace.profile.service import SILENCES_S
+from tailrace.service import Settings
 
 ROOT = Path(__file__).parents[3]
 KEY = "sk-" + "a1" * 15
@@ -243,3 +246,72 @@ def test_a_profile_can_be_a_path(project):
     path = project / "mine.yaml"
     path.write_text("engine: docker")
     assert profile.load(str(path), project, {}).engine == "docker"
+
+
+WAITS = {
+    "edge: {stream_idle_s: 300}": ["TAILRACE_DEADLINE_S 600 s", "TAILRACE_SILENCE_S 300 s"],
+    "edge: {stream_idle_s: 30}\nservice: {environment: {TAILRACE_DEADLINE_S: '20'}}": ["TAILRACE_SILENCE_S 300 s"],
+    "": [],
+    "service: {command: [serve]}\nedge: {stream_idle_s: 1}": [],
+}
+
+
+@pytest.mark.parametrize(("text", "named"), WAITS.items())
+def test_an_edge_that_cuts_before_the_service_speaks_is_noted(project, text, named):
+    """Each wait of our service that the edge does not outlast is named; a service of one's own, the control, is not."""
+    write(project, text)
+    notes = profile.load("p", project, {}).notes
+    assert len(notes) == len(named)
+    assert all(name in note for name, note in zip(named, notes, strict=True))
+
+
+def test_the_waits_of_the_service_are_those_of_its_settings():
+    """The profile's defaults are the service's own."""
+    fields = Settings(provider_url="http://p/v1")
+    assert {f"TAILRACE_{name.upper()}": getattr(fields, name) for name in ("deadline_s", "silence_s")} == SILENCES_S
+
+
+MEANT = {
+    "engine": "production runs processes",
+    "service.environment.TAILRACE_RETRY_ATTEMPTS": "the service's own default",
+    "service.warmup": "one request of the service's API",
+    "service.smoke": "the service's API, plain and streamed",
+    "provider.simulator": "not used with a real provider",
+    "teardown": "as every profile",
+}
+"""What the profile of a real provider takes from the one that it extends, on purpose."""
+
+
+def leaves(document, place=""):
+    """Yield the keys of a document; a list is one value."""
+    for key, value in document.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}"
+
+
+def inherited(path):
+    """Return the keys of the profiles that `path` extends which it does not set itself."""
+    own = core_schema.load(path.read_text()) or {}
+    if "extends" not in own:
+        return set()
+    parent = path.with_name(f"{own['extends']}.yaml")
+    above = set(leaves(core_schema.load(parent.read_text()) or {})) - {"extends"}
+    return (above | inherited(parent)) - set(leaves(own))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "runbook" / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_profile_with_a_real_provider_inherits_nothing_by_accident(path, tmp_path):
+    """What was chosen for a simulator that answers in milliseconds is chosen anew; ten seconds, the control, show."""
+    names = re.findall(r"\b[A-Z][A-Z0-9_]{3,}\b", path.read_text())
+    loaded = profile.load(path.stem, ROOT, dict.fromkeys([*names, "OPENAI_API_KEY"], "set"))
+    assert not loaded.notes
+    if loaded.provider.simulated or not loaded.service.ours:
+        return
+    assert not {key for key in inherited(path) if not key.startswith(tuple(MEANT))}
+    careless = tmp_path / "careless.yaml"
+    careless.write_text("extends: local\nprovider: {base_url: 'https://api.example.com/v1'}")
+    (tmp_path / "local.yaml").write_text((ROOT / "runbook" / "profiles" / "local.yaml").read_text())
+    found = {key for key in inherited(careless) if not key.startswith(tuple(MEANT))}
+    assert "service.environment.TAILRACE_DEADLINE_S" in found

@@ -59,4 +59,5 @@ def test_settings_make_the_policy() -> None:
     assert on.cache is not None
     assert on.cache.deterministic_only
     assert on.limits is not None
-    assert (on.limits.deadline_s, on.limits.attempt_timeout_s) == (30.0, 20.0)
+    assert (on.limits.first_byte_s, on.limits.attempt_timeout_s, on.limits.silence_s) == (600.0, None, 300.0)
+    assert on.limits.deadline_s is None, "the length of a stream is not limited"

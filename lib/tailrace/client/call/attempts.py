@@ -89,7 +89,8 @@ class Attempts:
             call.sent += 1
             try:
                 hedge_s = self._limits.hedge_after_s
-                outcome = yield Send(request, timeout_s, None if hedge_s is None else self._hedge(hedge_s, call))
+                hedge = None if hedge_s is None else self._hedge(hedge_s, call)
+                outcome = yield Send(request, timeout_s, self._silence_s(call), hedge)
             except Unanswered as error:
                 outcome = error.with_traceback(None)  # it holds this frame, and with it a stream that comes later
             call.attempts_s.append(self._clock.monotonic() - began)
@@ -154,6 +155,11 @@ class Attempts:
         if deadline_at <= now:
             raise call.late("before an attempt")
         return deadline_at - now if most_s is None or deadline_at - now < most_s else most_s
+
+    def _silence_s(self, call: PendingCall) -> float | None:
+        """Return how long each wait within a stream may take."""
+        left_s, most_s = call.stream_left_s(), self._limits.idle_s
+        return most_s if left_s is None or (most_s is not None and most_s < left_s) else left_s
 
     def _wait_s(self, outcome: Outcome, failures: int) -> float | None:
         """Return how long to wait before the next attempt, or None when the provider demands too long a wait."""

@@ -31,6 +31,7 @@ class Send:
 
     request: Request
     timeout_s: float | None
+    silence_s: float | None
     hedge: Hedge | None = None
 
 
@@ -111,13 +112,14 @@ class Join:
     """Carry out `work`, or wait for the one under way for `key`; gives (its result or error, whether it was ours).
 
     The result is None when it cannot be shared. Throws TimeoutError after `timeout_s`; a shared stream raises
-    `late()` then, for this reader alone.
+    `late()` after `stream_s`, for this reader alone.
     """
 
     key: str
     work: Callable[[], Work[Any]]
     timeout_s: float | None
     late: Callable[[], Exception]
+    stream_s: float | None = None
 
 
 @dataclass(slots=True)

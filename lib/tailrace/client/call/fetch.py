@@ -182,8 +182,8 @@ class Fetcher:
             broken=partial(errors.broken, request=call.current.request),
             late=partial(call.late, "the answer was still streaming"),
             abandoned=partial(self._stream_abandoned, call),
-            idle_s=limits.attempt_timeout_s if limits is not None else None,
-            deadline_at=call.deadline_at,
+            idle_s=limits.idle_s if limits is not None else None,
+            deadline_at=call.ends_at,
         )
         streamed = Response(response.status, response.headers, body)
         return FetchResult(streamed, call.cache, "", call.sent, call.backoff_s, None)

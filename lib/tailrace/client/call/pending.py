@@ -16,6 +16,8 @@ from tailrace.client.wire import Response
 
 SKEW_S: Final = 5.0
 """How far the clocks of machines that share a store may differ."""
+_TICK_S: Final = 0.001
+"""A wait may end this much before its moment."""
 Error = TypeVar("Error", CircuitOpen, ConnectionFailed, DeadlineExceeded, TimedOut)
 
 
@@ -33,6 +35,9 @@ class PendingCall:
     tenant: str
     started: float
     deadline_at: float | None = None
+    """When the answer must have begun; a plain one must be whole by then."""
+    ends_at: float | None = None
+    """When its stream must be over."""
     detections: tuple[str, ...] = ()
     cache: Label = "miss"
     stale_entry: Entry | None = None
@@ -71,6 +76,10 @@ class PendingCall:
         """Return the seconds until the deadline, or None when there is none."""
         return None if self.deadline_at is None else self.deadline_at - self.clock.monotonic()
 
+    def stream_left_s(self) -> float | None:
+        """Return the seconds until its stream must be over, or None when that has no limit."""
+        return None if self.ends_at is None else self.ends_at - self.clock.monotonic()
+
     def age_s(self, entry: Entry) -> float:
         """Return the age of `entry`; infinity when the caller accepts no answer that old, or the clock went back.
 
@@ -91,7 +100,8 @@ class PendingCall:
 
     def late(self, step: str) -> DeadlineExceeded:
         """Return the error for a deadline that passed, or cannot be met, at `step`."""
-        limit_s = (self.deadline_at or self.started) - self.started
+        over = self.ends_at is not None and self.clock.monotonic() + _TICK_S >= self.ends_at
+        limit_s = ((self.ends_at if over else self.deadline_at) or self.started) - self.started
         message = f"the deadline of {limit_s:.3f} s cannot be met: {step}, {self.elapsed_s():.3f} s after the start"
         return self.traced(DeadlineExceeded(message, self.current.request))
 

@@ -68,12 +68,15 @@ class Pipeline:
         parsed = parse(request, outside)
         if cache is not None and parsed.known and _may_store(cache, parsed):
             parsed.key = cache_key(outside.asker, request.body, parsed.document if parsed.exact else None)
-        started, deadline_at = self.clock.monotonic(), scope.deadline_at
+        started, ends_at = self.clock.monotonic(), scope.deadline_at
         if limits is not None and limits.deadline_s is not None:
-            deadline_at = context.earlier(deadline_at, started + limits.deadline_s)
+            ends_at = context.earlier(ends_at, started + limits.deadline_s)
+        deadline_at = ends_at
+        if limits is not None and limits.first_byte_s is not None:
+            deadline_at = context.earlier(deadline_at, started + limits.first_byte_s)
         call = PendingCall(
             original=parsed, current=parsed, clock=self.clock, tenant=scope.tenant, started=started,
-            deadline_at=deadline_at,
+            deadline_at=deadline_at, ends_at=ends_at,
         )  # fmt: skip
         if self.policy.guard is not None:
             self._guarded(call, self.policy.guard)
@@ -108,7 +111,7 @@ class Pipeline:
             if left_s is not None and left_s <= 0:
                 return self._waited_in_vain(call, late())
             try:
-                result, ours = yield Join(call.original.key, fetch, left_s, late)
+                result, ours = yield Join(call.original.key, fetch, left_s, late, call.stream_left_s())
             except TimeoutError:
                 if call.fetching:  # and a store stands still; the fetch goes on, and is booked when it ends
                     raise late() from None

@@ -30,13 +30,17 @@ class SingleFlight:
     async def join(self, effect: Join) -> tuple[FetchResult | BaseException | None, bool]:
         """Wait for the fetch of this key, and begin it when there is none."""
         task, ours = self._joined(effect)
-        until = None if effect.timeout_s is None else task.get_loop().time() + effect.timeout_s
+        begun = task.get_loop().time()
+        until = None if effect.timeout_s is None else begun + effect.timeout_s
         async with asyncio.timeout_at(until + _GRACE_S if until is not None and ours else until):
             await _ended(task)
         if task.cancelled():
             return Unanswered("connection", "the client was closed"), ours
         error = task.exception()
-        return (_subscribed(task.result(), until, effect.late) if error is None else error), ours
+        if error is not None:
+            return error, ours
+        ends_at = None if effect.stream_s is None else begun + effect.stream_s
+        return _subscribed(task.result(), ends_at, effect.late), ours
 
     async def background(self, effect: Background) -> None:
         """Begin the fetch of this key, unless there is one."""

@@ -71,7 +71,7 @@ class Driver:
             return value
 
     def _on_send(self, effect: Send) -> Response[Iterator[bytes]]:
-        response = self._send(effect.request.within(effect.timeout_s))
+        response = self._send(effect.request.within(effect.timeout_s, effect.silence_s))
         if isinstance(response.body, bytes):
             return response
         return Response(response.status, response.headers, Primed(next(response.body, None), response.body))

@@ -25,6 +25,16 @@ class AsyncMetered:
         """The class of the failure that has shown so far; "" for none."""
         return self._meter.watch.failure
 
+    @property
+    def over(self) -> bool:
+        """Whether the terminator has passed."""
+        return self._meter.watch.over
+
+    @property
+    def cut(self) -> bool:
+        """Whether the stream has ended before its answer did."""
+        return self._meter.watch.cut
+
     def __aiter__(self) -> AsyncMetered:
         return self
 
@@ -83,7 +93,7 @@ class Broadcast:
     """A stream for many readers: each gets all of it, from its beginning; leaving does not stop it."""
 
     def __init__(self, source: AsyncMetered) -> None:
-        self._source = source
+        self.source = source
         self._chunks: list[bytes] = []
         self._error: BaseException | None = None
         self._over = False
@@ -96,10 +106,10 @@ class Broadcast:
     async def pump(self) -> None:
         """Read the source to its end, and wake the readers at each chunk."""
         try:
-            async for chunk in self._source:
+            async for chunk in self.source:
                 self._chunks.append(chunk)
-                if not self.failed_after and self._source.failure:
-                    self.failed_after, self.failure = len(self._chunks), self._source.failure
+                if not self.failed_after and self.source.failure:
+                    self.failed_after, self.failure = len(self._chunks), self.source.failure
                 self._wake_readers()
         except Exception as error:
             self._error = error
@@ -147,6 +157,16 @@ class Subscription:
     def failure(self) -> str:
         """The class of the failure that has shown to this reader so far; "" for none."""
         return self._shared.failure if 0 < self._shared.failed_after <= self._taken else ""
+
+    @property
+    def over(self) -> bool:
+        """Whether the terminator has passed; only true of a reader that has read all."""
+        return self._shared.source.over
+
+    @property
+    def cut(self) -> bool:
+        """Whether the stream has ended before its answer did."""
+        return self._shared.source.cut
 
     def __aiter__(self) -> Subscription:
         return self

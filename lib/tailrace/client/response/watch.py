@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tailrace.protocol.answer import AnswerReader
+from tailrace.protocol.failures import CUT_STREAM
 from tailrace.protocol.reading import NO_ANSWER, Answer
 
 
@@ -20,6 +21,8 @@ class StreamWatch:
         self._now = now
         self._chunks: list[bytes] = []
         self._total = 0
+        self.cut = False
+        """Whether the stream has ended before its answer did."""
 
     def feed(self, chunk: bytes) -> None:
         """Note the next chunk."""
@@ -38,10 +41,17 @@ class StreamWatch:
         return self._reader.failure if self._reader is not None else ""
 
     @property
+    def over(self) -> bool:
+        """Whether the terminator has passed, so that nothing is missing, however the stream ends."""
+        return self._reader is not None and self._reader.over
+
+    @property
     def whole(self) -> tuple[bytes, ...] | None:
         """All chunks as they came; None when they were too many to keep, or are not wanted."""
         return tuple(self._chunks) if self._max_bytes else None
 
     def end(self, whole: bool) -> Answer:
         """Return what the stream said, once it is over; `whole` when it came to its end."""
-        return NO_ANSWER if self._reader is None else self._reader.end(whole)
+        answer = NO_ANSWER if self._reader is None else self._reader.end(whole)
+        self.cut = answer.failure == CUT_STREAM
+        return answer

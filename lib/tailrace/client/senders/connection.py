@@ -38,6 +38,11 @@ class Times:
         self.read_s = _least(steps.get("read"), most)
         self.pool_s = _least(steps.get("pool"), most)
         self.until = None if most is None else time.monotonic() + most
+        self._between_s = _least(steps.get("read"), request.silence_s)
+
+    def stream(self) -> None:
+        """Note that the answer is a stream, which may last long: only each wait is limited."""
+        self.until, self.read_s = None, self._between_s
 
     def left_s(self, step_s: float | None) -> float | None:
         if self.until is None:

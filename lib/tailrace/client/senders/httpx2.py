@@ -42,8 +42,11 @@ class Sender:
     def __call__(self, request: Request) -> Response[Iterator[bytes]]:
         began = time.perf_counter()
         try:
-            answer = self.inner.handle_request(_with_timeout(_request(request), request.timeout_s))
+            sent = _request(request)
+            own_s = (sent.extensions.get("timeout") or {}).get("read")
+            answer = self.inner.handle_request(_with_timeout(sent, request.timeout_s))
             if _streamed(answer):
+                _limit_silence(sent, own_s, request.silence_s)
                 return Response(answer.status_code, _headers(answer), _chunks(answer))
             body = _whole(answer, began, request.timeout_s)
         except httpx2.TransportError as error:
@@ -82,6 +85,14 @@ def _with_timeout(request: httpx2.Request, timeout_s: float | None) -> httpx2.Re
         }
         request.extensions = {**request.extensions, "timeout": steps}
     return request
+
+
+def _limit_silence(sent: httpx2.Request, own_s: float | None, silence_s: float | None) -> None:
+    """Limit each wait of a stream: httpx2's transport reads the time anew when it begins to read a body."""
+    read_s = min((limit for limit in (own_s, silence_s) if limit is not None), default=None)
+    steps = sent.extensions.get("timeout") or {}
+    if steps.get("read") != read_s:
+        sent.extensions["timeout"] = {**steps, "read": read_s}
 
 
 def _streamed(answer: httpx2.Response) -> bool:

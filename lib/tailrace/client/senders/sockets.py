@@ -75,7 +75,7 @@ class SocketSender:
         values = dict(headers)
         chunks = connection.chunks(times, values.get("content-encoding", ""))
         if status < 400 and not media.is_json(values.get("content-type", "")):
-            times.until = None  # a stream may last long; only each wait is limited
+            times.stream()
             return Response(status, kept, self._streamed(connection, chunks))
         body = b"".join(chunks)
         self._keep(connection)

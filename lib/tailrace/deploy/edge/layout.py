@@ -24,6 +24,11 @@ class Address:
     def url(self) -> str:
         return f"http://{self}"
 
+    @property
+    def reached(self) -> str:
+        """The host by which this machine reaches it: one that listens everywhere is on loopback, too."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+
 
 NOBODY = Address("127.0.0.1", 1)
 """An address where nobody listens."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tailrace.deploy.edge import endings
+from tailrace.deploy.edge import endings, tls
 from tailrace.deploy.edge.envoy import TYPE, Document, bound, discovered, file
 from tailrace.deploy.edge.layout import Address, Layout
 from tailrace.deploy.edge.route_file import COLOURS, DOOR
@@ -67,9 +67,12 @@ def listener(name: str, counted_as: str, address: Address, source: Document, lay
         manager["early_header_mutation_extensions"] = [{"name": name_of_it, "typed_config": removed}]
     http = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
     filters = [http] if counted_as == "ingress" else [_door(counted_as), http]
+    chain: Document = {"filters": filters}
+    if settings.tls and address == layout.ingress:
+        chain["transport_socket"] = tls.transport(layout)
     return {
         "@type": f"{TYPE}.config.listener.v3.Listener", "name": name, "address": bound(address, layout),
-        "filter_chains": [{"filters": filters}],
+        "filter_chains": [chain],
     }  # fmt: skip
 
 

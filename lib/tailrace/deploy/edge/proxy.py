@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tailrace import profile
-from tailrace.deploy.edge import bootstrap, clusters, counters, envoy, listeners, route_file
+from tailrace.deploy.edge import bootstrap, clusters, counters, envoy, listeners, route_file, tls
 from tailrace.deploy.edge.clusters import Upstream, UpstreamSettings
 from tailrace.deploy.edge.layout import Address, Layout
 from tailrace.deploy.edge.maintenance import Maintenance
@@ -42,8 +42,9 @@ class Edge:
 
     @property
     def url(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.layout.ingress.host, self.layout.ingress.host)  # noqa: S104
-        return f"http://{host}:{self.layout.ingress.port}"
+        front, settings = self.layout.ingress, self.layout.settings.tls
+        host = (settings and settings.name) or front.reached
+        return f"{'https' if settings else 'http'}://{f'[{host}]' if ':' in host else host}:{front.port}"
 
     def ensure(self) -> bool:
         """Start it on its files unless it runs; return whether it was started. Raises StartFailed, EdgeRejected.
@@ -61,13 +62,17 @@ class Edge:
             )
         self.server.start()
         if (
-            not waiting.until(lambda: self.probe() or not self.server.alive(), START_TIMEOUT_S)
+            not waiting.until(lambda: self._listens() or not self.server.alive(), START_TIMEOUT_S)
             or not self.server.alive()
         ):
             log = self.server.log()
             self.server.stop()
             raise StartFailed(f"edge did not answer at {self.layout.probe} within {START_TIMEOUT_S} s; its log:\n{log}")
         return True
+
+    def _listens(self) -> bool:
+        """Return whether the probe answers, and the front door speaks TLS where it has to."""
+        return bool(self.probe()) and (not self.layout.settings.tls or tls.spoken(self.layout.ingress))
 
     def replace(self, timeout_s: float) -> str:
         """Put a new edge, with a new bootstrap, in the place of the old one without losing a request.
@@ -125,7 +130,7 @@ class Edge:
     def _write_files(self) -> None:
         """Write what an edge needs to start; what is there and says where instances are stays. Raises EdgeRejected."""
         files.write(self.folder / "bootstrap.yaml", bootstrap.document(self.layout))
-        files.write(self.folder / "listeners.yaml", listeners.document(self.layout))
+        self._write_listeners()
         known = self.settings() if (self.folder / "clusters.yaml").exists() else {}
         self._write_clusters({colour: known.get(colour, UpstreamSettings()) for colour in COLOURS})
         for colour in COLOURS:
@@ -134,6 +139,12 @@ class Edge:
                 envoy.read(path)
             else:
                 files.write(path, clusters.endpoints(colour, None))
+
+    def _write_listeners(self) -> None:
+        # In this order: a listener waits for its certificate.
+        if self.layout.settings.tls:
+            files.write(self.folder / f"{tls.SECRET}.yaml", tls.secret(self.layout.settings.tls))
+        files.write(self.folder / "listeners.yaml", listeners.document(self.layout))
 
     def _write_clusters(self, settings: dict[str, UpstreamSettings]) -> None:
         """Replace the file of clusters where its content changes: Envoy leaves alone what stays the same in it."""

@@ -32,6 +32,10 @@ class CanaryRoute:
     value: str
     colour: str
 
+    def __str__(self) -> str:
+        by = ": " if self.part == "header" else "="
+        return f"requests with the {self.part} {self.name}{by}{self.value} go to {self.colour}"
+
 
 @dataclass(frozen=True)
 class Routes:

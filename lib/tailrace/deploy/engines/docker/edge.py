@@ -55,7 +55,8 @@ class EdgeContainer:
             client.containers.run(
                 built.id, detach=True, name=self.name, read_only=True, cap_drop=["ALL"],
                 security_opt=["no-new-privileges"], restart_policy={"Name": "unless-stopped"}, pids_limit=64,
-                mem_limit="256m", volumes={str(self.folder): {"bind": "/edge", "mode": "ro"}},
+                mem_limit="256m", volumes={str(self.folder): {"bind": "/edge", "mode": "ro"}, **self._certificate()},
+                user=self._user(),
                 labels=dict(self.labels),
                 log_config=docker.types.LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
                 ports={f"{door.port}/tcp": (door.host, door.port) for door in doors},
@@ -77,6 +78,23 @@ class EdgeContainer:
     def log(self) -> str:
         container = self._container()
         return dockerd.log(container, 15) if container else ""
+
+    def _certificate(self) -> dict[str, dict[str, str]]:
+        """Return the folders of certificate and key, mounted under their own names: Envoy watches them for renewals.
+
+        Where the files are links, as in certbot's `live/`, those that they lead to are mounted, too.
+        """
+        tls = self.layout.settings.tls
+        paths = [Path(tls.certificate), Path(tls.key)] if tls else []
+        folders = {str(folder) for path in paths for folder in (path.parent, path.resolve().parent)}
+        return {folder: {"bind": folder, "mode": "ro"} for folder in sorted(folders)}
+
+    def _user(self) -> str | None:
+        """Return who Envoy runs as: the owner of the key, as only the owner may read one; None: the image's own."""
+        if self.layout.settings.tls is None:
+            return None
+        owner = Path(self.layout.settings.tls.key).stat()
+        return f"{owner.st_uid}:{owner.st_gid}"
 
     def _container(self) -> Any:
         return dockerd.find(self.client(), self.name)
