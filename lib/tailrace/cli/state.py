@@ -51,5 +51,5 @@ def _row(slot: SlotStatus) -> str:
     health = " ".join(f"{name} {'yes' if getattr(slot, name) else 'no'}" for name in ("live", "ready", "healthy"))
     return (
         f"  {slot.colour:<5} release {slot.release}  generation {slot.generation}  weight {slot.weight} %  "
-        f"in flight {slot.in_flight}  {health}"
+        f"in flight {slot.in_flight}  {health}" + (f"  {slot.state}" if slot.state != "running" else "")
     )

@@ -59,7 +59,10 @@ def smoke_test(rollout: Rollout) -> str:
                 f"{_described(new)} failed smoke test {number} of {len(requests)}, {request.method} {request.path}: "
                 f"{observation.fact}. {_advice(observation, addressed)}Traffic was not touched"
             )
-    return f"{len(requests)} smoke tests answered as expected"
+    priority = rollout.engine.favour(new)
+    if rollout.engine.died(new):
+        raise _ended(rollout.engine, new, "accepted")
+    return "; ".join(filter(None, (f"{len(requests)} smoke tests answered as expected", priority)))
 
 
 def wait_for_success(
@@ -82,8 +85,7 @@ def wait_for_success(
     if last.ok:
         return f"{path} {last.fact}"
     if succeeded_or_died:
-        log = engine.log(instance)
-        raise StartFailed(f"{_described(instance)} ended before it was {gate}; its last lines:\n{log}")
+        raise _ended(engine, instance, gate)
     raise NotReady(
         f"{_described(instance)} not {gate} after {timeout_s} s; last answer of {path}: {last.fact}. "
         f"{_advice(last, profile.Probe(headers=asked.headers))}Traffic was not touched; "
@@ -141,6 +143,11 @@ def send_until_warm(url: str, requests: tuple[profile.Probe, ...], limits: profi
 def settled(medians: list[float], ratio: float) -> bool:
     """Return whether the last two medians differ by less than `ratio` of the first of them."""
     return len(medians) >= 2 and abs(medians[-1] - medians[-2]) < ratio * medians[-2]
+
+
+def _ended(engine: Engine, instance: Instance, gate: str) -> StartFailed:
+    how, log = engine.state(instance).removeprefix("ended: "), engine.log(instance)
+    return StartFailed(f"{_described(instance)} ended before it was {gate}: {how}; its log {log}")
 
 
 def _advice(observation: health.Observation, request: profile.Probe) -> str:

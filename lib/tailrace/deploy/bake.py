@@ -83,7 +83,7 @@ def _leave_if_dead_or_recalled(rollout: Rollout) -> None:
     """Raise RolledBack when the instance has died, or when the operator requests it."""
     release = rollout.release.id
     if rollout.new and rollout.engine.died(rollout.new):
-        log = rollout.engine.log(rollout.new, 5)
-        raise RolledBack(f"{rollout.new.name} (release {release}) died under traffic; its log:\n{log}")
+        log, how = rollout.engine.log(rollout.new, 5), rollout.engine.state(rollout.new)
+        raise RolledBack(f"{rollout.new.name} (release {release}) died under traffic ({how}); its log {log}")
     if rollout.operator_request() == "rollback":
         raise RolledBack(f"{rollout.colour} (release {release}) was rolled back by the operator")

@@ -125,12 +125,12 @@ class Deployment:
         """Have `release` serve, and return how that went. Raises as `switch` does; traffic is then where it was."""
         with self._locked("deploy"):
             serving = self.serving
-            if serving and serving.release != release.id:
+            if serving and not (serving.release == release.id and self.engine.restarts_itself(serving)):
                 self._refuse_paused()
             self._ensure_edge()
             if serving is None:
                 return Deployed("brought up", self._roll_out("up", release, environment, observe).account)
-            if serving.release == release.id:
+            if serving.release == release.id and self.engine.restarts_itself(serving):
                 return Deployed("served already")
             return Deployed("switched", self._roll_out("switch", release, environment, observe).account)
 

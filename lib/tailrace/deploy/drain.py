@@ -11,6 +11,8 @@ from tailrace.host import waiting
 
 READS = 3
 READ_EVERY_S = 0.05
+RESTART_S = 2.0
+"""How long a rollback waits for an old colour that has just crashed: its engine starts it again."""
 
 
 def drain(rollout: Rollout) -> str:
@@ -47,6 +49,16 @@ def wait_until_idle(rollout: Rollout, colour: str) -> str:
     if is_idle:
         return f"{colour} idle after {waited_s:.2f} s, {last.total} requests in all"
     return f"{colour} still has {last.active} requests after {waited_s:.1f} s: those that do not end are cut"
+
+
+def serves_again(rollout: Rollout, old: Instance) -> bool:
+    """Return whether `old` runs; one that was restarted gets a moment until the edge finds it healthy."""
+    engine, edge = rollout.engine, rollout.edge
+
+    def back() -> bool:
+        return engine.alive(old) and (not engine.restarts(old) or edge.healthy(old.colour, old.address))
+
+    return waiting.until(back, RESTART_S, READ_EVERY_S) or engine.alive(old)
 
 
 def stop(rollout: Rollout, instance: Instance) -> str:

@@ -30,6 +30,10 @@ class SlotStatus:
     healthy: bool
     weight: int
     in_flight: int
+    restarts: int
+    """How often its engine has started it again."""
+    state: str
+    """How it stands, in the words of its engine: "running", or how it ended last and when it starts again."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ def _slot(deployment: Deployment, instance: Instance, routes: Routes | None, cou
         healthy=counters is not None and deployment.edge.healthy(colour, instance.address),
         weight=routes.weights.get(colour, 0) if routes else 0,
         in_flight=counters.colours[colour].active if counters else 0,
+        restarts=deployment.engine.restarts(instance),
+        state=deployment.engine.state(instance),
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def roll_back(rollout: Rollout, why: str) -> None:
     rollout.intend("rolled back", why=why)
     routes, old = rollout.edge.routes(), rollout.old
     has_traffic = bool(routes.weights.get(rollout.colour))
-    if has_traffic and old and not rollout.engine.alive(old):
+    if has_traffic and old and not drain.serves_again(rollout, old):
         rollout.end("stayed", f"{why}; {old.name} is gone: going back would be a cold start")
         raise DeployError(
             f"{why}; but {old.name} has died meanwhile, so traffic stays on {rollout.colour}. "

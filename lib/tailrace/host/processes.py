@@ -1,8 +1,9 @@
 """Detached processes, which another process than their starter can find and end.
 
-A process leads its own session and group. Its record holds the pid *and* when the kernel started it, because a pid
-alone may belong to another process by now. Its environment has a mark with the folder of the record, by which a
-process is found even when its starter died before it wrote the record.
+A process leads its own session and group. Its members are the processes of that session, and those that have left it
+but carry its marks. Its record holds the pid *and* when the kernel started it, because a pid alone may belong to
+another process by now. Its environment has marks with the folder and the name of the record, by which a process is
+found even when its starter died before it wrote the record.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from tailrace.errors import StartFailed
-from tailrace.host import excerpts, files, waiting
+from tailrace.host import excerpts, files, pids, waiting
+from tailrace.host.pids import started as started
 
 MARK = "SPAWNED_INTO"
 """Environment variable that marks a process; its value is the folder of its record."""
+NAME_MARK = "SPAWNED_AS"
+"""The same for the name of its record."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def spawn(
     Its output is appended to `<folder>/<name>.log`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    marked = {**environment, MARK: str(folder.resolve())}
+    marked = {**environment, **marks(folder, name)}
     try:
         with (folder / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(
@@ -80,7 +85,17 @@ def spawn(
             )  # fmt: skip
     except OSError as error:
         raise StartFailed(f"{name}: cannot start {command[0]}: {error.strerror}; check the command") from None
-    process = Process(name, child.pid, started(child.pid) or "", folder, tuple(command), dict(labels or {}))
+    return record(child, Process(name, child.pid, "", folder, tuple(command), dict(labels or {})), fault)
+
+
+def marks(folder: Path, name: str) -> dict[str, str]:
+    """Return the variables that mark a process, and what descends from it."""
+    return {MARK: str(folder.resolve()), NAME_MARK: name}
+
+
+def record(child: subprocess.Popen[bytes], process: Process, fault: Callable[[str], None] = files.nothing) -> Process:
+    """Write the record of a process that has just been started as `child`, and return it with its start."""
+    process = replace(process, started=started(child.pid) or "")
     # The process is ended through its record, perhaps by another process: keep Popen from warning that it still runs.
     child.returncode = 0
     fault("spawned")
@@ -115,26 +130,34 @@ def end(process: Process, grace_s: float = 10.0) -> str:
 
 
 def kill(process: Process) -> None:
-    """Send SIGKILL to the group, including children that outlived their leader; the record stays.
+    """Send SIGKILL to all its members, including those that outlived their leader; the record stays.
 
     Return once all are gone: a process that the kernel has not yet removed still holds its ports.
     """
-    group = _group(process)
-    if alive(process) or group:
-        _signal(process, signal.SIGKILL)
-        waiting.until(lambda: not alive(process) and all(started(pid) != since for pid, since in group.items()), 5.0)
+    for _ in range(5):  # what a member had just started is found the next time
+        group = members(process)
+        if not group and not alive(process):
+            return
+        send(process.pid, signal.SIGKILL, process.started)
+        for pid, since in group.items():
+            send(pid, signal.SIGKILL, since)
+        waiting.until(partial(_gone, {**group, process.pid: process.started}), 5.0)
 
 
 def freeze(process: Process) -> None:
-    """Suspend the group (SIGSTOP): it hangs, and its sockets stay open."""
-    if alive(process):
-        _signal(process, signal.SIGSTOP)
+    """Suspend its members (SIGSTOP), the leader first: they hang, and their sockets stay open."""
+    send(process.pid, signal.SIGSTOP, process.started)
+    suspended: dict[int, str] = {}
+    while fresh := {pid: since for pid, since in members(process).items() if pid not in suspended}:
+        for pid, since in fresh.items():
+            send(pid, signal.SIGSTOP, since)
+        suspended |= fresh
 
 
 def thaw(process: Process) -> None:
-    """Let a suspended group run again."""
-    if alive(process):
-        _signal(process, signal.SIGCONT)
+    """Let suspended members run again."""
+    for pid, since in members(process).items():
+        send(pid, signal.SIGCONT, since)
 
 
 def recorded(folder: Path) -> list[Process]:
@@ -157,30 +180,6 @@ def find(folder: Path, name: str) -> Process | None:
     return _read(folder / f"{name}.json")
 
 
-def started(pid: int) -> str | None:
-    """Return when the kernel started `pid`, as a text that no other process shares; None when it does not run."""
-    if not Path("/proc/self/stat").exists():
-        return _started_by_psutil(pid)
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return None
-    # Ticks since boot: unlike a wall-clock time, they do not change when the clock is set.
-    return None if fields[0] in "ZX" else f"{boot[:8]}:{fields[19]}"
-
-
-def _started_by_psutil(pid: int) -> str | None:
-    """Return the same where there is no /proc."""
-    import psutil
-
-    try:
-        running = psutil.Process(pid)
-        return None if running.status() == psutil.STATUS_ZOMBIE else f"{running.create_time():.3f}"
-    except psutil.Error:
-        return None
-
-
 def _read(path: Path) -> Process | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -191,50 +190,60 @@ def _read(path: Path) -> Process | None:
 
 
 def _marked(folder: Path) -> Iterator[Process]:
-    """Yield the leaders of sessions that have the mark of `folder` in their environment."""
+    """Yield the processes with the mark of `folder` whose name has no record; of a session, only its leader."""
     import psutil  # only here and below: it takes a while to import, and most callers need no more than the records
 
-    mark = str(folder.resolve())
-    for running in psutil.process_iter():
-        try:
-            if running.environ().get(MARK) == mark and os.getsid(running.pid) == running.pid:
-                command = tuple(running.cmdline())
-                yield Process(f"stray-{running.pid}", running.pid, started(running.pid) or "", folder, command)
-        except (psutil.Error, OSError):
-            continue
-
-
-def _group(process: Process) -> dict[int, str]:
-    """Return the processes of ours in the group of that leader, each with its start."""
-    import psutil
-
-    members = {}
+    mark, known = str(folder.resolve()), {process.name: process.pid for process in records(folder)}
+    found = {}
     for pid in psutil.pids():
-        with contextlib.suppress(OSError):
-            if os.getpgid(pid) == process.pid and not _is_stranger(process, pid) and (since := started(pid)):
-                members[pid] = since
-    return members
+        variables = pids.environment(pid) or {}
+        if variables.get(MARK) == mark and variables.get(NAME_MARK) not in known:
+            with contextlib.suppress(OSError):
+                found[pid] = os.getsid(pid)
+    for pid, session in found.items():
+        if session == pid or session not in {*found, *known.values()}:
+            with contextlib.suppress(psutil.Error):
+                command = tuple(psutil.Process(pid).cmdline())
+                yield Process(f"stray-{pid}", pid, started(pid) or "", folder, command)
 
 
-def _is_stranger(process: Process, pid: int) -> bool:
-    """Return whether `pid` was not started into the same folder, so that its group may be somebody else's.
+def members(process: Process) -> dict[int, str]:
+    """Return the processes of that leader, each with its start: of its session, and those that left it.
 
-    A process that the kernel is removing has no environment any more, and still holds its ports: it is no stranger.
+    A process that the kernel is removing has no environment any more, and still holds its ports: it is a member, too.
     """
     import psutil
 
-    try:
-        environment = psutil.Process(pid).environ()
-    except psutil.AccessDenied:
-        return True
-    except (psutil.Error, OSError):
-        return False
-    return bool(environment) and environment.get(MARK) != str(process.folder.resolve())
+    mine, leads, found = marks(process.folder, process.name), alive(process), {}
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError):
+            variables = pids.environment(pid)
+            in_session = os.getsid(pid) == process.pid
+            ours = leads or variables == {} or (variables or {}).get(MARK) == mine[MARK]
+            if ((in_session and ours) or mine.items() <= (variables or {}).items()) and (since := started(pid)):
+                found[pid] = since
+    return found
+
+
+def send(pid: int, number: signal.Signals, since: str) -> None:
+    """Send a signal to `pid`, if it is still the process that started at `since`."""
+    if started(pid) == since:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _gone(group: Mapping[int, str]) -> bool:
+    for pid in group:
+        _reap(pid)
+    return all(started(pid) != since for pid, since in group.items())
 
 
 def _signal(process: Process, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    """Signal the group of the process, or the process alone where it leads none."""
+    try:
         os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        send(process.pid, number, process.started)
 
 
 def _reap(pid: int) -> None:

@@ -57,6 +57,9 @@ class Metrics:
         self.unpriced = Counter("tailrace_unpriced_calls", "Calls whose price is not known.", registry=registry)
         self.in_flight = Gauge("tailrace_requests_in_flight", "Requests being handled now.", registry=registry)
         self.ready = Gauge("tailrace_ready", "1 when the latest checks passed.", registry=registry)
+        self.restarts = Gauge(
+            "tailrace_restarts", "How often its supervisor started it again.", registry=registry)  # fmt: skip
+        self.restarts.set(settings.restarts)
         self.draining = Gauge("tailrace_draining", "1 after SIGTERM.", registry=registry)
         self.loop_lag = Gauge("tailrace_loop_lag_seconds", "Lag of the event loop, last measured.", registry=registry)
         self.log_dropped = Gauge("tailrace_log_lines_dropped", "Log lines that were not written.", registry=registry)

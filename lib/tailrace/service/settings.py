@@ -84,6 +84,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("release", _matching(_LABEL), "letters, digits and ._:+-", "sent as x-release"),
     Setting("colour", _matching(r"[a-z]{0,32}"), "lower-case letters", "sent as x-colour"),
     Setting("generation", _whole(0, 2**53), "a whole number from 0", "generation of the edge's routes at the start"),
+    Setting("restarts", _whole(0, 2**53), "a whole number from 0", "how often its supervisor has started it again"),
     Setting("model", _matching(r"\S{1,256}"), "a model's name", "used by POST /ask unless its config names one"),
     Setting("cache", stores.parse, f"one of: {stores.EXPECTED}", "store of the cached responses"),
     Setting("cache_max_bytes", _whole(1, 2**50), "bytes, above 0", "size of the store (Redis has its own limit)"),
@@ -121,6 +122,7 @@ class Settings:
     release: str = "unreleased"
     colour: str = ""
     generation: int = 0
+    restarts: int = 0
     model: str = "gpt-4o-mini"
     cache: str = field(default="memory", repr=False)
     cache_max_bytes: int = 64 << 20

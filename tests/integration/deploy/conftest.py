@@ -34,8 +34,9 @@ HEALTHCHECK --interval=1s --timeout=1s --retries=1 CMD ["python3", "-c", \
 CMD ["python3", "/server.py", "--port", "8000"]
 """
 QUICK = {
-    "start_timeout_s": 10, "ready_timeout_s": 10, "bake_s": 0.5, "drain_timeout_s": 5, "stop_grace_s": 3,
-    "warmup": {"min_requests": 10, "max_requests": 20}, "gate": {"window_s": 0.4, "min_requests": 10},
+    "start_nice": 0, "start_timeout_s": 10, "ready_timeout_s": 10, "bake_s": 0.5, "drain_timeout_s": 5,
+    "stop_grace_s": 3, "warmup": {"min_requests": 10, "max_requests": 20},
+    "gate": {"window_s": 0.4, "min_requests": 10},
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tailrace.deploy import Deployment, watch
 from tailrace.errors import DeployError, Locked
-from tailrace.host import lock
+from tailrace.host import lock, processes
 
 
 def test_up_is_safe_to_repeat(deployment, release):
@@ -19,11 +19,11 @@ def test_up_is_safe_to_repeat(deployment, release):
 
 
 def test_up_starts_again_what_died(deployment, release):
-    """An instance that is gone is replaced, and the door stays the same."""
+    """An instance that is gone, its supervisor included, is replaced, and the door stays the same."""
     d = deployment()
     d.up(release(d))
     url, dead = d.url, d.serving
-    d.engine.kill(dead)
+    processes.kill(processes.find(d.folder / "processes", dead.name))
     d.up(release(d))
     assert d.url == url
     assert d.serving.handle != dead.handle

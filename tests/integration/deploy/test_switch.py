@@ -59,11 +59,11 @@ def test_without_drain_requests_are_lost(deployment, release, load):
 
 def test_a_colour_that_is_never_ready_gets_no_traffic(deployment, release, load):
     """NotReady; the new instance is gone, the old one was not touched."""
-    d = deployment(start_timeout_s=1)
+    d = deployment(start_timeout_s=3)
     d.up(release(d))
     with (
         load(d.url) as traffic,
-        pytest.raises(NotReady, match=r"not started after 1\.0 s; last answer of /readyz: 503") as raised,
+        pytest.raises(NotReady, match=r"not started after 3\.0 s; last answer of /readyz: 503") as raised,
     ):
         d.switch(release(d, ready_after_s=60))
     assert traffic.failed == 0

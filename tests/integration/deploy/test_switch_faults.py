@@ -114,12 +114,12 @@ def test_an_old_colour_killed_while_draining_costs_what_was_on_it(deployment, re
     "switch to the release that you want",
 )
 def test_with_the_old_colour_gone_a_bad_new_one_stays_and_it_is_said(deployment, release, load):
-    """Going back would be a cold start: that is the operator's decision."""
+    """Going back would be a cold start: that is the operator's decision. Its supervisor is killed with it."""
     d = deployment(bake_s=10, smoke=())
     d.up(release(d))
-    old = d.serving
+    old = processes.find(d.folder / "processes", d.serving.name)
     with load(d.url), pytest.raises(DeployError, match="would be a cold start"):
-        d.switch(release(d, fail_every=2), observe=when("baking", lambda: d.engine.kill(old)))
+        d.switch(release(d, fail_every=2), observe=when("baking", lambda: processes.kill(old)))
     assert d.serving.colour == "green"
     assert d.history()[-1].how == "stayed"
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -106,7 +107,10 @@ if __name__ == "__main__":
     arguments.add_argument("--first-token-s", type=float, default=0)
     arguments.add_argument("--no-metrics", type=int, default=0)
     arguments.add_argument("--burn-s", type=float, default=0)
+    arguments.add_argument("--dies-if", default="", help="a file: while it exists, the server leaves at its start")
     given = arguments.parse_args()
+    if given.dies_if and Path(given.dies_if).exists():
+        raise SystemExit("a file that it needs is broken")
     if given.burn_s:  # a start that takes every processor
         import multiprocessing  # not in every Python that is made small
 

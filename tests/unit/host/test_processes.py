@@ -100,8 +100,8 @@ def test_it_gets_exactly_the_environment_that_it_is_given(spawn, monkeypatch):
     monkeypatch.setenv("OURS", "1")
     process = spawn([sys.executable, "-c", "import os; print(sorted(os.environ))"])
     assert waiting.until(lambda: process.tail(), 60) in (
-        "['LC_CTYPE', 'PATH', 'SPAWNED_INTO']",
-        "['PATH', 'SPAWNED_INTO']",
+        "['LC_CTYPE', 'PATH', 'SPAWNED_AS', 'SPAWNED_INTO']",
+        "['PATH', 'SPAWNED_AS', 'SPAWNED_INTO']",
     )
     time.sleep(0)
 

@@ -111,6 +111,13 @@ class Engine(Protocol):
         """Stop it, by force after `grace_s`, and forget it; return "gone", "terminated" or "killed"."""
         ...
 
+    def favour(self, instance: Instance) -> str:
+        """Accept it as one that is to serve: end its low CPU priority, and start it again from now on when it ends.
+
+        Return a fact about its priority, or "".
+        """
+        ...
+
     def kill(self, instance: Instance) -> None:
         """Kill it, as a crash would; it stays on record until `stop`."""
 
@@ -124,6 +131,18 @@ class Engine(Protocol):
 
     def died(self, instance: Instance) -> bool:
         """Return whether it ended by itself since its start, even if the engine has restarted it."""
+        ...
+
+    def restarts(self, instance: Instance) -> int:
+        """Return how often the engine has started it again."""
+        ...
+
+    def restarts_itself(self, instance: Instance) -> bool:
+        """Return whether something starts it again when it ends: not so when its supervisor was killed."""
+        ...
+
+    def state(self, instance: Instance) -> str:
+        """Return how it stands: "running", "restarts 5, last exit: killed by signal 9, next start in 8 s", …"""
         ...
 
     def log(self, instance: Instance, lines: int = 15) -> str:

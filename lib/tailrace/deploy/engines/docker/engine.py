@@ -118,6 +118,9 @@ class DockerEngine:
         dockerd.remove(container)
         return ("killed" if killed else "terminated") if running else "gone"
 
+    def favour(self, instance: Instance) -> str:
+        return ""
+
     def kill(self, instance: Instance) -> None:
         self._do(instance, "kill")
 
@@ -139,8 +142,18 @@ class DockerEngine:
 
     def died(self, instance: Instance) -> bool:
         """Return whether it has ended since its start: Docker may have restarted it by now."""
+        return self.restarts(instance) > 0 or not self.alive(instance)
+
+    def restarts(self, instance: Instance) -> int:
         container = self._container(instance)
-        return bool(container and container.attrs["RestartCount"]) or not self.alive(instance)
+        return int(container.attrs["RestartCount"]) if container else 0
+
+    def restarts_itself(self, instance: Instance) -> bool:
+        return True
+
+    def state(self, instance: Instance) -> str:
+        container = self._container(instance)
+        return _described(container.attrs) if container else "ended"
 
     def log(self, instance: Instance, lines: int = 15) -> str:
         container = self._container(instance)
@@ -254,6 +267,16 @@ class DockerEngine:
         if container is not None:
             with dockerd.translated(instance.name):
                 getattr(container, act)()
+
+
+def _described(attributes: dict[str, Any]) -> str:
+    """Return how a container stands, from what Docker knows of it."""
+    state, restarts = attributes["State"], attributes["RestartCount"]
+    code, ended = state["ExitCode"], state["Status"] not in ("running", "paused")
+    how = "" if not ended else f"killed by signal {code - 128}" if code > 128 else f"left with {code}"
+    how += ", out of memory" if ended and state.get("OOMKilled") else ""
+    facts = (state["Status"], f"restarts {restarts}" if restarts else "", f"last exit: {how}" if how else "")
+    return ", ".join(filter(None, facts))
 
 
 def _instance(container: Any) -> Instance:

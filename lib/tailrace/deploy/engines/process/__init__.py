@@ -17,4 +17,4 @@ def create(profile: Profile, home: Path, fault: Callable[[str], None]) -> Engine
     """Return the engine with its releases and records in `home`."""
     from tailrace.deploy.engines.process.engine import ProcessEngine
 
-    return ProcessEngine(home, fault)
+    return ProcessEngine(home, fault, profile.rollout.start_nice)

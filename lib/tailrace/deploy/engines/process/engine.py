@@ -14,14 +14,14 @@ from typing import ClassVar
 from tailrace.deploy import edge, kept_copy
 from tailrace.deploy.edge import layout as edge_layout
 from tailrace.deploy.engines import Capability, Images, Instance, Slot, environment, labels
-from tailrace.deploy.engines.process import LACKS
+from tailrace.deploy.engines.process import LACKS, restart
 from tailrace.deploy.engines.process.edge import EdgeProcess
+from tailrace.deploy.engines.process.restart import HOST
 from tailrace.deploy.release import Release, filled
 from tailrace.errors import PartMissing
-from tailrace.host import files, ports, processes
+from tailrace.host import files, ports, processes, supervised
 from tailrace.profile import Profile, Service
 
-HOST = "127.0.0.1"
 BESIDE = "beside"
 # An instance inherits nothing else: what it needs is in its release or its slot.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -33,6 +33,8 @@ class ProcessEngine:
 
     home: Path
     fault: Callable[[str], None] = files.nothing
+    start_nice: int = 0
+    """The nice value of an instance until it is accepted."""
     lacks: ClassVar[Mapping[Capability, str]] = LACKS
 
     def preflight(self) -> None:
@@ -50,25 +52,30 @@ class ProcessEngine:
         port = ports.free(HOST)
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         place = kept_copy.place(release, self.home.resolve() / "releases")
-        process = processes.spawn(
-            _command(release, place.command, port),
-            environment=inherited | environment(replace(release, environment=place.environment), slot),
-            folder=self._records(slot.deployment),
-            name=slot.name,
-            labels={**labels(release, slot), "port": str(port)},
-            fault=self.fault,
-            directory=place.directory,
+        order = supervised.Order(
+            restart.words(release, place.command, port),
+            inherited | environment(replace(release, environment=place.environment), slot),
+            place.directory,
+            counter="TAILRACE_RESTARTS" if release.ours else "",
+            helper=restart.helper(self.home.resolve(), slot.deployment, release, port),
+            nice=self.start_nice,
         )
-        return _instance(process)
+        marked = {**labels(release, slot), "port": str(port)}
+        return _instance(supervised.start(order, self._records(slot.deployment), slot.name, marked, self.fault))
 
     def stop(self, instance: Instance, grace_s: float) -> str:
         """SIGTERM to its group, SIGKILL after `grace_s`; return "gone", "terminated" or "killed"."""
         process = self._process(instance)
-        return processes.end(process, grace_s) if process else "gone"
+        return supervised.end(process, grace_s) if process else "gone"
+
+    def favour(self, instance: Instance) -> str:
+        """Accept it: from here on its supervisor starts it again, and it runs at the normal CPU priority."""
+        process = self._process(instance)
+        return supervised.accept(process).priority if process else ""
 
     def kill(self, instance: Instance) -> None:
         if process := self._process(instance):
-            processes.kill(process)
+            supervised.crash(process)
 
     def freeze(self, instance: Instance) -> None:
         if process := self._process(instance):
@@ -80,10 +87,22 @@ class ProcessEngine:
 
     def alive(self, instance: Instance) -> bool:
         process = self._process(instance)
-        return process is not None and process.alive
+        return process is not None and supervised.alive(process)
 
     def died(self, instance: Instance) -> bool:
-        return not self.alive(instance)
+        return self.restarts(instance) > 0 or not self.alive(instance)
+
+    def restarts(self, instance: Instance) -> int:
+        process = self._process(instance)
+        return supervised.read(process).restarts if process else 0
+
+    def restarts_itself(self, instance: Instance) -> bool:
+        process = self._process(instance)
+        return process is not None and process.alive and supervised.read(process).accepted
+
+    def state(self, instance: Instance) -> str:
+        process = self._process(instance)
+        return supervised.described(process) if process else "ended"
 
     def log(self, instance: Instance, lines: int = 15) -> str:
         process = self._process(instance)
@@ -144,11 +163,6 @@ class ProcessEngine:
     def _process(self, instance: Instance) -> processes.Process | None:
         process = processes.find(self._records(instance.deployment), instance.name)
         return process if process and str(process.pid) == instance.handle else None
-
-
-def _command(release: Release, command: Sequence[str], port: int) -> list[str]:
-    python = f"{release.facts['folder']}/env/bin/python" if "folder" in release.facts else sys.executable
-    return filled(command, host=HOST, port=str(port), python=python)
 
 
 def _instance(process: processes.Process) -> Instance:
