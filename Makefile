@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run report down test test-all lint lab bench bench-llm engine servers lock clean
+.PHONY: help setup run report down test test-all lint lab bench series bench-llm engine servers lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ ifeq ($(filter $(BENCH),$(BENCHES)),)
 else
 	@$(BIN)/python tests/bench/bench_$(BENCH).py $(ARGS)
 endif
+
+series: $(READY)  ## a hundred switches of two deployments under HTTP, WebSockets, gRPC and TLS, in ten minutes
+	@$(BIN)/python tests/bench/bench_switch.py --mix --bad-every 10 $(ARGS)
 
 bench-llm: $(READY)  ## a small grid of loads and lengths on two simulators, in two minutes
 	@$(BIN)/tailrace bench --plan runbook/benchmarks/quick.yaml

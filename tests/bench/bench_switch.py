@@ -4,6 +4,10 @@ One in twenty requests is a stream of 0.3 s. Printed, with the limits of issue 3
 to acknowledgement, the requests that the old colour got after it, and how soon a bad colour is taken back. It leaves
 with 1 when a limit is not held. The service is the small server of the tests: the switch is measured, not it.
 With `--no-drain`, the negative control. The docker engine builds an image of the server, unless `--image NAME`.
+
+`--mix` instead switches two deployments at once, `web` (HTTP/1.1 behind TLS) and `rpc` (h2c), under GETs, server-sent
+events, WebSockets and gRPC, and holds three counts of every request against each other: clients, edge, servers (those
+only on the process engine). `--bad-every 10` makes every tenth release a bad one, which has to be rolled back.
 """
 
 from __future__ import annotations
@@ -12,15 +16,17 @@ import argparse
 import bisect
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import re
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +36,11 @@ from tailrace.profile import Profile
 
 ROOT = Path(__file__).parents[2]
 SERVER = ROOT / "tests" / "integration" / "servers" / "misbehaving.py"
+POLYGLOT = SERVER.with_name("polyglot.py")
+LIBRARIES = (
+    "click", "h11", "h2", "hpack", "hypercorn", "hyperframe", "priority", "typing_extensions", "uvicorn", "wsproto",
+)  # fmt: skip
+"""What the server of many protocols imports: each of them is Python alone, and so runs in any image."""
 LOAD = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -58,6 +69,8 @@ class Heard:
 
 def main() -> int:
     options = _options()
+    if options.mix:
+        return _mixed(options)
     with tempfile.TemporaryDirectory() as home, _image(options) as image:
         deployment = _deployment(options, Path(home), image)
         try:
@@ -67,10 +80,31 @@ def main() -> int:
         finally:
             deployment.down()
     print(f"\n{options.engine} engine, {options.count} switches in a row at {options.rate:g} requests/s, 5 % streams\n")
+    return _say(rows)
+
+
+def _say(rows: list[Row]) -> int:
     print("| measure | value | limit | held |\n|---|---|---|---|")
     for *cells, held in rows:
         print(f"| {' | '.join(cells)} | {'yes' if held else 'NO'} |")
     return 0 if all(held for *_, held in rows) else 1
+
+
+def _mixed(options: argparse.Namespace) -> int:
+    """Run the series of `tests/switch_series.py`, and print its account."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import switch_series
+
+    with tempfile.TemporaryDirectory() as home, _image(options, POLYGLOT, LIBRARIES) as image:
+        series = switch_series.Series(
+            options.count, options.rate, options.bad_every, drain=not options.no_drain,
+            engine=options.engine, image=image,
+        )  # fmt: skip
+        with switch_series.deployments(series, Path(home)) as opened:
+            accounts = switch_series.run(series, opened, Path(home))
+    good, bad = series.planned
+    print(f"\n{options.engine} engine, 2 × {good} switches, 2 × {bad} rolled back, {options.rate:g} requests/s\n")
+    return _say([line for account in accounts for line in account.lines()])
 
 
 def _series(deployment: Deployment, release: Release, options: argparse.Namespace) -> list[Row]:
@@ -179,8 +213,11 @@ def _deployment(options: argparse.Namespace, home: Path, image: str) -> Deployme
 
 
 @contextlib.contextmanager
-def _image(options: argparse.Namespace) -> Iterator[str]:
-    """Build the image of the server, where one is needed and none is given; it is removed at the end."""
+def _image(options: argparse.Namespace, server: Path = SERVER, libraries: Sequence[str] = ()) -> Iterator[str]:
+    """Build the image of the server, where one is needed and none is given; it is removed at the end.
+
+    The server is `/NAME.py` in it, or `/server.py`, and can import the `libraries`.
+    """
     if options.engine != "docker" or options.image:
         yield options.image
         return
@@ -188,15 +225,34 @@ def _image(options: argparse.Namespace) -> Iterator[str]:
 
     with contextlib.closing(dockerd.connect()) as client, tempfile.TemporaryDirectory() as folder:
         base = base_image.ensure(client, ROOT / ".tailrace" / "images")
-        (Path(folder) / "server.py").write_bytes(SERVER.read_bytes())
+        name = "server.py" if server == SERVER else server.name
+        (Path(folder) / name).write_bytes(server.read_bytes())
+        _copy(libraries, Path(folder) / "libraries")
         # Its own, by the name of the folder: another bench on the same engine removes its image at its end.
-        lines = f"FROM {base}\nCOPY server.py /server.py\nUSER 65532:65532\nLABEL bench={Path(folder).name}\n"
+        lines = (
+            f"FROM {base}\nCOPY {name} /{name}\nCOPY libraries /libraries\nENV PYTHONPATH=/libraries\n"
+            f"USER 65532:65532\nLABEL bench={Path(folder).name}\n"
+        )
         (Path(folder) / "Dockerfile").write_text(lines)
         built, _ = client.images.build(path=folder, rm=True, forcerm=True, network_mode="none")
         try:
             yield built.id
         finally:
             client.images.remove(built.id, force=True)
+
+
+def _copy(libraries: Sequence[str], folder: Path) -> None:
+    """Copy installed libraries of Python alone into `folder`."""
+    folder.mkdir()
+    for name in libraries:
+        found = importlib.util.find_spec(name)
+        assert found
+        assert found.origin
+        origin = Path(found.origin)
+        if found.submodule_search_locations:
+            shutil.copytree(origin.parent, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(origin, folder)
 
 
 def _options() -> argparse.Namespace:
@@ -207,6 +263,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--breaches", type=int, default=3, help="bad colours to be taken back")
     parser.add_argument("--image", default="", help="an image that has /server.py")
     parser.add_argument("--no-drain", action="store_true", help="the negative control")
+    parser.add_argument("--mix", action="store_true", help="many protocols, and two deployments")
+    parser.add_argument("--bad-every", type=int, default=0, help="with --mix: how often a release is a bad one")
     options = parser.parse_args()
     options.count = options.count or COUNTS[options.engine]
     return options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> i
     The rename is the commit: who watches the directory acts on it. Return its time (`time.perf_counter_ns`). `fault`
     is called right before the rename and right after it.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    beside = _beside(path)
     try:
         with beside.open("w", encoding="utf-8") as file:
             file.write(content)
@@ -37,12 +38,17 @@ def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> i
 def replace(path: Path, content: str) -> None:
     """Replace `path` atomically, with its folder created; a crash of the machine may lose the new content."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    beside = _beside(path)
     try:
         beside.write_text(content, encoding="utf-8")
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """Return where the new content of `path` is written first: each thread of each process has its own."""
+    return path.with_name(f".{path.name}.{threading.get_native_id()}.new")
 
 
 def sync(directory: Path) -> None:

@@ -12,8 +12,9 @@
 gRPC at the h2c door, with messages that are plain bytes: `test.Echo/Unary`, `/ServerStream` (JSON: n, every_s),
 `/BidiStream`, `/Fail` (ends with the status that its message names), and `grpc.health.v1.Health/Check`.
 
-Each answer names the release in `x-release`. It counts what has the header `x-user`, by kind: begun, finished, cut
-(the client or the edge was gone, or it was itself stopped, before the end). `--counts FOLDER` gets a file at its end.
+Each answer names the release in `x-release`. It counts what has the header `x-user`, by kind: begun, finished, failed
+(on purpose), cut (the client or the edge was gone, or it was itself stopped, before the end). `--counts FOLDER` gets a
+file of these at its end.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -43,32 +45,48 @@ class Gone(Exception):
     """The other side went away before the end."""
 
 
+class Failed(Exception):
+    """It failed on purpose."""
+
+
 class App:
     """The application; `options` are those of the command line."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.release = [(b"x-release", options.name.encode())]
-        self.counts: dict[str, dict[str, int]] = {}
-        self.turn = 0
+        self.counts: dict[str, Counter[str]] = {}
+        self.users = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await _lifespan(receive, send)
         kind, serve = self._handler(scope)
         user = any(name == b"x-user" for name, _ in scope["headers"])
-        count = self.counts.setdefault(kind, {"begun": 0, "finished": 0, "cut": 0}) if user else {}
-        count["begun"] = count.get("begun", 0) + 1
+        count = self.counts.setdefault(kind, Counter()) if user else Counter()
+        count["begun"] += 1
+        self.users += user
+        if user and self.users == self.options.die_at:
+            self.write()
+            os._exit(1)
         end = "cut"
         try:
-            await serve(scope, receive, send)
+            await serve(scope, receive, send, user and self._fails())
             end = "finished"
         except Gone:
             pass
+        except Failed:
+            end = "failed"
         finally:
-            count[end] = count.get(end, 0) + 1
+            count[end] += 1
 
-    def _handler(self, scope: Scope) -> tuple[str, Callable[[Scope, Receive, Send], Awaitable[None]]]:
+    def write(self) -> None:
+        """Write the counts to a file of their own."""
+        if self.options.counts:
+            path = Path(self.options.counts) / f"{self.options.name}-{os.getpid()}.json"
+            path.write_text(json.dumps({"name": self.options.name, "counts": self.counts}), encoding="utf-8")
+
+    def _handler(self, scope: Scope) -> tuple[str, Callable[[Scope, Receive, Send, bool], Awaitable[None]]]:
         path = scope["path"]
         if scope["type"] == "websocket":
             return "websocket", self._websocket
@@ -82,7 +100,7 @@ class App:
         }
         return calls.get(path, ("http", self._http))
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _http(self, scope: Scope, receive: Receive, send: Send, fails: bool) -> None:
         path, query = scope["path"], parse_qs(scope["query_string"].decode())
         status, body = 200, self.options.name.encode()
         if path == "/slow":
@@ -98,7 +116,8 @@ class App:
             got = {"headers": headers, "scheme": scope["scheme"], "http_version": scope["http_version"]}
             body = json.dumps(got).encode()
         elif path not in ("/healthz", "/readyz"):
-            status = 500 if self._fails() else 200
+            burn(self.options.work_ms / 1e3)
+            status = 500 if fails else 200
         trailers = path == "/trailers" and "http.response.trailers" in scope.get("extensions", {})
         headers = [] if trailers else [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers + self.release,
@@ -107,8 +126,10 @@ class App:
         if trailers:
             length = [(b"x-length", b"%d" % len(body))]
             await send({"type": "http.response.trailers", "headers": length + self.release})
+        if fails:
+            raise Failed
 
-    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _stream(self, scope: Scope, receive: Receive, send: Send, fails: bool) -> None:
         until = time.monotonic() + float(parse_qs(scope["query_string"].decode()).get("s", ["0.3"])[0])
         headers = [(b"content-type", b"text/event-stream"), *self.release]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -116,11 +137,13 @@ class App:
             while time.monotonic() < until and not gone.done():
                 await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
                 await asyncio.sleep(EVERY_S)
-            if gone.done() or self._fails():
+            if gone.done():
                 raise Gone
+            if fails:
+                raise Failed
             await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send, fails: bool) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept", "headers": self.release})
         await send({"type": "websocket.send", "text": f"hello {self.options.name}"})
@@ -139,19 +162,19 @@ class App:
         if last != "bye":
             raise Gone
 
-    async def _unary(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _unary(self, scope: Scope, receive: Receive, send: Send, fails: bool) -> None:
         messages = [message async for message in _messages(receive)]
         if scope["path"].endswith("/Fail"):
             await self._grpc_end(send, status=int(messages[0]), begun=False)
             return
-        if scope["path"].startswith("/test.") and self._fails():
-            await self._grpc_end(send, status=13, begun=False)
-            return
+        if fails:
+            await self._grpc_end(send, status=10, begun=False)
+            raise Failed
         await self._grpc_begin(send)
         await _grpc_message(send, messages[0] if scope["path"].startswith("/test.") else SERVING)
         await self._grpc_end(send)
 
-    async def _server_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _server_stream(self, scope: Scope, receive: Receive, send: Send, fails: bool) -> None:
         asked = json.loads(b"".join([message async for message in _messages(receive)]))
         await self._grpc_begin(send)
         async with _leaving(receive) as gone:
@@ -162,7 +185,7 @@ class App:
                 await _grpc_message(send, b"%d" % n)
         await self._grpc_end(send)
 
-    async def _bidi_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _bidi_stream(self, scope: Scope, receive: Receive, send: Send, fails: bool) -> None:
         await self._grpc_begin(send)
         async for message in _messages(receive):
             await _grpc_message(send, message)
@@ -179,8 +202,7 @@ class App:
         await send({"type": "http.response.trailers", "headers": [(b"grpc-status", b"%d" % status), *self.release]})
 
     def _fails(self) -> bool:
-        self.turn += 1
-        return bool(self.options.fail_every) and self.turn % self.options.fail_every == 0
+        return bool(self.options.fail_every) and self.users % self.options.fail_every == 0
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
@@ -271,22 +293,10 @@ async def serve_h2c(app: App, options: argparse.Namespace) -> None:
 
 async def run(options: argparse.Namespace) -> None:
     app = App(options)
-
-    def write() -> None:
-        if options.counts:
-            path = Path(options.counts) / f"{options.name}-{os.getpid()}.json"
-            path.write_text(json.dumps({"name": options.name, "counts": app.counts}), encoding="utf-8")
-
-    def die() -> None:
-        write()
-        os._exit(1)
-
-    if options.die_after_s:
-        asyncio.get_running_loop().call_later(options.die_after_s, die)
     try:
         await (serve_http1 if options.protocol == "http1" else serve_h2c)(app, options)
     finally:
-        write()
+        app.write()
 
 
 def _options() -> argparse.Namespace:
@@ -297,15 +307,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--name", default=os.environ.get("RELEASE", "x"), help="or the environment's RELEASE")
     parser.add_argument("--counts", default="", help="a folder for the file of its counts, NAME-PID.json")
     parser.add_argument("--grace-s", type=int, default=1, help="what is left of it at its end is cut after this")
-    parser.add_argument("--fail-every", type=int, default=0, help="every so manieth request fails, streams are cut")
-    parser.add_argument("--die-after-s", type=float, default=0)
-    parser.add_argument("--burn-s", type=float, default=0, help="a start that takes every processor for so long")
+    parser.add_argument("--fail-every", type=int, default=0, help="every so manieth request of a user fails")
+    parser.add_argument("--die-at", type=int, default=0, help="ends at once at this request of a user")
+    parser.add_argument("--work-ms", type=float, default=0, help="of a processor, for each request")
+    parser.add_argument("--burn-s", type=float, default=0, help="for so long its start takes every processor,")
+    parser.add_argument("--burners", type=int, default=os.cpu_count(), help="with so many processes")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     given = _options()
-    processes = os.cpu_count() or 2 if given.burn_s else 0
+    processes = given.burners if given.burn_s else 0
     burners = [multiprocessing.Process(target=burn, args=[given.burn_s]) for _ in range(processes)]
     for burner in burners:
         burner.start()

@@ -1,0 +1,91 @@
+"""A switch to a release whose start takes every processor, while the old one, a Python server, is at work.
+
+The old one needs half a processor for its users. It gets less while the new one starts, falls behind, and answers the
+edge's health checks late with all else: slow, not dead.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from mixed_load import Doors, MixedLoad, Row
+from tailrace.deploy import Counters, Deployment
+from tailrace.deploy.edge import clusters
+from tailrace.errors import DeployError
+from tailrace.profile import Profile
+
+SERVER = Path(__file__).parent / "integration" / "servers" / "polyglot.py"
+BURNERS = 6
+
+
+@dataclass(frozen=True)
+class HungryStart:
+    """What is done: a start of `burn_s` at the priority `start_nice`, `rate` requests per second of `work_ms` each."""
+
+    start_nice: int = 10
+    panic_percent: int = clusters.PANIC_PERCENT
+    """With 0 the edge stops sending requests to an only instance that is late."""
+    burn_s: float = 6.0
+    rate: float = 180.0
+    work_ms: float = 3.0
+    before_s: float = 3.0
+    """How long the load runs before the switch."""
+    engine: str = "process"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the users' requests: before the switch, and from its begin to its end."""
+
+    before: list[Row]
+    during: list[Row]
+    edge: Counters
+    switched: bool
+
+    @property
+    def failed(self) -> list[Row]:
+        return [row for row in (*self.before, *self.during) if row.outcome != "200"]
+
+    def percentile_ms(self, rows: list[Row], q: float) -> float:
+        took_ms = sorted(row.took_ms for row in rows)
+        return took_ms[int(len(took_ms) * q)]
+
+
+@contextmanager
+def deployment(start: HungryStart, home: Path) -> Iterator[Deployment]:
+    """Bring up the old release; everything is taken down at the end."""
+    command = [sys.executable, str(SERVER), "--host", "{host}", "--port", "{port}", "--work-ms", str(start.work_ms)]
+    rollout = {
+        "start_timeout_s": 60, "bake_s": 1, "start_nice": start.start_nice,
+        "warmup": {"min_requests": 10, "max_requests": 20}, "gate": {"latency_floor_ms": 60_000},
+    }  # fmt: skip
+    profile = {"name": "hungry", "engine": start.engine, "service": {"command": command}, "rollout": rollout}
+    d = Deployment.open(Profile.model_validate(profile), home)
+    with mock.patch.object(clusters, "PANIC_PERCENT", start.panic_percent):
+        try:
+            d.up(d.build(SERVER.parent))
+            yield d
+        finally:
+            d.down()
+
+
+def run(start: HungryStart, home: Path) -> Outcome:
+    """Switch under the load, and return what its users got."""
+    with deployment(start, home) as d:
+        built, before, switched = d.build(SERVER.parent), d.counters(), False
+        hungry = built.configured([*built.command, "--burn-s", str(start.burn_s), "--burners", str(BURNERS)])
+        with MixedLoad(Doors(d.url, rate=start.rate, kinds=("web/http",))) as load:
+            time.sleep(start.before_s)
+            began_ns = time.perf_counter_ns()
+            with suppress(DeployError):
+                d.switch(hungry)
+                switched = True
+        edge = d.counters().since(before)
+    rows = [[row for row in load.rows if (row.sent_ns >= began_ns) is during] for during in (False, True)]
+    return Outcome(*rows, edge, switched)
