@@ -12,10 +12,12 @@ from tailrace.cli import deployment
 @click.option("--release", "id", default="", metavar="ID", help="One that was deployed before; else the source.")
 def deploy(profile: str, as_json: bool, id: str) -> None:
     """Bring up the deployment of a profile, or switch it to another release without losing a request."""
+    from tailrace.runner import parameters
     from tailrace.testbed.stack import Stack
 
     deployment.end_like_ctrl_c()
     chosen, root = deployment.load(profile)
+    parameters.check_profile(root, chosen)
     for note in chosen.notes:
         click.echo(f"  note         {note}", err=True)
     stack = Stack.open(chosen, root)

@@ -30,6 +30,18 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own form
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a key that stands twice: of the two, one would be lost without a word."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines and key.tag != f"{_TAG}merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {name} stands on line {lines[name]} and again", key.start_mark
+                )
+            lines[name] = line
+        return super().construct_mapping(node, deep)
+
     def whole_number(self, node: yaml.ScalarNode) -> int:
         text = str(node.value)
         return int(text, 0) if text[:2] in {"0o", "0x"} else int(text)

@@ -61,7 +61,13 @@ class ProviderSettings(ProfileSection):
         return not self.base_url
 
 
-Upgrade = Annotated[str, Field(pattern=r"^[a-z0-9!#$%&'*+.^_`|~/-]{1,64}$", description="in lower case")]
+Upgrade = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9!#$%&'*+.^_`|~/-]{1,64}$",
+        description="a value of the Upgrade header in lower case, as websocket",
+    ),
+]
 
 
 AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*[^/\x00]$", description="an absolute path of a file")]
@@ -74,7 +80,9 @@ class Tls(ProfileSection):
     """In PEM: the certificate of this host first, then those above it."""
     key: AbsolutePath
     """In PEM, without a password."""
-    name: str = Field(default="", pattern=r"^[A-Za-z0-9.-]{0,253}$")
+    name: str = Field(
+        default="", pattern=r"^[A-Za-z0-9.-]{0,253}$", description="the name of a host, as api.example.com"
+    )
     """The name in the deployment's URL, as the certificate has it and as this machine resolves it; empty: the host."""
 
 
@@ -177,7 +185,11 @@ class ResourceLimits(ProfileSection):
 class Profile(ProfileSection):
     """A validated profile."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$",
+        description="at most 41 lower-case letters, digits, - and _, a letter or digit first, as my-service: it names "
+        "folders, processes and containers",
+    )
     engine: str = "process"
     """Name of a folder in deploy/engines; what it cannot do is refused when the deployment is opened."""
     service: Service = Service()

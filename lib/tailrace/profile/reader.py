@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from tailrace import credentials, request_headers
 from tailrace.errors import ProfileError
-from tailrace.profile import core_schema
+from tailrace.profile import core_schema, mistakes
 from tailrace.profile.models import Profile
-from tailrace.profile.section import ProfileSection
 
 
 def load(name: str, root: Path, environment: Mapping[str, str] | None = os.environ) -> Profile:
@@ -24,14 +24,26 @@ def load(name: str, root: Path, environment: Mapping[str, str] | None = os.envir
     the profile have to be in `environment`; None omits that check, for commands that only stop things.
     """
     path = _path(name, root)
-    merged = _merged(path, ())
-    merged.setdefault("name", path.stem)
-    try:
-        profile = Profile.model_validate(merged)
-    except ValidationError as error:
-        raise ProfileError(_explanation(path, error)) from None
+    profile = _validated(path, _merged(path, ()))
     if environment is not None:
         _require_secrets(path, profile, environment)
+    return profile
+
+
+def _validated(path: Path, document: dict[str, Any]) -> Profile:
+    """Return the profile in `document`; a line for each mistake otherwise."""
+    named = {"name": path.stem, **document}
+    problems = list(mistakes.converted(named, Profile))
+    try:
+        profile = Profile.model_validate(named)
+    except ValidationError as error:
+        problems += mistakes.explain(error, Profile)
+    if "name" not in document:
+        slug = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")[:41] or "my-service"
+        hint = f" (the name of its file); rename the file to {slug}.yaml, or write name: {slug} into it; expected"
+        problems = [re.sub(r"; expected", hint, one, count=1) if one.startswith("name:") else one for one in problems]
+    if problems:
+        raise ProfileError("\n".join(f"{path}: {problem}" for problem in dict.fromkeys(problems)))
     return profile
 
 
@@ -39,8 +51,9 @@ def _path(name: str, root: Path) -> Path:
     folder = root / "runbook" / "profiles"
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
-        raise ProfileError(f"profile {name!r}: {path} does not exist; profiles here: {known}")
+        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        here = f"profiles here: {', '.join(known) or 'none'}{mistakes.near(name, known)}"
+        raise ProfileError(f"profile {name!r}: {path} does not exist; {here}")
     return path
 
 
@@ -52,9 +65,10 @@ def _merged(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         content = core_schema.load(text) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ProfileError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        raise ProfileError(f"{path}: cannot be read as YAML: {_unreadable(error)}") from None
     if not isinstance(content, dict):
-        raise ProfileError(f"{path}: found a {type(content).__name__}, expected a mapping of keys")
+        what = "a list" if isinstance(content, list) else "text" if isinstance(content, str) else repr(content)
+        raise ProfileError(f"{path}: found {what}, expected a mapping of keys, as in `engine: process`, without a dash")
     for finding in credentials.find(text):
         line = text.count("\n", 0, finding.start) + 1
         raise ProfileError(
@@ -68,36 +82,30 @@ def _merged(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
         raise ProfileError(f"{path}: extends: found {parent!r}, expected the name of a profile")
     parent_file = parent if parent.endswith(".yaml") else f"{parent}.yaml"
     if not (path.parent / parent_file).is_file():
-        raise ProfileError(f"{path}: extends: found {parent!r}, but {path.parent / parent_file} does not exist")
+        known = sorted(p.stem for p in path.parent.glob("*.yaml") if p != path)
+        raise ProfileError(
+            f"{path}: extends: found {parent!r}, but {path.parent / parent_file} does not exist; profiles there: "
+            f"{', '.join(known) or 'none'}{mistakes.near(parent, known)}"
+        )
     return _merge(_merged(path.parent / parent_file, (*extending, path)), content)
+
+
+def _unreadable(error: Exception) -> str:
+    """Return why a text is no YAML, with what to write for what is most often meant."""
+    fact = " ".join(str(error).split())
+    if "'\\t'" in fact or "\\t" in fact:
+        return f"{fact}. A tab begins this line; indent with spaces"
+    if "alias" in fact or "anchor" in fact:
+        return f"{fact}. A word that begins with * or & is an alias or an anchor; put it in quotes"
+    if "mapping values are not allowed" in fact:
+        return f"{fact}. Text with a colon and a blank in it needs quotes; a key is indented like its neighbours"
+    return fact
 
 
 def _merge(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
     both = {k: _merge(parent[k], child[k]) for k in parent.keys() & child.keys()
             if isinstance(parent[k], dict) and isinstance(child[k], dict)}  # fmt: skip
     return {**parent, **child, **both}
-
-
-def _explanation(path: Path, error: ValidationError) -> str:
-    lines = []
-    for detail in error.errors(include_url=False):
-        key = ".".join(str(part) for part in detail["loc"]) or "(top level)"
-        value = detail["input"]
-        found = type(value).__name__ if isinstance(value, dict | list | ProfileSection) else repr(value)
-        unknown = detail["type"] == "extra_forbidden"
-        expected = f"unknown key; expected {_keys(detail['loc'])}" if unknown else detail["msg"]
-        lines.append(f"{path}: {key}: found {found}; {expected}")
-    return "\n".join(lines)
-
-
-def _keys(place: tuple[int | str, ...]) -> str:
-    """Return the keys that are allowed in the place of an unknown one."""
-    model: type[BaseModel] = Profile
-    for part in place[:-1]:
-        inner = model.model_fields[part].annotation if isinstance(part, str) else model
-        candidates = [inner, *get_args(inner)]
-        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return ", ".join(field.alias or name for name, field in model.model_fields.items())
 
 
 def _require_secrets(path: Path, profile: Profile, environment: Mapping[str, str]) -> None:

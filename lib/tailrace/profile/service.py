@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from tailrace import credentials, request_headers
+from tailrace.profile import placeholders
 from tailrace.profile.section import EnvironmentName, Port, PositiveSeconds, ProfileSection, UrlPath
 
 
@@ -56,7 +57,9 @@ class Health(ProfileSection):
     startup: UrlPath = "/readyz"
     status: Annotated[tuple[str, ...], BeforeValidator(_statuses), Field(min_length=1)] = ("200-299",)
     """The statuses of a healthy answer, alone (`204`) or as a range (`200-299`)."""
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\[\]-]*$")] = ""
+    host: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9._:\[\]-]*$", description="a host, as api.example.com, or with its port")
+    ] = ""
     """The `Host` of the checks, for a service that accepts only some; empty: the address that this machine calls."""
 
     @property
@@ -173,6 +176,13 @@ class Service(ProfileSection):
                 "source lists the files of a command; tailrace's own service and images are digested whole"
             )
         return self
+
+    @field_validator("command")
+    @classmethod
+    def _known_placeholders(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if mistake := placeholders.mistake(command):
+            raise ValueError(mistake)
+        return command
 
     @field_validator("environment")
     @classmethod

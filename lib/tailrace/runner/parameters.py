@@ -20,7 +20,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from tailrace.errors import ProfileError
-from tailrace.profile import Profile, core_schema
+from tailrace.profile import Profile, core_schema, mistakes
+from tailrace.profile.schema import Schema as Expected
+from tailrace.runner import plan as plans
 from tailrace.runner.plan import Plan
 
 INJECTED = ("profile", "run_dir")
@@ -89,10 +91,15 @@ class Schema:
     def _problem(self, source: str, place: tuple[int | str, ...], detail: Mapping[str, Any]) -> str:
         key = ".".join(str(part) for part in place)
         if detail["type"] == "extra_forbidden":
-            return f"{source}.{key}: unknown parameter; {self.notebook} has: {', '.join(self.names) or 'none'}"
-        expected = self.model.model_fields[str(place[0])].annotation
-        shown = expected.__name__ if isinstance(expected, type) else str(expected)
-        return f"{source}.{key}: found {detail['input']!r}; expected {shown} ({detail['msg']})"
+            known = f"{self.notebook} has: {', '.join(self.names) or 'none'}{mistakes.near(key, self.names)}"
+            return f"{source}.{key}: unknown parameter; {known}"
+        name = str(place[0])
+        at: Expected | None = Expected.of(self.model.model_fields[name].annotation)
+        for part in place[1:]:
+            at = at and at.within(part)
+        expected = at.expected(place) if at else "another value"
+        meaning = f": {self.descriptions[name]}" if self.descriptions.get(name) else ""
+        return f"{source}.{key}: found {detail['input']!r}; expected {expected}{meaning}"
 
 
 def read(notebook: Path) -> Schema:
@@ -202,7 +209,9 @@ def check(
     schemas = {step.name: read(root / step.notebook) for step in plan.steps}
     known = ", ".join(schemas)
     problems = [
-        f"{source}: steps.{name}: unknown step; the plan has: {known}" for name in profile.steps if name not in schemas
+        f"{source}: steps.{name}: unknown step; the plan has: {known}{mistakes.near(name, list(schemas))}"
+        for name in profile.steps
+        if name not in schemas
     ]
     problems += [
         f"--param {o.step}.{o.name}: unknown step; the plan has: {known}" for o in overrides if o.step not in schemas
@@ -216,6 +225,12 @@ def check(
     if problems:
         raise ProfileError("\n".join(problems))
     return chosen
+
+
+def check_profile(root: Path, profile: Profile) -> None:
+    """Check the parameters in a profile, also where no step is about to run; raise ProfileError as `check` does."""
+    if profile.steps and (root / "runbook" / "plan.yaml").is_file():
+        check(plans.load(root), root, profile, f"profile {profile.name}")
 
 
 def _typed(schema: Schema, override: Override) -> Any:

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tailrace.errors import ProfileError
+from tailrace.profile.mistakes import near
 
 
 class PlannedStep(BaseModel):
@@ -59,7 +60,8 @@ class Plan(BaseModel):
         """Return the plan with these steps only, in its order; raise ProfileError for an unknown name."""
         known = [step.name for step in self.steps]
         if unknown := [name for name in names if name not in known]:
-            raise ProfileError(f"runbook/plan.yaml: no step {unknown[0]!r}; steps: {', '.join(known)}")
+            hint = near(unknown[0], known)
+            raise ProfileError(f"runbook/plan.yaml: no step {unknown[0]!r}; steps: {', '.join(known)}{hint}")
         return self.model_copy(update={"steps": tuple(step for step in self.steps if step.name in names)})
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from tailrace.deploy import engines
 from tailrace.errors import ProfileError
 from tailrace.host import files
+from tailrace.profile.mistakes import near
 
 if TYPE_CHECKING:
     from tailrace.deploy.engines import Capability, Engine
@@ -49,7 +50,8 @@ def lacks(profile: Profile) -> Mapping[Capability, str]:
     """Return what the engine of `profile` cannot do, each with the reason; raises ProfileError."""
     if profile.engine not in names():
         expected = " or ".join(map(repr, names()))
-        raise ProfileError(f"profile {profile.name}: engine: found {profile.engine!r}; expected {expected}")
+        hint = near(profile.engine, names())
+        raise ProfileError(f"profile {profile.name}: engine: found {profile.engine!r}; expected {expected}{hint}")
     return _folder(profile.engine).LACKS
 
 
