@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "pause": (_EDGE, "Hold new requests at the edge for a bounded time."),
     "promote": (_ROLLOUTS, "End the canary, the weight or the bake of the switch in progress now."),
     "report": (_RUNS, "Write the page of RUN again, from its records."),
+    "restart": (_ROLLOUTS, "Switch to a new instance of the release that serves."),
     "resume": (_ROLLOUTS, "Continue where a controller died."),
     "rollback": (_ROLLOUTS, "Go back to the previous release."),
     "run": (_RUNS, "Run the runbook."),

@@ -10,7 +10,8 @@ from tailrace.cli import deployment
 @click.command()
 @deployment.options
 @click.option("--release", "id", default="", metavar="ID", help="One that was deployed before; else the source.")
-def deploy(profile: str, as_json: bool, id: str) -> None:
+@click.option("--force", is_flag=True, help="Deploy the same content once more, as another edition of its release.")
+def deploy(profile: str, as_json: bool, id: str, force: bool) -> None:
     """Bring up the deployment of a profile, or switch it to another release without losing a request."""
     from tailrace.runner import parameters
     from tailrace.testbed.stack import Stack
@@ -22,17 +23,29 @@ def deploy(profile: str, as_json: bool, id: str) -> None:
         click.echo(f"  note         {note}", err=True)
     stack = Stack.open(chosen, root)
     release = stack.deployment.releases.find(id) if id else stack.build(_show_build_line)
-    done = stack.deployment.deploy(release, stack.environment(), deployment.observer(as_json))
+    observe = deployment.observer(as_json)
+    deployed = stack.deployment.deploy(release, stack.environment(), observe, force=force)
     now = stack.deployment.status()
     answer = {
-        "result": done.result, "release": release.id, "serving": now.serving, "url": now.url,
-        "generation": now.generation, "paused": now.paused, "maintenance": now.maintenance, **done.account.document(),
+        "result": deployed.result, "release": deployed.release, "serving": now.serving, "url": now.url,
+        "generation": now.generation, "paused": now.paused, "maintenance": now.maintenance,
+        "changes": deployed.changes, "fact": deployed.fact, **deployed.account.document(),
     }  # fmt: skip
-    paused = "; it is paused: requests are held until unpause" if now.paused else ""
-    closed = "; users get the maintenance page until `maintenance off`" if now.maintenance else ""
-    text = f"{done.result}: {now.serving} serves release {release.id} at {now.url}{paused}{closed}"
+    paused = "it is paused: requests are held until unpause" if now.paused else ""
+    closed = "users get the maintenance page until `maintenance off`" if now.maintenance else ""
+    serves = f"{now.serving} serves release {deployed.release} at {now.url}"
+    changes = f" ({'; '.join(deployed.changes)})" if deployed.changes else ""
+    text = f"{deployed.result}: {'; '.join(filter(None, (serves + changes, deployed.fact, paused, closed)))}"
     deployment.show(answer, as_json, text)
-    deployment.leave(done.account, f", although {now.serving} serves release {release.id}")
+    deployment.leave(deployed.account, f", although {now.serving} serves release {deployed.release}")
+
+
+@click.command()
+@deployment.options
+def restart(profile: str, as_json: bool) -> None:
+    """Switch to a new instance of the release that serves, without losing a request; it gets the secrets of today."""
+    deployment.end_like_ctrl_c()
+    deployment.show_outcome(deployment.opened(profile).restart(deployment.observer(as_json)), as_json)
 
 
 @click.command()

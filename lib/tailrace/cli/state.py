@@ -27,8 +27,9 @@ def status(profile: str, as_json: bool) -> None:
 def history(profile: str, as_json: bool) -> None:
     """Show who deployed what, when, why, and how it ended, from the journal."""
     entries = [asdict(entry) for entry in deployment.opened(profile).history()]
-    row = "{when}  {who:<16} {what:<9} {release}  {how} ({duration_s:.1f} s)  {why}"
-    lines = [row.format(when=entry["at"][:19], **entry) for entry in entries]
+    row = "{when}  {who:<16} {what:<9} {release}  {how} ({duration_s:.1f} s)  {why}{new}"
+    new = [f"  ({'; '.join(entry['changes'])})" if entry["changes"] else "" for entry in entries]
+    lines = [row.format(when=entry["at"][:19], new=text, **entry) for entry, text in zip(entries, new, strict=True)]
     deployment.show(entries, as_json, "\n".join(lines) or "no rollout yet")
 
 

@@ -49,20 +49,26 @@ def warm_up(rollout: Rollout) -> str:
 
 def smoke_test(rollout: Rollout) -> str:
     """Send each smoke request once, through the preview; raises NotReady at the first wrong answer."""
-    asked, new = rollout.release.acceptance, _new(rollout)
-    requests = asked.smoke
-    for number, request in enumerate(requests, start=1):
-        addressed = asked.addressed(request)
-        observation = health.perform(rollout.preview_url, addressed, asked.timeout_s, "smoke")
-        if not observation.ok:
-            raise NotReady(
-                f"{_described(new)} failed smoke test {number} of {len(requests)}, {request.method} {request.path}: "
-                f"{observation.fact}. {_advice(observation, addressed)}Traffic was not touched"
-            )
+    new = _new(rollout)
+    passed = send_smoke_tests(rollout.preview_url, rollout.release.acceptance, new)
     priority = rollout.engine.favour(new)
     if rollout.engine.died(new):
         raise _ended(rollout.engine, new, "accepted")
-    return "; ".join(filter(None, (f"{len(requests)} smoke tests answered as expected", priority)))
+    return "; ".join(filter(None, (passed, priority)))
+
+
+def send_smoke_tests(url: str, asked: profile.Acceptance, instance: Instance) -> str:
+    """Send each smoke request of `asked` once to `url`, and return the fact; raises NotReady at a wrong answer."""
+    requests = asked.smoke
+    for number, request in enumerate(requests, start=1):
+        addressed = asked.addressed(request)
+        observation = health.perform(url, addressed, asked.timeout_s, "smoke")
+        if not observation.ok:
+            raise NotReady(
+                f"{_described(instance)} failed smoke test {number} of {len(requests)}, {request.method} "
+                f"{request.path}: {observation.fact}. {_advice(observation, addressed)}Traffic was not touched"
+            )
+    return f"{len(requests)} smoke tests answered as expected"
 
 
 def wait_for_success(

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from tailrace.deploy import faults, front_door, history, recovery, secret_digests, status, switch
+from tailrace.deploy import faults, front_door, history, recovery, release_commands, secret_digests, status, switch
 from tailrace.deploy.edge import Counters, Edge, Maintenance, Routes, other, route_file, tls
 from tailrace.deploy.engines import Engine, Instance, Slot, choice
 from tailrace.deploy.journal import Journal, JournalEntry
 from tailrace.deploy.release import Release
+from tailrace.deploy.release_commands import Step
 from tailrace.deploy.releases import Releases
 from tailrace.deploy.rollout import CommandResult, Deployed, Environment, Observe, Rollout, Switched
 from tailrace.errors import DeployError, Unfinished
@@ -94,6 +95,11 @@ class Deployment:
         return self.folder / "layout.json"
 
     @property
+    def built(self) -> Path:
+        """The folder of what was built for all deployments of this home, and of the files that are kept."""
+        return self.folder.parent / "releases"
+
+    @property
     def releases(self) -> Releases:
         """The releases that were deployed here."""
         return Releases(self.folder / "releases", self.profile.service.acceptance)
@@ -121,25 +127,24 @@ class Deployment:
         """Return the release of the project at `source`; `on_progress` gets the build's log. Raises BuildFailed."""
         return secret_digests.sealed(self, self.engine.build(self.profile.service, source, on_progress))
 
-    def deploy(self, release: Release, environment: Environment, observe: Observe | None = None) -> Deployed:
+    def deploy(
+        self, release: Release, environment: Environment, observe: Observe | None = None, *, force: bool = False
+    ) -> Deployed:
         """Have `release` serve, and return how that went. Raises as `switch` does; traffic is then where it was."""
         with self._locked("deploy"):
-            serving = self.serving
-            if serving and not (serving.release == release.id and self.engine.restarts_itself(serving)):
-                self._refuse_paused()
-            self._ensure_edge()
-            if serving is None:
-                return Deployed("brought up", self._roll_out("up", release, environment, observe).account)
-            if serving.release == release.id and self.engine.restarts_itself(serving):
-                return Deployed("served already")
-            return Deployed("switched", self._roll_out("switch", release, environment, observe).account)
+            return release_commands.deploy(self, release, environment, observe, force)
+
+    def restart(self, observe: Observe | None = None) -> CommandResult:
+        """Switch to a new instance of the release that serves."""
+        with self._locked("restart"):
+            return release_commands.restart(self, observe)
 
     def up(self, release: Release, environment: Environment | None = None, observe: Observe | None = None) -> None:
         """Have the edge run, and an instance behind it: of `release`, unless one serves already."""
         with self._locked("up"):
-            self._ensure_edge()
+            self.ensure_edge()
             if self.serving is None:
-                self._roll_out("up", release, environment or {}, observe)
+                self.roll_out(Step("up", release, environment or {}), observe)
 
     def switch(
         self, release: Release, *, environment: Environment | None = None, observe: Observe | None = None
@@ -152,21 +157,17 @@ class Deployment:
         with self._locked("switch"):
             if self.serving is None:
                 raise DeployError(f"{self.profile.name}: nothing serves yet that could be switched; use `deploy`")
-            self._refuse_paused()
-            self._ensure_edge()
-            return self._roll_out("switch", release, environment, observe)
+            self.refuse_paused()
+            self.ensure_edge()
+            given = history.last_environment(self.journal.entries()) if environment is None else environment
+            return self.roll_out(Step("switch", release, given), observe)
 
     def rollback(self, observe: Observe | None = None) -> CommandResult:
         """Roll back the switch in progress; without one, switch to the previous release (a cold start)."""
         if self.in_progress:
             return self._request("rollback")
         with self._locked("rollback"):
-            previous, reason = history.previous_release(self.journal.entries())
-            if not previous:
-                return CommandResult("nothing", reason)
-            switched = self._roll_out("rollback", self.releases.find(previous), None, observe)
-            fact = f"release {switched.release} serves again, from a cold start"
-            return CommandResult("done", fact, switched.states, switched.cut, switched.account)
+            return release_commands.roll_back(self, observe)
 
     def promote(self) -> CommandResult:
         """End the canary, the present weight or the bake of the switch in progress now."""
@@ -242,11 +243,11 @@ class Deployment:
                 )
             yield
 
-    def _refuse_paused(self) -> None:
-        if self.edge.routes().hold_s:
+    def refuse_paused(self) -> None:
+        if self.serving and self.edge.routes().hold_s:
             raise DeployError(f"{self.profile.name} is paused: requests are being held; unpause first")
 
-    def _ensure_edge(self) -> None:
+    def ensure_edge(self) -> None:
         tls.check(self.profile.edge.tls)
         if not self.is_up:
             # Routes to green, which has no instance yet: so the first instance becomes blue.
@@ -256,21 +257,20 @@ class Deployment:
         if self.edge.ensure() and (serving := self.serving):
             self.edge.wait_for_colour(serving.colour)
 
-    def _roll_out(
-        self, verb: str, release: Release, environment: Environment | None, observe: Observe | None
-    ) -> Switched:
-        """Start `release` in the slot that does not serve, and switch to it; the caller holds the lock."""
+    def roll_out(self, step: Step, observe: Observe | None) -> Switched:
+        """Start a release in the slot that does not serve, and switch to it; the caller holds the lock."""
         old, colour = self.serving, other(self.edge.routes().serving)
         for instance in self.instances:
             if instance.colour == colour:  # gets no traffic: it died, or was left
                 self.engine.stop(instance, self.profile.rollout.stop_grace_s)
-        environment = history.last_environment(self.journal.entries()) if environment is None else environment
-        release = secret_digests.sealed(self, release)
-        slot = Slot(self.profile.name, colour, self.next_generation(), environment, release.secret_names or {})
+        release = secret_digests.sealed(self, step.release)
+        names = release.secret_names or {}
+        slot = Slot(self.profile.name, colour, self.next_generation(), step.environment, names)
         rollout = Rollout.of(self, uuid.uuid4().hex[:8], release, slot, old, observe)
+        rollout.changes = step.changes
         self.releases.save(release)
         rollout.request_file.unlink(missing_ok=True)
-        rollout.begin(verb)
+        rollout.begin(step.verb)
         return switch.run(rollout)
 
     def _request(self, request: str) -> CommandResult:

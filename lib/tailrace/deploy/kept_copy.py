@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tailrace.deploy import bytecode, source_walk
 from tailrace.deploy import source as sources
-from tailrace.deploy import source_walk
 from tailrace.deploy.release import Release
 from tailrace.deploy.source import Source, SourceFile
 from tailrace.errors import DeployError
@@ -47,6 +47,7 @@ def place(release: Release, releases: Path) -> Place:
         return in_place
     source = sources.read(releases, release.facts["source"])
     if not (changed := sources.changed(source, releases)):
+        bytecode.drop_doubtful(map(Path, source.files))
         return in_place
     copy = KeptCopy(source, releases, tuple(changed))
     copy.make()

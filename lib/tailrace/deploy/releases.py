@@ -27,6 +27,11 @@ class Releases:
         """Return the ids of all releases that are kept."""
         return sorted(path.stem for path in self.folder.glob("*.json"))
 
+    def editions(self, content_id: str) -> list[int]:
+        """Return the editions that are kept of that content."""
+        of_it = [id.partition(".")[2] for id in self.ids() if id.partition(".")[0] == content_id]
+        return [int(edition or 1) for edition in of_it]
+
     def find(self, id: str) -> Release:
         """Return the release of that id; raises DeployError when it was never deployed here, or its file is damaged."""
         path = self._file(id)

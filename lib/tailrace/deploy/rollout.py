@@ -46,10 +46,15 @@ class Switched:
 
 @dataclass(frozen=True)
 class Deployed:
-    """The result of `deploy`; users felt nothing of one that served already."""
+    """The result of `deploy`: `release` serves now; users felt nothing of one that served already."""
 
     result: Literal["brought up", "switched", "served already"]
+    release: str
     account: Account = UNTOUCHED
+    changes: tuple[str, ...] = ()
+    """What is new in it, in words."""
+    fact: str = ""
+    """What was compared where nothing is."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ class Rollout:
     request_file: Path
     """Holds what an operator requests of the rollout in progress."""
     observe: Observe | None = None
+    changes: tuple[str, ...] = ()
+    """What is new in the release, in words."""
     new: Instance | None = None
     counters_at_start: Counters | None = None
     baseline: Window | None = None
@@ -157,9 +164,11 @@ class Rollout:
             "previous": self.old.release if self.old else "",
             "generation": self.slot.generation,
             "environment": dict(self.slot.environment),
+            "changes": list(self.changes),
             **self._count("locked"),
         }
-        entry = self.journal.append(self.id, "begin", "locked", f"{verb} to release {self.release.id}", **data)
+        what = f" ({'; '.join(self.changes)})" if self.changes else ""
+        entry = self.journal.append(self.id, "begin", "locked", f"{verb} to release {self.release.id}{what}", **data)
         self._notify("locked", entry.t_ns, entry.fact)
 
     def intend(self, state: str, **data: Any) -> None:

@@ -66,6 +66,25 @@ def test_deploy_brings_up_then_leaves_alone_then_switches(project):
     assert (again["result"], again["release"]) == ("switched", first["release"])
 
 
+def test_deploy_says_what_is_new_and_restart_and_force_begin_again(project):
+    """One line each, with the names of what changed; the same source is told from what was compared."""
+    first = project.json("deploy")["release"]
+    same = project.call("deploy").stdout.splitlines()[-1]
+    assert "; the same: its words and no file" in same
+    assert "type: tailrace deploy --force" in same
+    project.profile(REVISION="2")
+    assert project.call("deploy").stdout.splitlines()[-1].endswith(" (REVISION changed)")
+    restarted = project.json("restart")
+    assert (restarted["state"], "from a new instance" in restarted["fact"]) == ("done", True)
+    forced = project.json("deploy", "--force")
+    assert (forced["result"], forced["release"][-2:], forced["changes"]) == (
+        "switched", ".2", ["the same content once more"]
+    )  # fmt: skip
+    assert "(REVISION changed)" in project.call("history").stdout
+    assert project.json("deploy", "--release", first)["result"] == "switched"
+    assert project.call("restart", "--profile", "none").returncode == 3
+
+
 def test_status_history_and_rollback_tell_the_same(project):
     """What serves, what happened, and the way back: once, and once more, which changes nothing."""
     first = project.json("deploy")["release"]
