@@ -20,6 +20,7 @@ from typing import Any, Self
 import aiohttp
 import pytest
 
+import doors
 from tailrace.deploy import Deployment, Release, faults
 from tailrace.profile import Profile
 
@@ -246,6 +247,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, []) if r.when == "call"]
         rows = [dict(r.user_properties) | {"passed": r.passed} for r in reports]
         Path(path).write_text(matrix([row for row in rows if "fault" in row]), encoding="utf-8")
+
+    if path := os.environ.get("TAILRACE_EDGE_TABLE"):
+        reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, []) if r.when == "call"]
+        passed = [value for r in reports for name, value in r.user_properties if name == "edge table"]
+        page = Path(path)
+        before, _, _ = page.read_text(encoding="utf-8").partition(doors.TABLE)
+        page.write_text(before + doors.table(passed), encoding="utf-8")
 
 
 def matrix(rows: list[dict[str, Any]]) -> str:
