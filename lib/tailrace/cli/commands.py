@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "history": (_STATE, "Show who deployed what, when, why, and how it ended."),
     "load": ("tailrace.cli.load.command", "Send traffic to an API on a schedule, and measure it."),
     "maintenance": (_EDGE, "Answer every user with a page and status 503."),
+    "logs": ("tailrace.cli.logs", "Show the log of an instance, the edge or the provider."),
     "pause": (_EDGE, "Hold new requests at the edge for a bounded time."),
     "promote": (_ROLLOUTS, "End the canary, the weight or the bake of the switch in progress now."),
     "report": (_RUNS, "Write the page of RUN again, from its records."),

@@ -95,7 +95,7 @@ def wait_for_success(
     raise NotReady(
         f"{_described(instance)} not {gate} after {timeout_s} s; last answer of {path}: {last.fact}. "
         f"{_advice(last, profile.Probe(headers=asked.headers))}Traffic was not touched; "
-        f"look at its log ({engine.log_path(instance)}) and its readiness path"
+        f"look at its log ({engine.log_path(instance.deployment, instance.name)}) and its readiness path"
     )
 
 

@@ -33,14 +33,14 @@ def look_again_s(before_bytes: int, now_bytes: int, waited_s: float) -> float:
     return min(LOOK_EVERY_S, max(0.02, left_s))
 
 
-def rotate(log: str, max_bytes: int = MAX_BYTES) -> bool:
-    """Rotate `log` when it is larger than `max_bytes`, and return whether it was; raises OSError."""
+def rotate(log: str, above_bytes: int = 0) -> bool:
+    """Rotate `log` when it is larger than `MAX_BYTES`, or that; return whether it was. Raises OSError."""
     with open(log, "r+b") as file:
         size = os.fstat(file.fileno()).st_size
         cut = (size - 1) // BLOCK * BLOCK  # the range may not reach the end of the file
-        if size <= max_bytes or cut <= 0:
+        if size <= (above_bytes or MAX_BYTES) or cut <= 0:
             return False
-        keep_from = max(0, cut - max_bytes)  # written faster than it was looked at: the older part is too much
+        keep_from = max(0, cut - MAX_BYTES)  # written faster than it was looked at: the older part is too much
         with open(f"{log}.new", "wb") as copy:
             _copy(file.fileno(), copy.fileno(), keep_from, cut)
         for number in range(OLDER, 1, -1):

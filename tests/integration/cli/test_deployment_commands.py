@@ -193,3 +193,31 @@ def test_a_candidate_that_is_not_ready_leaves_everything_as_it_was(project):
     assert done.returncode == 1
     assert "failed smoke test" in done.stderr
     assert project.json("status")["slots"][0]["release"] == first["release"]
+
+
+def test_logs_shows_the_lines_of_what_is_meant(project):
+    """Of the serving instance, of the one before it, of the edge; each with its path."""
+    project.call("deploy")
+    shown = project.call("logs", "-n", "1")
+    assert shown.returncode == 0, shown.stderr
+    assert "GET /plan.yaml" in shown.stdout
+    assert len(shown.stdout.splitlines()) == 1
+    assert "blue-2.log" in shown.stderr
+    assert "there are logs of: blue-2, edge" in project.call("logs", "--previous").stderr
+    project.profile(REVISION="2")
+    project.call("deploy")
+    assert "blue-2.log" in project.call("logs", "--previous").stderr
+    assert project.call("logs", "--edge").returncode == 0
+    assert project.call("logs", "--edge", "--previous").returncode == 2
+    assert project.call("logs", "--provider").returncode == 1
+
+
+def test_logs_follows_until_the_instance_is_stopped(project):
+    """What is written meanwhile is shown."""
+    project.call("deploy")
+    command = [sys.executable, "-m", "tailrace", "logs", "--follow", "-n", "0"]
+    with subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout.readline()  # the edge's health checks go on
+        project.call("down")
+        following.stdout.read()
+        assert following.wait(60) == 0

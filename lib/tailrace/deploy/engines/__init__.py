@@ -7,7 +7,7 @@ importing anything heavy. `choice` is the one place that picks a folder, by the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
@@ -19,8 +19,8 @@ from tailrace.verdict import Check
 
 __all__ = ["Capability", "Engine", "Images", "Instance", "Slot", "environment", "labels"]
 
-Capability = Literal["images", "edge handover"]
-"""What not every engine can do: run images; replace the edge without losing a request."""
+Capability = Literal["images", "edge handover", "earlier logs"]
+"""What not every engine can do: run images; replace the edge without losing a request; keep logs of what has ended."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,16 @@ class Engine(Protocol):
         """Return where its log is, and its last lines of output, as an excerpt that is bounded."""
         ...
 
-    def log_path(self, instance: Instance) -> str:
-        """Return where its whole log is: a path, or the command that shows it."""
+    def log_path(self, deployment: str, name: str) -> str:
+        """Return where the whole log of that name is: a path, or the command that shows it."""
+        ...
+
+    def logs(self, deployment: str) -> list[str]:
+        """Return the names of the logs that are kept: of instances, of the edge, and of programs beside them."""
+        ...
+
+    def output(self, deployment: str, name: str, lines: int, follow: bool) -> Iterator[bytes]:
+        """Yield the last `lines` lines of that log in pieces; to `follow`, also what is written until it ends."""
         ...
 
     def instances(self, deployment: str) -> list[Instance]:

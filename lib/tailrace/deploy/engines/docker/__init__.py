@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 LACKS: Mapping[Capability, str] = {
     "edge handover": "an edge in a container cannot hand its connections on: what is in flight would be cut, and "
-    "nothing answered for a moment"
+    "nothing answered for a moment",
+    "earlier logs": "Docker removes the log of a container with the container",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import docker.types
 
 from tailrace.deploy.edge import Address, Edge, layout
 from tailrace.deploy.engines import Capability, Instance, Slot, environment, labels
-from tailrace.deploy.engines.docker import LACKS, network
+from tailrace.deploy.engines.docker import LACKS, container_state, network
 from tailrace.deploy.engines.docker.edge import EdgeContainer
 from tailrace.deploy.engines.docker.evidence import EVERYWHERE, DockerImages
 from tailrace.deploy.images import base_image, dockerd, image
@@ -153,14 +153,24 @@ class DockerEngine:
 
     def state(self, instance: Instance) -> str:
         container = self._container(instance)
-        return _described(container.attrs) if container else "ended"
+        return container_state.described(container.attrs) if container else "ended"
 
     def log(self, instance: Instance, lines: int = 15) -> str:
         container = self._container(instance)
         return dockerd.log(container, lines) if container else ""
 
-    def log_path(self, instance: Instance) -> str:
-        return f"docker logs {self._name(instance.deployment, instance.name)}"
+    def log_path(self, deployment: str, name: str) -> str:
+        return f"docker logs {self._name(deployment, name)}"
+
+    def logs(self, deployment: str) -> list[str]:
+        prefix = self._name(deployment, "")
+        return sorted(container.name.removeprefix(prefix) for container in self._labelled(deployment))
+
+    def output(self, deployment: str, name: str, lines: int, follow: bool) -> Iterator[bytes]:
+        container = dockerd.find(self.client, self._name(deployment, name))
+        if container is not None:
+            with dockerd.translated(name):
+                yield from container.logs(tail=lines, stream=True, follow=follow)
 
     def instances(self, deployment: str) -> list[Instance]:
         """Return the containers that carry the labels of `deployment`, running or not."""
@@ -267,16 +277,6 @@ class DockerEngine:
         if container is not None:
             with dockerd.translated(instance.name):
                 getattr(container, act)()
-
-
-def _described(attributes: dict[str, Any]) -> str:
-    """Return how a container stands, from what Docker knows of it."""
-    state, restarts = attributes["State"], attributes["RestartCount"]
-    code, ended = state["ExitCode"], state["Status"] not in ("running", "paused")
-    how = "" if not ended else f"killed by signal {code - 128}" if code > 128 else f"left with {code}"
-    how += ", out of memory" if ended and state.get("OOMKilled") else ""
-    facts = (state["Status"], f"restarts {restarts}" if restarts else "", f"last exit: {how}" if how else "")
-    return ", ".join(filter(None, facts))
 
 
 def _instance(container: Any) -> Instance:

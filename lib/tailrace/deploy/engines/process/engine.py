@@ -6,7 +6,7 @@ import importlib.util
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -14,12 +14,12 @@ from typing import ClassVar
 from tailrace.deploy import edge, kept_copy
 from tailrace.deploy.edge import layout as edge_layout
 from tailrace.deploy.engines import Capability, Images, Instance, Slot, environment, labels
-from tailrace.deploy.engines.process import LACKS, restart
+from tailrace.deploy.engines.process import LACKS, old_logs, restart
 from tailrace.deploy.engines.process.edge import EdgeProcess
 from tailrace.deploy.engines.process.restart import HOST
 from tailrace.deploy.release import Release, filled
 from tailrace.errors import PartMissing
-from tailrace.host import files, ports, processes, supervised
+from tailrace.host import files, log_output, ports, processes, supervised
 from tailrace.profile import Profile, Service
 
 BESIDE = "beside"
@@ -61,7 +61,9 @@ class ProcessEngine:
             nice=self.start_nice,
         )
         marked = {**labels(release, slot), "port": str(port)}
-        return _instance(supervised.start(order, self._records(slot.deployment), slot.name, marked, self.fault))
+        folder = self._records(slot.deployment)
+        old_logs.prune(folder)
+        return _instance(supervised.start(order, folder, slot.name, marked, self.fault))
 
     def stop(self, instance: Instance, grace_s: float) -> str:
         """SIGTERM to its group, SIGKILL after `grace_s`; return "gone", "terminated" or "killed"."""
@@ -108,8 +110,20 @@ class ProcessEngine:
         process = self._process(instance)
         return process.excerpt(lines) if process else ""
 
-    def log_path(self, instance: Instance) -> str:
-        return str(self._records(instance.deployment) / f"{instance.name}.log")
+    def log_path(self, deployment: str, name: str) -> str:
+        return str(self._records(deployment) / f"{name}.log")
+
+    def logs(self, deployment: str) -> list[str]:
+        return sorted(path.stem for path in self._records(deployment).glob("*.log"))
+
+    def output(self, deployment: str, name: str, lines: int, follow: bool) -> Iterator[bytes]:
+        folder = self._records(deployment)
+
+        def goes_on() -> bool:
+            process = processes.find(folder, name)
+            return process is not None and (process.alive or supervised.alive(process))
+
+        return log_output.output(folder / f"{name}.log", lines, goes_on if follow else None)
 
     def instances(self, deployment: str) -> list[Instance]:
         """Return what was started for `deployment` and has not been stopped, whether it runs or has ended."""
