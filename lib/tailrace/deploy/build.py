@@ -47,6 +47,7 @@ def build(service: Service, source: Path, releases: Path) -> Release:
     folder = releases / content_digest[:16]
     if reused := (folder / "release.json").is_file():
         facts = json.loads((folder / "release.json").read_text(encoding="utf-8"))
+        (folder / "release.json").touch()  # used now: no pruning removes it before it is deployed
     else:
         facts = _make(source, folder)
     facts |= {"reused": reused, "seconds": round(time.perf_counter() - started, 3), "folder": str(folder)}

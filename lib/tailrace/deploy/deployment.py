@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from tailrace.deploy import faults, front_door, history, recovery, release_commands, secret_digests, status, switch
+from tailrace.deploy import (
+    faults,
+    front_door,
+    history,
+    pruning,
+    recovery,
+    release_commands,
+    secret_digests,
+    status,
+    switch,
+)
 from tailrace.deploy.edge import Counters, Edge, Maintenance, Routes, other, route_file, tls
 from tailrace.deploy.engines import Engine, Instance, Slot, choice
 from tailrace.deploy.journal import Journal, JournalEntry
@@ -271,7 +281,9 @@ class Deployment:
         self.releases.save(release)
         rollout.request_file.unlink(missing_ok=True)
         rollout.begin(step.verb)
-        return switch.run(rollout)
+        switched = switch.run(rollout)
+        pruning.after_rollout(self)
+        return switched
 
     def _request(self, request: str) -> CommandResult:
         files.write(self.folder / "request", request)

@@ -37,6 +37,7 @@ def resume(deployment: Deployment, observe: Observe | None = None) -> CommandRes
         switch.roll_back(rollout, rollbacks[0].data["why"])
         return _rolled_back(rollout)
     reached = {entry.state for entry in entries if entry.kind == "reached"}
+    _refuse_rotated(deployment, rollout, reached)
     _refuse_dead(rollout, reached)
     switched = switch.run(rollout, reached)
     return CommandResult("done", switched.states[-1][2], switched.states, switched.cut, switched.account)
@@ -86,6 +87,16 @@ def _gone(deployment: Deployment, begin: Mapping[str, Any], slot: Slot) -> Insta
         return None
     address = deployment.edge.layout.admin  # never called
     return Instance(slot.deployment, begin["old"], other(slot.colour), "", 0, address, "0")
+
+
+def _refuse_rotated(deployment: Deployment, rollout: Rollout, reached: set[str]) -> None:
+    """Raise DeployError when the new colour would be started with other secrets than its release has."""
+    sealed = secret_digests.sealed(deployment, rollout.release)
+    if "started" not in reached and rollout.new is None and sealed.secrets != rollout.release.secrets:
+        raise DeployError(
+            f"{deployment.profile.name}: secrets of release {rollout.release.id} were rotated, or are not set here, "
+            "since its rollout began; go back with abort, then deploy"
+        )
 
 
 def _refuse_dead(rollout: Rollout, reached: set[str]) -> None:

@@ -23,6 +23,9 @@ class Releases:
         self.folder.mkdir(parents=True, exist_ok=True)
         files.write(self._file(release.id), json.dumps(release.document(), indent=1) + "\n")
 
+    def remove(self, id: str) -> None:
+        self._file(id).unlink(missing_ok=True)
+
     def ids(self) -> list[str]:
         """Return the ids of all releases that are kept."""
         return sorted(path.stem for path in self.folder.glob("*.json"))
@@ -33,11 +36,11 @@ class Releases:
         return [int(edition or 1) for edition in of_it]
 
     def find(self, id: str) -> Release:
-        """Return the release of that id; raises DeployError when it was never deployed here, or its file is damaged."""
+        """Return the release of that id; raises DeployError when it is not kept here, or its file is damaged."""
         path = self._file(id)
         if id not in self.ids():
             known = ", ".join(self.ids()) or "none"
-            raise DeployError(f"release {id!r} was never deployed here ({self.folder}); known: {known}")
+            raise DeployError(f"release {id!r} is not kept here ({self.folder}); known: {known}")
         try:
             return Release.read(json.loads(path.read_text(encoding="utf-8")), self.default)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -222,3 +222,25 @@ def test_a_release_whose_file_was_damaged_is_written_again_by_deploy(project):
     file.write_text("{")
     with pytest.raises(DeployError, match="is damaged"):
         project.deployment.rollback()
+
+
+def test_resume_starts_no_instance_with_a_secret_that_was_rotated_meanwhile(project, monkeypatch):
+    """It would run under the id of another value; with the value of then it goes on."""
+    project.profile(secrets=["MY_KEY"])
+    project.deploy()
+    project.word("two")
+    release = project.deployment.build(project.folder)
+
+    def die(rollout):
+        raise SystemExit  # as a controller that is killed after the first line of its journal
+
+    monkeypatch.setattr("tailrace.deploy.switch.run", die)
+    with pytest.raises(SystemExit):
+        project.deployment.deploy(release, {})
+    monkeypatch.undo()
+    monkeypatch.setenv("MY_KEY", "pearl-two")
+    with pytest.raises(DeployError, match="were rotated, or are not set here"):
+        project.deployment.resume()
+    monkeypatch.setenv("MY_KEY", "pearl-one")
+    assert project.deployment.resume().state == "done"
+    assert (project.get(), project.get("/key")) == ("two", "pearl-one")

@@ -46,7 +46,7 @@ def test_a_damaged_file_is_refused_with_what_to_do(releases, content):
 def test_an_unknown_release_is_refused_with_the_known_ones(releases):
     """A name with a path in it leads nowhere else."""
     for id in ("none", "../test_releases", ""):
-        with pytest.raises(DeployError, match=f"was never deployed here .*; known: {RELEASE.id}"):
+        with pytest.raises(DeployError, match=f"is not kept here .*; known: {RELEASE.id}"):
             releases.find(id)
 
 
