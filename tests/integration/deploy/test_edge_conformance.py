@@ -19,6 +19,7 @@ import pytest
 from doors import H2C, HTTP1, IDLE_S, ROWS, head, once, seen, status, upgraded
 from tailrace.deploy import Deployment
 from tailrace.deploy.edge import Address, listeners
+from tailrace.host import waiting
 from tailrace.profile import Profile
 
 SERVERS = Path(__file__).parents[1] / "servers"
@@ -166,3 +167,22 @@ def test_the_profile_names_other_upgrades_and_the_limit_of_headers(deployed):
         )
         assert once(head("/echo", f"X-Big: {'x' * 7_000}"), say=status)(door) == "200"
         assert once(head("/echo", f"X-Big: {'x' * 9_000}"), say=status)(door) == "431"
+
+
+def test_what_a_client_does_wrong_is_no_failure_of_the_edge(deployed):
+    """A stranger with odd requests fails no deploy; a stream that the edge ends is one, as the negative control."""
+    rows = {row.request: row for row in ROWS if row.protocol == HTTP1}
+    odd = [row for row in rows.values() if row.expected in ("400", "404", "431")]
+    assert len(odd) == 5
+    with deployed["process"](HTTP1) as d:
+        before = d.counters()
+
+        def ended():
+            """Return how requests ended that the edge answered itself: it writes its access log once they have."""
+            return d.counters().since(before).endings
+
+        assert [row.answer(d.edge.layout.ingress) for row in odd] == [row.expected for row in odd]
+        assert waiting.until(lambda: sum(ended().values()) == 4, 20), ended()
+        assert not [ending for ending in ended() if ending.failed]
+        assert rows["events with a silence beyond the idle time"].answer(d.edge.layout.ingress) == "begun, then cut"
+        assert waiting.until(lambda: [str(ending) for ending in ended() if ending.failed], 20)

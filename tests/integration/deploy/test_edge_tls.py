@@ -2,11 +2,14 @@
 
 import dataclasses
 import http.client
+import re
 import ssl
+import stat
 import subprocess
 import sys
 import threading
 from collections import Counter
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -131,6 +134,39 @@ def test_the_load_generator_trusts_what_ssl_cert_file_names(deployment, release,
     passed = outcome()
     assert "every one of 20 requests failed (tls 20)" in refused.stdout
     assert "tls" not in passed.stdout
+
+
+@pytest.fixture
+def page(root):
+    """The blocks of shell on the operator's page."""
+    return re.findall(r"```sh\n(.*?)```", (root / "runbook/procedures/tls.md").read_text(), re.DOTALL)
+
+
+def test_the_hook_on_the_page_installs_what_an_acme_client_has_written(deployment, release, authority, tmp_path, page):
+    """By a rename, as Envoy wants it; the negative control is certbot's own way, a link that is made anew."""
+    (script,) = [block for block in page if "install-certificate" in block]
+    folder, live = tmp_path / "tls", tmp_path / "live"
+    live.mkdir()
+    files = put(authority.sign("first"), folder)
+    linked = {name: live / Path(path).name for name, path in files.items()}
+    for name, link in linked.items():
+        link.symlink_to(files[name])
+    d = deployment(edge={"tls": {name: str(link) for name, link in linked.items()}})
+    d.up(release(d))
+    second = authority.sign("second")
+    with Clients(d.url, authority) as clients:
+        for link, renewed in zip(linked.values(), second, strict=True):
+            link.unlink()
+            link.symlink_to(renewed)
+        before = clients.seen.total()
+        assert waiting.until(lambda: clients.seen.total() > before + 50, 30)
+        assert clients.names() == {"first"}
+        script = script.replace("/srv/tls", str(live)).replace("fullchain.pem", "certificate.pem")
+        subprocess.run(["sh", "-c", script, "install-certificate", *second], check=True)
+        assert waiting.until(lambda: "second" in clients.names(), 30)
+    assert set(clients.seen) == {("first", 200), ("second", 200)}
+    assert not [path.name for path in live.iterdir() if path.name.startswith(".")]
+    assert stat.S_IMODE((live / "key.pem").stat().st_mode) == 0o600
 
 
 @pytest.mark.docker

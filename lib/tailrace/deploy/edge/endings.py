@@ -31,9 +31,11 @@ def _log(name: str, which: str, **tags: str) -> Document:
 
 
 LOGS: list[Document] = [
-    # A page that the routes hold is an answer that was meant.
+    # A page that the routes hold is an answer that was meant, and the edge is no proxy for other hosts (CONNECT).
     _log(
-        ENDED, "!(response.code_details in ['via_upstream', 'direct_response'])",
+        ENDED,
+        "!(response.code_details in ['via_upstream', 'direct_response']"
+        " || (request.method == 'CONNECT' && response.code == 404))",
         of="%UPSTREAM_CLUSTER%", status="%RESPONSE_CODE%", flags="%RESPONSE_FLAGS%",
     ),
     _log(ANSWERED, "response.code_details == 'via_upstream' && response.code >= 500", of="%UPSTREAM_CLUSTER%"),
@@ -42,8 +44,8 @@ LOGS: list[Document] = [
 
 CLIENT_LEFT = frozenset({"DC", "DR"})
 BROKEN = frozenset({"UC", "UR", "UPE"})
-NOT_OURS = frozenset({400, 408})
-"""Answers to a request that was malformed, or that its client did not finish sending."""
+NOT_OURS = frozenset({400, 408, 431})
+"""Answers to a request that was malformed, too large, or that its client did not finish sending."""
 REASONS = {
     "UH": "no healthy upstream",
     "UO": "too many waiting",

@@ -22,7 +22,7 @@ def ending(name: str) -> Ending:
         ("blue.status.504.flags.UT", "504: no answer in time, of blue"),
         ("blue.status.503.flags.UC", "503: connection closed by the instance, of blue"),
         ("green.status.200.flags.UPE", "200 cut off: answer broken by the instance, of green"),
-        (".status.431.flags.DPE", "431: request not accepted"),
+        (".status.426.flags.DPE", "426: request not accepted"),
         ("blue.status.403.flags.-", "403: refused, of blue"),
         ("-.status.404.flags.NR", "404: no route"),
     ],
@@ -33,7 +33,14 @@ def test_a_failure_that_the_edge_made_is_told_with_its_reason(name, text):
 
 
 @pytest.mark.parametrize(
-    "name", ["blue.status.0.flags.DC", "blue.status.200.flags.DR", "blue.status.101.flags.UC", ".status.400.flags.DPE"]
+    "name",
+    [
+        "blue.status.0.flags.DC",
+        "blue.status.200.flags.DR",
+        "blue.status.101.flags.UC",
+        ".status.400.flags.DPE",
+        ".status.431.flags.DPE",
+    ],
 )
 def test_what_is_no_failure_of_the_edge_is_none(name):
     """The client left, an upgraded connection was closed, or the request was no HTTP: negative controls."""
