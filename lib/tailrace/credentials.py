@@ -31,6 +31,14 @@ class Finding(NamedTuple):
     length: int
 
 
+def masked(text: str) -> str:
+    """Return `text` with the kind of each credential in its place; of a private key, all that follows up to its end."""
+    text = re.sub(r"(?s)-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----.*?(?:-----END[^\n]*|\Z)", "[private key]", text)
+    for kind, pattern in PATTERNS.items():
+        text = pattern.sub(f"[{kind}]", text)
+    return text
+
+
 def find(text: str) -> Iterator[Finding]:
     """Yield the kind and position of everything in `text` that looks like a credential."""
     for kind, pattern in PATTERNS.items():

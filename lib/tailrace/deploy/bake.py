@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from tailrace.deploy import gate
 from tailrace.deploy.rollout import Rollout
@@ -33,8 +34,8 @@ def bake(rollout: Rollout) -> str:
     return watch(rollout, bake_s, side_by_side=False) if rollout.old else "nothing to go back to"
 
 
-def watch(rollout: Rollout, seconds: float, side_by_side: bool) -> str:
-    """Watch the new colour for `seconds` and return what it did; raises RolledBack at the first breach.
+def watch(rollout: Rollout, seconds: float, side_by_side: bool, is_over: Callable[[], bool] = lambda: False) -> str:
+    """Watch the new colour for `seconds`, or until `is_over`, and return what it did; raises RolledBack at a breach.
 
     A window is compared with the old colour's in the same time when both serve `side_by_side`, else with what the old
     one did before the switch. A window with too few requests to decide anything stays open until it has enough. Where
@@ -42,14 +43,16 @@ def watch(rollout: Rollout, seconds: float, side_by_side: bool) -> str:
     """
     old = rollout.old if side_by_side else None
     with TokenWatch(rollout.profile, rollout.new, old, rollout.token_baseline) as tokens:
-        fact = _watch(rollout, seconds, side_by_side, tokens)
+        fact = _watch(rollout, seconds, side_by_side, tokens, is_over)
         if why := tokens.whole_breach():
             raise _breach(rollout, why)
         rollout.token_fact = tokens.judged()
         return "; ".join(filter(None, (fact, rollout.token_fact)))
 
 
-def _watch(rollout: Rollout, seconds: float, side_by_side: bool, tokens: TokenWatch) -> str:
+def _watch(
+    rollout: Rollout, seconds: float, side_by_side: bool, tokens: TokenWatch, is_over: Callable[[], bool]
+) -> str:
     limits, baseline = rollout.settings.gate, rollout.baseline
     began = opened = rollout.edge.counters()
     deadline = time.monotonic() + seconds
@@ -57,7 +60,7 @@ def _watch(rollout: Rollout, seconds: float, side_by_side: bool, tokens: TokenWa
     while (now_s := time.monotonic()) < deadline:
         time.sleep(min(LOOK_EVERY_S, deadline - now_s))
         _leave_if_dead_or_recalled(rollout)
-        if rollout.operator_request() == "promote":
+        if rollout.operator_request() == "promote" or is_over():
             break
         if time.monotonic() >= closes:
             now = rollout.edge.counters()

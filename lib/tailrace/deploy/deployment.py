@@ -14,6 +14,7 @@ from tailrace.deploy import (
     faults,
     front_door,
     history,
+    hooks,
     pruning,
     recovery,
     release_commands,
@@ -227,6 +228,7 @@ class Deployment:
             for instance in self.instances:
                 self.engine.stop(instance, self.profile.rollout.stop_grace_s)
             stopped += self.engine.sweep(self.profile.name) + self.engine.clear(self.profile.name)
+            stopped += hooks.end_strays(self.folder)
             if unfinished := self.journal.unfinished():
                 self.journal.append(unfinished[0].transition, "end", "down", f"was left at {unfinished[-1].state}")
                 stopped.append(_described(unfinished))

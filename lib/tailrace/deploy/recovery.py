@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tailrace.deploy import front_door, secret_digests, switch
+from tailrace.deploy import front_door, hooks, secret_digests, switch
 from tailrace.deploy.account import Tally
 from tailrace.deploy.edge import Routes, other
 from tailrace.deploy.engines import Instance, Slot
@@ -63,6 +63,7 @@ def _rolled_back(rollout: Rollout) -> CommandResult:
 def _restore(deployment: Deployment, entries: Sequence[JournalEntry], observe: Observe | None) -> Rollout:
     """Return the rollout as the journal has it; remove what was started just before the death and never recorded."""
     deployment.engine.sweep(deployment.profile.name)
+    hooks.end_strays(deployment.folder)
     deployment.edge.ensure()
     begin = entries[0].data
     release = deployment.releases.find(begin["release"])

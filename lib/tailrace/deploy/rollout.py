@@ -140,6 +140,11 @@ class Rollout:
         wanted = self.settings.canary
         return CanaryRoute(wanted.part, wanted.name, wanted.value, self.colour) if wanted and self.old else None
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the deployment."""
+        return self.request_file.parent
+
     def operator_request(self) -> str:
         """Return what the operator requests: "promote", "rollback", or nothing."""
         return self.request_file.read_text(encoding="utf-8") if self.request_file.exists() else ""

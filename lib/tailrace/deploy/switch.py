@@ -1,7 +1,7 @@
 """The switch: from one colour to the other without losing a request, or back.
 
-    locked → started → ready → warm → smoked → canaried → weighted → switched → baked → drained → retired
-    → done
+    locked → prepared → started → ready → warm → smoked → canaried → weighted → switched → announced → baked → drained
+    → retired → done
     any failure up to baked: → rolled back
 
 Every state is written to the journal before its act and after it, and every act may be repeated: whoever finds a
@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tailrace.deploy import acceptance, bake, canary, commit, drain
+from tailrace.deploy import acceptance, bake, canary, commit, drain, hooks
 from tailrace.deploy.rollout import Rollout, Switched
 from tailrace.errors import DeployError, PartMissing
 
 ACTS = {
+    "prepared": hooks.before_deploy,  # by a command of the project, where the profile has one
     "started": acceptance.start,  # the edge knows its endpoint, and finds it healthy
     "ready": acceptance.wait_until_ready,  # by its own word
     "warm": acceptance.warm_up,  # latency has settled, through the preview
@@ -24,6 +25,7 @@ ACTS = {
     "canaried": canary.let_in,  # where the profile names a header or a cookie: its requests, with a gate
     "weighted": bake.shift_by_weight,  # where the profile asks for shares: a gate at each
     "switched": commit.commit,  # one rename
+    "announced": hooks.after_switch,  # by a command of the project; the gate watches meanwhile
     "baked": bake.bake,  # a gate in every window; the old colour stays warm
     "drained": drain.drain,  # the old colour's last request has ended, or the deadline has passed
     "retired": drain.retire,  # from here there is no way back
@@ -66,6 +68,7 @@ def roll_back(rollout: Rollout, why: str) -> None:
     if rollout.new:
         drain.stop(rollout, rollout.new)
         rollout.edge.point(rollout.colour, None)
+    hooks.on_rollback(rollout, why)
     rollout.end("rolled back", why)
 
 

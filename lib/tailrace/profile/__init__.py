@@ -17,7 +17,7 @@ from tailrace.profile.models import (
     Warmup,
 )
 from tailrace.profile.reader import load
-from tailrace.profile.rollout import Canary
+from tailrace.profile.rollout import Canary, Hook, Hooks
 from tailrace.profile.service import Acceptance, Health, Probe, Protocol, ProviderEnv, Service
 from tailrace.profile.slo import Slo
 
@@ -27,6 +27,8 @@ __all__ = [
     "EdgeSettings",
     "GateLimits",
     "Health",
+    "Hook",
+    "Hooks",
     "Probe",
     "Profile",
     "Protocol",

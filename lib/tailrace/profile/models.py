@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tailrace.profile.rollout import Canary
+from tailrace.profile.rollout import Canary, Hooks
 from tailrace.profile.section import EnvironmentName, Port, PositiveSeconds, ProfileSection, Seconds, Share
 from tailrace.profile.service import Service
 from tailrace.profile.slo import Slo
@@ -156,6 +156,7 @@ class RolloutSettings(ProfileSection):
     warmup: Warmup = Warmup()
     canary: Canary | None = None
     """Optional: who sees the new colour first."""
+    hooks: Hooks = Hooks()
     weights: tuple[Annotated[int, Field(gt=0, lt=100)], ...] = ()
     """Optional shares of the new colour before the commit, in percent; each is gated."""
     weight_s: PositiveSeconds = 5.0

@@ -114,6 +114,8 @@ def _require_secrets(path: Path, profile: Profile, environment: Mapping[str, str
     keys |= dict.fromkeys(profile.service.secrets, "service.secrets")
     if not profile.provider.simulated:
         keys[profile.provider.api_key_env] = "provider.api_key_env"
+    for point, hook in profile.rollout.hooks:
+        keys |= dict.fromkeys(hook.secrets if hook else (), f"rollout.hooks.{point}.secrets")
     for name, key in keys.items():
         if not environment.get(name):
             raise ProfileError(

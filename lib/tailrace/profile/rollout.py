@@ -1,4 +1,4 @@
-"""What a profile may add to a rollout: who sees the new colour first."""
+"""What a profile may add to a rollout: who sees the new colour first, and commands of the project."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from tailrace import credentials, request_headers
-from tailrace.profile.section import PositiveSeconds, ProfileSection
+from tailrace.profile.section import EnvironmentName, PositiveSeconds, ProfileSection
 
 _TAKEN = re.compile(r"host|cookie|accept|content-type|forwarded|x-real-ip|x-request-id|x-(?:forwarded|envoy)-.*", re.I)
 """Headers that say something else, or that the edge sets itself."""
@@ -91,3 +91,47 @@ class Canary(ProfileSection):
     def _both(self) -> tuple[str, str]:
         name, _, value = self.header.partition(": ") if self.header else self.cookie.partition("=")
         return name, value
+
+
+def _words(command: Any) -> Any:
+    """Raise ValueError when a command is one text: no shell would take it apart."""
+    if isinstance(command, str):
+        raise ValueError(
+            f"expected a list of words, as [{', '.join(command.split()) or './migrate'}]: no shell reads it"
+        )
+    return command
+
+
+def _never_abort(on_failure: Any) -> Any:
+    if on_failure != "ignore":
+        raise ValueError("expected ignore, or no on_failure: a rollback is never stopped by its hook")
+    return on_failure
+
+
+class Hook(ProfileSection):
+    """A command of the project that a rollout runs, and waits for."""
+
+    command: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_words), Field(min_length=1)]
+    """Program and arguments; it runs in the root of the project."""
+    timeout_s: PositiveSeconds = 60.0
+    """After that it is ended, with all that it has started: a failure."""
+    on_failure: Literal["abort", "ignore"] = "abort"
+    secrets: tuple[EnvironmentName, ...] = ()
+    """Names of environment variables that it gets beside the usual ones; never stored."""
+
+
+class RollbackHook(Hook):
+    """A command that runs after a rollback; it cannot stop one."""
+
+    on_failure: Annotated[Literal["ignore"], BeforeValidator(_never_abort)] = "ignore"
+
+
+class Hooks(ProfileSection):
+    """Commands of the project at fixed points of a rollout."""
+
+    before_deploy: Hook | None = None
+    """Before anything is started."""
+    after_switch: Hook | None = None
+    """When all traffic is on the new colour, while the old one is still warm."""
+    on_rollback: RollbackHook | None = None
+    """When a rollout has gone back, before it ends."""

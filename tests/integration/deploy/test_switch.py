@@ -37,8 +37,8 @@ def test_the_states_come_in_order_and_are_journalled(deployment, release):
     d, observed = deployment(), []
     d.up(release(d))
     switched = d.switch(release(d, name="second"), observe=lambda state, t_ns, fact: observed.append(state))
-    expected = ["locked", "started", "ready", "warm", "smoked", "canaried", "weighted", "switched", "baking", "baked",
-                "drained", "retired", "done"]  # fmt: skip
+    expected = ["locked", "prepared", "started", "ready", "warm", "smoked", "canaried", "weighted", "switched",
+                "announced", "baking", "baked", "drained", "retired", "done"]  # fmt: skip
     assert [state for state, _, _ in switched.states] == observed == expected
     times = [t_ns for _, t_ns, _ in switched.states]
     assert times == sorted(times)

@@ -17,7 +17,10 @@ from tailrace.deploy.release import Release
 from tailrace.profile import Acceptance, Profile, Service
 from tailrace.verdict import Check
 
-__all__ = ["Capability", "Engine", "Images", "Instance", "Slot", "environment", "labels"]
+__all__ = ["INHERITED", "Capability", "Engine", "Images", "Instance", "Slot", "environment", "labels"]
+
+# A process inherits nothing else: what an instance needs is in its release or its slot.
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 Capability = Literal["images", "edge handover", "earlier logs"]
 """What not every engine can do: run images; replace the edge without losing a request; keep logs of what has ended."""

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from tailrace.deploy import edge, kept_copy
 from tailrace.deploy.edge import layout as edge_layout
-from tailrace.deploy.engines import Capability, Images, Instance, Slot, environment, labels
+from tailrace.deploy.engines import INHERITED, Capability, Images, Instance, Slot, environment, labels
 from tailrace.deploy.engines.process import LACKS, old_logs, restart
 from tailrace.deploy.engines.process.edge import EdgeProcess
 from tailrace.deploy.engines.process.restart import HOST
@@ -23,8 +23,6 @@ from tailrace.host import files, log_output, ports, processes, supervised
 from tailrace.profile import Profile, Service
 
 BESIDE = "beside"
-# An instance inherits nothing else: what it needs is in its release or its slot.
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @dataclass(frozen=True)
