@@ -27,7 +27,8 @@ LABEL org.opencontainers.image.title="tailrace edge"
 COPY --from=envoy /usr/local/bin/envoy /usr/local/bin/envoy
 USER 65532:65532
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["/usr/local/bin/envoy", "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+ENTRYPOINT ["/usr/local/bin/envoy", "--concurrency", "1", "--disable-hot-restart", \
+    "--drain-time-s", "86400", "--drain-strategy", "immediate", "--log-level", "error"]
 CMD ["--config-path", "/edge/bootstrap.yaml"]
 
 FROM ${BASE_IMAGE} AS service

@@ -41,6 +41,7 @@ def _headline(now: Status) -> str:
         f"canary: {now.canary}": now.canary,
         f"stopped half-way at {now.unfinished}": now.unfinished,
         f"in progress: {now.under_way}": now.under_way,
+        f"{'; '.join(now.drift)}: deploy applies it": now.drift,
         f"damaged: {now.damaged}": now.damaged,
     }
     nothing = "what serves is unknown" if now.damaged else "nothing serves"

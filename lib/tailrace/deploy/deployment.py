@@ -92,8 +92,9 @@ class Deployment:
         """The variables of an instance that hold secrets: the name there → the name in this process."""
         return self.profile.secrets
 
-    @cached_property
+    @property
     def edge(self) -> Edge:
+        """The edge as its files say: it may have been moved, by this process or by another."""
         return dataclasses.replace(self.engine.edge(self.profile, self.folder), fault=self.fault)
 
     @cached_property
@@ -153,7 +154,7 @@ class Deployment:
     def up(self, release: Release, environment: Environment | None = None, observe: Observe | None = None) -> None:
         """Have the edge run, and an instance behind it: of `release`, unless one serves already."""
         with self._locked("up"):
-            self.ensure_edge()
+            self.ensure_edge(observe)
             if self.serving is None:
                 self.roll_out(Step("up", release, environment or {}), observe)
 
@@ -169,7 +170,7 @@ class Deployment:
             if self.serving is None:
                 raise DeployError(f"{self.profile.name}: nothing serves yet that could be switched; use `deploy`")
             self.refuse_paused()
-            self.ensure_edge()
+            self.ensure_edge(observe)
             given = history.last_environment(self.journal.entries()) if environment is None else environment
             return self.roll_out(Step("switch", release, given), observe)
 
@@ -236,7 +237,6 @@ class Deployment:
                 self.journal.append("", "note", "down", "; ".join(stopped))
             shutil.rmtree(self.folder / "edge", ignore_errors=True)
             self._layout.unlink(missing_ok=True)
-            self.__dict__.pop("edge", None)  # its ports are free for others now
             return stopped
 
     def _running(self) -> list[str]:
@@ -259,15 +259,15 @@ class Deployment:
         if self.serving and self.edge.routes().hold_s:
             raise DeployError(f"{self.profile.name} is paused: requests are being held; unpause first")
 
-    def ensure_edge(self) -> None:
+    def ensure_edge(self, observe: Observe | None = None) -> tuple[str, ...]:
+        """Have the edge run by the settings of the profile; return what of them was changed at a running edge."""
         tls.check(self.profile.edge.tls)
         if not self.is_up:
             # Routes to green, which has no instance yet: so the first instance becomes blue.
             page = front_door.intended_page(self)
             first = Routes(self.journal.generation() + 1, {"green": 100}, maintenance=page)
             files.write(self.edge.folder / "routes.yaml", route_file.document(first))
-        if self.edge.ensure() and (serving := self.serving):
-            self.edge.wait_for_colour(serving.colour)
+        return front_door.ensure(self, observe)
 
     def roll_out(self, step: Step, observe: Observe | None) -> Switched:
         """Start a release in the slot that does not serve, and switch to it; the caller holds the lock."""

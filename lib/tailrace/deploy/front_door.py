@@ -6,20 +6,24 @@ The caller holds the lock of the deployment.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tailrace.deploy.edge import Maintenance, Upstream, tls
+from tailrace.deploy import health
+from tailrace.deploy.edge import START_TIMEOUT_S, Maintenance, Upstream, tls
 from tailrace.deploy.engines import Instance
 from tailrace.deploy.journal import JournalEntry
-from tailrace.deploy.rollout import CommandResult
+from tailrace.deploy.rollout import CommandResult, Observe
 from tailrace.errors import DeployError, EdgeRejected
-from tailrace.host import files
+from tailrace.headers import COLOUR
+from tailrace.host import files, waiting
+from tailrace.profile import Acceptance
 
 if TYPE_CHECKING:
     from tailrace.deploy.deployment import Deployment
 
+SETTINGS = "edge"
 PAUSED, UNPAUSED = "paused", "unpaused"
 CLOSED, OPENED = "maintenance", "maintenance ended"
 """States of the notes in the journal."""
@@ -40,7 +44,7 @@ def pause(deployment: Deployment, hold_s: float) -> CommandResult:
     generation = deployment.next_generation()
     fact = f"{serving.name} gets no new requests; each is held for up to about {hold_s:g} s"
     deployment.journal.append("", "note", PAUSED, fact, generation=generation)
-    deployment.edge.pause(generation, _upstream(deployment, serving), hold_s, deployment.profile.rollout.ack_timeout_s)
+    deployment.edge.pause(generation, upstream(deployment, serving), hold_s, deployment.profile.rollout.ack_timeout_s)
     return CommandResult("done", fact)
 
 
@@ -53,7 +57,8 @@ def unpause(deployment: Deployment) -> CommandResult:
         raise DeployError(f"{deployment.profile.name}: the instance died while paused; use `down`, then `deploy`")
     generation = deployment.next_generation()
     deployment.journal.append("", "note", UNPAUSED, serving.name, generation=generation)
-    deployment.edge.unpause(generation, _upstream(deployment, serving), deployment.profile.rollout.ack_timeout_s)
+    deployment.edge.unpause(generation, upstream(deployment, serving), deployment.profile.rollout.ack_timeout_s)
+    require_healthy(deployment, START_TIMEOUT_S)
     return CommandResult("done", f"{serving.name} gets requests again")
 
 
@@ -89,6 +94,7 @@ def reopen(deployment: Deployment) -> CommandResult:
     generation = deployment.next_generation()
     deployment.journal.append("", "note", OPENED, serving.name, generation=generation)
     deployment.edge.maintain(generation, None, deployment.profile.rollout.ack_timeout_s)
+    require_healthy(deployment, START_TIMEOUT_S)
     return CommandResult("done", f"{serving.name} answers again")
 
 
@@ -112,8 +118,77 @@ def _kept(deployment: Deployment) -> Path:
     return deployment.folder / "maintenance.json"
 
 
+def ensure(deployment: Deployment, observe: Observe | None = None) -> tuple[str, ...]:
+    """Have the edge run, by the settings of the profile; return what of them was changed at a running edge.
+
+    That is journalled and observed, too. Raises EdgeRejected where a running edge cannot take a setting, and at a
+    damaged file.
+    """
+    edge, changed = deployment.edge, []
+    if damage := edge.configuration.damage():
+        raise EdgeRejected(damage)
+    if edge.server.alive():
+        for fact in _apply(deployment):
+            entry = deployment.journal.append("", "note", SETTINGS, fact)
+            changed.append(fact)
+            if observe:
+                observe(SETTINGS, entry.t_ns, fact)
+    elif edge.drift():
+        edge.adopt()  # nobody is connected who could lose something
+    if deployment.edge.ensure() and (serving := deployment.serving):
+        deployment.edge.wait_for_colour(serving.colour)
+    return tuple(changed)
+
+
+def _apply(deployment: Deployment) -> Iterator[str]:
+    """Bring the running edge to the settings of the profile; yield each fact once it holds."""
+    edge, former = deployment.edge, deployment.edge.layout.ingress
+    if not (changes := edge.drift()):
+        return
+    moved = edge.intended.ingress != former
+    outside = moved or edge.intended.settings.tls != edge.layout.settings.tls
+    if outside and (reason := deployment.engine.lacks.get("edge changes")):
+        raise EdgeRejected(f"{deployment.profile.name}: {'; '.join(changes)}. {reason}. {COLD}")
+    edge.apply()
+    yield f"{'; '.join(changes)}: applied"
+    if moved:
+        limit_s = deployment.profile.rollout.drain_timeout_s
+        yield f"{deployment.url} answers; so does {former} until it is unused, for up to {limit_s:g} s"
+        yield deployment.edge.close_former(former, limit_s)
+
+
+def require_healthy(deployment: Deployment, timeout_s: float) -> None:
+    """Wait until the edge finds the serving instance healthy, and has its answer; raises EdgeRejected with what it got.
+
+    While requests are held, or get the maintenance page, there is no such answer to wait for.
+    """
+    serving, routes = deployment.serving, deployment.edge.routes()
+    name = deployment.profile.name
+    if serving is None:
+        raise EdgeRejected(f"{name}: nothing serves, and every request gets 503; use `deploy`")
+    if routes.hold_s or routes.maintenance:
+        return
+    asked, edge = _asked(deployment, serving), deployment.edge
+
+    def healthy() -> bool:
+        answer = edge.probe() if edge.healthy(serving.colour, serving.address) else None
+        by_it = answer is not None and answer.headers.get(COLOUR) == serving.colour
+        return by_it and answer is not None and asked.health.accepts(answer.status)
+
+    if not waiting.until(healthy, timeout_s, every_s=0.05):
+        found = health.as_the_edge(edge, serving, asked).fact
+        raise EdgeRejected(
+            f"{name}: {serving.name} (release {serving.release}) is not healthy at the edge after {timeout_s:g} s: "
+            f"GET {asked.health.live} gets {found}. See `tailrace status`, and its log; the release before is one "
+            "`rollback` away"
+        )
+
+
 def upgrade(deployment: Deployment, cold: bool) -> CommandResult:
-    """Replace the edge by a new one; raises EdgeRejected where that would lose requests, unless it is `cold`."""
+    """Replace the edge by a new one, and wait until users are answered there.
+
+    Raises EdgeRejected where that would lose requests, unless it is `cold`, and where nothing healthy serves.
+    """
     name = deployment.profile.name
     if not deployment.is_up:
         raise DeployError(f"{name}: it is not up, so there is no edge to upgrade; use `deploy`")
@@ -121,12 +196,39 @@ def upgrade(deployment: Deployment, cold: bool) -> CommandResult:
     reason = deployment.engine.lacks.get("edge handover")
     if reason and not cold:
         raise EdgeRejected(f"{name}: {reason}. {COLD}")
+    _refuse_without_health(deployment)
     timeout_s = deployment.profile.rollout.ack_timeout_s
-    fact = deployment.edge.replace_cold() if reason else deployment.edge.replace(timeout_s)
+    if reason:
+        deployment.edge.adopt()
+        fact = deployment.edge.replace_cold()
+    else:
+        moved = deployment.edge.intended.ingress != deployment.edge.layout.ingress
+        facts = list(_apply(deployment)) if moved else []
+        deployment.edge.adopt()
+        fact = "; ".join([*facts, deployment.edge.replace(timeout_s)])
     deployment.journal.append("", "note", "edge upgraded", fact)
+    require_healthy(deployment, START_TIMEOUT_S)
     return CommandResult("done", fact)
 
 
-def _upstream(deployment: Deployment, instance: Instance) -> Upstream:
-    default = deployment.profile.service.acceptance
-    return instance.upstream(deployment.releases.acceptance(instance.release, default))
+def _refuse_without_health(deployment: Deployment) -> None:
+    """Raise EdgeRejected when a new edge would find nothing healthy: the one that runs is not given up for it."""
+    serving = deployment.serving
+    if serving is None:
+        raise EdgeRejected(f"{deployment.profile.name}: nothing serves; use `deploy`. The edge was not replaced")
+    asked = _asked(deployment, serving)
+    observation = health.as_the_edge(deployment.edge, serving, asked)
+    if not observation.ok:
+        raise EdgeRejected(
+            f"{deployment.profile.name}: {serving.name} is not healthy: GET {asked.health.live} gets "
+            f"{observation.fact}. The edge was not replaced: a new one would find nothing to serve"
+        )
+
+
+def _asked(deployment: Deployment, instance: Instance) -> Acceptance:
+    return deployment.releases.acceptance(instance.release, deployment.profile.service.acceptance)
+
+
+def upstream(deployment: Deployment, instance: Instance) -> Upstream:
+    """Return `instance` as the edge reaches it."""
+    return instance.upstream(_asked(deployment, instance))

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 def resume(deployment: Deployment, observe: Observe | None = None) -> CommandResult:
     """Continue where the controller died; a rollback that was interrupted is finished.
 
-    A damaged route file is written anew from the journal. With a damaged journal, the route file decides what serves.
+    A damaged route file is written anew from the journal, the edge's other files from what runs. With a damaged
+    journal, the route file decides what serves.
     """
-    repaired = _repair_routes(deployment)
+    repaired = "; ".join(filter(None, (_repair_configuration(deployment), _repair_routes(deployment))))
     if deployment.journal.damaged():
         return _confirm(deployment)
     entries = deployment.journal.unfinished()
@@ -108,6 +109,18 @@ def _refuse_dead(rollout: Rollout, reached: set[str]) -> None:
         error = DeployError(f"{why}; it was rolled back")
         error.states, error.cut, error.account = tuple(rollout.states), rollout.cut, rollout.account
         raise error
+
+
+def _repair_configuration(deployment: Deployment) -> str:
+    """Write the files of the edge, but for the routes, anew where one is damaged; return what was done."""
+    configuration = deployment.edge.configuration
+    damage = configuration.damage() if deployment.is_up else ""
+    if not damage:
+        return ""
+    running = [instance for instance in deployment.instances if deployment.engine.alive(instance)]
+    configuration.rewrite({instance.colour: front_door.upstream(deployment, instance) for instance in running})
+    deployment.journal.append("", "note", "mended", damage)
+    return "a file of the edge was damaged; all are written anew"
 
 
 def _repair_routes(deployment: Deployment) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from tailrace.deploy import acceptance, history, kept_copy, secret_digests
+from tailrace.deploy import acceptance, front_door, history, kept_copy, secret_digests
 from tailrace.deploy.changes import changes, compared, rotated
 from tailrace.deploy.engines import Instance
 from tailrace.deploy.release import Release
@@ -40,12 +40,14 @@ def deploy(
         _refuse_missing(before, new)
     step = _step(deployment, serving, new, environment, force) if serving else Step("up", new, environment)
     if serving and not step.changes:
-        deployment.ensure_edge()
-        return _served_already(deployment, serving, old, step.release)
+        edge = deployment.ensure_edge(observe)
+        front_door.require_healthy(deployment, deployment.profile.rollout.start_timeout_s)
+        return _served_already(deployment, serving, old, step.release, edge)
     deployment.refuse_paused()
-    deployment.ensure_edge()
+    edge = deployment.ensure_edge(observe)
     switched = deployment.roll_out(step, observe)
-    return Deployed("switched" if serving else "brought up", switched.release, switched.account, step.changes)
+    how: Literal["switched", "brought up"] = "switched" if serving else "brought up"
+    return Deployed(how, switched.release, switched.account, step.changes, "; ".join(edge))
 
 
 def restart(deployment: Deployment, observe: Observe | None) -> CommandResult:
@@ -58,7 +60,7 @@ def restart(deployment: Deployment, observe: Observe | None) -> CommandResult:
     _refuse_missing(kept, new)
     place = kept_copy.place(new, deployment.built)
     deployment.refuse_paused()
-    deployment.ensure_edge()
+    deployment.ensure_edge(observe)
     environment = history.environment_of(deployment.journal.entries(), serving.generation)
     switched = deployment.roll_out(Step("restart", new, environment, changes(kept, new, deployment.built)), observe)
     later = f"{place.fact}; `deploy` takes what is there" if place.fact else ""
@@ -86,7 +88,7 @@ def roll_back(deployment: Deployment, observe: Observe | None) -> CommandResult:
         ))  # fmt: skip
     place = kept_copy.place(new, deployment.built)
     deployment.refuse_paused()
-    deployment.ensure_edge()
+    deployment.ensure_edge(observe)
     environment = history.environment_to_return_to(entries, previous, serving.generation if serving else 0)
     switched = deployment.roll_out(Step("rollback", new, environment, changes(kept, new, deployment.built)), observe)
     today = f"with the value of {names} of today: a former one is kept nowhere" if names else ""
@@ -115,14 +117,16 @@ def _wiring(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...
     return (f"{', '.join(names)} changed",) if names else ()
 
 
-def _served_already(deployment: Deployment, serving: Instance, old: Release | None, new: Release) -> Deployed:
+def _served_already(
+    deployment: Deployment, serving: Instance, old: Release | None, new: Release, edge: tuple[str, ...]
+) -> Deployed:
     """Keep how the release is proved from now on, when that has changed and what serves passes it."""
     fact = f"the same: {compared(new, deployment.built)}; to deploy it again, type: tailrace deploy --force"
     if old and old.acceptance != new.acceptance:
         passed = acceptance.send_smoke_tests(deployment.edge.preview_url(serving.colour), new.acceptance, serving)
         fact = f"{'; '.join(changes(old, new, deployment.built))}: {passed}, and a rollback will ask the same; {fact}"
     deployment.releases.save(new)
-    return Deployed("served already", serving.release, fact=fact)
+    return Deployed("served already", serving.release, fact="; ".join((*edge, fact)))
 
 
 def _kept(deployment: Deployment, serving: Instance | None) -> Release | None:

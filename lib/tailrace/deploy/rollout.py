@@ -54,7 +54,7 @@ class Deployed:
     changes: tuple[str, ...] = ()
     """What is new in it, in words."""
     fact: str = ""
-    """What was compared where nothing is."""
+    """What was changed at the running edge; what was compared where nothing is new."""
 
 
 @dataclass(frozen=True)

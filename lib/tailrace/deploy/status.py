@@ -62,7 +62,9 @@ class Status:
     under_way: str
     """The command that holds the lock, and how far it is; empty when none does."""
     damaged: str
-    """What is wrong with the route file or the journal, and what to do; empty when both are whole."""
+    """What is wrong with the edge's files or the journal, and what to do; empty when all are whole."""
+    drift: tuple[str, ...] = ()
+    """What of the profile's edge settings does not hold at the edge; `deploy` applies it."""
 
     def slot(self, colour: str) -> SlotStatus | None:
         return next((slot for slot in self.slots if slot.colour == colour), None)
@@ -98,6 +100,7 @@ def read(deployment: Deployment) -> Status:
         last=f"{ends[-1].at} {ends[-1].state}: {ends[-1].fact}" if ends else "",
         under_way=_under_way(deployment, entries),
         damaged=damaged or unreadable,
+        drift=() if damaged or not deployment.is_up else tuple(deployment.edge.drift()),
     )
 
 
@@ -119,7 +122,7 @@ def _slot(deployment: Deployment, instance: Instance, routes: Routes | None, cou
 
 def _routes(deployment: Deployment) -> tuple[Routes | None, str]:
     try:
-        return deployment.edge.routes() if deployment.is_up else None, ""
+        return (deployment.edge.routes(), deployment.edge.configuration.damage()) if deployment.is_up else (None, "")
     except EdgeRejected as error:
         return None, str(error)
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from tailrace.deploy.edge import endings
 from tailrace.deploy.edge.endings import Ending
+from tailrace.deploy.edge.layout import Address
 from tailrace.deploy.edge.route_file import COLOURS
 from tailrace.errors import EdgeRejected
 from tailrace.host.http import FAILURES, exchange
@@ -201,16 +202,30 @@ def _health(admin_url: str, colour: str, port: int, timeout_s: float) -> dict[st
     return next(found, {})
 
 
-def taken(admin_url: str, subscription: str, version: str, timeout_s: float = 2.0) -> bool:
-    """Return whether the edge goes by the file of that version; `subscription` is `…cds` or `…lds`.
+SUBSCRIPTIONS = {
+    "clusters": ("cluster_manager.cds.version_text", "cluster_manager.warming_clusters"),
+    "listeners": ("listener_manager.lds.version_text", "listener_manager.total_listeners_warming"),
+}
+
+
+def taken(admin_url: str, kind: str, version: str, timeout_s: float = 2.0) -> bool:
+    """Return whether the edge goes by that version of its file of clusters or listeners.
 
     What is new in the file counts once it has warmed, which is when it replaces what was there.
     """
-    room = subscription.rpartition(".")[0]
-    warming = ("cluster_manager.warming_clusters", "listener_manager.total_listeners_warming")
-    found = stats(admin_url, rf"^({room}\.\w*warming\w*|{subscription}\.version_text)$", timeout_s)
+    accepted, warming = SUBSCRIPTIONS[kind]
+    found = stats(admin_url, rf"^({accepted}|{warming})$".replace(".", r"\."), timeout_s)
     values = {stat["name"]: stat.get("value") for stat in found}
-    return values.get(f"{subscription}.version_text") == version and not any(values.get(name) for name in warming)
+    return values.get(accepted) == version and values.get(warming) == 0
+
+
+def used(admin_url: str, door: Address, timeout_s: float = 2.0) -> int:
+    """Return how many connections were accepted and requests answered at a front door so far."""
+    name = str(door).replace(":", "_")
+    found = stats(
+        admin_url, rf"^listener\.{name}\.(downstream_cx_total|http\.ingress\.downstream_rq_completed)$", timeout_s
+    )
+    return sum(int(stat["value"]) for stat in found if "value" in stat)
 
 
 KINDS = {"routes": "dynamic_route_configs", "clusters": "dynamic_active_clusters", "listeners": "dynamic_listeners"}

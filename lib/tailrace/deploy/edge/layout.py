@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from tailrace import profile
 from tailrace.host import files, ports
@@ -36,9 +39,10 @@ NOBODY = Address("127.0.0.1", 1)
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the edge listens, and where its files are; fixed for the life of a deployment.
+    """Where the edge listens, where its files are, and the settings by which it goes.
 
-    `probe` has the same routes as `ingress` and is counted separately. Every listener but `ingress` is for loopback.
+    Every address but `ingress` is fixed for the life of a deployment. `probe` has the same routes as `ingress` and is
+    counted separately. Every listener but `ingress` is for loopback.
     """
 
     ingress: Address
@@ -51,21 +55,46 @@ class Layout:
     bind: str = ""
     """Where every listener binds instead, when something else than Envoy listens on the host."""
 
+    def changed(self, settings: profile.EdgeSettings) -> Layout:
+        """Return the layout of the same edge with other settings; without a port in them it keeps its own."""
+        return replace(self, settings=settings, ingress=Address(settings.host, settings.port or self.ingress.port))
+
     def preview(self, colour: str) -> Address:
         return self.preview_blue if colour == "blue" else self.preview_green
 
 
+NAME = "layout.json"
+"""The file of a layout, in the folder of its deployment."""
+DOORS = ("ingress", "probe", "preview_blue", "preview_green", "admin")
+
+
 def read_or_choose(chosen: profile.Profile, folder: Path, path: Path) -> Layout:
-    """Return where the edge of this deployment listens: chosen once, then kept in the file `path`."""
+    """Return how the edge of this deployment was set up: chosen once, then kept in the file `path`."""
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
-        addresses = {name: Address(**address) for name, address in kept.items()}
-    else:
-        addresses = _choose(chosen.edge)
-        files.write(path, json.dumps({name: asdict(address) for name, address in addresses.items()}, indent=1) + "\n")
-    doors = [addresses[name] for name in ("ingress", "probe", "preview_blue", "preview_green", "admin")]
-    ingress, probe, preview_blue, preview_green, admin = doors
-    return Layout(ingress, probe, preview_blue, preview_green, admin, str(folder), chosen.edge)
+        return _layout({door: Address(**kept[door]) for door in DOORS}, folder, _settings(kept, chosen.edge))
+    layout = _layout(_choose(chosen.edge), folder, chosen.edge)
+    save(layout, path)
+    return layout
+
+
+def save(layout: Layout, path: Path) -> None:
+    """Keep `layout` in the file `path`: its doors, and the settings by which the edge goes."""
+    kept = {door: asdict(getattr(layout, door)) for door in DOORS}
+    files.write(path, json.dumps({**kept, "settings": layout.settings.model_dump(mode="json")}, indent=1) + "\n")
+
+
+def _layout(doors: dict[str, Address], folder: Path, settings: profile.EdgeSettings) -> Layout:
+    ingress, probe, preview_blue, preview_green, admin = (doors[name] for name in DOORS)
+    return Layout(ingress, probe, preview_blue, preview_green, admin, str(folder), settings)
+
+
+def _settings(kept: dict[str, Any], default: profile.EdgeSettings) -> profile.EdgeSettings:
+    """Return the settings that were kept; those of another version of tailrace may not be valid in this one."""
+    try:
+        return profile.EdgeSettings.model_validate(kept["settings"])
+    except (KeyError, ValidationError):
+        return default
 
 
 def _choose(settings: profile.EdgeSettings) -> dict[str, Address]:

@@ -20,12 +20,14 @@ FORWARDED = (
 """What a proxy says of the client, and a client may say only when it is a trusted proxy."""
 
 
-def document(layout: Layout, former: Address | None = None) -> str:
-    """Return the content of the file of listeners; `former` is a front door that stays open for a while."""
+def document(layout: Layout, former: Layout | None = None) -> str:
+    """Return the content of the file of listeners; the front door of `former` stays open, as it is, for a while."""
     from_files = {"rds": {"config_source": file(layout, "routes"), "route_config_name": "ingress"}}
-    doors = [layout.ingress, former] if former else [layout.ingress]
     # Named after its address: Envoy keeps one listener of a name, and a new front door opens beside the former.
-    listeners = [listener(f"ingress {door}", "ingress", door, from_files, layout) for door in doors]
+    listeners = [
+        listener(f"ingress {one.ingress}", "ingress", one.ingress, from_files, one)
+        for one in ([layout, former] if former else [layout])
+    ]
     listeners.append(listener("probe", "probe", layout.probe, from_files, layout))
     for colour in COLOURS:
         name = f"preview-{colour}"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from tailrace import profile
-from tailrace.deploy.edge import bootstrap, clusters, counters, envoy, listeners, route_file, tls
-from tailrace.deploy.edge.clusters import Upstream, UpstreamSettings
+from tailrace.deploy.edge import counters, route_file, tls
+from tailrace.deploy.edge import layout as edge_layout
+from tailrace.deploy.edge import settings as edge_settings
+from tailrace.deploy.edge.clusters import Upstream
+from tailrace.deploy.edge.configuration import Configuration
 from tailrace.deploy.edge.layout import Address, Layout
 from tailrace.deploy.edge.maintenance import Maintenance
-from tailrace.deploy.edge.route_file import COLOURS, Routes
+from tailrace.deploy.edge.route_file import Routes
 from tailrace.errors import EdgeRejected, StartFailed
 from tailrace.headers import COLOUR, GENERATION
 from tailrace.host import files, ports, waiting
@@ -38,7 +41,19 @@ class Edge:
     folder: Path
     server: EdgeServer
     layout: Layout
+    settings: profile.EdgeSettings = field(default_factory=profile.EdgeSettings)
+    """Those of the profile; `layout` has those by which the edge goes."""
     fault: Callable[[str], None] = files.nothing
+
+    @property
+    def configuration(self) -> Configuration:
+        """The files that it was started on and watches."""
+        return Configuration(self.folder, self.layout, self.fault)
+
+    @property
+    def intended(self) -> Layout:
+        """The layout as the profile has it."""
+        return self.layout.changed(self.settings)
 
     @property
     def url(self) -> str:
@@ -55,7 +70,7 @@ class Edge:
         if self.server.alive():
             return False
         self.server.stop()  # an edge that died may have left something, such as its ports
-        self._write_files()
+        self.configuration.write()
         if not self.layout.bind and not ports.is_free(self.layout.ingress.host, self.layout.ingress.port):
             raise StartFailed(
                 f"edge: {self.layout.ingress} is taken by another program; see `ss -ltnp`, or set edge.port"
@@ -74,12 +89,28 @@ class Edge:
         """Return whether the probe answers, and the front door speaks TLS where it has to."""
         return bool(self.probe()) and (not self.layout.settings.tls or tls.spoken(self.layout.ingress))
 
+    def drift(self) -> list[str]:
+        """Return what of the profile's edge settings does not hold here, one fact for each; `deploy` applies it."""
+        return edge_settings.drift(self)
+
+    def apply(self) -> Edge:
+        """Bring the running edge to the profile's settings, and return it as it is then; see `settings.apply`."""
+        return edge_settings.apply(self)
+
+    def adopt(self) -> None:
+        """Have the next start go by the profile's settings: for an edge that does not run."""
+        edge_layout.save(self.intended, self.folder.parent / edge_layout.NAME)
+
+    def close_former(self, former: Address, timeout_s: float) -> str:
+        """Close a former front door once nobody uses it, at the latest after `timeout_s`; return how that went."""
+        return edge_settings.close_former(self, former, timeout_s)
+
     def replace(self, timeout_s: float) -> str:
         """Put a new edge, with a new bootstrap, in the place of the old one without losing a request.
 
         Returns how that went; raises EdgeRejected. The new one counts from zero.
         """
-        self._write_files()
+        self.configuration.write()
         before = counters.epoch(self.layout.admin.url)
         self.server.replace()
         if not waiting.until(lambda: self._epoch() > before, timeout_s, every_s=0.02):
@@ -91,7 +122,7 @@ class Edge:
     def replace_cold(self) -> str:
         """Do the same where the sockets cannot be handed over: what is in flight is cut."""
         self.routes()  # on a damaged file the new one would answer 404 to everything
-        self._write_files()
+        self.configuration.write()
         self.server.replace()
         if not waiting.until(self.probe, START_TIMEOUT_S):
             raise EdgeRejected(
@@ -119,46 +150,9 @@ class Edge:
         The clusters come before the endpoint: an instance is never found healthy by the checks of another release.
         """
         if upstream is not None:
-            self._write_clusters({**self.settings(), colour: upstream.settings})
-            self._await_clusters()
-        files.write(self.folder / f"{colour}.yaml", clusters.endpoints(colour, upstream, held), self.fault)
-
-    def settings(self) -> dict[str, UpstreamSettings]:
-        """Return the settings of the release in each slot; raises EdgeRejected when the file of clusters is damaged."""
-        return clusters.read(self.folder / "clusters.yaml")
-
-    def _write_files(self) -> None:
-        """Write what an edge needs to start; what is there and says where instances are stays. Raises EdgeRejected."""
-        files.write(self.folder / "bootstrap.yaml", bootstrap.document(self.layout))
-        self._write_listeners()
-        known = self.settings() if (self.folder / "clusters.yaml").exists() else {}
-        self._write_clusters({colour: known.get(colour, UpstreamSettings()) for colour in COLOURS})
-        for colour in COLOURS:
-            path = self.folder / f"{colour}.yaml"
-            if path.exists():
-                envoy.read(path)
-            else:
-                files.write(path, clusters.endpoints(colour, None))
-
-    def _write_listeners(self) -> None:
-        # In this order: a listener waits for its certificate.
-        if self.layout.settings.tls:
-            files.write(self.folder / f"{tls.SECRET}.yaml", tls.secret(self.layout.settings.tls))
-        files.write(self.folder / "listeners.yaml", listeners.document(self.layout))
-
-    def _write_clusters(self, settings: dict[str, UpstreamSettings]) -> None:
-        """Replace the file of clusters where its content changes: Envoy leaves alone what stays the same in it."""
-        path, content = self.folder / "clusters.yaml", clusters.document(settings, self.layout)
-        if not path.exists() or path.read_text(encoding="utf-8") != content:
-            files.write(path, content, self.fault)
-
-    def _await_clusters(self, timeout_s: float = 5.0) -> None:
-        """Wait until the edge has the clusters of the file; raises EdgeRejected."""
-        version = envoy.read(self.folder / "clusters.yaml")["version_info"]
-        admin = self.layout.admin.url
-        if not waiting.until(lambda: counters.taken(admin, "cluster_manager.cds", version), timeout_s, every_s=0.005):
-            reason = counters.rejection(admin, "clusters")
-            raise EdgeRejected(f"the edge did not take its clusters within {timeout_s} s: {reason or 'no reason'}")
+            self.configuration.write_clusters({**self.configuration.upstreams(), colour: upstream.settings})
+            edge_settings.await_taken(self, "clusters")
+        self.configuration.write_endpoint(colour, upstream, held)
 
     def pause(self, generation: int, upstream: Upstream, hold_s: float, timeout_s: float) -> None:
         """Hold new requests for `upstream`, each for up to `hold_s`; after that it gets a 503.
@@ -225,7 +219,7 @@ class Edge:
             return None
 
     def _serving_health(self) -> profile.Health:
-        return self.settings()[self.routes().serving].health
+        return self.configuration.upstreams()[self.routes().serving].health
 
     def _epoch(self) -> int:
         try:

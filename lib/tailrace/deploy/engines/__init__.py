@@ -22,8 +22,9 @@ __all__ = ["INHERITED", "Capability", "Engine", "Images", "Instance", "Slot", "e
 # A process inherits nothing else: what an instance needs is in its release or its slot.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
-Capability = Literal["images", "edge handover", "earlier logs"]
-"""What not every engine can do: run images; replace the edge without losing a request; keep logs of what has ended."""
+Capability = Literal["images", "edge handover", "edge changes", "earlier logs"]
+"""What not every engine can do: run images; replace the edge without losing a request; move its front door, or
+give it other files of TLS, while it runs; keep logs of what has ended."""
 
 
 @dataclass(frozen=True)

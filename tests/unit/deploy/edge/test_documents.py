@@ -1,6 +1,7 @@
 """The files that Envoy reads, and what we make of one that is not ours."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def complaints(layout, **changed):
     documents = {
         "routes": route_file.document(Routes(1, {"blue": 100}, canary=canary, maintenance=Maintenance.of(60))),
         "clusters": clusters.document({"blue": PLAIN, "green": OTHER}, layout),
-        "listeners": listeners.document(layout, former=Address("127.0.0.1", 18_009)),
+        "listeners": listeners.document(layout, former=replace(layout, ingress=Address("127.0.0.1", 18_009))),
         "blue": clusters.endpoints("blue", HERE),
         "green": clusters.endpoints("green", None),
     } | changed

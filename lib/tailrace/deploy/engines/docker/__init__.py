@@ -17,6 +17,7 @@ LACKS: Mapping[Capability, str] = {
     "edge handover": "an edge in a container cannot hand its connections on: what is in flight would be cut, and "
     "nothing answered for a moment",
     "earlier logs": "Docker removes the log of a container with the container",
+    "edge changes": "a container that runs can neither publish another address nor get other files",
 }
 
 

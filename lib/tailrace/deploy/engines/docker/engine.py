@@ -179,11 +179,11 @@ class DockerEngine:
     def edge(self, profile: Profile, folder: Path) -> Edge:
         files = folder / "edge"
         files.mkdir(parents=True, exist_ok=True)
-        outside = layout.read_or_choose(profile, files, folder / "layout.json")
+        outside = layout.read_or_choose(profile, files, folder / layout.NAME)
         inside = replace(outside, folder="/edge", bind=EVERYWHERE)
         scope, marked = self.scope(profile.name), self._marked({"deployment": profile.name, "part": "edge"})
         server = EdgeContainer(lambda: self.client, files, inside, scope, marked, self._source, self.home)
-        return Edge(files, server, inside)
+        return Edge(files, server, inside, profile.edge)
 
     def sweep(self, deployment: str) -> list[str]:
         """Return nothing: a container has its labels from its creation, so none is unrecorded."""

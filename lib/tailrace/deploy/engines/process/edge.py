@@ -19,7 +19,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where Envoy puts it)
 class EdgeProcess:
     """Runs Envoy, with its supervisor, on `<folder>/bootstrap.yaml`; its record and log are in `records`.
 
-    `base_id` distinguishes the Envoys of one machine: it is the port of the front door, which no two of them share.
+    `base_id` distinguishes the Envoys of one machine: it is the admin port, which no two of them share.
     """
 
     folder: Path

@@ -131,10 +131,10 @@ class ProcessEngine:
     def edge(self, profile: Profile, folder: Path) -> edge.Edge:
         files = folder / "edge"
         files.mkdir(parents=True, exist_ok=True)
-        layout = edge_layout.read_or_choose(profile, files, folder / "layout.json")
+        layout = edge_layout.read_or_choose(profile, files, folder / edge_layout.NAME)
         linger_s = math.ceil(profile.rollout.drain_timeout_s)
-        server = EdgeProcess(files, self._records(profile.name), layout.ingress.port, linger_s)
-        return edge.Edge(files, server, layout)
+        server = EdgeProcess(files, self._records(profile.name), layout.admin.port, linger_s)
+        return edge.Edge(files, server, layout, profile.edge)
 
     def sweep(self, deployment: str) -> list[str]:
         """End each process that has a mark but no record; return their names."""

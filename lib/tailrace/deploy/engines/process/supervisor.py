@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from tailrace.deploy.edge import envoy, route_file
+from tailrace.deploy.edge import configuration, envoy, route_file
 from tailrace.errors import EdgeRejected
 
 RETRY_S = 0.1
+DRAIN_S = "86400"
 
 
 @dataclass
@@ -55,7 +56,8 @@ class Supervisor:
             self.binary, "--config-path", str(self.folder / "bootstrap.yaml"),
             # One worker: once it has answered with a generation, every later request sees that generation too.
             "--concurrency", "1", "--base-id", self.base_id, "--restart-epoch", str(epoch),
-            "--drain-time-s", "1", "--drain-strategy", "immediate", "--parent-shutdown-time-s", self.linger_s,
+            # A connection of a listener that was changed is closed after its next answer, and cut after this time.
+            "--drain-time-s", DRAIN_S, "--drain-strategy", "immediate", "--parent-shutdown-time-s", self.linger_s,
             "--log-level", "error",
         ]  # fmt: skip
         self.children.append(subprocess.Popen(command))
@@ -65,7 +67,7 @@ class Supervisor:
         self._end()
         try:
             route_file.read(self.folder / "routes.yaml")
-            for name in ("listeners", "clusters", *route_file.COLOURS):
+            for name in configuration.NAMES:
                 envoy.read(self.folder / f"{name}.yaml")
         except EdgeRejected as error:
             # Envoy would answer 404 to everything: no answer is better than a wrong one.

@@ -1,0 +1,98 @@
+"""The edge's settings in the profile: what of them does not hold at a running edge, and how it is brought to them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tailrace.deploy.edge import counters, layout
+from tailrace.deploy.edge.layout import Address
+from tailrace.errors import EdgeRejected
+from tailrace.host import files, ports, waiting
+
+if TYPE_CHECKING:
+    from tailrace.deploy.edge.proxy import Edge
+
+TAKE_TIMEOUT_S = 10.0
+UNUSED_S = 2.0
+"""For so long nobody has used a former front door when it is closed."""
+OTHER_VERSION = "the edge's files were written by another version of tailrace"
+
+
+def drift(edge: Edge) -> list[str]:
+    """Return what of the profile does not hold at the edge, one fact for each setting."""
+    now, intended = edge.layout, edge.intended
+    values: dict[str, tuple[Any, Any]] = {
+        name: (getattr(now.settings, name), getattr(intended.settings, name))
+        for name in type(now.settings).model_fields
+    }
+    values["host"] = (now.ingress.host, intended.ingress.host)
+    values["port"] = (now.ingress.port, intended.ingress.port)
+    changed = [
+        f"edge.{name} is {_shown(value)}, in the profile {_shown(other)}"
+        for name, (value, other) in values.items()
+        if value != other
+    ]
+    return changed or ([] if edge.configuration.is_current() else [OTHER_VERSION])
+
+
+def apply(edge: Edge) -> Edge:
+    """Bring the running edge to the settings of the profile, and return it as it is then. Raises EdgeRejected.
+
+    No request is lost: connections of a listener that has changed go on until their answer is complete. A front door
+    at another address is opened beside the former one, which stays until `close_former`.
+    """
+    new, former = replace(edge, layout=edge.intended), edge.layout.ingress
+    moved = new.layout.ingress != former
+    # Envoy shares a port with another program of the same user, so it would not notice.
+    if moved and new.layout.ingress.port != former.port and not edge.layout.bind and not _is_free(new.layout.ingress):
+        raise EdgeRejected(f"edge: {new.layout.ingress} is taken by another program; see `ss -ltnp`, or set edge.port")
+    before = {name: edge.configuration.path(name).read_text(encoding="utf-8") for name in ("clusters", "listeners")}
+    try:
+        new.configuration.write_clusters(edge.configuration.upstreams())
+        await_taken(new, "clusters")
+        new.configuration.write_listeners(edge.layout if moved else None)
+        await_taken(new, "listeners")
+    except EdgeRejected:
+        for name, content in before.items():
+            files.write(edge.configuration.path(name), content)
+        raise
+    layout.save(new.layout, edge.folder.parent / layout.NAME)
+    return new
+
+
+def close_former(edge: Edge, former: Address, timeout_s: float) -> str:
+    """Close a former front door once nobody uses it, at the latest after `timeout_s`; return how that went."""
+    readings: list[tuple[float, int]] = []
+
+    def unused() -> bool:
+        readings.append((time.monotonic(), counters.used(edge.layout.admin.url, former)))
+        since = next((at for at, used in readings if used == readings[-1][1]), readings[-1][0])
+        return readings[-1][0] - since >= UNUSED_S
+
+    is_unused = waiting.until(unused, timeout_s, every_s=0.1)
+    edge.configuration.write_listeners()
+    await_taken(edge, "listeners")
+    how = f"unused for {UNUSED_S:g} s" if is_unused else f"still used after {timeout_s:g} s"
+    return f"{former} is closed: {how}"
+
+
+def await_taken(edge: Edge, name: str) -> None:
+    """Wait until the edge goes by its file of clusters or listeners; raises EdgeRejected with the edge's reason."""
+    version, admin = edge.configuration.version(name), edge.layout.admin.url
+    if waiting.until(lambda: counters.taken(admin, name, version), TAKE_TIMEOUT_S, every_s=0.005):
+        return
+    reason = counters.rejection(admin, name) or "it was started by another version of tailrace, or is very busy"
+    raise EdgeRejected(
+        f"the edge did not take its {name} within {TAKE_TIMEOUT_S:g} s: {reason}. Traffic is where it was; mend the "
+        "profile, or replace the edge: `tailrace upgrade-edge`"
+    )
+
+
+def _is_free(address: Address) -> bool:
+    return ports.is_free(address.host, address.port)
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
