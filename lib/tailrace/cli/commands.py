@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 import click
 
 from tailrace import __version__
-from tailrace.errors import TailraceError
+from tailrace.errors import PartMissing, TailraceError
 
 _EDGE: Final = "tailrace.cli.edge"
 _ROLLOUTS: Final = "tailrace.cli.rollouts"
@@ -46,6 +47,15 @@ COMMANDS: Final = {
 """Module and summary of each command. Some live in their own rooms, because an image of the service lacks `cli`."""
 
 
+UNWRITABLE: Final = {
+    errno.ENOSPC: "free some space, then call it again",
+    errno.EDQUOT: "free some space, then call it again",
+    errno.EROFS: "make the folder writable, or call it in a copy of the project that is",
+    errno.EACCES: "make the folder writable for this user, or call it as its owner",
+}
+"""What to do where nothing can be written. The command could not run: exit status 3."""
+
+
 class Commands(click.Group):
     """A group that imports a command when it is called, and turns an error into its message and exit status."""
 
@@ -71,6 +81,12 @@ class Commands(click.Group):
             for line in str(error).splitlines():
                 click.echo(f"tailrace: {line}", err=True)
             sys.exit(error.exit_code)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            click.echo(f"tailrace: {place}{error.strerror}; {UNWRITABLE[error.errno]}", err=True)
+            sys.exit(PartMissing.exit_code)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -20,11 +20,11 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from tailrace.deploy import command_files, modules, source_walk
+from tailrace.deploy import build_failure, command_files, modules, source_walk
 from tailrace.deploy import source as sources
 from tailrace.deploy.release import Release, digest
 from tailrace.errors import BuildFailed, PartMissing
-from tailrace.host import excerpts, files
+from tailrace.host import files
 from tailrace.profile import Service
 
 LOCK = "requirements-service.lock"
@@ -184,7 +184,6 @@ def _run(command: Sequence[str], directory: Path, **variables: str) -> str:
         command, cwd=directory, env=environment | variables, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        last = excerpts.of_text((done.stdout + done.stderr).strip(), 12)
         name = " ".join(Path(part).name if part.startswith("/") else part for part in command[:4])
-        raise BuildFailed(f"release: `{name} …` exited with {done.returncode}; its last lines:\n{last}")
+        raise build_failure.error(f"release: `{name} …` exited with {done.returncode}", done.stdout + done.stderr)
     return done.stdout

@@ -27,6 +27,8 @@ class StepOutcome(Model):
     duration_s: float
     reason: str = ""
     """Set when the checks of the step do not explain the verdict: a dead kernel, a time limit, a skipped step."""
+    could_not_run: bool = False
+    """This machine lacks something that the step needs; the reason says what. It says nothing about the service."""
 
 
 class RunCheck(Model):
@@ -67,6 +69,7 @@ class RunRecord(Model):
     duration_s: float | None = None
     verdict: Verdict | None = None
     exit_code: int | None = None
+    """0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 INCONCLUSIVE because a step could not run, 128 + signal when interrupted."""
     reason: str = ""
     """Set when no step explains the verdict: "interrupted", a leak."""
     steps: tuple[StepOutcome, ...] = ()

@@ -15,7 +15,7 @@ from tailrace.runner import cleanup, forking, outcome
 from tailrace.runner.display import Display
 from tailrace.runner.interrupt import Interrupt
 from tailrace.runner.steps import INTERRUPTED, RunContext
-from tailrace.verdict import EXIT_CODES, of_ok
+from tailrace.verdict import of_ok
 
 NO_LEAK = "no credential in any artefact"
 
@@ -128,7 +128,9 @@ class Finalizer:
         if self._was_cut_short and self.interrupt.signal:
             code, reason = self.interrupt.exit_code, f"interrupted by {self.interrupt.signal.name}"
         else:
-            code, reason = EXIT_CODES[verdict], "; ".join(check.fact for check in checks if not check.ok)
+            missing = [f"{step.name} {step.reason}" for step in self.steps if step.could_not_run]
+            code = outcome.exit_code(verdict, self.steps)
+            reason = "; ".join([*missing, *(check.fact for check in checks if not check.ok)])
         record = self.run.read().finished(verdict, code, reason=reason, steps=self.steps, checks=checks)
         self.run.write(record)
         return record

@@ -6,26 +6,41 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from tailrace.errors import PartMissing, RecordsError
 from tailrace.host import files
 from tailrace.run.folder import RunDir
 from tailrace.run.record import RunCheck, StepOutcome
 from tailrace.runner.execution import ExecutionResult
-from tailrace.verdict import FAIL, INCONCLUSIVE, SKIPPED, Verdict, fold, of_ok, parse, state_of
+from tailrace.verdict import EXIT_CODES, FAIL, INCONCLUSIVE, SKIPPED, Verdict, fold, of_ok, parse, state_of
 
 
-def step_outcome(run: RunDir, step: str, execution: ExecutionResult, duration_s: float) -> StepOutcome:
-    """Return the outcome of `step`, and write its verdict into a result that has none or another."""
+def step_outcome(
+    run: RunDir, step: str, execution: ExecutionResult, duration_s: float, before: str = ""
+) -> StepOutcome:  # fmt: skip
+    """Return the outcome of `step`, and write its verdict into a result that has none or another.
+
+    `before` says which earlier step failed or could not run: "" when none.
+    """
     result = _read_result(run, step)
-    verdict, reason = _decide(result.get("verdict"), execution)
+    verdict, reason = _decide(result.get("verdict"), execution, before)
     if verdict != result.get("verdict"):
         completed = {"step": step, "checks": [], **result, "verdict": verdict, "reason": reason}
         files.replace(run.result(step), json.dumps(completed, indent=2) + "\n")
-    return StepOutcome(name=step, verdict=verdict, duration_s=round(duration_s, 3), reason=reason)
+    missing = execution.exception == PartMissing.__name__
+    return StepOutcome(
+        name=step, verdict=verdict, duration_s=round(duration_s, 3), reason=reason, could_not_run=missing
+    )
 
 
 def overall(steps: Iterable[StepOutcome], checks: Iterable[RunCheck]) -> Verdict:
     """Return FAIL when a step or a check of the run failed, else INCONCLUSIVE when one is or when no step was run."""
     return fold([fold(step.verdict for step in steps), *(of_ok(check.ok) for check in checks)])
+
+
+def exit_code(verdict: Verdict, steps: Iterable[StepOutcome]) -> int:
+    """Return the exit status of a run: 3 when all that is known against it is that a step could not run."""
+    missing = any(step.could_not_run for step in steps)
+    return PartMissing.exit_code if missing and verdict == INCONCLUSIVE else EXIT_CODES[verdict]
 
 
 def passed_checks(run: RunDir, steps: Iterable[StepOutcome]) -> dict[str, str]:
@@ -39,12 +54,16 @@ def passed_checks(run: RunDir, steps: Iterable[StepOutcome]) -> dict[str, str]:
     return counts
 
 
-def _decide(written: object, execution: ExecutionResult) -> tuple[Verdict, str]:
+def _decide(written: object, execution: ExecutionResult, before: str) -> tuple[Verdict, str]:
     """Return verdict and reason of a step that has written this verdict."""
     if execution.status == "interrupted":
         return INCONCLUSIVE, execution.reason
     if execution.exception == "StepFailed" and written == FAIL:
         return FAIL, ""  # its checks say why
+    if execution.exception == PartMissing.__name__:
+        return INCONCLUSIVE, f"could not run: {execution.reason.partition(f'{PartMissing.__name__}: ')[2]}"
+    if execution.exception == RecordsError.__name__ and before:
+        return INCONCLUSIVE, f"skipped: there are no records for it, because {before}"
     if execution.status != "completed":
         return FAIL, execution.reason
     if verdict := parse(written):

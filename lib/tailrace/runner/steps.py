@@ -43,22 +43,30 @@ class RunContext:
 
 
 def execute(context: RunContext, display: Display, interrupt: Interrupt) -> tuple[StepOutcome, ...]:
-    """Execute the plan and return the outcome of each step; after a FAIL only steps marked `always` run."""
+    """Execute the plan and return the outcome of each step; after a FAIL, and after a step that
+    could not run, only steps marked `always` run."""
     outcomes: list[StepOutcome] = []
     steps = context.plan.steps
     for place, step in enumerate(steps):
-        failed = next((before.name for before in outcomes if before.verdict == FAIL), "")
-        if interrupt or (failed and not step.always):
-            reason = f"{INTERRUPTED} before it" if interrupt else f"not reached: {failed} failed"
+        stopped = next((_how(before) for before in outcomes if before.verdict == FAIL or before.could_not_run), "")
+        if interrupt or (stopped and not step.always):
+            reason = f"{INTERRUPTED} before it" if interrupt else f"not reached: {stopped}"
             outcomes.append(StepOutcome(name=step.name, verdict=INCONCLUSIVE, duration_s=0.0, reason=reason))
             continue
         display.step_started(step.name, step.title, tuple(later.name for later in steps[place + 1 :]))
-        outcomes.append(_execute_step(context, step, display, interrupt))
+        outcomes.append(_execute_step(context, step, display, interrupt, stopped))
         display.step_ended(outcomes[-1])
     return tuple(outcomes)
 
 
-def _execute_step(context: RunContext, step: PlannedStep, display: Display, interrupt: Interrupt) -> StepOutcome:
+def _how(before: StepOutcome) -> str:
+    """Return how a step ended that stops those after it."""
+    return f"{before.name} could not run" if before.could_not_run else f"{before.name} failed"
+
+
+def _execute_step(
+    context: RunContext, step: PlannedStep, display: Display, interrupt: Interrupt, stopped: str
+) -> StepOutcome:  # fmt: skip
     run, name = context.run, step.name
     timeout_s = step.timeout_s or context.profile.step_timeout_s
     events.append(run.path, "step_started", step=name, timeout_s=timeout_s)
@@ -74,7 +82,7 @@ def _execute_step(context: RunContext, step: PlannedStep, display: Display, inte
         return bool(interrupt)
 
     result = execution.execute(job, _kernel(context, name), interrupted, checks.show_new)
-    decided = outcome.step_outcome(run, name, result, time.monotonic() - started_s)
+    decided = outcome.step_outcome(run, name, result, time.monotonic() - started_s, stopped)
     events.append(run.path, "step_ended", step=name, **decided.model_dump(exclude={"name"}))
     return decided
 

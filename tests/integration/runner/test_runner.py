@@ -54,6 +54,27 @@ def test_a_notebook_as_editors_and_converters_write_it_is_executed(project):
     assert list((project.latest / "notebooks").glob(".*")) == []
 
 
+def test_what_could_not_run_is_told_once(project):
+    """Exit status 3, INCONCLUSIVE; the next step is not reached, and the last one says whose records it lacks."""
+    project.step("01_build", 'from tailrace.errors import PartMissing\nraise PartMissing("set SSL_CERT_FILE")')
+    project.step("02_load", PASS)
+    project.step(
+        "05_report",
+        'from tailrace.errors import RecordsError\nraise RecordsError("records: x is missing")',
+        always=True,
+    )
+    done = project.run()
+    record = project.record()
+    assert (done.exit_code, record["verdict"], record["exit_code"]) == (3, "INCONCLUSIVE", 3), done.output
+    assert {step["name"]: step["reason"] for step in record["steps"]} == {
+        "01_build": "could not run: set SSL_CERT_FILE",
+        "02_load": "not reached: 01_build could not run",
+        "05_report": "skipped: there are no records for it, because 01_build could not run",
+    }
+    assert record["reason"] == "01_build could not run: set SSL_CERT_FILE"
+    assert "set SSL_CERT_FILE" in (project.latest / "report.html").read_text()
+
+
 def test_a_failed_step_ends_the_run_but_for_steps_that_always_run(project):
     """After a FAIL the next step is not reached, one marked `always` is, and the exit status is 1."""
     project.step(
@@ -161,7 +182,7 @@ def test_the_next_run_cleans_up_after_a_killed_one(project):
     [
         ("enigne: process\n", "enigne: found 'process'; unknown key"),
         ("steps: {01_one: {rate: 5}}\n", "steps.01_one.rate: unknown parameter; "),
-        ("steps: {01_one: {n: five}}\n", "steps.01_one.n: found 'five'; expected int"),
+        ("steps: {01_one: {n: five}}\n", "steps.01_one.n: found 'five'; expected a whole number"),
         ("steps: {09_none: {n: 5}}\n", "steps.09_none: unknown step; the plan has: 01_one"),
     ],
 )

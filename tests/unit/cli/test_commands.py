@@ -1,5 +1,7 @@
 """The command line: every command is documented, and every error is a line and an exit status."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +115,17 @@ def test_outside_of_a_project_there_is_nothing_to_run(tmp_path, monkeypatch):
     result = call("run")
     assert result.exit_code == 3
     assert "found no runbook/plan.yaml here or above" in result.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 3), (errno.EROFS, 3), (errno.EIO, 1)])
+def test_where_nothing_can_be_written_a_command_could_not_run(monkeypatch, number, status):
+    """Exit status 3, with the place and what to do; any other error of the system, the control, is raised."""
+
+    @click.command()
+    def version():
+        raise OSError(number, os.strerror(number), "/somewhere")
+
+    monkeypatch.setattr(cli, "version", version)
+    done = call("version")
+    assert done.exit_code == status
+    assert ("/somewhere: " in done.output) is (status == 3)

