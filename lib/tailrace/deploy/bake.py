@@ -41,8 +41,8 @@ def watch(rollout: Rollout, seconds: float, side_by_side: bool, is_over: Callabl
     one did before the switch. A window with too few requests to decide anything stays open until it has enough. Where
     the SLO limits tokens, the service's own metrics are judged as well.
     """
-    old = rollout.old if side_by_side else None
-    with TokenWatch(rollout.profile, rollout.new, old, rollout.token_baseline) as tokens:
+    old = rollout.old_page if side_by_side else None
+    with TokenWatch(rollout.profile, rollout.new_page, old, rollout.token_baseline) as tokens:
         fact = _watch(rollout, seconds, side_by_side, tokens, is_over)
         if why := tokens.whole_breach():
             raise _breach(rollout, why)

@@ -40,6 +40,8 @@ def _files(release: Release, releases: Path) -> str:
 def _build(old: Release, new: Release, releases: Path) -> Iterator[str]:
     if old.command != new.command:
         yield "command changed"
+    if old.port != new.port:
+        yield "service.container_port changed"
     if old.build == new.build:
         return
     before, now = _source(old, releases), _source(new, releases)

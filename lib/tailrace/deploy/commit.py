@@ -20,7 +20,7 @@ def commit(rollout: Rollout) -> str:
     if rollout.counters_at_start and old:
         now = rollout.edge.counters()
         rollout.baseline = window(rollout.counters_at_start.colours[old.colour], now.colours[old.colour])
-        rollout.token_baseline = token_watch.read(rollout.profile, old).since(rollout.tokens_at_start)
+        rollout.token_baseline = token_watch.read(rollout.profile, rollout.old_page).since(rollout.tokens_at_start)
     generation = rollout.route({rollout.colour: 100})
     if not settings.drain:
         _kill_old(rollout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tailrace.deploy.journal import JournalEntry
 
@@ -53,10 +54,16 @@ def last_environment(entries: Sequence[JournalEntry]) -> Mapping[str, str]:
     return begun[-1].data["environment"] if begun else {}
 
 
+def begun(entries: Sequence[JournalEntry], generation: int) -> Mapping[str, Any]:
+    """Return how the rollout of the instance of that generation began; nothing where the journal has none."""
+    found = [e.data for e in entries if e.kind == "begin" and e.data.get("generation") == generation]
+    return found[-1] if found else {}
+
+
 def environment_of(entries: Sequence[JournalEntry], generation: int) -> Mapping[str, str]:
     """Return what the instance of that generation got beside its release; nothing where the journal has none."""
-    begun = [entry.data for entry in entries if entry.kind == "begin" and entry.data.get("generation") == generation]
-    return begun[-1]["environment"] if begun else {}
+    environment: Mapping[str, str] = begun(entries, generation).get("environment", {})
+    return environment
 
 
 def environment_to_return_to(entries: Sequence[JournalEntry], release: str, serving: int) -> Mapping[str, str]:

@@ -34,6 +34,8 @@ class Release:
     """The salted digest of each secret that an instance gets, by its name there: a rotated one is another release."""
     secret_names: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
     """Where its secrets come from: the name there → the name in this process; None where it was never sealed."""
+    port: int = 0
+    """Where the program of an image listens; 0 where the engine chooses the port."""
     edition: int = 1
     """Counts the releases of the same content: `deploy --force` makes another one."""
 
@@ -44,10 +46,12 @@ class Release:
 
     @property
     def content_id(self) -> str:
-        """The first twelve hexadecimal digits of the digest over build, command, environment, health and secrets."""
+        """Twelve hexadecimal digits of the digest over build, command, settings, health, protocol, port and secrets."""
         health = self.acceptance.health.model_dump(mode="json") | {"protocol": self.acceptance.protocol}
+        port = [self.port] if self.port else []
         sealed = [dict(sorted(self.secrets.items()))] if self.secrets else []
-        return digest(self.build, list(self.command), dict(sorted(self.environment.items())), health, *sealed)[:12]
+        settings = dict(sorted(self.environment.items()))
+        return digest(self.build, list(self.command), settings, health, *port, *sealed)[:12]
 
     def configured(self, command: Sequence[str] | None = None, **environment: str) -> Release:
         """Return the release of the same build with other settings, merged over its own."""
@@ -62,6 +66,7 @@ class Release:
             "acceptance": self.acceptance.model_dump(mode="json", by_alias=True),
             "secrets": dict(self.secrets),
             "secret_names": None if self.secret_names is None else dict(self.secret_names),
+            "port": self.port,
             "edition": self.edition,
         }  # fmt: skip
 
@@ -72,7 +77,8 @@ class Release:
         return cls(
             document["kind"], document["build"], tuple(document["command"]), document["environment"], document["ours"],
             (default or Acceptance()) if kept is None else Acceptance.model_validate(kept), document["facts"],
-            document.get("secrets", {}), document.get("secret_names"), document.get("edition", 1),
+            document.get("secrets", {}), document.get("secret_names"),
+            document.get("port", 0), document.get("edition", 1),
         )  # fmt: skip
 
 

@@ -104,8 +104,10 @@ def _step(deployment: Deployment, serving: Instance, new: Release, environment: 
     if force:
         again = replace(new, edition=1 + max(deployment.releases.editions(id), default=int(edition or 1)))
         return Step("switch", again, environment, ("the same content once more",))
-    before = history.environment_of(deployment.journal.entries(), serving.generation)
-    news = _wiring(before, environment)
+    begun = history.begun(deployment.journal.entries(), serving.generation)
+    news = _wiring(begun.get("environment", {}), environment)
+    if begun.get("limits", limits := deployment.profile.limits.model_dump()) != limits:
+        news += ("limits changed",)
     if not deployment.engine.restarts_itself(serving):
         news += ("a supervisor restarts it from now on",)
     return Step("restart", replace(new, edition=int(edition or 1)), environment, news)

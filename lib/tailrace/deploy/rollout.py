@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tailrace import credentials
+from tailrace.deploy import token_watch
 from tailrace.deploy.account import UNTOUCHED, Account, Ledger, Tally
 from tailrace.deploy.edge import CanaryRoute, Counters, Edge
 from tailrace.deploy.engines import Engine, Instance, Slot
@@ -16,7 +17,8 @@ from tailrace.deploy.gate import Window
 from tailrace.deploy.journal import Journal
 from tailrace.deploy.release import Release
 from tailrace.errors import DeployError, EdgeRejected
-from tailrace.profile import Profile, RolloutSettings
+from tailrace.host.scrape import MetricsPage
+from tailrace.profile import Acceptance, Profile, RolloutSettings
 from tailrace.server_metrics import Reading
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class Rollout:
     observe: Observe | None = None
     changes: tuple[str, ...] = ()
     """What is new in the release, in words."""
+    old_acceptance: Acceptance = field(default_factory=Acceptance)
     new: Instance | None = None
     counters_at_start: Counters | None = None
     baseline: Window | None = None
@@ -113,7 +116,20 @@ class Rollout:
     ) -> Rollout:
         """Return a rollout of `deployment`, of which nothing is done yet."""
         parts = (deployment.engine, deployment.edge, deployment.journal, deployment.profile)
-        return cls(id, release, slot, old, *parts, deployment.folder / "request", observe)  # fmt: skip
+        rollout = cls(id, release, slot, old, *parts, deployment.folder / "request", observe)
+        if old:
+            rollout.old_acceptance = deployment.releases.acceptance(old.release, deployment.profile.service.acceptance)
+        return rollout
+
+    @property
+    def new_page(self) -> MetricsPage | None:
+        """Where the new instance tells its own metrics, as its release says."""
+        return token_watch.page(self.release.acceptance, self.new)
+
+    @property
+    def old_page(self) -> MetricsPage | None:
+        """Where the old one does, as its own release says."""
+        return token_watch.page(self.old_acceptance, self.old)
 
     @property
     def colour(self) -> str:
@@ -169,6 +185,7 @@ class Rollout:
             "previous": self.old.release if self.old else "",
             "generation": self.slot.generation,
             "environment": dict(self.slot.environment),
+            "limits": self.profile.limits.model_dump(),
             "changes": list(self.changes),
             **self._count("locked"),
         }

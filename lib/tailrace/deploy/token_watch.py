@@ -13,7 +13,7 @@ from tailrace.deploy.token_gate import TokenLimit
 from tailrace.host import scrape
 from tailrace.host.sampling import Sampler
 from tailrace.host.scrape import MetricsPage
-from tailrace.profile import GateLimits, Profile
+from tailrace.profile import Acceptance, GateLimits, Profile
 from tailrace.server_metrics import Reading
 
 NOTHING = Reading(0, why="the profile names no path under service.metrics")
@@ -24,24 +24,29 @@ def limits(profile: Profile) -> tuple[TokenLimit, ...]:
     return token_gate.limits(profile.slo.objectives)
 
 
-def read(profile: Profile, instance: Instance | None) -> Reading:
-    """Return what `instance` says of its tokens now; `why` says what is missing, as where nothing is limited."""
-    if instance is None or not limits(profile):
-        return NOTHING
-    page = _page(profile, instance)
-    return scrape.read(page) if page else NOTHING
+def page(asked: Acceptance, instance: Instance | None) -> MetricsPage | None:
+    """Return where an instance tells its metrics: a path of its own; a URL would not tell the two colours apart."""
+    if instance is None or not asked.metrics.startswith("/"):
+        return None
+    names: dict[str, tuple[str, ...]] = {str(measure): names for measure, names in asked.metric_names.items()}
+    return MetricsPage(instance.url + asked.metrics, names, asked.headers)
+
+
+def read(profile: Profile, page: MetricsPage | None) -> Reading:
+    """Return what the page of an instance says of its tokens now; nothing where nothing is limited."""
+    return scrape.read(page) if page and limits(profile) else NOTHING
 
 
 @dataclass
 class TokenWatch:
-    """What `new` says of its tokens while the gate watches it, beside `old` where both serve.
+    """What the page of the `new` colour says of its tokens while the gate watches it, beside `old` where both serve.
 
     `baseline` is what the old one said before.
     """
 
     profile: Profile
-    new: Instance | None
-    old: Instance | None = None
+    new: MetricsPage | None
+    old: MetricsPage | None = None
     baseline: Reading | None = None
     limits: tuple[TokenLimit, ...] = field(init=False)
 
@@ -95,8 +100,7 @@ class TokenWatch:
         latest, first = self._latest("old"), self._first("old")
         return latest.since(first) if latest and first else None
 
-    def _sample(self, name: str, instance: Instance | None) -> None:
-        page = _page(self.profile, instance) if instance else None
+    def _sample(self, name: str, page: MetricsPage | None) -> None:
         if page:
             read: Callable[[], Reading] = lambda: scrape.read(page)  # noqa: E731
             self._samplers[name] = Sampler(read, max(0.25, self._gate.window_s / 2)).start()
@@ -108,12 +112,3 @@ class TokenWatch:
         """Return the first reading that says something: a page may not be there yet when the watch begins."""
         samples = self._samplers[name].samples if name in self._samplers else []
         return next((reading for reading in samples if not reading.why), None)
-
-
-def _page(profile: Profile, instance: Instance) -> MetricsPage | None:
-    """Return where `instance` tells its metrics: a path of its own; a URL would not tell the two colours apart."""
-    service = profile.service
-    if not service.metrics.startswith("/"):
-        return None
-    names: dict[str, tuple[str, ...]] = {str(measure): names for measure, names in service.metric_names.items()}
-    return MetricsPage(instance.url + service.metrics, names, service.headers)

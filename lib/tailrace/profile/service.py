@@ -103,6 +103,8 @@ class Acceptance(ProfileSection):
     timeout_s: PositiveSeconds = 10.0
     warmup: tuple[Probe, ...] = ()
     smoke: tuple[Probe, ...] = ()
+    metrics: str = ""
+    metric_names: dict[Measure, tuple[str, ...]] = Field(default_factory=dict)
 
     def addressed(self, request: Probe) -> Probe:
         """Return the request with the headers of the service, where it has none of that name itself."""

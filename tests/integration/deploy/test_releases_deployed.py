@@ -7,9 +7,9 @@ import urllib.request
 
 import pytest
 
-from tailrace.deploy import Deployment
+from tailrace.deploy import Deployment, switch
 from tailrace.errors import DeployError, NotReady
-from tailrace.profile import Profile
+from tailrace.profile import Profile, ResourceLimits
 
 PROGRAM = """
 import os, sys
@@ -244,3 +244,31 @@ def test_resume_starts_no_instance_with_a_secret_that_was_rotated_meanwhile(proj
     monkeypatch.setenv("MY_KEY", "pearl-one")
     assert project.deployment.resume().state == "done"
     assert (project.get(), project.get("/key")) == ("two", "pearl-one")
+
+
+def test_other_limits_are_a_new_instance_of_the_same_release(project):
+    """They belong to the place that an instance gets; a rollback gives those of today."""
+    first = project.deploy()
+    changed = project.deployment.profile.model_copy(update={"limits": ResourceLimits(memory_mb=256)})
+    project.deployment = Deployment.open(changed, project.home)
+    assert (project.deploy().changes, project.deploy().result) == (("limits changed",), "served already")
+    assert project.deployment.serving.release == first.release
+
+
+def test_each_colour_tells_its_metrics_where_its_release_says(project):
+    """The page moved with the new release: the gate reads the old one where it was."""
+    project.profile(metrics="/metrics")
+    project.deploy()
+    project.word("two")
+    project.profile(metrics="/stats", metric_names={"ttft": ["first_token"]})
+    pages = []
+
+    def look(rollout):
+        pages[:] = [rollout.old_page, rollout.new_page]
+        return "looked"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(switch.ACTS, "warm", look)
+        project.deploy()
+    assert [page.url.rpartition("/")[2] for page in pages] == ["metrics", "stats"]
+    assert [dict(page.names) for page in pages] == [{}, {"ttft": ("first_token",)}]

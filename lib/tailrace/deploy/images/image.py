@@ -60,7 +60,10 @@ def release(client: Any, service: Service, source: Path, home: Path, on_progress
         "reused": reused, "port": service.container_port, "dockerfile": service.dockerfile,
         "seconds": round(time.perf_counter() - started, 3),
     }  # fmt: skip
-    return Release("image", image.id, service.command, service.environment, service.ours, service.acceptance, facts)
+    return Release(
+        "image", image.id, service.command, service.environment, service.ours, service.acceptance, facts,
+        port=service.container_port,
+    )  # fmt: skip
 
 
 def simulator(client: Any, source: Path, home: Path, on_progress: OnProgress | None = None) -> Release:
