@@ -98,7 +98,7 @@ def test_a_command_on_a_page_exists_with_its_options(command):
     parse(command)
 
 
-@pytest.mark.parametrize("command", ["tailrace restart", "tailrace resume --force"])
+@pytest.mark.parametrize("command", ["tailrace reboot", "tailrace resume --force"])
 def test_a_command_that_does_not_exist_is_noticed(command):
     """Negative control: an unknown verb and an unknown option are refused."""
     assert commands(f"type:\n\n```sh\n{command}\n```\n") == commands(f"type `{command}`") == [command]

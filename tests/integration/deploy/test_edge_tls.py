@@ -3,6 +3,7 @@
 import dataclasses
 import http.client
 import re
+import socket
 import ssl
 import stat
 import subprocess
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from certificates import Authority, put
+from tailrace.deploy.edge import tls
 from tailrace.errors import PartMissing
 from tailrace.host import waiting
 from tailrace.host.http import exchange
@@ -80,6 +82,30 @@ def test_a_renewed_certificate_is_taken_without_a_lost_request(deployment, relea
     written = [path for path in (tmp_path / "test").rglob("*") if path.is_file()]
     assert written
     assert not [path for path in written if secret in path.read_text(errors="replace")]
+
+
+def test_the_front_door_offers_http_2_and_says_when_its_certificate_expires(deployment, release, authority, tmp_path):
+    """By ALPN, and in the metric that the alert uses; the negative control of both is an edge without TLS."""
+    days = "envoy_server_days_until_first_cert_expiring{}"
+
+    def metric(d):
+        lines = exchange(f"{d.edge.layout.admin.url}/stats/prometheus").body.decode().splitlines()
+        return next(int(line.split()[-1]) for line in lines if line.startswith(days))
+
+    d = deployment(edge={"tls": put(authority.sign("first", days=9), tmp_path / "tls")})
+    d.up(release(d))
+    context = ssl.create_default_context(cafile=authority.certificate)
+    for offered, chosen in ((["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1")):
+        context.set_alpn_protocols(offered)
+        plain = socket.create_connection(("127.0.0.1", d.edge.layout.ingress.port), 20)
+        with context.wrap_socket(plain, server_hostname="localhost") as secured:
+            assert secured.selected_alpn_protocol() == chosen
+    assert metric(d) == 8
+    d.down()
+    d = deployment()
+    d.up(release(d))
+    assert not tls.spoken(d.edge.layout.ingress)
+    assert metric(d) > 10_000
 
 
 def test_a_key_without_its_certificate_changes_nothing(deployment, release, authority, tmp_path):
