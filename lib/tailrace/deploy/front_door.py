@@ -83,7 +83,7 @@ def close(deployment: Deployment, page: Maintenance) -> CommandResult:
 
 
 def reopen(deployment: Deployment) -> CommandResult:
-    """Let the colours answer again; raises DeployError when none could."""
+    """Let the colours answer again; raises DeployError, and leaves the page, when none could."""
     if not deployment.is_up or not deployment.edge.routes().maintenance:
         return CommandResult("nothing", "the maintenance page is not on")
     serving = deployment.serving
@@ -91,10 +91,10 @@ def reopen(deployment: Deployment) -> CommandResult:
         name = deployment.profile.name
         raise DeployError(f"{name}: nothing serves, so the maintenance page stays; use `deploy`, then end it")
     deployment.edge.ensure()
+    require_healthy(deployment, START_TIMEOUT_S)  # behind the page, which stays when this fails
     generation = deployment.next_generation()
     deployment.journal.append("", "note", OPENED, serving.name, generation=generation)
     deployment.edge.maintain(generation, None, deployment.profile.rollout.ack_timeout_s)
-    require_healthy(deployment, START_TIMEOUT_S)
     return CommandResult("done", f"{serving.name} answers again")
 
 
@@ -160,13 +160,14 @@ def _apply(deployment: Deployment) -> Iterator[str]:
 def require_healthy(deployment: Deployment, timeout_s: float) -> None:
     """Wait until the edge finds the serving instance healthy, and has its answer; raises EdgeRejected with what it got.
 
-    While requests are held, or get the maintenance page, there is no such answer to wait for.
+    While requests are held there is no such answer to wait for. Behind a maintenance page there is: through the door of
+    the probe, the colours answer.
     """
     serving, routes = deployment.serving, deployment.edge.routes()
     name = deployment.profile.name
     if serving is None:
         raise EdgeRejected(f"{name}: nothing serves, and every request gets 503; use `deploy`")
-    if routes.hold_s or routes.maintenance:
+    if routes.hold_s:
         return
     asked, edge = _asked(deployment, serving), deployment.edge
 

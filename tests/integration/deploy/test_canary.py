@@ -183,6 +183,12 @@ def test_nobody_is_let_in_behind_the_maintenance_page_or_at_a_first_deploy(deplo
     assert {s: f for s, _, f in switched.states}["canaried"] == "not judged: the maintenance page answers every user"
 
 
+@pytest.mark.fault(
+    "controller killed while the canary is let in",
+    "the old colour; the canary's requests are on the new one",
+    "Unfinished at the next deploy; `status` names the canary",
+    "`resume` to continue, `abort` to go back",
+)
 @pytest.mark.parametrize("verb", ["resume", pytest.param("abort", marks=pytest.mark.deep)])
 @pytest.mark.parametrize(
     "point",

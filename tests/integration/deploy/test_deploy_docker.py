@@ -9,8 +9,10 @@ import time
 
 import pytest
 
+from tailrace.deploy.edge import Maintenance
 from tailrace.errors import BuildFailed, EdgeRejected, NotReady, PartMissing, RolledBack, StartFailed, Unfinished
 from tailrace.host import waiting
+from tailrace.host.http import exchange
 from tailrace.profile import Service
 
 pytestmark = [pytest.mark.docker, pytest.mark.deep]
@@ -61,6 +63,34 @@ def test_two_homes_may_have_a_deployment_of_the_same_name(foreign, load, tmp_pat
         switched = d.switch(built.configured([*RUN, "--name", "second"]), observe=come_and_go)
     twin.engine.client.close()
     assert (traffic.failed, switched.cut, len(d.instances)) == (0, 0, 1)
+
+
+def test_a_canary_and_a_maintenance_page_are_the_same_files_there(foreign, load, tmp_path):
+    """The canary sees the new colour first, the page is the operator's, and neither is a failure; nor is a deploy."""
+    canary = {"header": "x-canary: always", "for_s": 0.5, "min_requests": 3, "too_few": "wait"}
+    d = foreign(canary=canary)
+    built = d.build(tmp_path)
+    d.up(built)
+    before, seen = d.counters(), []
+
+    def look(state, *_):
+        if state == "canary":
+            asked = [{"x-canary": "always"}] * 3 + [{}]
+            seen.extend(exchange(d.url, headers=headers).headers["x-colour"] for headers in asked)
+
+    with load(d.url, rate=50, streams=0) as traffic:
+        d.switch(built.configured([*RUN, "--name", "second"]), observe=look)
+    assert seen == ["green", "green", "green", "blue"]
+    assert (traffic.failed, d.counters().since(before).failed, d.edge.routes().canary) == (0, 0, None)
+    d.maintenance_on(Maintenance.of(30))
+    answer = exchange(d.url)
+    assert (answer.status, answer.headers["x-tailrace-maintenance"], answer.headers["retry-after"]) == (503, "on", "30")
+    d.switch(built)
+    assert exchange(d.url).status == 503
+    d.maintenance_off()
+    assert exchange(d.url).headers["x-colour"] == "blue"
+    counted = d.counters().since(before)
+    assert (counted.maintained, counted.failed) == (2, 0)
 
 
 def test_a_new_edge_costs_what_the_procedure_says(foreign, load, tmp_path, root):

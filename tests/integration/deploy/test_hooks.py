@@ -132,6 +132,12 @@ def test_a_hook_that_does_not_end_is_ended(deployment, release, told):
     assert [p.name for p in processes.recorded(d.folder / "hooks") if p.alive] == []
 
 
+@pytest.mark.fault(
+    "a hook fails while rolling back",
+    "the old colour",
+    "its status and last lines, among the states and in the journal",
+    "nothing for the rollout; what the hook should have done",
+)
 @pytest.mark.parametrize(
     "hook",
     [
@@ -175,6 +181,12 @@ def test_an_operator_ends_a_hook_by_a_rollback(deployment, release, told):
     assert "hook before_deploy was ended" in str(results[0])
 
 
+@pytest.mark.fault(
+    "controller killed in a hook",
+    "what the route file says: one proven colour",
+    "Unfinished at the next deploy",
+    "`resume`, which runs the hook again and says so",
+)
 @pytest.mark.parametrize(
     ("point", "hooks", "state"),
     [

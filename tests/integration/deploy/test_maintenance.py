@@ -100,6 +100,26 @@ def test_a_deploy_behind_the_page_is_proved_and_users_keep_the_page(deployment, 
     assert ask(d.url)[::2] == (200, "third")
 
 
+@pytest.mark.deep
+def test_a_service_that_answers_with_errors_stays_behind_the_page(deployment, release, monkeypatch):
+    """Users keep the page until what serves is healthy at the edge; then the same command opens the door."""
+    from tailrace.deploy import front_door
+
+    monkeypatch.setattr(front_door, "START_TIMEOUT_S", 1.0)
+    d = deployment()
+    d.up(release(d))
+    d.maintenance_on(Maintenance.of(60))
+    d.engine.freeze(d.serving)
+    assert waiting.until(lambda: not d.status().slot("blue").healthy, 60)
+    with pytest.raises(DeployError, match="is not healthy at the edge"):
+        d.maintenance_off()
+    assert ask(d.url)[1]["x-tailrace-maintenance"] == "on"
+    d.engine.thaw(d.serving)
+    assert waiting.until(lambda: d.status().slot("blue").healthy, 60)
+    assert d.maintenance_off().state == "done"
+    assert ask(d.url)[0] == 200
+
+
 def test_the_page_survives_the_edge_and_a_damaged_route_file(deployment, release, page):
     """The new edge begins with it, a mended file holds it; `down` ends it."""
     d = deployment()
