@@ -1,7 +1,7 @@
 """A switch to a release whose start takes every processor, while the old one, a Python server, is at work.
 
-The old one needs half a processor for its users. It gets less while the new one starts, falls behind, and answers the
-edge's health checks late with all else: slow, not dead.
+The old one needs most of a processor for its users. At the same priority it gets half of one while the new one starts,
+falls behind, and answers the edge's health checks as late as all else: slow, not dead.
 """
 
 from __future__ import annotations
@@ -31,12 +31,17 @@ class HungryStart:
     start_nice: int = 10
     panic_percent: int = clusters.PANIC_PERCENT
     """With 0 the edge stops sending requests to an only instance that is late."""
-    burn_s: float = 6.0
-    rate: float = 180.0
-    work_ms: float = 3.0
+    burn_s: float = 10.0
+    rate: float = 200.0
+    work_ms: float = 4.0
     before_s: float = 3.0
     """How long the load runs before the switch."""
-    engine: str = "process"
+
+
+HEAD = (
+    "start_nice", "sent to it while late", "requests", "failed by the edge", "failed", "p50 before", "p99 before",
+    "p50 during", "p99 during", "switch",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,18 @@ class Outcome:
     during: list[Row]
     edge: Counters
     switched: bool
+    switch_s: float
 
     @property
     def failed(self) -> list[Row]:
         return [row for row in (*self.before, *self.during) if row.outcome != "200"]
 
-    def percentile_ms(self, rows: list[Row], q: float) -> float:
-        took_ms = sorted(row.took_ms for row in rows)
-        return took_ms[int(len(took_ms) * q)]
+    def line(self, start: HungryStart) -> tuple[str, ...]:
+        """Return a row of the table: the settings, what the edge failed, and p50 and p99 before and during."""
+        panic = "yes" if start.panic_percent else "no"
+        latency = (_percentile(rows, q) for rows in (self.before, self.during) for q in (0.5, 0.99))
+        counts = (f"{len(self.before) + len(self.during):,}", f"{self.edge.failed}", f"{len(self.failed)}")
+        return (f"{start.start_nice}", panic, *counts, *(f"{ms:.0f} ms" for ms in latency), f"{self.switch_s:.1f} s")
 
 
 @contextmanager
@@ -65,7 +74,7 @@ def deployment(start: HungryStart, home: Path) -> Iterator[Deployment]:
         "start_timeout_s": 60, "bake_s": 1, "start_nice": start.start_nice,
         "warmup": {"min_requests": 10, "max_requests": 20}, "gate": {"latency_floor_ms": 60_000},
     }  # fmt: skip
-    profile = {"name": "hungry", "engine": start.engine, "service": {"command": command}, "rollout": rollout}
+    profile = {"name": "hungry", "service": {"command": command}, "rollout": rollout}
     d = Deployment.open(Profile.model_validate(profile), home)
     with mock.patch.object(clusters, "PANIC_PERCENT", start.panic_percent):
         try:
@@ -80,12 +89,19 @@ def run(start: HungryStart, home: Path) -> Outcome:
     with deployment(start, home) as d:
         built, before, switched = d.build(SERVER.parent), d.counters(), False
         hungry = built.configured([*built.command, "--burn-s", str(start.burn_s), "--burners", str(BURNERS)])
-        with MixedLoad(Doors(d.url, rate=start.rate, kinds=("web/http",))) as load:
+        with MixedLoad(Doors(d.url, rate=start.rate, timeout_s=120, kinds=("web/http",))) as load:
             time.sleep(start.before_s)
             began_ns = time.perf_counter_ns()
             with suppress(DeployError):
                 d.switch(hungry)
                 switched = True
+            switch_s = (time.perf_counter_ns() - began_ns) / 1e9
         edge = d.counters().since(before)
     rows = [[row for row in load.rows if (row.sent_ns >= began_ns) is during] for during in (False, True)]
-    return Outcome(*rows, edge, switched)
+    return Outcome(*rows, edge, switched, switch_s)
+
+
+def _percentile(rows: list[Row], q: float) -> float:
+    """Return a percentile of all requests, failed ones too, in ms."""
+    took_ms = sorted(row.took_ms for row in rows)
+    return took_ms[int(len(took_ms) * q)]

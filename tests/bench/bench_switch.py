@@ -8,6 +8,7 @@ With `--no-drain`, the negative control. The docker engine builds an image of th
 `--mix` instead switches two deployments at once, `web` (HTTP/1.1 behind TLS) and `rpc` (h2c), under GETs, server-sent
 events, WebSockets and gRPC, and holds three counts of every request against each other: clients, edge, servers (those
 only on the process engine). `--bad-every 10` makes every tenth release a bad one, which has to be rolled back.
+`--hungry` switches to a release whose start takes every processor, with and without what protects the users of the old.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ class Heard:
 
 def main() -> int:
     options = _options()
-    if options.mix:
-        return _mixed(options)
+    if options.mix or options.hungry:
+        sys.path.insert(0, str(ROOT / "tests"))
+        return _mixed(options) if options.mix else _hungry()
     with tempfile.TemporaryDirectory() as home, _image(options) as image:
         deployment = _deployment(options, Path(home), image)
         try:
@@ -92,7 +94,6 @@ def _say(rows: list[Row]) -> int:
 
 def _mixed(options: argparse.Namespace) -> int:
     """Run the series of `tests/switch_series.py`, and print its account."""
-    sys.path.insert(0, str(ROOT / "tests"))
     import switch_series
 
     with tempfile.TemporaryDirectory() as home, _image(options, POLYGLOT, LIBRARIES) as image:
@@ -105,6 +106,21 @@ def _mixed(options: argparse.Namespace) -> int:
     good, bad = series.planned
     print(f"\n{options.engine} engine, 2 × {good} switches, 2 × {bad} rolled back, {options.rate:g} requests/s\n")
     return _say([line for account in accounts for line in account.lines()])
+
+
+def _hungry() -> int:
+    """Switch to a release whose start takes every processor, with and without what protects the old one's users."""
+    import hungry_start
+
+    print(f"| {' | '.join(hungry_start.HEAD)} |\n|{'---|' * len(hungry_start.HEAD)}")
+    failed = {}
+    for start_nice, panic_percent in ((10, 1), (0, 1), (10, 0), (0, 0)):
+        start = hungry_start.HungryStart(start_nice, panic_percent)
+        with tempfile.TemporaryDirectory() as home:
+            outcome = hungry_start.run(start, Path(home))
+        failed[start] = outcome.edge.failed
+        print(f"| {' | '.join(outcome.line(start))} |", flush=True)
+    return 1 if failed[hungry_start.HungryStart()] else 0
 
 
 def _series(deployment: Deployment, release: Release, options: argparse.Namespace) -> list[Row]:
@@ -264,6 +280,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--image", default="", help="an image that has /server.py")
     parser.add_argument("--no-drain", action="store_true", help="the negative control")
     parser.add_argument("--mix", action="store_true", help="many protocols, and two deployments")
+    parser.add_argument("--hungry", action="store_true", help="a start that takes every processor: a table")
     parser.add_argument("--bad-every", type=int, default=0, help="with --mix: how often a release is a bad one")
     options = parser.parse_args()
     options.count = options.count or COUNTS[options.engine]

@@ -3,6 +3,7 @@ traffic without its only instance."""
 
 import dataclasses
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tailrace.deploy import acceptance
+from tailrace.deploy.edge import clusters
 from tailrace.errors import NotReady
 from tailrace.host import waiting
 from tailrace.profile import Acceptance, Health
@@ -102,6 +104,39 @@ def test_the_only_instance_keeps_its_traffic_while_it_is_slow(choosy):
         d.engine.thaw(d.serving)
     user.join()
     assert statuses == [200]
+
+
+def ask_more_than_may_queue(d):
+    """Return how 12 requests ended whose instance accepted no connection for 6 s; its kernel queues 6 for it."""
+    statuses = []
+    d.engine.freeze(d.serving)
+    users = [threading.Thread(target=ask, args=(d.url, statuses)) for _ in range(12)]
+    try:
+        for user in users:
+            user.start()
+        time.sleep(6)
+    finally:
+        d.engine.thaw(d.serving)
+    for user in users:
+        user.join()
+    return statuses
+
+
+@pytest.mark.deep
+def test_an_instance_that_is_too_busy_to_accept_connections_keeps_them(choosy):
+    """A request waits for its connection as long as for its answer."""
+    d, make = choosy
+    d.up(make())
+    assert ask_more_than_may_queue(d) == [200] * 12
+
+
+@pytest.mark.deep
+def test_with_a_second_for_a_connection_some_would_fail(choosy, monkeypatch):
+    """The negative control: the edge gives up after a second, three times, while the instance lives."""
+    monkeypatch.setattr(clusters, "CONNECT_TIMEOUT_S", 1)
+    d, make = choosy
+    d.up(make())
+    assert set(ask_more_than_may_queue(d)) == {200, 503}
 
 
 @pytest.mark.deep

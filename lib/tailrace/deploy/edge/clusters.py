@@ -24,6 +24,9 @@ PROTOCOLS: Mapping[str, Document] = {
 """How the edge speaks to an instance, by the protocol of its release."""
 CHECK_TIMEOUT_S = 2.0
 """How long the edge waits for the answer to a health check."""
+CONNECT_TIMEOUT_S = 60
+"""How long a request waits for its connection to an instance: one that is busy lets connections queue, and the kernel
+leaves those beyond its queue to be tried again after 1, 3, 7, 15 and 31 s. A dead one refuses at once."""
 PANIC_PERCENT = 1
 """When less than this share of a colour's endpoints is healthy, all of them get requests: when none is."""
 
@@ -102,7 +105,7 @@ def cluster(name: str, colour: str, settings: UpstreamSettings, layout: Layout) 
         "@type": f"{TYPE}.config.cluster.v3.Cluster",
         "name": name,
         "type": "EDS",
-        "connect_timeout": "1s",
+        "connect_timeout": f"{CONNECT_TIMEOUT_S}s",
         "eds_cluster_config": {"service_name": colour, "eds_config": file(layout, colour)},
         "circuit_breakers": {"thresholds": [unlimited]},
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol},
