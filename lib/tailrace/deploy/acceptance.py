@@ -94,7 +94,7 @@ def wait_for_success(
         raise _ended(engine, instance, gate)
     raise NotReady(
         f"{_described(instance)} not {gate} after {timeout_s} s; last answer of {path}: {last.fact}. "
-        f"{_advice(last, profile.Probe(headers=asked.headers))}Traffic was not touched; "
+        f"{_advice(last, profile.Probe(headers=asked.headers))}{_listens(engine, instance)}Traffic was not touched; "
         f"look at its log ({engine.log_path(instance.deployment, instance.name)}) and its readiness path"
     )
 
@@ -154,6 +154,19 @@ def settled(medians: list[float], ratio: float) -> bool:
 def _ended(engine: Engine, instance: Instance, gate: str) -> StartFailed:
     how, log = engine.state(instance).removeprefix("ended: "), engine.log(instance)
     return StartFailed(f"{_described(instance)} ended before it was {gate}: {how}; its log {log}")
+
+
+def _listens(engine: Engine, instance: Instance) -> str:
+    """Return where the processes of the instance listen, when that is not where they are asked."""
+    found = engine.listening(instance)
+    if found is None or any(place.rpartition(":")[2] == str(instance.address.port) for place in found):
+        return ""
+    if not found:
+        return "Its processes listen on no port yet. "
+    return (
+        f"Its processes listen on {', '.join(found)}, and not on port {instance.address.port}, which {{port}} in the "
+        "words of service.command stands for. "
+    )
 
 
 def _advice(observation: health.Observation, request: profile.Probe) -> str:

@@ -1,9 +1,11 @@
-"""Free ports on loopback."""
+"""Free ports on loopback, and who listens where."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
+from collections.abc import Iterable
 
 from tailrace.errors import StartFailed
 
@@ -30,3 +32,17 @@ def is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def listening(pids: Iterable[int]) -> list[str]:
+    """Return the TCP addresses on which these processes listen, as "127.0.0.1:8080", each once."""
+    import psutil  # only here: it takes a while to import
+
+    found: dict[str, None] = {}
+    for pid in pids:
+        with contextlib.suppress(psutil.Error, OSError):
+            for one in psutil.Process(pid).net_connections(kind="tcp"):
+                if one.status == psutil.CONN_LISTEN:
+                    host = f"[{one.laddr.ip}]" if ":" in one.laddr.ip else one.laddr.ip
+                    found[f"{host}:{one.laddr.port}"] = None
+    return list(found)

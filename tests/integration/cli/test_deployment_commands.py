@@ -56,6 +56,8 @@ def test_deploy_brings_up_then_leaves_alone_then_switches(project):
     """The same release twice is one deploy; another setting is another release, and a switch."""
     first = project.json("deploy")
     assert (first["result"], first["serving"]) == ("brought up", "blue")
+    started = {path.stem.partition("-")[0] for path in (project.root / ".tailrace/local/processes").glob("*.json")}
+    assert started == {"blue", "edge"}, "this service asks for no provider"
     assert project.json("deploy")["result"] == "served already"
     project.profile(REVISION="2")
     second = project.json("deploy")

@@ -149,6 +149,10 @@ class Engine(Protocol):
         """Return how it stands: "running", "restarts 5, last exit: killed by signal 9, next start in 8 s", …"""
         ...
 
+    def listening(self, instance: Instance) -> list[str] | None:
+        """Return the addresses on which its processes listen; None where the engine cannot see them."""
+        ...
+
     def log(self, instance: Instance, lines: int = 15) -> str:
         """Return where its log is, and its last lines of output, as an excerpt that is bounded."""
         ...

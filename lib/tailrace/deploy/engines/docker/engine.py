@@ -159,6 +159,9 @@ class DockerEngine:
         container = self._container(instance)
         return dockerd.log(container, lines) if container else ""
 
+    def listening(self, instance: Instance) -> list[str] | None:
+        return None  # its sockets are in a network namespace of their own
+
     def log_path(self, deployment: str, name: str) -> str:
         return f"docker logs {self._name(deployment, name)}"
 

@@ -104,6 +104,10 @@ class ProcessEngine:
         process = self._process(instance)
         return supervised.described(process) if process else "ended"
 
+    def listening(self, instance: Instance) -> list[str] | None:
+        process = self._process(instance)
+        return ports.listening(processes.members(process)) if process else None
+
     def log(self, instance: Instance, lines: int = 15) -> str:
         process = self._process(instance)
         return process.excerpt(lines) if process else ""
