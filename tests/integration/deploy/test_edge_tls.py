@@ -104,7 +104,7 @@ def test_the_front_door_offers_http_2_and_says_when_its_certificate_expires(depl
     d.down()
     d = deployment()
     d.up(release(d))
-    assert not tls.spoken(d.edge.layout.ingress)
+    assert not tls.served(d.edge.layout.ingress, Tls(**put(authority.sign("first"), tmp_path / "tls")))
     assert metric(d) > 10_000
 
 
@@ -133,6 +133,33 @@ def test_a_switch_under_tls_loses_nothing(deployment, release, authority, tmp_pa
     assert set(clients.seen) == {("first", 200)}
     assert d.serving.colour == "green"
     assert exchange(d.probe_url).status == 200
+
+
+def test_a_deploy_brings_tls_to_a_running_edge_and_takes_another_path_without_a_lost_request(
+    deployment, release, authority, tmp_path
+):
+    """The front door keeps its port; once it speaks TLS, a changed path is one more renewal."""
+    d = deployment()
+    built = release(d)
+    d.deploy(built, {})
+    port = d.edge.layout.ingress.port
+    first = Tls(**put(authority.sign("first"), tmp_path / "first"))
+    second = Tls(**put(authority.sign("second"), tmp_path / "second"))
+    d = deployment(edge={"tls": first.model_dump()})
+    d.deploy(built, {})
+    assert (urlsplit(d.url).scheme, urlsplit(d.url).port) == ("https", port)
+    assert tls.served(d.edge.layout.ingress, first)
+    assert not tls.served(d.edge.layout.ingress, second)
+    with Clients(d.url, authority) as clients:
+        assert waiting.until(lambda: "first" in clients.names(), 30)
+        d = deployment(edge={"tls": second.model_dump()})
+        d.deploy(built, {})
+        assert tls.served(d.edge.layout.ingress, second)
+        assert waiting.until(lambda: "second" in clients.names(), 30)
+    assert set(clients.seen) == {("first", 200), ("second", 200)}
+    d = deployment()
+    d.deploy(built, {})
+    assert exchange(d.url, timeout_s=20).status == 200
 
 
 def test_a_certificate_that_cannot_be_used_is_refused_before_anything_starts(deployment, release, authority, tmp_path):

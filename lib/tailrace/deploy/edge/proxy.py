@@ -86,8 +86,9 @@ class Edge:
         return True
 
     def _listens(self) -> bool:
-        """Return whether the probe answers, and the front door speaks TLS where it has to."""
-        return bool(self.probe()) and (not self.layout.settings.tls or tls.spoken(self.layout.ingress))
+        """Return whether the probe answers, and the front door serves its certificate where it has one."""
+        settings = self.layout.settings.tls
+        return bool(self.probe()) and (not settings or tls.served(self.layout.ingress, settings))
 
     def drift(self) -> list[str]:
         """Return what of the profile's edge settings does not hold here, one fact for each; `deploy` applies it."""

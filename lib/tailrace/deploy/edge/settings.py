@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tailrace.deploy.edge import counters, layout
+from tailrace.deploy.edge import counters, layout, tls
 from tailrace.deploy.edge.layout import Address
 from tailrace.errors import EdgeRejected
 from tailrace.host import files, ports, waiting
@@ -48,15 +48,17 @@ def apply(edge: Edge) -> Edge:
     # Envoy shares a port with another program of the same user, so it would not notice.
     if moved and new.layout.ingress.port != former.port and not edge.layout.bind and not _is_free(new.layout.ingress):
         raise EdgeRejected(f"edge: {new.layout.ingress} is taken by another program; see `ss -ltnp`, or set edge.port")
-    before = {name: edge.configuration.path(name).read_text(encoding="utf-8") for name in ("clusters", "listeners")}
+    paths = [edge.configuration.path(name) for name in ("clusters", tls.SECRET, "listeners")]
+    before = {path: path.read_text(encoding="utf-8") for path in paths if path.exists()}
     try:
         new.configuration.write_clusters(edge.configuration.upstreams())
         await_taken(new, "clusters")
         new.configuration.write_listeners(edge.layout if moved else None)
         await_taken(new, "listeners")
+        _await_certificate(new)
     except EdgeRejected:
-        for name, content in before.items():
-            files.write(edge.configuration.path(name), content)
+        for path, content in before.items():
+            files.write(path, content)
         raise
     layout.save(new.layout, edge.folder.parent / layout.NAME)
     return new
@@ -88,6 +90,16 @@ def await_taken(edge: Edge, name: str) -> None:
         f"the edge did not take its {name} within {TAKE_TIMEOUT_S:g} s: {reason}. Traffic is where it was; mend the "
         "profile, or replace the edge: `tailrace upgrade-edge`"
     )
+
+
+def _await_certificate(edge: Edge) -> None:
+    """Wait until the front door serves its certificate, where it has one: a listener is taken before that."""
+    ingress, settings = edge.layout.ingress, edge.layout.settings.tls
+    if settings and not waiting.until(lambda: tls.served(ingress, settings), TAKE_TIMEOUT_S, every_s=0.05):
+        raise EdgeRejected(
+            f"the front door at {ingress} does not serve {settings.certificate} after {TAKE_TIMEOUT_S:g} s. Traffic is "
+            f"where it was; see the edge's log: {edge.server.log()}"
+        )
 
 
 def _is_free(address: Address) -> bool:

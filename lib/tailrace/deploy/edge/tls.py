@@ -79,15 +79,23 @@ def _shake_hands(server: ssl.SSLContext, certificate: str) -> str:
     return ""
 
 
-def spoken(address: Address) -> bool:
-    """Return whether who listens at `address` speaks TLS, whatever its certificate."""
+def served(address: Address, tls: Tls) -> bool:
+    """Return whether who listens at `address` speaks TLS with the certificate that is in the file now."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection((address.reached, address.port), 2.0) as plain, client.wrap_socket(plain):
-            return True
+        with socket.create_connection((address.reached, address.port), 2.0) as plain, client.wrap_socket(plain) as side:
+            return side.getpeercert(binary_form=True) == _leaf(tls.certificate)
     except OSError:
         return False
+
+
+def _leaf(certificate: str) -> bytes:
+    """Return the first certificate of the file, in DER."""
+    text = Path(certificate).read_text(encoding="ascii", errors="replace")
+    _, begin, rest = text.partition(ssl.PEM_HEADER)
+    body, _, _ = rest.partition(ssl.PEM_FOOTER)
+    return ssl.PEM_cert_to_DER_cert(begin + body + ssl.PEM_FOOTER)
 
 
 def secret(tls: Tls) -> str:
