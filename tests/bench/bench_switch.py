@@ -44,7 +44,7 @@ LIBRARIES = (
 """What the server of many protocols imports: each of them is Python alone, and so runs in any image."""
 LOAD = """
 import json, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/../.."]
 from conftest import Load
 with Load(sys.argv[2], float(sys.argv[3])) as load:
     print("steady", flush=True)

@@ -6,12 +6,13 @@ import re
 import signal
 import socket
 import time
+import urllib.request
 
 import pytest
 
 from tailrace.deploy.edge import Maintenance
 from tailrace.errors import BuildFailed, EdgeRejected, NotReady, PartMissing, RolledBack, StartFailed, Unfinished
-from tailrace.host import waiting
+from tailrace.host import ports, waiting
 from tailrace.host.http import exchange
 from tailrace.profile import Service
 
@@ -111,6 +112,28 @@ def test_a_new_edge_costs_what_the_procedure_says(foreign, load, tmp_path, root)
     assert begun_ns - 1e9 < min(failed) < max(failed) < done_ns
     assert {colour for sent_ns, _, colour in traffic.answers if sent_ns > done_ns} == {"blue"}
     assert d.counters().failed == 0
+
+
+def test_settings_of_the_edge_are_applied_on_docker_but_for_its_address(foreign, load, tmp_path):
+    """Those that Envoy reads again are live; another published address is refused, and taken by a cold upgrade."""
+
+    def changed(**settings):
+        edge = d.profile.edge.model_copy(update=settings)
+        return dataclasses.replace(d, profile=d.profile.model_copy(update={"edge": edge}))
+
+    d = foreign()
+    built = d.build(tmp_path)
+    d.up(built)
+    with load(d.url, rate=100) as traffic:
+        assert "in the profile 32: applied" in changed(max_header_kb=32).deploy(built, {}).fact
+    assert traffic.failed == 0
+    moved = changed(max_header_kb=32, port=ports.free())
+    with pytest.raises(EdgeRejected, match=r"in the profile \d+\. a container that runs can neither(?s:.*)say --cold"):
+        moved.deploy(built, {})
+    assert urllib.request.urlopen(d.url).status == 200
+    assert moved.upgrade_edge(cold=True).state == "done"
+    assert urllib.request.urlopen(f"http://127.0.0.1:{moved.profile.edge.port}").status == 200
+    assert moved.status().drift == ()
 
 
 @pytest.mark.fault(

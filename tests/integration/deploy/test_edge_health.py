@@ -2,6 +2,7 @@
 traffic without its only instance."""
 
 import dataclasses
+import json
 import threading
 import time
 import urllib.error
@@ -17,6 +18,7 @@ from tailrace.host import waiting
 from tailrace.profile import Acceptance, Health
 
 SERVER = Path(__file__).parents[1] / "servers" / "choosy.py"
+POLYGLOT = SERVER.with_name("polyglot.py")
 
 
 @pytest.fixture
@@ -78,6 +80,26 @@ def test_what_the_release_says_is_healthy_is_healthy(choosy, options, health):
     d.up(make(*options, **health))
     (slot,) = d.status().slots
     assert (slot.live, slot.ready, slot.healthy) == (True, True, True)
+
+
+@pytest.mark.deep
+def test_a_server_of_http_2_without_tls_is_proved_and_served(choosy):
+    """Users speak what they like to the edge; the negative control is a release of it that does not say `h2c`."""
+    d, make = choosy
+    plain = dataclasses.replace(make(), command=("{python}", str(POLYGLOT), "--protocol", "h2c", "--port", "{port}"))
+    h2c = dataclasses.replace(plain, acceptance=Acceptance(protocol="h2c"))
+    d.up(h2c)
+    (slot,) = d.status().slots
+    assert (slot.live, slot.ready, slot.healthy) == (True, True, True)
+    assert spoken(d) == "2"
+    d.switch(plain)
+    assert spoken(d) == "1.1"
+
+
+def spoken(d):
+    """Return the version of HTTP that the edge speaks with the service."""
+    with urllib.request.urlopen(f"{d.url}/headers") as answer:
+        return json.load(answer)["http_version"]
 
 
 def ask(url, statuses):
