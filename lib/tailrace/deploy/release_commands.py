@@ -91,8 +91,11 @@ def roll_back(deployment: Deployment, observe: Observe | None) -> CommandResult:
     deployment.ensure_edge(observe)
     environment = history.environment_to_return_to(entries, previous, serving.generation if serving else 0)
     switched = deployment.roll_out(Step("rollback", new, environment, changes(kept, new, deployment.built)), observe)
+    unknown = (
+        "" if new.kind != "command" or "source" in new.facts else "from what is there: its files were not kept then"
+    )
     today = f"with the value of {names} of today: a former one is kept nowhere" if names else ""
-    return _done(switched, f"release {switched.release} serves again, from a cold start", place.fact, today)
+    return _done(switched, f"release {switched.release} serves again, from a cold start", place.fact, unknown, today)
 
 
 def _step(deployment: Deployment, serving: Instance, new: Release, environment: Environment, force: bool) -> Step:

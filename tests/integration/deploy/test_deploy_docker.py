@@ -11,7 +11,16 @@ import urllib.request
 import pytest
 
 from tailrace.deploy.edge import Maintenance
-from tailrace.errors import BuildFailed, EdgeRejected, NotReady, PartMissing, RolledBack, StartFailed, Unfinished
+from tailrace.errors import (
+    BuildFailed,
+    DeployError,
+    EdgeRejected,
+    NotReady,
+    PartMissing,
+    RolledBack,
+    StartFailed,
+    Unfinished,
+)
 from tailrace.host import ports, waiting
 from tailrace.host.http import exchange
 from tailrace.profile import Service
@@ -264,3 +273,28 @@ def test_an_engine_that_does_not_answer_is_named_with_what_to_type(monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     with pytest.raises(PartMissing, match="no engine answers; type: make engine"):
         dockerd.connect(1)
+
+
+def test_a_tag_that_was_moved_is_another_release_and_a_rollback_finds_the_image_of_before(foreign, image, tmp_path):
+    """By the image's digest, not by its name. One that was removed meanwhile is refused in words."""
+    d = foreign()
+    images, tag = [image("LABEL n=1"), image("LABEL n=2")], f"moved-{d.profile.name}"
+    service = d.profile.service.model_copy(update={"image": f"tailrace-test:{tag}"})
+    d = dataclasses.replace(d, profile=d.profile.model_copy(update={"service": service}))
+
+    def move(id):
+        d.engine.client.images.get(id).tag("tailrace-test", tag)
+
+    move(images[0])
+    first = d.deploy(d.build(tmp_path), {})
+    assert d.deploy(d.build(tmp_path), {}).result == "served already"
+    move(images[1])
+    moved = d.deploy(d.build(tmp_path), {})
+    assert (moved.result, moved.changes) == ("switched", ("image changed",))
+    assert d.rollback().state == "done"
+    (instance,) = d.instances
+    assert (instance.release, d.engine.client.containers.get(instance.handle).image.id) == (first.release, images[0])
+    d.engine.client.images.remove(images[1], force=True)  # and with it the tag
+    with pytest.raises((DeployError, PartMissing), match=r"(?i)no such image"):
+        d.deploy(d.releases.find(moved.release), {})
+    assert d.serving.release == first.release

@@ -211,7 +211,7 @@ def test_a_changed_smoke_test_of_the_same_release_is_asked_at_once_and_kept(proj
 
 
 def test_a_release_whose_file_was_damaged_is_written_again_by_deploy(project):
-    """What serves is known by its label; a rollback to it says what is wrong."""
+    """What serves is known by its label; a rollback says what is wrong, or what a file of an older tailrace lacks."""
     first = project.deploy()
     file = project.deployment.releases.folder / f"{first.release}.json"
     file.write_text("{")
@@ -219,9 +219,13 @@ def test_a_release_whose_file_was_damaged_is_written_again_by_deploy(project):
     assert json.loads(file.read_text())["id"] == first.release
     project.word("two")
     project.deploy()
+    whole = json.loads(file.read_text())
     file.write_text("{")
     with pytest.raises(DeployError, match="is damaged"):
         project.deployment.rollback()
+    former = {name: whole[name] for name in ("id", "kind", "build", "command", "environment", "ours")}
+    file.write_text(json.dumps({**former, "facts": {"directory": str(project.folder)}}))
+    assert "from what is there: its files were not kept then" in project.deployment.rollback().fact
 
 
 def test_resume_starts_no_instance_with_a_secret_that_was_rotated_meanwhile(project, monkeypatch):
