@@ -25,7 +25,7 @@ def let_in(rollout: Rollout) -> str:
     began = rollout.edge.counters()
     generation = rollout.route({old.colour: 100}, rollout.canary)
     rollout.edge.await_generation(generation, rollout.settings.ack_timeout_s)
-    rollout.reached("canary", f"{settings.header or settings.cookie} goes to {rollout.colour}")
+    rollout.reached("canary", str(rollout.canary))
     return _watch(rollout, settings, old.colour, began)
 
 

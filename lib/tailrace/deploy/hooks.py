@@ -11,19 +11,19 @@ import time
 from pathlib import Path
 from typing import Final, Literal
 
+from tailrace import credentials
 from tailrace.deploy import bake, hook_process
 from tailrace.deploy.engines import INHERITED
 from tailrace.deploy.hook_process import RunningCommand
 from tailrace.deploy.release import filled
 from tailrace.deploy.rollout import Rollout
-from tailrace.errors import DeployError, NotReady, RolledBack
+from tailrace.errors import NotReady, RolledBack
 from tailrace.host import excerpts, waiting
 from tailrace.profile import Hook
 
 Point = Literal["before_deploy", "after_switch", "on_rollback"]
 FOLDER: Final = "hooks"
 """The folder of their logs, in that of the deployment."""
-UNTOUCHED: Final = "Traffic was not touched"
 
 
 def before_deploy(rollout: Rollout) -> str:
@@ -79,14 +79,10 @@ def _run(rollout: Rollout, point: Point, hook: Hook, state: str, why: str = "") 
         where = rollout.folder.parent.parent
         failure = f"hook {point}: {command[0]} cannot be started in {where}: {error.strerror}; check the command"
     if hook.on_failure == "ignore":
-        return f"{failure}\nIgnored, as its on_failure says"
-    raise _refusal(point, failure)
-
-
-def _refusal(point: Point, failure: str) -> DeployError:
+        return f"{failure}\n{'A rollback goes on' if point == 'on_rollback' else 'Ignored, as its on_failure says'}"
     if point == "before_deploy":
-        return NotReady(f"{failure}\n{UNTOUCHED}")
-    return RolledBack(failure)
+        raise NotReady(f"{failure}\nTraffic was not touched")
+    raise RolledBack(f"{failure}\nThe rollout goes back, as the on_failure of {point} says")
 
 
 def _wait(rollout: Rollout, point: Point, running: RunningCommand, seconds: float) -> None:
@@ -122,5 +118,5 @@ def _environment(rollout: Rollout, point: Point, attempt: int, why: str) -> dict
         "TAILRACE_PREVIOUS": rollout.old.release if rollout.old else "",
         "TAILRACE_URL": rollout.edge.url,
         "TAILRACE_PREVIEW_URL": rollout.preview_url,
-        "TAILRACE_WHY": excerpts.shortened(why, 1_000).replace("\0", ""),
+        "TAILRACE_WHY": excerpts.shortened(credentials.masked(why), 1_000).replace("\0", ""),
     }
