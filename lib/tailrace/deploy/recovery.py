@@ -6,6 +6,7 @@ The caller holds the lock of the deployment.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tailrace.deploy import front_door, hooks, secret_digests, switch
@@ -145,12 +146,17 @@ def _repair_routes(deployment: Deployment) -> str:
 
 
 def _confirm(deployment: Deployment) -> CommandResult:
-    """Keep the colour that the route file names, remove the other one, and journal that."""
+    """Keep the colour that the route file names, with all the traffic, remove the other one, and journal that."""
     deployment.edge.ensure()
     serving = deployment.serving
     if serving is None:
         name = deployment.profile.name
         raise DeployError(f"{name}: the colour that the routes name does not run; use `down`, then `deploy`")
+    routes = deployment.edge.routes()
+    if routes.reach(other(serving.colour)):  # it had a share, or the canary
+        alone = replace(routes, generation=routes.generation + 1, weights={serving.colour: 100}, canary=None)
+        deployment.edge.route(alone)
+        deployment.edge.await_generation(alone.generation, deployment.profile.rollout.ack_timeout_s)
     removed = [instance for instance in deployment.instances if instance != serving]
     for instance in removed:
         deployment.engine.stop(instance, deployment.profile.rollout.stop_grace_s)

@@ -183,6 +183,26 @@ def test_nobody_is_let_in_behind_the_maintenance_page_or_at_a_first_deploy(deplo
     assert {s: f for s, _, f in switched.states}["canaried"] == "not judged: the maintenance page answers every user"
 
 
+@pytest.mark.parametrize(
+    ("rollout", "state"),
+    [
+        pytest.param({"canary": {**HEADER, "for_s": 600}}, "canary:reached:after", id="canary"),
+        pytest.param({"weights": [30], "weight_s": 0.1}, "weight:reached:after", id="weight", marks=pytest.mark.deep),
+    ],
+)
+def test_a_colour_that_is_kept_by_hand_gets_all_requests(deployment, release, killed, rollout, state):
+    """A damaged journal leaves the choice to the route file: the other colour is removed, and so is its share."""
+    d = deployment(smoke=(), **rollout)
+    d.up(release(d))
+    killed(d, release(d, name="second"), state)
+    assert d.edge.routes().reach("green")
+    lines = d.journal.path.read_bytes().splitlines(keepends=True)
+    d.journal.path.write_bytes(b"".join([*lines[:2], b"damaged\n", *lines[3:]]))
+    assert "blue-2 serves, 1 other instances removed" in d.resume().fact
+    assert {ask(d.url, x_canary="always") for _ in range(30)} == {"blue"}
+    assert not d.edge.routes().reach("green")
+
+
 @pytest.mark.fault(
     "controller killed while the canary is let in",
     "the old colour; the canary's requests are on the new one",
@@ -195,7 +215,6 @@ def test_nobody_is_let_in_behind_the_maintenance_page_or_at_a_first_deploy(deplo
     [
         "routes:rename:after",
         pytest.param("canary:reached:after", marks=pytest.mark.deep),
-        pytest.param("canaried:reached:after", marks=pytest.mark.deep),
     ],
 )
 def test_a_controller_killed_while_the_canary_is_let_in_loses_nothing(deployment, release, load, killed, point, verb):
