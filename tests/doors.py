@@ -342,6 +342,7 @@ ROWS = [
         once(head("/echo", "Content-Length: 4", "Content-Length: 5", method="POST") + b"body!", say=status),
         "200", "400"),
     Row("CONNECT", once(head("b.example:443", method="CONNECT", host="b.example:443"), say=status), "200", "404"),
+    Row("`OPTIONS *`", once(head("*", method="OPTIONS"), say=status), "200", "404"),
     Row("gRPC, one message", http2("/test.Echo/Call", b"\0\0\0\0\1a", say=grpc, content_type="application/grpc",
         te="trailers"), "200, 6 bytes, grpc-status 0, done", protocol=H2C),
     Row("gRPC, messages to and fro", bidirectional, "200, 18 bytes, grpc-status 0, done", protocol=H2C),

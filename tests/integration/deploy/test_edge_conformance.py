@@ -173,7 +173,7 @@ def test_what_a_client_does_wrong_is_no_failure_of_the_edge(deployed):
     """A stranger with odd requests fails no deploy; a stream that the edge ends is one, as the negative control."""
     rows = {row.request: row for row in ROWS if row.protocol == HTTP1}
     odd = [row for row in rows.values() if row.expected in ("400", "404", "431")]
-    assert len(odd) == 5
+    assert len(odd) == 6
     with deployed["process"](HTTP1) as d:
         before = d.counters()
 

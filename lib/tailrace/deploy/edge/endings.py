@@ -31,10 +31,10 @@ def _log(name: str, which: str, **tags: str) -> Document:
 
 
 LOGS: list[Document] = [
-    # A page that the routes hold is an answer that was meant, and the edge is no proxy for other hosts (CONNECT).
+    # A page that the routes hold was meant, and a request for no path (CONNECT, OPTIONS *) is for no route.
     _log(
         ENDED,
-        "!(response.code_details in ['via_upstream', 'direct_response']"
+        "!(response.code_details in ['via_upstream', 'direct_response', 'absolute_path_rejected']"
         " || (request.method == 'CONNECT' && response.code == 404))",
         of="%UPSTREAM_CLUSTER%", status="%RESPONSE_CODE%", flags="%RESPONSE_FLAGS%",
     ),
