@@ -143,14 +143,15 @@ def ensure(deployment: Deployment, observe: Observe | None = None) -> tuple[str,
 def _apply(deployment: Deployment) -> Iterator[str]:
     """Bring the running edge to the settings of the profile; yield each fact once it holds."""
     edge, former = deployment.edge, deployment.edge.layout.ingress
-    if not (changes := edge.drift()):
+    if not (differences := edge.drift()):
         return
     moved = edge.intended.ingress != former
     outside = moved or edge.intended.settings.tls != edge.layout.settings.tls
     if outside and (reason := deployment.engine.lacks.get("edge changes")):
-        raise EdgeRejected(f"{deployment.profile.name}: {'; '.join(changes)}. {reason}. {COLD}")
+        raise EdgeRejected(f"{deployment.profile.name}: {'; '.join(differences)}. {reason}. {COLD}")
+    changes = edge.changes()
     edge.apply()
-    yield f"{'; '.join(changes)}: applied"
+    yield f"applied: {', '.join(changes)}"
     if moved:
         limit_s = deployment.profile.rollout.drain_timeout_s
         yield f"{deployment.url} answers; so does {former} until it is unused, for up to {limit_s:g} s"
@@ -217,12 +218,17 @@ def _refuse_without_health(deployment: Deployment) -> None:
     serving = deployment.serving
     if serving is None:
         raise EdgeRejected(f"{deployment.profile.name}: nothing serves; use `deploy`. The edge was not replaced")
-    asked = _asked(deployment, serving)
-    observation = health.as_the_edge(deployment.edge, serving, asked)
-    if not observation.ok:
+    asked, edge = _asked(deployment, serving), deployment.edge
+    observations: list[health.Observation] = []
+
+    def healthy() -> bool:
+        observations[:] = [health.as_the_edge(edge, serving, asked)]
+        return observations[0].ok
+
+    if not waiting.until(healthy, deployment.profile.rollout.ack_timeout_s, every_s=0.1):
         raise EdgeRejected(
             f"{deployment.profile.name}: {serving.name} is not healthy: GET {asked.health.live} gets "
-            f"{observation.fact}. The edge was not replaced: a new one would find nothing to serve"
+            f"{observations[0].fact}. The edge was not replaced: a new one would find nothing to serve"
         )
 
 

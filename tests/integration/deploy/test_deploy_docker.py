@@ -134,7 +134,7 @@ def test_settings_of_the_edge_are_applied_on_docker_but_for_its_address(foreign,
     built = d.build(tmp_path)
     d.up(built)
     with load(d.url, rate=100) as traffic:
-        assert "in the profile 32: applied" in changed(max_header_kb=32).deploy(built, {}).fact
+        assert "applied: edge.max_header_kb 32 (was" in changed(max_header_kb=32).deploy(built, {}).fact
     assert traffic.failed == 0
     moved = changed(max_header_kb=32, port=ports.free())
     with pytest.raises(EdgeRejected, match=r"in the profile \d+\. a container that runs can neither(?s:.*)say --cold"):

@@ -94,6 +94,10 @@ class Edge:
         """Return what of the profile's edge settings does not hold here, one fact for each; `deploy` applies it."""
         return edge_settings.drift(self)
 
+    def changes(self) -> list[str]:
+        """Return what `apply` changes, for those who read that it was done."""
+        return edge_settings.changes(self)
+
     def apply(self) -> Edge:
         """Bring the running edge to the profile's settings, and return it as it is then; see `settings.apply`."""
         return edge_settings.apply(self)

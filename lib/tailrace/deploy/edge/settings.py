@@ -22,19 +22,26 @@ OTHER_VERSION = "the edge's files were written by another version of tailrace"
 
 def drift(edge: Edge) -> list[str]:
     """Return what of the profile does not hold at the edge, one fact for each setting."""
+    found = [f"edge.{name} is {here}, in the profile {there}" for name, here, there in _differences(edge)]
+    return found or ([] if edge.configuration.is_current() else [OTHER_VERSION])
+
+
+def changes(edge: Edge) -> list[str]:
+    """Return the same as what `apply` changes."""
+    found = [f"edge.{name} {there} (was {here})" for name, here, there in _differences(edge)]
+    return found or ["the files of another version of tailrace are replaced"]
+
+
+def _differences(edge: Edge) -> list[tuple[str, str, str]]:
+    """Return the name of each setting that differs, its value at the edge, and that of the profile."""
     now, intended = edge.layout, edge.intended
+    here, there = now.settings, intended.settings
     values: dict[str, tuple[Any, Any]] = {
-        name: (getattr(now.settings, name), getattr(intended.settings, name))
-        for name in type(now.settings).model_fields
+        name: (getattr(here, name), getattr(there, name)) for name in type(here).model_fields
     }
     values["host"] = (now.ingress.host, intended.ingress.host)
     values["port"] = (now.ingress.port, intended.ingress.port)
-    changed = [
-        f"edge.{name} is {_shown(value)}, in the profile {_shown(other)}"
-        for name, (value, other) in values.items()
-        if value != other
-    ]
-    return changed or ([] if edge.configuration.is_current() else [OTHER_VERSION])
+    return [(name, _shown(a), _shown(b)) for name, (a, b) in values.items() if a != b]
 
 
 def apply(edge: Edge) -> Edge:
