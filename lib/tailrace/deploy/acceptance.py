@@ -30,7 +30,8 @@ def start(rollout: Rollout) -> str:
     fact = wait_for_success(rollout.engine, new, target, "started", timeout_s)
     require_open_live_path(new, target)
     wait_for_edge(rollout.edge, new, asked, timeout_s)
-    return f"{new.name} at {new.address}: {fact}"
+    state = rollout.engine.state(new)
+    return f"{new.name} at {new.address}: {fact}" + (f"; {state}" if state != "running" else "")
 
 
 def wait_until_ready(rollout: Rollout) -> str:

@@ -16,6 +16,27 @@ class Program(NamedTuple):
     environment: dict[str, str]
     log: str
     nice: int
+    groups: list[str]
+    """The folders of the control groups that it enters."""
+
+
+class Memory:
+    """Counts how often the kernel has killed a process of the control groups because their memory was used up."""
+
+    def __init__(self, groups: list[str]) -> None:
+        self.files = [f"{group}/{name}" for group in groups for name in ("memory.events", "memory.oom_control")]
+        self.kills = self._count()
+
+    def reason(self) -> str:
+        """Return what to add to an end by SIGKILL: that memory was the reason, if it was since the last call."""
+        before, self.kills = self.kills, self._count()
+        return ", out of memory: see limits.memory_mb" if self.kills > before else ""
+
+    def _count(self) -> int:
+        for path in self.files:
+            with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+                return sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+        return 0
 
 
 def start(program: Program) -> tuple[int, str]:
@@ -44,6 +65,9 @@ def _become(program: Program, report: int) -> None:
         os.setpgid(0, 0)
         if program.nice:
             os.setpriority(os.PRIO_PROCESS, 0, program.nice)
+        for group in program.groups:
+            with open(f"{group}/cgroup.procs", "w", encoding="ascii") as procs:
+                procs.write("0")  # the writer itself
         log = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (log, 1), (log, 2)):

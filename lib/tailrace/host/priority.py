@@ -11,19 +11,23 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 NORMAL = 0
 
 
-def lower(nice: int) -> tuple[str, str]:
+def lower(nice: int, groups: Sequence[str] = ()) -> tuple[str, str]:
     """Lower the priority of this session before its program starts; return the way it was done, and a fact.
 
-    The way is "" when nothing was done; the fact then says why. Call it as the leader of the session.
+    The way is "" when nothing was done; the fact then says why. Call it as the leader of the session. A program that
+    runs in a control group for the CPU, one of `groups`, has a share in that group's name, and no other.
     """
     if nice <= 0:
         return "", ""
-    if _grouped_by_session():
+    for group in groups:
+        if _set_weight(group, nice):
+            return group, f"the weight of nice {nice} in its control group"
+    if grouped_by_session():
         if _set_autogroup(os.getpid(), nice):
             return "autogroup", f"autogroup nice {nice}"
         return "", "not at low CPU priority: the kernel groups processes by session, and refuses a nice value for them"
@@ -37,6 +41,8 @@ def restore(way: str, leader: int, members: Iterable[int]) -> str:
 
     `members` are its processes; each of their threads has a nice value of its own.
     """
+    if way.startswith("/"):
+        return "" if _set_weight(way, NORMAL) else f"the weight of {way} could not be set"
     if way == "autogroup":
         return "" if _set_autogroup(leader, NORMAL) else f"/proc/{leader}/autogroup could not be set to 0"
     if way == "nice":
@@ -63,6 +69,20 @@ def _renice(pid: int) -> None:
         done |= threads
 
 
+def _set_weight(group: str, nice: int) -> bool:
+    """Give the control group the CPU weight of a nice value, as the kernel counts it: a quarter less for each step."""
+    share = 1 / 1.25**nice
+    for file, normal in (("cpu.weight", 100), ("cpu.shares", 1024)):
+        if os.path.exists(f"{group}/{file}"):
+            try:
+                with open(f"{group}/{file}", "w", encoding="ascii") as weight:
+                    weight.write(str(max(2, round(normal * share))))
+            except OSError:
+                return False
+            return True
+    return False
+
+
 def _set_autogroup(pid: int, nice: int) -> bool:
     """Set the nice value of the autogroup; the kernel accepts one change in 0.1 s from who is not root."""
     for _ in range(20):
@@ -78,7 +98,8 @@ def _set_autogroup(pid: int, nice: int) -> bool:
     return False
 
 
-def _grouped_by_session() -> bool:
+def grouped_by_session() -> bool:
+    """Return whether the kernel shares the CPU among sessions (sched(7), "The autogroup feature")."""
     return _read("/proc/sys/kernel/sched_autogroup_enabled").strip() == "1" and _in_root_group()
 
 

@@ -23,6 +23,7 @@ from tailrace.host import files, pids, processes, waiting
 from tailrace.host.processes import Process
 
 ACCEPTED_WITHIN_S = 10.0
+NOTICED_WITHIN_S = 3.0
 LIBRARY = Path(__file__).parents[2]
 
 
@@ -43,6 +44,8 @@ class Order:
     """
     nice: int = 0
     """Its nice value until it is accepted."""
+    groups: Sequence[str] = ()
+    """The folders of the control groups that it runs in."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,12 @@ def start(
         **asdict(order), "environment": {**order.environment, **marks}, "state": str(state),
         "log": str(process.log), "directory": str(order.directory) if order.directory else None,
     }  # fmt: skip
-    child = subprocess.Popen(
-        [sys.executable, "-sSP", "-m", "tailrace.host.supervisor", name],
-        env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(LIBRARY), **marks}, cwd="/",
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    with process.log.open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-sSP", "-m", "tailrace.host.supervisor", name],
+            env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(LIBRARY), **marks}, cwd="/",
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+        )  # fmt: skip
     if problem := _problem(child, json.dumps(document).encode()):
         child.wait()
         state.unlink(missing_ok=True)
@@ -145,6 +149,7 @@ def end(process: Process, grace_s: float) -> str:
 
 def described(process: Process) -> str:
     """Return how the program stands: "running", "restarts 5, last exit: killed by signal 9, next start in 8 s", …"""
+    waiting.until(lambda: not _unnoticed(process), NOTICED_WITHIN_S)
     supervised, state = process.alive, read(process)
     if not state.phase:
         return "running, unsupervised" if supervised else "ended"
@@ -157,6 +162,12 @@ def described(process: Process) -> str:
     return f"ended: {state.last_exit}" if state.last_exit else "ended"
 
 
+def _unnoticed(process: Process) -> bool:
+    """Return whether the program has ended, and its supervisor has yet to write down how."""
+    state = read(process)
+    return state.phase == "running" and not state.runs and process.alive
+
+
 def _problem(child: subprocess.Popen[bytes], order: bytes) -> str:
     """Give the supervisor its order, and return why it could not start the program; "" if it could."""
     assert child.stdin, "it was opened with a pipe"
@@ -165,7 +176,7 @@ def _problem(child: subprocess.Popen[bytes], order: bytes) -> str:
         child.stdin.write(order)
     with child.stdout:
         answer = child.stdout.readline()
-    return str(json.loads(answer)["problem"]) if answer else "its supervisor ended at once"
+    return str(json.loads(answer)["problem"]) if answer else "its supervisor ended at once, see its log"
 
 
 def _state(process: Process) -> Path:

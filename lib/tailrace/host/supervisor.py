@@ -46,6 +46,7 @@ class Order(NamedTuple):
     """The variable that gets the number of restarts; "" for none."""
     helper: list[str]
     nice: int
+    groups: list[str]
 
 
 def pause_s(quick_ends: int) -> float:
@@ -70,7 +71,7 @@ class Supervisor:
     def __init__(self, order: Order, name: str) -> None:
         self.order, self.name = order, name
         self.child = 0
-        self.helper = Helper(order.helper)
+        self.helper, self.memory = Helper(order.helper), launch.Memory(order.groups)
         self.asked: list[int] = []
         """Signals that came and were not yet acted upon."""
         self.accepted = self.stopping = self.finished = False
@@ -79,7 +80,7 @@ class Supervisor:
         self.restarts = self.quick_ends = self.ends = 0
         self.started_at = self.start_at = self.ended_at = 0.0
         self.last_exit = ""
-        self.way, self.priority = priority.lower(order.nice)
+        self.way, self.priority = priority.lower(order.nice, order.groups)
         self.log_bytes, self.looked_at, self.look_at = 0, 0.0, 0.0
         self.wake, signals = os.pipe()
         for end in (self.wake, signals):
@@ -118,7 +119,8 @@ class Supervisor:
         command, directory = now.get("command", order.command), now.get("directory", order.directory)
         problem = str(now.get("problem", ""))
         if not problem:
-            self.child, problem = launch.start(launch.Program(command, directory, environment, order.log, nice))
+            program = launch.Program(command, directory, environment, order.log, nice, order.groups)
+            self.child, problem = launch.start(program)
         self.started_at = time.monotonic()
         self._write("running" if self.child else "ended")
         return problem
@@ -172,6 +174,7 @@ class Supervisor:
             how = f"the command left with 0 while a process that it started goes on, {names}: run it in the foreground"
         _signal_group(group, signal.SIGKILL if not left else signal.SIGTERM)
         self._end_descendants(1.0 if left else 0.0)
+        how += self.memory.reason() if how == "killed by signal 9" else ""
         self.last_exit, self.ended_at = how, time.time()
         if self.stopping or not self.accepted:
             self.finished = True

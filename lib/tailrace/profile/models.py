@@ -176,7 +176,7 @@ class RolloutSettings(ProfileSection):
 
 
 class ResourceLimits(ProfileSection):
-    """The resource limits of an instance, where the engine enforces them."""
+    """The resource limits of an instance: with Docker these, with processes those that are set, by control groups."""
 
     memory_mb: int = Field(default=512, ge=32)
     cpus: Annotated[float, Field(gt=0)] = 1.0

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -240,3 +241,12 @@ def test_a_command_that_cannot_be_started_says_so(start, tmp_path):
         start(["/no/such/program"])
     assert not list(Path(tmp_path / "records").glob("*.json"))
     assert not list(Path(tmp_path / "records").glob("*.state"))
+
+
+def test_how_it_ended_is_told_also_when_its_supervisor_was_slow_to_notice(start):
+    """Whoever asks right after the end waits for the reason."""
+    process = start(SLEEP, accepted=False)
+    os.kill(process.pid, signal.SIGSTOP)
+    supervised.crash(process)
+    threading.Timer(0.3, os.kill, [process.pid, signal.SIGCONT]).start()
+    assert supervised.described(process) == "ended: killed by signal 9"

@@ -17,4 +17,5 @@ def create(profile: Profile, home: Path, fault: Callable[[str], None]) -> Engine
     """Return the engine with its releases and records in `home`."""
     from tailrace.deploy.engines.process.engine import ProcessEngine
 
-    return ProcessEngine(home, fault, profile.rollout.start_nice)
+    limits = {name: getattr(profile.limits, name) for name in sorted(profile.limits.model_fields_set)}
+    return ProcessEngine(home, fault, profile.rollout.start_nice, limits)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,8 +19,8 @@ from tailrace.deploy.engines.process import LACKS, old_logs, restart
 from tailrace.deploy.engines.process.edge import EdgeProcess
 from tailrace.deploy.engines.process.restart import HOST
 from tailrace.deploy.release import Release, filled
-from tailrace.errors import PartMissing
-from tailrace.host import files, log_output, ports, processes, supervised
+from tailrace.errors import PartMissing, StartFailed
+from tailrace.host import cgroups, files, log_output, ports, processes, supervised
 from tailrace.profile import Profile, Service
 
 BESIDE = "beside"
@@ -33,6 +34,8 @@ class ProcessEngine:
     fault: Callable[[str], None] = files.nothing
     start_nice: int = 0
     """The nice value of an instance until it is accepted."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """The limits that the profile sets, and no default: by name."""
     lacks: ClassVar[Mapping[Capability, str]] = LACKS
 
     def preflight(self) -> None:
@@ -50,6 +53,7 @@ class ProcessEngine:
         port = ports.free(HOST)
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         place = kept_copy.place(release, self.home.resolve() / "releases")
+        groups = cgroups.make(self._group(slot), self.limits)
         order = supervised.Order(
             restart.words(release, place.command, port),
             inherited | environment(replace(release, environment=place.environment), slot),
@@ -57,16 +61,24 @@ class ProcessEngine:
             counter="TAILRACE_RESTARTS" if release.ours else "",
             helper=restart.helper(self.home.resolve(), slot.deployment, release, port),
             nice=self.start_nice,
+            groups=groups.folders,
         )
-        marked = {**labels(release, slot), "port": str(port)}
+        marked = {**labels(release, slot), "port": str(port), "groups": ":".join(groups.folders), "lacks": groups.fact}
         folder = self._records(slot.deployment)
         old_logs.prune(folder)
-        return _instance(supervised.start(order, folder, slot.name, marked, self.fault))
+        try:
+            return _instance(supervised.start(order, folder, slot.name, marked, self.fault))
+        except StartFailed:
+            cgroups.remove(groups.folders)
+            raise
 
     def stop(self, instance: Instance, grace_s: float) -> str:
         """SIGTERM to its group, SIGKILL after `grace_s`; return "gone", "terminated" or "killed"."""
         process = self._process(instance)
-        return supervised.end(process, grace_s) if process else "gone"
+        how = supervised.end(process, grace_s) if process else "gone"
+        if process and process.labels.get("groups"):
+            cgroups.remove(process.labels["groups"].split(":"))
+        return how
 
     def favour(self, instance: Instance) -> str:
         """Accept it: from here on its supervisor starts it again, and it runs at the normal CPU priority."""
@@ -102,7 +114,9 @@ class ProcessEngine:
 
     def state(self, instance: Instance) -> str:
         process = self._process(instance)
-        return supervised.described(process) if process else "ended"
+        if process is None:
+            return "ended"
+        return "; ".join(filter(None, (supervised.described(process), process.labels.get("lacks"))))
 
     def listening(self, instance: Instance) -> list[str] | None:
         process = self._process(instance)
@@ -172,6 +186,11 @@ class ProcessEngine:
         for process in beside:
             processes.end(process, 2.0)
         return ended
+
+    def _group(self, slot: Slot) -> str:
+        """Return the name of the control groups of an instance, which no other home's has."""
+        mark = hashlib.sha256(str(self.home.resolve()).encode()).hexdigest()[:8]
+        return f"tailrace-{mark}-{slot.deployment}-{slot.name}"
 
     def _records(self, deployment: str) -> Path:
         return self.home.resolve() / deployment / "processes"
