@@ -38,13 +38,10 @@ class Tally:
 
     @classmethod
     def of(cls, state: str, counted: Counters) -> Tally:
-        made: dict[str, int] = {}
-        for ending, count in counted.by_edge.items():
-            made[str(ending)] = made.get(str(ending), 0) + count
         sent = {name: colour.total for name, colour in counted.colours.items()}
         return cls(
-            state, counted.t_ns, counted.uptime_s, counted.edge, counted.probes, counted.requests, sent, made,
-            counted.by_instance,
+            state, counted.t_ns, counted.uptime_s, counted.edge, counted.probes, counted.requests, sent,
+            counted.refused, counted.by_instance,
         )  # fmt: skip
 
     def document(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tailrace.deploy import gate
+from tailrace.deploy import bring_up, gate
 from tailrace.deploy.rollout import Rollout
 from tailrace.deploy.token_watch import TokenWatch
 from tailrace.errors import RolledBack
@@ -28,10 +28,11 @@ def shift_by_weight(rollout: Rollout) -> str:
 
 
 def bake(rollout: Rollout) -> str:
-    """Watch the new colour under all traffic, while the old one stays warm."""
-    bake_s = rollout.settings.bake_s
-    rollout.reached("baking", f"for {bake_s:g} s")
-    return watch(rollout, bake_s, side_by_side=False) if rollout.old else "nothing to go back to"
+    """Watch the new colour under all traffic, while the old one stays warm, if there is one."""
+    seconds = rollout.settings.bake_s if rollout.old else bring_up.left_to_bake_s(rollout)
+    rollout.reached("baking", f"for {seconds:.3g} s")
+    fact = watch(rollout, seconds, side_by_side=False)
+    return fact if rollout.old else f"{fact}; {bring_up.require_answer(rollout)}"
 
 
 def watch(rollout: Rollout, seconds: float, side_by_side: bool, is_over: Callable[[], bool] = lambda: False) -> str:

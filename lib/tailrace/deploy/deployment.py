@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from tailrace.deploy import (
+    bring_up,
     faults,
     front_door,
     history,
-    hooks,
     pruning,
     recovery,
     release_commands,
@@ -133,7 +132,7 @@ class Deployment:
         if self.in_progress:
             return []
         unfinished = self.journal.unfinished()
-        return self._running() + ([_described(unfinished)] if unfinished else [])
+        return self.running() + ([_described(unfinished)] if unfinished else [])
 
     def build(self, source: Path, on_progress: Callable[[str], None] | None = None) -> Release:
         """Return the release of the project at `source`; `on_progress` gets the build's log. Raises BuildFailed."""
@@ -143,7 +142,7 @@ class Deployment:
         self, release: Release, environment: Environment, observe: Observe | None = None, *, force: bool = False
     ) -> Deployed:
         """Have `release` serve, and return how that went. Raises as `switch` does; traffic is then where it was."""
-        with self._locked("deploy"):
+        with self._locked("deploy"), bring_up.all_or_nothing(self):
             return release_commands.deploy(self, release, environment, observe, force)
 
     def restart(self, observe: Observe | None = None) -> CommandResult:
@@ -153,7 +152,7 @@ class Deployment:
 
     def up(self, release: Release, environment: Environment | None = None, observe: Observe | None = None) -> None:
         """Have the edge run, and an instance behind it: of `release`, unless one serves already."""
-        with self._locked("up"):
+        with self._locked("up"), bring_up.all_or_nothing(self):
             self.ensure_edge(observe)
             if self.serving is None:
                 self.roll_out(Step("up", release, environment or {}), observe)
@@ -223,23 +222,9 @@ class Deployment:
     def down(self) -> list[str]:
         """Stop everything of this deployment, whoever started it, and return what it was; journal and logs stay."""
         with self._locked("down", refuse_unfinished=False):
-            stopped = self._running()
-            if self._layout.exists():
-                self.edge.server.stop()
-            for instance in self.instances:
-                self.engine.stop(instance, self.profile.rollout.stop_grace_s)
-            stopped += self.engine.sweep(self.profile.name) + self.engine.clear(self.profile.name)
-            stopped += hooks.end_strays(self.folder)
-            if unfinished := self.journal.unfinished():
-                self.journal.append(unfinished[0].transition, "end", "down", f"was left at {unfinished[-1].state}")
-                stopped.append(_described(unfinished))
-            elif stopped:
-                self.journal.append("", "note", "down", "; ".join(stopped))
-            shutil.rmtree(self.folder / "edge", ignore_errors=True)
-            self._layout.unlink(missing_ok=True)
-            return stopped
+            return bring_up.take_down(self)
 
-    def _running(self) -> list[str]:
+    def running(self) -> list[str]:
         """Return the edge, if it was ever started and runs, and the instances that run."""
         edge = [f"edge at {self.url}"] if self._layout.exists() and self.edge.server.alive() else []
         return edge + [f"{i.name} (release {i.release}) at {i.address}" for i in self.instances if self.engine.alive(i)]

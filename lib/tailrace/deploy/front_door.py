@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tailrace.deploy import health
+from tailrace.deploy import health, reachability
 from tailrace.deploy.edge import START_TIMEOUT_S, Maintenance, Upstream, tls
 from tailrace.deploy.engines import Instance
 from tailrace.deploy.journal import JournalEntry
@@ -127,6 +127,7 @@ def ensure(deployment: Deployment, observe: Observe | None = None) -> tuple[str,
     edge, changed = deployment.edge, []
     if damage := edge.configuration.damage():
         raise EdgeRejected(damage)
+    restored = edge.server.alive() and reachability.restore_edge(deployment)
     if edge.server.alive():
         for fact in _apply(deployment):
             entry = deployment.journal.append("", "note", SETTINGS, fact)
@@ -135,7 +136,7 @@ def ensure(deployment: Deployment, observe: Observe | None = None) -> tuple[str,
                 observe(SETTINGS, entry.t_ns, fact)
     elif edge.drift():
         edge.adopt()  # nobody is connected who could lose something
-    if deployment.edge.ensure() and (serving := deployment.serving):
+    if (deployment.edge.ensure() or restored) and (serving := deployment.serving):
         deployment.edge.wait_for_colour(serving.colour)
     return tuple(changed)
 

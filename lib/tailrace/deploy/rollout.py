@@ -97,6 +97,8 @@ class Rollout:
     """What the old colour's own metrics said of tokens in the same time."""
     token_fact: str = ""
     """What the gate judged of the new colour's tokens, and what it could not; empty when the SLO limits none."""
+    begun_ns: int = 0
+    """When the new instance was started; 0 when another process did that."""
     committed_ns: int = 0
     """When the route file was last renamed."""
     cut: int = 0
@@ -179,6 +181,7 @@ class Rollout:
         self.verb = verb
         data = {
             "verb": verb,
+            "engine": self.profile.engine,
             "release": self.release.id,
             "to": self.colour,
             "old": self.old.name if self.old else "",

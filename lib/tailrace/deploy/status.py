@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tailrace.deploy import front_door, health
+from tailrace.deploy import front_door, health, reachability
 from tailrace.deploy.edge import Counters, Routes
 from tailrace.deploy.engines import Instance
 from tailrace.deploy.journal import JournalEntry
@@ -38,13 +39,15 @@ class SlotStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """`serving` is the colour that the routes name and that runs; empty when none does."""
+    """`serving` is the colour that the routes name, that runs, and that answers; empty when none does."""
 
     name: str
     engine: str
     url: str
     edge_alive: bool
     serving: str
+    answer: str
+    """What a question at the doors got just now, or why it got nothing; empty when it is not up."""
     generation: int
     slots: tuple[SlotStatus, ...]
     busy: bool
@@ -57,6 +60,10 @@ class Status:
     """Since when it is paused or in maintenance, by the wall clock; empty when it is neither."""
     canary: str
     """Whose requests go to which colour whatever the weights are; empty when nobody's do."""
+    requests: int
+    failed: int
+    refused: Mapping[str, int]
+    """Requests of users since the edge began to count, those that failed, and those that the edge itself failed."""
     last: str
     """The last rollout in one line."""
     under_way: str
@@ -80,7 +87,8 @@ def read(deployment: Deployment) -> Status:
     edge_alive = deployment.is_up and deployment.edge.server.alive()
     counters = _counters(deployment) if edge_alive else None
     slots = tuple(_slot(deployment, instance, routes, counters) for instance in deployment.instances)
-    serving = routes.serving if routes and any(s.colour == routes.serving and s.alive for s in slots) else ""
+    reached = reachability.ask(deployment.edge, bool(routes.hold_s)) if routes else None
+    runs = {slot.colour for slot in slots if slot.alive}
     left = [] if unreadable or deployment.in_progress else deployment.journal.unfinished()
     ends = [entry for entry in entries if entry.kind == "end"]
     return Status(
@@ -88,7 +96,8 @@ def read(deployment: Deployment) -> Status:
         engine=deployment.profile.engine,
         url=deployment.url if deployment.is_up else "",
         edge_alive=edge_alive,
-        serving=serving,
+        serving=routes.serving if routes and reached and reached.ok and routes.serving in runs else "",
+        answer=reached.fact if reached else "",
         generation=routes.generation if routes else 0,
         slots=slots,
         busy=bool(deployment.in_progress),
@@ -97,6 +106,9 @@ def read(deployment: Deployment) -> Status:
         maintenance=bool(routes and routes.maintenance),
         canary=str(routes.canary) if routes and routes.canary else "",
         since=_since(routes, entries),
+        requests=counters.requests if counters else 0,
+        failed=counters.failed if counters else 0,
+        refused=counters.refused if counters else {},
         last=f"{ends[-1].at} {ends[-1].state}: {ends[-1].fact}" if ends else "",
         under_way=_under_way(deployment, entries),
         damaged=damaged or unreadable,

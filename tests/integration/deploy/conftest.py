@@ -35,7 +35,7 @@ HEALTHCHECK --interval=1s --timeout=1s --retries=1 CMD ["python3", "-c", \
 CMD ["python3", "/server.py", "--port", "8000"]
 """
 QUICK = {
-    "start_nice": 0, "start_timeout_s": 10, "ready_timeout_s": 10, "bake_s": 0.5, "drain_timeout_s": 5,
+    "start_nice": 0, "start_timeout_s": 10, "ready_timeout_s": 10, "bake_s": 0.5, "settle_s": 0, "drain_timeout_s": 5,
     "stop_grace_s": 3, "warmup": {"min_requests": 10, "max_requests": 20},
     "gate": {"window_s": 0.4, "min_requests": 10},
 }  # fmt: skip
@@ -204,7 +204,12 @@ def foreign(tmp_path, root, image):
     opened = []
 
     def make(**rollout):
-        rollout = {"bake_s": 0.5, "warmup": {"min_requests": 2, "max_requests": 4}, "drain_timeout_s": 5} | rollout
+        rollout = {
+            "bake_s": 0.5,
+            "settle_s": 0,
+            "warmup": {"min_requests": 2, "max_requests": 4},
+            "drain_timeout_s": 5,
+        } | rollout
         service = {"image": image(), "command": RUN, "smoke": [{"path": "/stream?s=0.1", "stream": True}]}
         name = f"test-{uuid.uuid4().hex[:8]}"  # an engine is shared by all sessions of tests on the machine
         profile = Profile.model_validate({"name": name, "engine": "docker", "service": service, "rollout": rollout})

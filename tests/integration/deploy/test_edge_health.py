@@ -110,6 +110,12 @@ def ask(url, statuses):
         statuses.append(error.code)
 
 
+@pytest.mark.fault(
+    "the only instance is slow, and its health checks fail",
+    "the slow instance: requests wait for it",
+    "`status`: healthy no; no request is refused",
+    "nothing; when it lasts: look at its log, `restart`",
+)
 @pytest.mark.deep
 def test_the_only_instance_keeps_its_traffic_while_it_is_slow(choosy):
     """The edge finds it unhealthy, and requests wait for it, as they do when it is asked directly."""

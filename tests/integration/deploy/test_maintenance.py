@@ -81,6 +81,12 @@ def test_maintenance_is_no_failure_and_no_pause(deployment, release):
     d.unpause()
 
 
+@pytest.mark.fault(
+    "deploy during maintenance",
+    "the maintenance page, before, during and after it",
+    "503 with the page; `status`: maintenance since …; the new release was proved behind it",
+    "`tailrace maintenance off`",
+)
 def test_a_deploy_behind_the_page_is_proved_and_users_keep_the_page(deployment, release, load):
     """The switch goes through all its states, and no user sees either colour before `off`."""
     d = deployment()

@@ -89,6 +89,8 @@ async def serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     await asyncio.sleep(options.start_after_s)
+    if options.dies_after_s:
+        loop.call_later(options.dies_after_s, lambda: os._exit(3))
     await asyncio.start_server(answer, options.host, options.port, backlog=1024)
     await stop.wait()
 
@@ -108,6 +110,7 @@ if __name__ == "__main__":
     arguments.add_argument("--no-metrics", type=int, default=0)
     arguments.add_argument("--burn-s", type=float, default=0)
     arguments.add_argument("--dies-if", default="", help="a file: while it exists, the server leaves at its start")
+    arguments.add_argument("--dies-after-s", type=float, default=0, help="counted from when it listens")
     given = arguments.parse_args()
     if given.dies_if and Path(given.dies_if).exists():
         raise SystemExit("a file that it needs is broken")

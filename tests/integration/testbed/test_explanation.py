@@ -27,7 +27,7 @@ def bed(tmp_path):
     """The small server of the tests behind an edge, and its release as it is."""
     command = [sys.executable, str(SERVER), "--host", "{host}", "--port", "{port}"]
     service = {"command": command, "smoke": [{"path": "/"}], "metrics": "/metrics"}
-    rollout = {"bake_s": 0.5, "start_timeout_s": 60, "warmup": {"min_requests": 1, "max_requests": 2}}
+    rollout = {"bake_s": 0.5, "settle_s": 0, "start_timeout_s": 60, "warmup": {"min_requests": 1, "max_requests": 2}}
     profile = Profile.model_validate({"name": "test", "service": service, "rollout": rollout})
     bed = stack.Stack.open(profile, tmp_path)
     release = bed.deployment.build(SERVER.parent)

@@ -94,6 +94,14 @@ class Counters:
         """The failures that the edge made in place of an instance's answer, or in the middle of one."""
         return {ending: count for ending, count in self.endings.items() if ending.failed}
 
+    @property
+    def refused(self) -> dict[str, int]:
+        """The same failures by how they ended, in words."""
+        made: dict[str, int] = {}
+        for ending, count in self.by_edge.items():
+            made[str(ending)] = made.get(str(ending), 0) + count
+        return made
+
     def lost(self, colour: str) -> int:
         """Return how many requests the instance of `colour` broke: unanswered, half answered, or upgraded."""
         return sum(count for ending, count in self.endings.items() if ending.colour == colour and ending.broken)

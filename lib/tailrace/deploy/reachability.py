@@ -1,0 +1,77 @@
+"""Does a deployment answer? Asked from outside, as its users ask, and not of processes, which may be hung.
+
+The front door has to accept a connection. The request itself goes through the probe's door, which has the same routes
+and counters of its own: a question of ours must not stand among the requests of users.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tailrace.deploy.edge import Edge
+from tailrace.errors import EdgeRejected
+from tailrace.headers import COLOUR
+from tailrace.host import waiting
+from tailrace.host.http import FAILURES, exchange
+
+if TYPE_CHECKING:
+    from tailrace.deploy.deployment import Deployment
+
+CONNECT_S, ANSWER_S = 2.0, 2.5
+PATIENCE_S = 15.0
+"""How long an edge may be silent before it is started anew: a machine that is busy is no reason to cut requests."""
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (where it listens, not where it is asked)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What one question got: `door` says whether the edge itself is there, `colour` who answered."""
+
+    ok: bool
+    door: bool
+    fact: str
+    colour: str = ""
+
+
+def ask(edge: Edge, held: bool = False) -> Reached:
+    """Ask `edge` once, within some seconds; where requests are `held`, only its doors."""
+    door = edge.layout.ingress
+    try:
+        socket.create_connection((ANYWHERE.get(door.host, door.host), door.port), CONNECT_S).close()
+        edge.counters()
+    except OSError as error:
+        return Reached(False, False, f"the front door at {door} takes no connection ({error})")
+    except EdgeRejected:
+        return Reached(False, False, f"the edge at {door} is there and does not answer: it hangs")
+    return Reached(True, True, "requests are held") if held else _answer(edge)
+
+
+def _answer(edge: Edge) -> Reached:
+    try:
+        health = edge.configuration.upstreams()[edge.routes().serving].health
+    except EdgeRejected as error:
+        return Reached(False, True, str(error))
+    try:
+        answer = exchange(edge.layout.probe.url + health.live, headers=health.headers, timeout_s=ANSWER_S)
+    except FAILURES as error:
+        why = str(error) or type(error).__name__
+        return Reached(False, True, f"{health.live} got no answer within {ANSWER_S} s ({why})")
+    colour = answer.headers.get(COLOUR, "")
+    fact = f"{health.live} answered {answer.status} in {answer.duration_s * 1e3:.0f} ms"
+    if answer.status >= 500:
+        return Reached(False, True, f"{fact}: {answer.body[:80].decode(errors='replace').strip()}", colour)
+    return Reached(True, True, fact, colour)
+
+
+def restore_edge(deployment: Deployment) -> str:
+    """Start the edge anew when its doors have been silent for `PATIENCE_S`; return what was done, "" when nothing."""
+    reached = waiting.until(lambda: r if (r := ask(deployment.edge, held=True)).door else None, PATIENCE_S, 0.2)
+    if reached:
+        return ""
+    fact = f"{ask(deployment.edge, held=True).fact}; it was started anew on its files"
+    deployment.journal.append("", "note", "edge started anew", fact)
+    deployment.edge.server.stop()
+    deployment.edge.ensure()
+    return fact
