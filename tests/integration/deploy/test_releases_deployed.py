@@ -91,6 +91,7 @@ def test_an_edit_is_a_switch_and_a_rollback_brings_back_the_code_of_before(proje
     assert (project.get(), project.get("/folder")) == ("one", str(project.folder))
 
 
+@pytest.mark.deep
 def test_a_rollback_to_code_that_is_not_kept_is_refused_before_anything_is_touched(project, monkeypatch):
     """Never the wrong code; what serves goes on."""
     monkeypatch.setattr("tailrace.deploy.source.MAX_KEPT_BYTES", 2)
@@ -104,6 +105,7 @@ def test_a_rollback_to_code_that_is_not_kept_is_refused_before_anything_is_touch
     assert len(project.deployment.history()) == rollouts
 
 
+@pytest.mark.deep
 def test_a_forced_deploy_is_another_edition_and_a_restart_is_none(project):
     """Both are whole switches; a rollback tells the editions apart, and goes past a restart."""
     first = project.deploy()
@@ -149,6 +151,7 @@ def test_a_rotated_secret_is_a_switch_and_its_value_is_nowhere(project, monkeypa
     assert b"MY_KEY was rotated" in project.written()
 
 
+@pytest.mark.deep
 def test_a_rollback_says_what_it_knows_of_a_rotated_secret(project, monkeypatch):
     """A former value is kept nowhere: the release before gets that of today; alone, it is nothing to go back to."""
     project.profile(secrets=["MY_KEY"])
@@ -173,6 +176,7 @@ def test_a_rollback_says_what_it_knows_of_a_rotated_secret(project, monkeypatch)
     assert project.get("/key") == "none"
 
 
+@pytest.mark.deep
 def test_a_release_asks_for_secrets_and_provider_by_its_own_names(project, monkeypatch):
     """A rollback of a renamed variable finds the former name again, with the value of today where there is one."""
     monkeypatch.setenv("OLD_KEY", "pearl")
@@ -187,6 +191,7 @@ def test_a_release_asks_for_secrets_and_provider_by_its_own_names(project, monke
     assert begun[-1] == {"PROVIDER": "a", "MOVED": "there"}
 
 
+@pytest.mark.deep
 def test_another_place_of_the_provider_is_a_new_instance_of_the_same_release(project):
     """It is no part of the release, and no reason to go on with the former one."""
     first = project.deploy({"PROVIDER": "a"})
@@ -210,6 +215,7 @@ def test_a_changed_smoke_test_of_the_same_release_is_asked_at_once_and_kept(proj
     assert [probe.path for probe in kept.acceptance.smoke] == ["/place"]
 
 
+@pytest.mark.deep
 def test_a_release_whose_file_was_damaged_is_written_again_by_deploy(project):
     """What serves is known by its label; a rollback says what is wrong, or what a file of an older tailrace lacks."""
     first = project.deploy()
@@ -228,6 +234,7 @@ def test_a_release_whose_file_was_damaged_is_written_again_by_deploy(project):
     assert "from what is there: its files were not kept then" in project.deployment.rollback().fact
 
 
+@pytest.mark.deep
 def test_resume_starts_no_instance_with_a_secret_that_was_rotated_meanwhile(project, monkeypatch):
     """It would run under the id of another value; with the value of then it goes on."""
     project.profile(secrets=["MY_KEY"])
@@ -250,6 +257,7 @@ def test_resume_starts_no_instance_with_a_secret_that_was_rotated_meanwhile(proj
     assert (project.get(), project.get("/key")) == ("two", "pearl-one")
 
 
+@pytest.mark.deep
 def test_other_limits_are_a_new_instance_of_the_same_release(project):
     """They belong to the place that an instance gets; a rollback gives those of today."""
     first = project.deploy()
@@ -259,6 +267,7 @@ def test_other_limits_are_a_new_instance_of_the_same_release(project):
     assert project.deployment.serving.release == first.release
 
 
+@pytest.mark.deep
 def test_each_colour_tells_its_metrics_where_its_release_says(project):
     """The page moved with the new release: the gate reads the old one where it was."""
     project.profile(metrics="/metrics")
