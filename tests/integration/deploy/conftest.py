@@ -106,6 +106,16 @@ class Load:
             self._steady.set()
 
 
+class QuickUp(Deployment):
+    """A deployment whose first release bakes for a second at most: it is where a test begins, and not what it tests."""
+
+    def up(self, *arguments: Any, **options: Any) -> None:
+        rollout = self.profile.rollout
+        short = rollout.model_copy(update={"bake_s": min(rollout.bake_s, 1.0)})
+        quick = dataclasses.replace(self, profile=self.profile.model_copy(update={"rollout": short}))
+        Deployment.up(quick, *arguments, **options)
+
+
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
     """Open a deployment of the misbehaving server; options of its profile's rollout may be given."""
@@ -122,7 +132,7 @@ def deployment(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
         profile = Profile.model_validate(
             {"name": "test", "service": service, "rollout": {**QUICK, **rollout}, "slo": slo or {}, "edge": edge or {}}
         )
-        opened.append(Deployment.open(profile, tmp_path))
+        opened.append(QuickUp.open(profile, tmp_path))
         return opened[-1]
 
     yield make
@@ -213,7 +223,7 @@ def foreign(tmp_path, root, image):
         service = {"image": image(), "command": RUN, "smoke": [{"path": "/stream?s=0.1", "stream": True}]}
         name = f"test-{uuid.uuid4().hex[:8]}"  # an engine is shared by all sessions of tests on the machine
         profile = Profile.model_validate({"name": name, "engine": "docker", "service": service, "rollout": rollout})
-        d = Deployment.open(profile, tmp_path)
+        d = QuickUp.open(profile, tmp_path)
         opened.append(dataclasses.replace(d, engine=dataclasses.replace(d.engine, source=root)))
         return opened[-1]
 
