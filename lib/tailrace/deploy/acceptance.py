@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from itertools import cycle, islice
 from typing import Literal
 
@@ -24,7 +23,6 @@ def start(rollout: Rollout) -> str:
     """Start the new colour. The edge knows its endpoint before any route could name it."""
     rollout.counters_at_start = rollout.edge.counters()
     rollout.tokens_at_start = token_watch.read(rollout.profile, rollout.old_page)
-    rollout.begun_ns = time.perf_counter_ns()
     rollout.new = new = rollout.new or rollout.engine.start(rollout.release, rollout.slot)
     rollout.edge.point(rollout.colour, new.upstream(rollout.release.acceptance))
     timeout_s, asked = rollout.settings.start_timeout_s, rollout.release.acceptance

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 
 def left_to_bake_s(rollout: Rollout) -> float:
-    """Return how long a first instance is still watched: until it has lived for `bake_s`, and for `settle_s`."""
-    lived_s = (time.perf_counter_ns() - rollout.begun_ns) / 1e9 if rollout.begun_ns else 0.0
+    """Return how long a first instance is still watched: for `bake_s`, and `settle_s`, since it answered at first.
+
+    Not since its process began: on a busy machine that may be long before.
+    """
+    answered_ns = next((t_ns for state, t_ns, _ in rollout.states if state == "started"), time.perf_counter_ns())
+    lived_s = (time.perf_counter_ns() - answered_ns) / 1e9
     return max(0.0, max(rollout.settings.bake_s, rollout.settings.settle_s) - lived_s)
 
 

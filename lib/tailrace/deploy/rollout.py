@@ -97,8 +97,6 @@ class Rollout:
     """What the old colour's own metrics said of tokens in the same time."""
     token_fact: str = ""
     """What the gate judged of the new colour's tokens, and what it could not; empty when the SLO limits none."""
-    begun_ns: int = 0
-    """When the new instance was started; 0 when another process did that."""
     committed_ns: int = 0
     """When the route file was last renamed."""
     cut: int = 0

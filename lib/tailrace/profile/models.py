@@ -161,8 +161,8 @@ class RolloutSettings(ProfileSection):
     """Optional shares of the new colour before the commit, in percent; each is gated."""
     weight_s: PositiveSeconds = 5.0
     bake_s: Seconds = 5.0
-    settle_s: Seconds = 3.0
-    """A first deploy, with nothing to go back to, watches its instance until this long after its start, at least."""
+    settle_s: Seconds = 2.5
+    """A first deploy, with nothing to go back to, watches its instance for this long since it answered first."""
     gate: GateLimits = GateLimits()
     drain: bool = True
     """Whether the old colour is drained. False only serves to show the effect of draining."""
