@@ -166,6 +166,20 @@ def test_a_killed_edge_is_back_with_the_same_colour_on_docker(foreign, load, tmp
     assert {colour for sent_ns, _, colour in traffic.answers if sent_ns > max(failed)} == {"blue"}
 
 
+def test_a_container_starts_with_a_small_share_of_the_cpu_and_then_has_the_normal_one(foreign, tmp_path):
+    """`rollout.start_nice`; and how it stands is told in one line, as of a process."""
+    d, shares = foreign(start_nice=10), {}
+
+    def observe(state, *_):
+        for instance in d.instances:
+            container = d.engine.client.containers.get(instance.handle)
+            shares[state] = container.attrs["HostConfig"]["CpuShares"]
+
+    d.up(d.build(tmp_path), observe=observe)
+    assert (shares["started"], shares["smoked"], shares["done"]) == (110, 1024, 1024)
+    assert (d.engine.state(d.serving), d.engine.restarts(d.serving)) == ("running", 0)
+
+
 def test_a_container_that_ends_at_its_start_is_told_with_its_log(foreign, tmp_path):
     """Although the engine would start it again and again."""
     d = foreign()

@@ -1,8 +1,24 @@
-"""How a container stands, in one line, from what Docker knows of it."""
+"""How a container stands, in one line, and its share of the CPU while it starts."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from tailrace.deploy.images import dockerd
+
+NORMAL_SHARE = 1024
+
+
+def share(nice: int) -> int:
+    """Return the CPU share of a container that is to have the weight of that nice value: a quarter less a step."""
+    return round(NORMAL_SHARE / 1.25**nice)
+
+
+def restore_share(container: Any, nice: int) -> str:
+    """Give the container the normal share again, and return a fact."""
+    with dockerd.translated(container.name):
+        container.update(cpu_shares=NORMAL_SHARE)
+    return f"normal CPU priority again, after a start at the weight of nice {nice}"
 
 
 def described(attributes: dict[str, Any]) -> str:

@@ -42,6 +42,8 @@ class DockerEngine:
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     source: Path | None = None
     """The project whose Dockerfile makes the edge; None: the folder above `home`."""
+    start_nice: int = 0
+    """How much CPU priority an instance gives up until it is accepted, as a nice value."""
     lacks: ClassVar[Mapping[Capability, str]] = LACKS
 
     @cached_property
@@ -78,7 +80,8 @@ class DockerEngine:
         """Run the image of `release` in `slot`; raises StartFailed, PartMissing."""
         port = int(release.facts["port"])
         address = Address(self._address(slot.deployment, FIRST + slot.generation % INSTANCES), port)
-        return self._run(slot.name, slot, release, release.command, address, labels(release, slot))
+        low = {"cpu_shares": container_state.share(self.start_nice)}
+        return self._run(slot.name, slot, release, release.command, address, labels(release, slot), **low)
 
     def run_beside(self, deployment: str, name: str, command: Sequence[str]) -> Instance:
         simulator = image.simulator(self.client, self._source, self.home)
@@ -119,7 +122,8 @@ class DockerEngine:
         return ("killed" if killed else "terminated") if running else "gone"
 
     def favour(self, instance: Instance) -> str:
-        return ""
+        container = self._container(instance)
+        return container_state.restore_share(container, self.start_nice) if container and self.start_nice else ""
 
     def kill(self, instance: Instance) -> None:
         self._do(instance, "kill")
