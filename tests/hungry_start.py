@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from mixed_load import Doors, MixedLoad, Row
 from tailrace.deploy import Counters, Deployment
 from tailrace.deploy.edge import clusters
 from tailrace.errors import DeployError
+from tailrace.host import waiting
 from tailrace.profile import Profile
 
 SERVER = Path(__file__).parent / "integration" / "servers" / "polyglot.py"
@@ -34,6 +36,8 @@ class HungryStart:
     burn_s: float = 10.0
     rate: float = 200.0
     work_ms: float = 4.0
+    stalled: bool = False
+    """Whether the old one stands still until the edge has found it unhealthy: late for certain, on any machine."""
     before_s: float = 3.0
     """How long the load runs before the switch."""
 
@@ -71,7 +75,7 @@ def deployment(start: HungryStart, home: Path) -> Iterator[Deployment]:
     """Bring up the old release; everything is taken down at the end."""
     command = [sys.executable, str(SERVER), "--host", "{host}", "--port", "{port}", "--work-ms", str(start.work_ms)]
     rollout = {
-        "start_timeout_s": 60, "bake_s": 1, "start_nice": start.start_nice,
+        "start_timeout_s": 120, "drain_timeout_s": 120, "bake_s": 1, "start_nice": start.start_nice,
         "warmup": {"min_requests": 10, "max_requests": 20}, "gate": {"latency_floor_ms": 60_000},
     }  # fmt: skip
     profile = {"name": "hungry", "service": {"command": command}, "rollout": rollout}
@@ -89,9 +93,12 @@ def run(start: HungryStart, home: Path) -> Outcome:
     with deployment(start, home) as d:
         built, before, switched = d.build(SERVER.parent), d.counters(), False
         hungry = built.configured([*built.command, "--burn-s", str(start.burn_s), "--burners", str(BURNERS)])
-        with MixedLoad(Doors(d.url, rate=start.rate, timeout_s=120, kinds=("web/http",))) as load:
+        doors = Doors(d.url, rate=start.rate, timeout_s=120, kinds=("web/http",))
+        with MixedLoad(doors) as load, ThreadPoolExecutor(1) as pool:
             time.sleep(start.before_s)
             began_ns = time.perf_counter_ns()
+            if start.stalled:
+                pool.submit(_stall, d)
             with suppress(DeployError):
                 d.switch(hungry)
                 switched = True
@@ -99,6 +106,18 @@ def run(start: HungryStart, home: Path) -> Outcome:
         edge = d.counters().since(before)
     rows = [[row for row in load.rows if (row.sent_ns >= began_ns) is during] for during in (False, True)]
     return Outcome(*rows, edge, switched, switch_s)
+
+
+def _stall(d: Deployment) -> None:
+    """Stop the old one until the edge has found it unhealthy, and a second longer."""
+    old = d.serving
+    assert old
+    d.engine.freeze(old)
+    try:
+        waiting.until(lambda: not d.edge.healthy(old.colour, old.address), 60)
+        time.sleep(1)
+    finally:
+        d.engine.thaw(old)
 
 
 def _percentile(rows: list[Row], q: float) -> float:

@@ -41,6 +41,8 @@ class Series:
     """How long a WebSocket session or a stream of gRPC lives."""
     drain: bool = True
     drain_timeout_s: float = 10.0
+    start_nice: int = 0
+    """The load and two deployments fill two processors: a start that gives way to all of it takes most of the time."""
     grace_s: int = 2
     """What a server that is told to stop gives to what it has begun."""
     engine: str = "process"
@@ -81,7 +83,8 @@ def _profile(series: Series, door: str, home: Path, tls: Mapping[str, str]) -> P
         "warmup": [{"path": "/"}], "smoke": [{"path": "/stream?s=0.1", "stream": True}],
     }  # fmt: skip
     rollout = {
-        "bake_s": 0.7, "drain": series.drain, "drain_timeout_s": series.drain_timeout_s, "stop_grace_s": 5,
+        "start_nice": series.start_nice, "bake_s": 0.7, "drain": series.drain,
+        "drain_timeout_s": series.drain_timeout_s, "stop_grace_s": 5,
         "warmup": {"min_requests": 10, "max_requests": 20},
         # The gate looks for failures alone: the speed of this machine under all of it is not the question.
         "gate": {"window_s": 0.5, "latency_floor_ms": 5000},
