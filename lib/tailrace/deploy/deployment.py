@@ -262,7 +262,8 @@ class Deployment:
                 self.engine.stop(instance, self.profile.rollout.stop_grace_s)
         release = secret_digests.sealed(self, step.release)
         names = release.secret_names or {}
-        slot = Slot(self.profile.name, colour, self.next_generation(), step.environment, names)
+        nice = self.profile.rollout.start_nice if old else 0  # where nothing serves, nobody has to be spared
+        slot = Slot(self.profile.name, colour, self.next_generation(), step.environment, names, nice)
         rollout = Rollout.of(self, uuid.uuid4().hex[:8], release, slot, old, observe)
         rollout.changes = step.changes
         self.releases.save(release)

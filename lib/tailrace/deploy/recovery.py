@@ -70,7 +70,8 @@ def _restore(deployment: Deployment, entries: Sequence[JournalEntry], observe: O
     begin = entries[0].data
     release = deployment.releases.find(begin["release"])
     names = secret_digests.names(deployment, release)
-    slot = Slot(deployment.profile.name, begin["to"], begin["generation"], begin["environment"], names)
+    nice = deployment.profile.rollout.start_nice if begin["old"] else 0
+    slot = Slot(deployment.profile.name, begin["to"], begin["generation"], begin["environment"], names, nice)
     old = _find(deployment, begin["old"]) or _gone(deployment, begin, slot)
     rollout = Rollout.of(deployment, entries[0].transition, release, slot, old, observe)
     rollout.new = _find(deployment, slot.name)

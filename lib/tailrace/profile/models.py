@@ -148,8 +148,8 @@ class GateLimits(ProfileSection):
 class RolloutSettings(ProfileSection):
     """The waits, gates and deadlines of a switch."""
 
-    start_nice: int = Field(default=10, ge=0, le=19)
-    """How much CPU priority a new instance gives up until it is warm, as a nice value; 0: none."""
+    start_nice: int = Field(default=5, ge=0, le=19)
+    """How much CPU priority a new instance gives up to the one that serves until it is accepted, as a nice value."""
     start_timeout_s: PositiveSeconds = 30.0
     ready_timeout_s: PositiveSeconds = 30.0
     ack_timeout_s: PositiveSeconds = 5.0

@@ -175,7 +175,10 @@ def test_a_container_starts_with_a_small_share_of_the_cpu_and_then_has_the_norma
             container = d.engine.client.containers.get(instance.handle)
             shares[state] = container.attrs["HostConfig"]["CpuShares"]
 
-    d.up(d.build(tmp_path), observe=observe)
+    built = d.build(tmp_path)
+    d.up(built, observe=observe)
+    assert shares["started"] == 1024, "where nothing serves, nobody has to be spared"
+    d.switch(built.configured(OTHER="1"), observe=observe)
     assert (shares["started"], shares["smoked"], shares["done"]) == (110, 1024, 1024)
     assert (d.engine.state(d.serving), d.engine.restarts(d.serving)) == ("running", 0)
 

@@ -38,6 +38,8 @@ class Slot:
     """Variables of this place, as the URL of the provider: no part of the release."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Its variables that hold secrets: the name there → the name in this process. Values are never written down."""
+    start_nice: int = 0
+    """How much CPU priority it gives up until it is accepted, as a nice value."""
 
     @property
     def name(self) -> str:

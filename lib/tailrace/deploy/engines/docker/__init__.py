@@ -27,4 +27,4 @@ def create(profile: Profile, home: Path, fault: Callable[[str], None]) -> Engine
         raise PartMissing("engine docker: the docker package is not installed here; type: make setup")
     from tailrace.deploy.engines.docker.engine import DockerEngine  # only here: the SDK takes a while to import
 
-    return DockerEngine(home, profile.limits, start_nice=profile.rollout.start_nice)
+    return DockerEngine(home, profile.limits)

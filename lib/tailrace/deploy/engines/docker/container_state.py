@@ -14,11 +14,14 @@ def share(nice: int) -> int:
     return round(NORMAL_SHARE / 1.25**nice)
 
 
-def restore_share(container: Any, nice: int) -> str:
-    """Give the container the normal share again, and return a fact."""
+def restore_share(container: Any) -> str:
+    """Give the container the normal share again, and return a fact; "" when it has it."""
+    low = container.attrs["HostConfig"]["CpuShares"]
+    if low in (0, NORMAL_SHARE):
+        return ""
     with dockerd.translated(container.name):
         container.update(cpu_shares=NORMAL_SHARE)
-    return f"normal CPU priority again, after a start at the weight of nice {nice}"
+    return f"normal CPU share again, after a start at {low} of {NORMAL_SHARE}"
 
 
 def described(attributes: dict[str, Any]) -> str:

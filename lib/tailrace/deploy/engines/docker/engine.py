@@ -42,7 +42,6 @@ class DockerEngine:
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     source: Path | None = None
     """The project whose Dockerfile makes the edge; None: the folder above `home`."""
-    start_nice: int = 0
     """How much CPU priority an instance gives up until it is accepted, as a nice value."""
     lacks: ClassVar[Mapping[Capability, str]] = LACKS
 
@@ -80,7 +79,7 @@ class DockerEngine:
         """Run the image of `release` in `slot`; raises StartFailed, PartMissing."""
         port = int(release.facts["port"])
         address = Address(self._address(slot.deployment, FIRST + slot.generation % INSTANCES), port)
-        low = {"cpu_shares": container_state.share(self.start_nice)}
+        low = {"cpu_shares": container_state.share(slot.start_nice)}
         return self._run(slot.name, slot, release, release.command, address, labels(release, slot), **low)
 
     def run_beside(self, deployment: str, name: str, command: Sequence[str]) -> Instance:
@@ -123,7 +122,7 @@ class DockerEngine:
 
     def favour(self, instance: Instance) -> str:
         container = self._container(instance)
-        return container_state.restore_share(container, self.start_nice) if container and self.start_nice else ""
+        return container_state.restore_share(container) if container else ""
 
     def kill(self, instance: Instance) -> None:
         self._do(instance, "kill")

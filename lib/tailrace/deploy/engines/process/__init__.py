@@ -18,4 +18,4 @@ def create(profile: Profile, home: Path, fault: Callable[[str], None]) -> Engine
     from tailrace.deploy.engines.process.engine import ProcessEngine
 
     limits = {name: getattr(profile.limits, name) for name in sorted(profile.limits.model_fields_set)}
-    return ProcessEngine(home, fault, profile.rollout.start_nice, limits)
+    return ProcessEngine(home, fault, limits)

@@ -32,8 +32,6 @@ class ProcessEngine:
 
     home: Path
     fault: Callable[[str], None] = files.nothing
-    start_nice: int = 0
-    """The nice value of an instance until it is accepted."""
     limits: Mapping[str, float] = field(default_factory=dict)
     """The limits that the profile sets, and no default: by name."""
     lacks: ClassVar[Mapping[Capability, str]] = LACKS
@@ -60,7 +58,7 @@ class ProcessEngine:
             place.directory,
             counter="TAILRACE_RESTARTS" if release.ours else "",
             helper=restart.helper(self.home.resolve(), slot.deployment, release, port),
-            nice=self.start_nice,
+            nice=slot.start_nice,
             groups=groups.folders,
         )
         marked = {**labels(release, slot), "port": str(port), "groups": ":".join(groups.folders), "lacks": groups.fact}
