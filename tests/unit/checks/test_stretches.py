@@ -115,3 +115,12 @@ def test_the_table_has_both_counts_of_each_stretch(records):
     row = frame[frame["from"] == "locked"].iloc[0]
     assert list(row[["failed", "failed by the edge", "5xx by blue", "5xx by green"]]) == [1, 2, 1, 0]
     assert frame["failed by the edge"].isna().sum() == 6
+
+
+def test_the_table_of_a_page_says_where_the_edge_was_not_read(records):
+    """With a dash, and not with the name of a missing value; where it was read, with its count."""
+    rows = records(*[{"phase": "switch"}] * 8)
+    shown = stretches.tables(rows, {"switch": outcome(result="switched", to="green")})
+    by_edge = shown.set_index("from")["failed by the edge"]
+    assert by_edge["locked"] == 0
+    assert by_edge["ready"] == "–"
