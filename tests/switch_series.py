@@ -68,7 +68,9 @@ def deployments(series: Series, home: Path) -> Iterator[dict[str, Deployment]]:
     with ExitStack() as stack:
         for door in PROTOCOLS:
             (home / f"counts-{door}").mkdir()
-            opened[door] = Deployment.open(_profile(series, door, home, tls), home)
+            opened[door] = d = Deployment.open(_profile(series, door, home, tls), home)
+            if series.image:
+                opened[door] = replace(d, engine=replace(d.engine, source=SERVER.parents[3]))  # type: ignore[type-var]
             stack.callback(opened[door].down)
             opened[door].up(_named(opened[door].build(SERVER.parent), f"{door}-0"))
         yield opened
