@@ -48,7 +48,7 @@ def table(records: pd.DataFrame, outcome: DeployOutcome, about: str) -> pd.DataF
 def tables(records: pd.DataFrame, outcomes: Mapping[str, DeployOutcome]) -> pd.DataFrame:
     """Return the tables of several phases, one after the other; "–" where the edge was not read."""
     whole = pd.concat([table(records[records["phase"] == phase], outcomes[phase], phase) for phase in outcomes])
-    return whole.astype(object).where(whole.notna(), "–")
+    return whole.astype(dict.fromkeys(whole.columns[5:], "string")).fillna("–")
 
 
 def unharmed(records: pd.DataFrame, outcome: DeployOutcome, about: str) -> list[Check]:

@@ -120,7 +120,7 @@ def alive(process: Process) -> bool:
 def accept(process: Process) -> State:
     """End the trial of the program, and its low priority; from here on it is started again. Return its state then."""
     processes.send(process.pid, signal.SIGUSR1, process.started)
-    waiting.until(lambda: read(process).accepted or not process.alive, ACCEPTED_WITHIN_S)
+    waiting.until(lambda: read(process).accepted or not process.alive, ACCEPTED_WITHIN_S, every_s=0.002)
     return read(process)
 
 

@@ -288,6 +288,7 @@ def main() -> None:
         os.dup2(null, stream)
     if not problem:
         supervisor.run()
+    os._exit(0)  # whoever stops the program waits for this process, and an interpreter takes a while to end
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Failures are judged in every stretch of a switch, whoever made them; each check can fail."""
 
+import pyarrow as pa
 import pytest
 
 from tailrace.checks import stretches
@@ -122,5 +123,5 @@ def test_the_table_of_a_page_says_where_the_edge_was_not_read(records):
     rows = records(*[{"phase": "switch"}] * 8)
     shown = stretches.tables(rows, {"switch": outcome(result="switched", to="green")})
     by_edge = shown.set_index("from")["failed by the edge"]
-    assert by_edge["locked"] == 0
-    assert by_edge["ready"] == "–"
+    assert (by_edge["locked"], by_edge["ready"]) == ("0", "–")
+    assert isinstance(pa.Table.from_pandas(shown), pa.Table), "it is kept as a file of columns"
