@@ -53,7 +53,8 @@ class CircuitBreaker:
             self._failures += failed
             while self._outcomes[0][0] < now - self._breaker.window_s:
                 self._failures -= self._outcomes.popleft()[1]
-            if self._failures and self._too_many():
+            # By a failure only: old ones must not open it when new successes make up the number of calls.
+            if failed and self._too_many():
                 self._open(now)
 
     def withdraw(self) -> None:

@@ -44,6 +44,17 @@ def test_it_opens_when_half_of_enough_calls_failed(breaker):
     assert breaker.admit() == 5
 
 
+def test_a_success_never_opens_it(breaker):
+    """Nor when it makes up the number of calls after failures that were too few; the next failure does."""
+    for _ in range(9):
+        breaker.report(True)
+    for _ in range(5):
+        breaker.report(False)
+        assert breaker.admit() == 0
+    breaker.report(True)
+    assert breaker.admit() == 5
+
+
 def test_429_never_opens_it(breaker):
     """A thousand answers that say nothing about health leave it closed, and do not dilute failures."""
     for _ in range(1000):
