@@ -67,7 +67,7 @@ def bad_colour(outcome: DeployOutcome) -> str:
 
 
 def _names(about: str) -> tuple[str, str]:
-    return f"{about}: no unexpected failure in any stretch", f"{about}: nor by the edge's counters"
+    return f"{about}: no unexpected failure in any stretch", f"{about}: the edge counted no unexpected failure"
 
 
 def _by_client(name: str, records: pd.DataFrame, outcome: DeployOutcome, bad: str) -> Check:
@@ -95,7 +95,9 @@ def _by_edge(name: str, outcome: DeployOutcome, bad: str) -> Check:
         late = late or stretch.begun == "switched"
         if _unexpected(stretch, bad if late else "") or stretch.restarted:
             hit.append("the edge was started anew" if stretch.restarted else stretch.text)
-    return Check(name, not hit, _listed(hit) if hit else f"{account.failed:,} of {account.requests:,} requests failed")
+    whose = f", all on {bad}, the bad release" if bad and account.failed else ""
+    fact = f"{account.failed:,} of {account.requests:,} requests failed{whose}"
+    return Check(name, not hit, _listed(hit) if hit else fact)
 
 
 def _unexpected(stretch: Stretch, bad: str) -> int:
