@@ -179,10 +179,18 @@ def test_status_tells_what_users_got_since_the_edge_counts(deployment, release):
     with pytest.raises(urllib.error.HTTPError, match="500"):
         urllib.request.urlopen(d.url + "/error", timeout=60)
     d.edge.point("blue", None)
-    with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(d.url, timeout=60)
+    answered = []
+
+    def refused():
+        try:
+            answered.append(urllib.request.urlopen(d.url, timeout=60).status)
+        except urllib.error.HTTPError as error:
+            return error.code == 503
+        return False
+
+    assert waiting.until(refused, 60)  # the edge reads the file a moment later
     now = d.status()
-    assert (now.requests, now.failed, now.refused) == (3, 2, {"503: no healthy upstream, of blue": 1})
+    assert (now.requests, now.failed, now.refused) == (3 + len(answered), 2, {"503: no healthy upstream, of blue": 1})
 
 
 def test_all_deployments_are_listed_whatever_their_profiles(deployment, release, tmp_path):

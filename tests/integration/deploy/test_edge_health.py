@@ -14,7 +14,7 @@ import pytest
 from tailrace.deploy import acceptance
 from tailrace.deploy.edge import clusters
 from tailrace.errors import NotReady
-from tailrace.host import waiting
+from tailrace.host import processes, waiting
 from tailrace.profile import Acceptance, Health
 
 SERVER = Path(__file__).parents[1] / "servers" / "choosy.py"
@@ -173,7 +173,7 @@ def test_an_instance_that_is_dead_is_told_at_once(choosy):
     d, make = choosy
     d.up(make())
     statuses = []
-    d.engine.kill(d.serving)
+    processes.kill(processes.find(d.folder / "processes", d.serving.name))  # with its supervisor: it stays dead
     ask(d.url, statuses)
     assert waiting.until(lambda: not d.edge.healthy("blue", d.instances[0].address), 60)
     ask(d.url, statuses)

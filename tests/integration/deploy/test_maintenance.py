@@ -10,7 +10,7 @@ import pytest
 from tailrace.deploy.edge import Maintenance
 from tailrace.deploy.edge.maintenance import MAX_PAGE_BYTES
 from tailrace.errors import DeployError
-from tailrace.host import waiting
+from tailrace.host import processes, waiting
 
 
 def ask(url, method="GET", **headers):
@@ -94,7 +94,7 @@ def test_a_deploy_behind_the_page_is_proved_and_users_keep_the_page(deployment, 
     d.maintenance_on(Maintenance.of(60))
     with load(d.url, streams=0) as traffic:
         switched = d.switch(release(d, name="second"))
-        d.engine.kill(d.serving)
+        processes.kill(processes.find(d.folder / "processes", d.serving.name))  # its supervisor, too: it stays dead
         assert waiting.until(lambda: traffic.sent > 50, 60)
     assert switched.to_colour == "green"
     assert set(traffic.outcomes) == {"503"}

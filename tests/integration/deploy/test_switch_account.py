@@ -42,7 +42,7 @@ def test_a_switch_that_users_did_not_feel_is_a_success(deployment, release, load
         account = d.switch(release(d, name="second")).account
     assert (account.failed, account.felt) == (0, "")
     assert 0 < account.requests <= traffic.sent
-    assert [stretch.begun for stretch in account.stretches][:3] == ["locked", "started", "ready"]
+    assert [stretch.begun for stretch in account.stretches][:3] == ["locked", "prepared", "started"]
 
 
 def test_what_a_bad_release_answers_itself_is_its_own(deployment, release, load):
