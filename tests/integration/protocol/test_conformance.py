@@ -25,6 +25,7 @@ from tailrace.client import Call
 from tailrace.client.transports import transport
 from tailrace.load.sender import HttpSender
 from tailrace.load.workload import PlannedRequest, Workload
+from tailrace.protocol.failures import CUT_STREAM
 
 CASES = [*ALL, *(case._replace(name=f"{case.name}, gzip", encoding="gzip") for case in ALL[::7])]
 IDS = [case.name for case in CASES]
@@ -222,13 +223,23 @@ def service(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def test_the_service_says_what_the_table_says(service: tuple[httpx2.Client, Path]) -> None:
-    """Bytes pass as they came; log and metrics have the class and the usage; a complete answer is kept."""
+    """Bytes pass as they came; log and metrics have the class and the usage; a complete answer is kept.
+
+    A stream that was cut has an event of the service's own at its end, and the connection ends before the answer does.
+    """
     http, log = service
     expected, failed = {}, {}
     for number, case in enumerate(CASES):
         for time in ("first", "second"):
-            found = http.post(f"/v1{case.path}", json=request(case), headers={"x-request-id": f"{time}-{number}"})
-            assert found.content == case.body, case.name
+            body, whole = received(http, case, f"{time}-{number}")
+            if case.failure == CUT_STREAM:
+                kept = case.body[: 1 + max(case.body.rfind(end) for end in (b"\n", b"\r"))]
+                assert body.startswith(kept), case.name
+                event = json.loads(body[len(kept) :].rpartition(b"data: ")[2])
+                assert event.get("error", event)["message"], case.name
+                assert not whole, case.name
+            else:
+                assert (body, whole) == (case.body, True), case.name
             hit = time == "second" and case.complete
             outcome = "error" if case.failure else "hit" if hit else "miss"
             expected[f"{time}-{number}"] = (case.name, outcome, case.failure, case.in_tok, case.out_tok)
@@ -238,6 +249,18 @@ def test_the_service_says_what_the_table_says(service: tuple[httpx2.Client, Path
     counted = re.findall(r'tailrace_request_failures_total\{error_type="(\w+)"\} (\d+)', metrics)
     assert {name: int(count) for name, count in counted} == failed
     assert rows(http, log, len(expected)) == expected
+
+
+def received(http: httpx2.Client, case: EventStream, id: str) -> tuple[bytes, bool]:
+    """Return the body of the service's answer, and whether it was complete."""
+    parts: list[bytes] = []
+    try:
+        with http.stream("POST", f"/v1{case.path}", json=request(case), headers={"x-request-id": id}) as response:
+            for part in response.iter_bytes():
+                parts.append(part)  # what came before an error is kept
+    except httpx2.RemoteProtocolError:
+        return b"".join(parts), False
+    return b"".join(parts), True
 
 
 def rows(http: httpx2.Client, log: Path, count: int) -> dict[str, tuple[object, ...]]:
