@@ -193,6 +193,6 @@ def _less(seen: Circumstances) -> str:
     if seen.limits.cpus:
         return f"Give it less: limits.cpus is {number(seen.limits.cpus)}"
     return (
-        f"Have it start with fewer threads: engine {seen.limits.engine or 'process'} does not enforce limits.cpus, "
-        "engine docker does"
+        "Have it start with fewer threads or at a lower priority (rollout.start_nice), or set limits.cpus: "
+        "`status` says whether it is enforced here"
     )

@@ -100,7 +100,7 @@ class Circumstances:
     def before_ready(self) -> bool:
         """Whether a new release was starting, and not ready yet, when the first of them went wrong."""
         reached = self.samples.states[self.samples.states["t_ns"] <= self.began_ns]["state"].tolist()
-        return bool(reached) and reached[-1] in ("locked", "started")
+        return bool(reached) and reached[-1] in ("locked", "prepared", "started")
 
     # The edge
 

@@ -56,10 +56,14 @@ def switched(bed, release, out, freeze, **options):
 
 
 def test_a_start_that_takes_the_processors_is_named(bed, tmp_path):
-    """Blue hangs while green's start burns every core: the text names edge, states and health, and who burned them."""
+    """Blue hangs while green's start burns every core: the text names states and health, and who burned them.
+
+    The edge refuses nobody in blue's place: requests wait, until their senders give up.
+    """
     records, samples = switched(*bed, tmp_path / "out", freeze=True, burn_s=BURN_S)
     text = explanation.failures(records, samples, Limits("process")).text
-    assert "× 503 by the edge (no healthy upstream)" in text
+    assert "× timeout seen by the client, all between " in text
+    assert "no healthy upstream" not in text
     assert "the edge's health check of blue failed for" in text
     # Where others want the processors as well, nobody took them: the samples say which of the two it was.
     records_of = Circumstances(records, records[records["outcome"] == "error"], samples)

@@ -68,7 +68,7 @@ def test_advice_names_a_setting_only_where_there_is_one(outage):
     """An engine that enforces no limits gets no advice to lower them; it is told what there is."""
     busy = machine(cores=1.98, groups={"green-3": 1.8})
     text = explained(outage, edge=UNHEALTHY, machine=busy, states=SWITCH).text
-    assert "Have it start with fewer threads: engine process does not enforce limits.cpus" in text
+    assert "Have it start with fewer threads or at a lower priority (rollout.start_nice), or set limits.cpus" in text
     assert "limits.cpus is" not in text
 
 

@@ -46,12 +46,9 @@ def values(process):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
-@pytest.mark.parametrize("grouped", [True, False])
-def test_a_start_is_at_low_priority_and_accepting_it_ends_that(start, grouped):
+def test_a_start_is_at_low_priority_and_accepting_it_ends_that(start):
     """By the autogroup of the session where the kernel has them, else by the nice value of each thread."""
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    if grouped != priority.grouped_by_session():
-        pytest.skip("this machine's kernel does it the other way")
+    own, grouped = os.getpriority(os.PRIO_PROCESS, 0), priority.grouped_by_session()
     process = start(10)
     if not supervised.read(process).priority.endswith("nice 10"):
         pytest.skip(supervised.read(process).priority)
