@@ -153,7 +153,10 @@ class Read(Protocol):
 def began_anew(earlier: Read, later: Read) -> bool:
     """Return whether the edge was replaced, or died and was started again, between two readings."""
     passed_s = (later.t_ns - earlier.t_ns) / 1e9
-    younger = later.uptime_s > 0 and later.uptime_s - earlier.uptime_s < passed_s - LATE_S
+    # While a replaced process finishes its requests, Envoy adds its uptime to that of the new one, and takes it away
+    # at its end: a lower uptime alone says nothing. A process that began in between is no older than that time.
+    new = 0 < later.uptime_s <= passed_s + 1
+    younger = new and later.uptime_s - earlier.uptime_s < passed_s - LATE_S
     return younger or later.edge != earlier.edge or later.requests < earlier.requests or later.probes < earlier.probes
 
 

@@ -85,3 +85,10 @@ def test_an_edge_that_began_anew_is_seen(later):
     assert not counters(**same).since(earlier).restarted
     anew = counters(**(same | later))
     assert anew.since(earlier) == dataclasses.replace(anew, restarted=True)
+
+
+def test_the_end_of_a_process_that_was_replaced_is_no_new_beginning():
+    """Until then Envoy adds its uptime to that of the new one; one that is younger than the time between is new."""
+    earlier = counters(0, 500, 140)
+    assert not counters(10, 510, 50).since(earlier).restarted
+    assert counters(10, 510, 8).since(earlier).restarted
