@@ -40,7 +40,7 @@ def test_a_damaged_file_is_refused_with_what_to_do(releases, content):
     (releases.folder / "half.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(DeployError, match=r"half\.json is damaged .* type: tailrace deploy"):
         releases.find("half")
-    assert releases.acceptance("half", TODAY) == TODAY
+    assert releases.acceptance("half") == TODAY
 
 
 def test_an_unknown_release_is_refused_with_the_known_ones(releases):

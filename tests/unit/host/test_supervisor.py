@@ -178,10 +178,14 @@ def test_frozen_it_is_suspended_with_its_supervisor(start):
     """So that a crash of a suspended program is not mended behind the back of a test."""
     process = start(SLEEP)
     pids = [process.pid, supervised.read(process).pid]
-    processes.freeze(process)
-    assert {psutil.Process(pid).status() for pid in pids} == {psutil.STATUS_STOPPED}
+
+    def stopped():
+        return {pid for pid in pids if psutil.Process(pid).status() == psutil.STATUS_STOPPED}
+
+    processes.freeze(process)  # a signal is acted upon a moment after it was sent
+    assert waiting.until(lambda: stopped() == set(pids), GENEROUS_S)
     processes.thaw(process)
-    assert psutil.STATUS_STOPPED not in {psutil.Process(pid).status() for pid in pids}
+    assert waiting.until(lambda: not stopped(), GENEROUS_S)
 
 
 def test_no_process_is_left_unreaped(start):
