@@ -53,6 +53,18 @@ def empty(columns: Sequence[str] | None = None) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype=_DTYPES[_PYTHON[name]]) for name in names})
 
 
+def sent_ns(records: pd.DataFrame) -> pd.Series[int]:
+    """Return when each request was sent, on the clock of `intended_ns`."""
+    sent: pd.Series[int] = records["intended_ns"] + records["send_lag_us"].astype("int64") * 1_000
+    return sent
+
+
+def ended_ns(records: pd.DataFrame) -> pd.Series[int]:
+    """Return when each request ended, on the same clock."""
+    ended: pd.Series[int] = sent_ns(records) + records["service_us"].astype("int64") * 1_000
+    return ended
+
+
 def elapsed_us(records: pd.DataFrame, start: Start = "intended") -> npt.NDArray[np.int64]:
     """Return the latency of each record, in µs, from its intended start or from when it was sent."""
     service: npt.NDArray[np.int64] = records["service_us"].to_numpy(dtype=np.int64)

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from tailrace.analysis import frames
 from tailrace.deploy.edge.samples import EdgeRow
 from tailrace.host.machine import MACHINE, MachineRow
 from tailrace.load.beside import ServerRow
@@ -58,12 +59,11 @@ class Circumstances:
 
     @cached_property
     def began_ns(self) -> int:
-        return int((self.affected["intended_ns"] + self.affected["send_lag_us"].astype("int64") * 1_000).min())
+        return int(frames.sent_ns(self.affected).min())
 
     @cached_property
     def ended_ns(self) -> int:
-        sent = self.affected["intended_ns"] + self.affected["send_lag_us"].astype("int64") * 1_000
-        return int((sent + self.affected["service_us"].astype("int64") * 1_000).max())
+        return int(frames.ended_ns(self.affected).max())
 
     @property
     def began_s(self) -> float:
@@ -90,7 +90,7 @@ class Circumstances:
             return ""
         before = states[states["t_ns"] <= self.began_ns]["state"].tolist()
         # An answer comes back a moment after what went wrong with it.
-        sent_ns = int((self.affected["intended_ns"] + self.affected["send_lag_us"].astype("int64") * 1_000).max())
+        sent_ns = int(frames.sent_ns(self.affected).max())
         after = states[states["t_ns"] >= sent_ns]["state"].tolist()
         if not before:
             return f"before {after[0]}" if len(after) == len(states) else f"from before {states['state'].iloc[0]} on"

@@ -11,7 +11,9 @@ from itertools import pairwise
 
 import pandas as pd
 
+from tailrace.analysis import frames
 from tailrace.deploy.account import Stretch
+from tailrace.deploy.edge import other
 from tailrace.deploy.outcome import DeployOutcome
 from tailrace.records import ERROR
 from tailrace.verdict import Check
@@ -23,7 +25,7 @@ TOLD = 4
 
 def table(records: pd.DataFrame, outcome: DeployOutcome, about: str) -> pd.DataFrame:
     """Return a row per stretch: requests and failures of the client that were sent in it, and failures by the edge."""
-    sent_ns, failed = _sent_ns(records), records["outcome"] == ERROR
+    sent_ns, failed = frames.sent_ns(records), records["outcome"] == ERROR
     counted = {(stretch.begun, stretch.ended): stretch for stretch in outcome.account.stretches}
     rows = []
     for begun, ended, from_ns, until_ns in _stretches(outcome):
@@ -63,7 +65,7 @@ def bad_colour(outcome: DeployOutcome) -> str:
     """Return the colour that was rolled back; "" when none was, and so none may have failed anything."""
     if outcome.result != "rolled back" or outcome.at("switched") is None:
         return ""
-    return "blue" if outcome.to_colour == "green" else "green"
+    return other(outcome.to_colour)
 
 
 def _names(about: str) -> tuple[str, str]:
@@ -76,7 +78,7 @@ def _by_client(name: str, records: pd.DataFrame, outcome: DeployOutcome, bad: st
     unexpected = records[(records["outcome"] == ERROR) & ~_expected(records, outcome, bad)]
     if unexpected.empty:
         return Check(name, True, f"0 of {len(records):,} requests, in {len(_stretches(outcome))} stretches")
-    sent_ns, hit = _sent_ns(unexpected), []
+    sent_ns, hit = frames.sent_ns(unexpected), []
     for begun, ended, from_ns, until_ns in _stretches(outcome):
         within = unexpected[(sent_ns >= from_ns) & (sent_ns < until_ns)]
         if len(within):
@@ -111,8 +113,7 @@ def _expected(records: pd.DataFrame, outcome: DeployOutcome, bad: str) -> pd.Ser
     switched, back = outcome.at("switched"), outcome.at("rolling back")
     if not bad or switched is None:
         return pd.Series(False, index=records.index)
-    sent_ns = _sent_ns(records)
-    ended_ns = sent_ns + records["service_us"].astype("int64") * 1_000
+    sent_ns, ended_ns = frames.sent_ns(records), frames.ended_ns(records)
     alone = (sent_ns >= switched) & (records["colour"] == "")
     while_it_served = (ended_ns >= switched) & ((sent_ns <= back) if back is not None else True)
     return ((records["colour"] == bad) | alone) & while_it_served
@@ -136,8 +137,3 @@ def _where(begun: str, ended: str) -> str:
 
 def _listed(hit: list[str]) -> str:
     return "; ".join(hit[:TOLD]) + (f"; and {len(hit) - TOLD} stretches more" if len(hit) > TOLD else "")
-
-
-def _sent_ns(records: pd.DataFrame) -> pd.Series[int]:
-    sent: pd.Series[int] = records["intended_ns"] + records["send_lag_us"].astype("int64") * 1_000
-    return sent

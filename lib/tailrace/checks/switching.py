@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from tailrace.analysis import schedule
+from tailrace.analysis import frames, schedule
 from tailrace.deploy import Counters
+from tailrace.deploy.edge import other
 from tailrace.deploy.outcome import DeployOutcome
 from tailrace.load import Summary
 from tailrace.load.calibration import Floor
@@ -73,7 +74,7 @@ def reconcile(records: pd.DataFrame, counters: Counters) -> Reconciled:
 
 def no_request_on_old(records: pd.DataFrame, outcome: DeployOutcome) -> Check:
     """Decide whether a request sent after the edge's acknowledgement still went to the old colour."""
-    old = _other(outcome.to_colour)
+    old = other(outcome.to_colour)
     name = f"no new request on {old} after the acknowledgement"
     ack_ns = outcome.at("switched")
     if ack_ns is None:
@@ -129,7 +130,7 @@ def on_schedule(records: pd.DataFrame) -> Check:
 
 def refused(records: pd.DataFrame, outcome: DeployOutcome) -> list[Check]:
     """Decide whether a release that never gets ready was refused, and no user noticed."""
-    new = _other(outcome.to_colour)
+    new = other(outcome.to_colour)
     on_new, failed = int((records["colour"] == new).sum()), int((records["outcome"] == ERROR).sum())
     some = None if records.empty else True
     subject = "a release that never gets ready"
@@ -161,10 +162,5 @@ def rolled_back(records: pd.DataFrame, outcome: DeployOutcome, within_s: float) 
     ]
 
 
-def _other(colour: str) -> str:
-    return "blue" if colour == "green" else "green"
-
-
 def _sent_after(records: pd.DataFrame, t_ns: int) -> pd.DataFrame:
-    sent_ns = records["intended_ns"] + records["send_lag_us"].astype("int64") * 1_000
-    return records[sent_ns > t_ns]
+    return records[frames.sent_ns(records) > t_ns]

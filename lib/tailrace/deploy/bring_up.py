@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tailrace.deploy import hooks, reachability
+from tailrace.deploy import hooks, journal, reachability
 from tailrace.deploy.rollout import Rollout
 from tailrace.errors import RolledBack, TailraceError
 from tailrace.host import waiting
@@ -67,8 +67,7 @@ def take_down(deployment: Deployment) -> list[str]:
     The caller holds the lock of the deployment.
     """
     stopped, name = deployment.running(), deployment.profile.name
-    layout = deployment.folder / "layout.json"
-    if layout.exists():
+    if deployment.layout.exists():
         deployment.edge.server.stop()
     for instance in deployment.instances:
         deployment.engine.stop(instance, deployment.profile.rollout.stop_grace_s)
@@ -76,9 +75,9 @@ def take_down(deployment: Deployment) -> list[str]:
     stopped += hooks.end_strays(deployment.folder)
     if unfinished := deployment.journal.unfinished():
         deployment.journal.append(unfinished[0].transition, "end", "down", f"was left at {unfinished[-1].state}")
-        stopped.append(f"rollout {unfinished[0].transition}, left at {unfinished[-1].state}")
+        stopped.append(journal.described(unfinished))
     elif stopped:
         deployment.journal.append("", "note", "down", "; ".join(stopped))
     shutil.rmtree(deployment.folder / "edge", ignore_errors=True)
-    layout.unlink(missing_ok=True)
+    deployment.layout.unlink(missing_ok=True)
     return stopped

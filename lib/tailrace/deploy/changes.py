@@ -31,10 +31,15 @@ def compared(release: Release, releases: Path) -> str:
     return ", ".join([what[release.kind], *facts, "health checks"])
 
 
+def differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """Return the names whose value is not the same in both."""
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+
+
 def _files(release: Release, releases: Path) -> str:
     if not (files := _source(release, releases)):
         return "no file (none is named in them; list yours under service.source)"
-    return f"{len(files)} file{'s' * (len(files) != 1)} ({_shortened(sorted(files))})"
+    return f"{len(files)} file{'s' * (len(files) != 1)} ({shortened(sorted(files))})"
 
 
 def _build(old: Release, new: Release, releases: Path) -> Iterator[str]:
@@ -44,9 +49,8 @@ def _build(old: Release, new: Release, releases: Path) -> Iterator[str]:
         yield "service.container_port changed"
     if old.build == new.build:
         return
-    before, now = _source(old, releases), _source(new, releases)
-    if differing := sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
-        yield f"source changed: {_shortened(differing)}"
+    if names := differing(_source(old, releases), _source(new, releases)):
+        yield f"source changed: {shortened(names)}"
     elif old.kind != new.kind or new.kind != "command":
         yield f"{new.kind} changed"
 
@@ -61,19 +65,17 @@ def _source(release: Release, releases: Path) -> Mapping[str, object]:
 
 
 def _settings(old: Release, new: Release) -> Iterator[str]:
-    before, now = old.environment, new.environment
-    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    if names:
-        yield f"{_shortened(names)} changed"
+    if names := differing(old.environment, new.environment):
+        yield f"{shortened(names)} changed"
 
 
 def _secrets(old: Release, new: Release) -> Iterator[str]:
     if names := rotated(old, new):
-        yield f"{_shortened(names)} {'was' if len(names) == 1 else 'were'} rotated"
+        yield f"{shortened(names)} {'was' if len(names) == 1 else 'were'} rotated"
     if names := sorted(new.secrets.keys() - old.secrets.keys()):
-        yield f"gets {_shortened(names)}"
+        yield f"gets {shortened(names)}"
     if names := sorted(old.secrets.keys() - new.secrets.keys()):
-        yield f"no longer gets {_shortened(names)}"
+        yield f"no longer gets {shortened(names)}"
 
 
 def _acceptance(old: Release, new: Release) -> Iterator[str]:
@@ -82,6 +84,7 @@ def _acceptance(old: Release, new: Release) -> Iterator[str]:
             yield f"service.{name} changed"
 
 
-def _shortened(names: list[str]) -> str:
+def shortened(names: list[str]) -> str:
+    """Return the first of `names`, and how many there are more."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tailrace.deploy import (
     faults,
     front_door,
     history,
+    journal,
     pruning,
     recovery,
     release_commands,
@@ -22,8 +23,9 @@ from tailrace.deploy import (
     switch,
 )
 from tailrace.deploy.edge import Counters, Edge, Maintenance, Routes, other, route_file, tls
+from tailrace.deploy.edge import layout as edge_layout
 from tailrace.deploy.engines import Engine, Instance, Slot, choice
-from tailrace.deploy.journal import Journal, JournalEntry
+from tailrace.deploy.journal import Journal
 from tailrace.deploy.release import Release
 from tailrace.deploy.release_commands import Step
 from tailrace.deploy.releases import Releases
@@ -102,8 +104,9 @@ class Deployment:
         return Journal(self.folder / "journal.jsonl", self.fault)
 
     @property
-    def _layout(self) -> Path:
-        return self.folder / "layout.json"
+    def layout(self) -> Path:
+        """The file that says where the edge listens; it is there from the first start of the edge until `down`."""
+        return self.folder / edge_layout.NAME
 
     @property
     def built(self) -> Path:
@@ -132,7 +135,7 @@ class Deployment:
         if self.in_progress:
             return []
         unfinished = self.journal.unfinished()
-        return self.running() + ([_described(unfinished)] if unfinished else [])
+        return self.running() + ([journal.described(unfinished)] if unfinished else [])
 
     def build(self, source: Path, on_progress: Callable[[str], None] | None = None) -> Release:
         """Return the release of the project at `source`; `on_progress` gets the build's log. Raises BuildFailed."""
@@ -226,7 +229,7 @@ class Deployment:
 
     def running(self) -> list[str]:
         """Return the edge, if it was ever started and runs, and the instances that run."""
-        edge = [f"edge at {self.url}"] if self._layout.exists() and self.edge.server.alive() else []
+        edge = [f"edge at {self.url}"] if self.layout.exists() and self.edge.server.alive() else []
         return edge + [f"{i.name} (release {i.release}) at {i.address}" for i in self.instances if self.engine.alive(i)]
 
     @contextlib.contextmanager
@@ -276,7 +279,3 @@ class Deployment:
     def _request(self, request: str) -> CommandResult:
         files.write(self.folder / "request", request)
         return CommandResult("asked", f"the switch in progress was asked to {request}")
-
-
-def _described(unfinished: Sequence[JournalEntry]) -> str:
-    return f"rollout {unfinished[0].transition}, left at {unfinished[-1].state}"

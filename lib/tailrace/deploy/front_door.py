@@ -18,7 +18,6 @@ from tailrace.deploy.rollout import CommandResult, Observe
 from tailrace.errors import DeployError, EdgeRejected
 from tailrace.headers import COLOUR
 from tailrace.host import files, waiting
-from tailrace.profile import Acceptance
 
 if TYPE_CHECKING:
     from tailrace.deploy.deployment import Deployment
@@ -171,7 +170,7 @@ def require_healthy(deployment: Deployment, timeout_s: float) -> None:
         raise EdgeRejected(f"{name}: nothing serves, and every request gets 503; use `deploy`")
     if routes.hold_s:
         return
-    asked, edge = _asked(deployment, serving), deployment.edge
+    asked, edge = deployment.releases.acceptance(serving.release), deployment.edge
 
     def healthy() -> bool:
         answer = edge.probe() if edge.healthy(serving.colour, serving.address) else None
@@ -219,7 +218,7 @@ def _refuse_without_health(deployment: Deployment) -> None:
     serving = deployment.serving
     if serving is None:
         raise EdgeRejected(f"{deployment.profile.name}: nothing serves; use `deploy`. The edge was not replaced")
-    asked, edge = _asked(deployment, serving), deployment.edge
+    asked, edge = deployment.releases.acceptance(serving.release), deployment.edge
     observations: list[health.Observation] = []
 
     def healthy() -> bool:
@@ -233,10 +232,6 @@ def _refuse_without_health(deployment: Deployment) -> None:
         )
 
 
-def _asked(deployment: Deployment, instance: Instance) -> Acceptance:
-    return deployment.releases.acceptance(instance.release, deployment.profile.service.acceptance)
-
-
 def upstream(deployment: Deployment, instance: Instance) -> Upstream:
     """Return `instance` as the edge reaches it."""
-    return instance.upstream(_asked(deployment, instance))
+    return instance.upstream(deployment.releases.acceptance(instance.release))

@@ -10,11 +10,12 @@ from typing import Any
 
 from tailrace import profile as profiles
 from tailrace.deploy.deployment import Deployment
+from tailrace.deploy.edge import layout
 from tailrace.deploy.status import Status
 from tailrace.errors import TailraceError
 from tailrace.profile import Profile
 
-OF_A_DEPLOYMENT = ("layout.json", "journal.jsonl", "processes", "edge")
+OF_A_DEPLOYMENT = (layout.NAME, "journal.jsonl", "processes", "edge")
 
 
 @dataclass(frozen=True)

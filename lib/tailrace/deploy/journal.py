@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -136,3 +136,8 @@ def _who() -> str:
     except (KeyError, OSError):
         name = str(os.getuid())
     return f"{name}@{socket.gethostname()} pid {os.getpid()}"
+
+
+def described(unfinished: Sequence[JournalEntry]) -> str:
+    """Return which rollout was left half-way, and where, from its entries."""
+    return f"rollout {unfinished[0].transition}, left at {unfinished[-1].state}"

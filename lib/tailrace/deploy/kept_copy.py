@@ -8,7 +8,6 @@ finds its neighbours by its own path, and `pgrep -f` finds it by the path that t
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from pathlib import Path
 
 from tailrace.deploy import bytecode, source_walk
 from tailrace.deploy import source as sources
+from tailrace.deploy.changes import shortened
 from tailrace.deploy.release import Release
 from tailrace.deploy.source import Source, SourceFile
 from tailrace.errors import DeployError
+from tailrace.host import files
 
 TOKEN = re.compile(r"[^\s:;,'\"=|&<>()]+")
-SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,8 @@ class KeptCopy:
 
     @property
     def fact(self) -> str:
-        more = f" and {len(self.changed) - SHOWN} more" if len(self.changed) > SHOWN else ""
         verb = "has" if len(self.changed) == 1 else "have"
-        return f"{', '.join(map(self.source.label, self.changed[:SHOWN]))}{more} {verb} changed since"
+        return f"{shortened(list(map(self.source.label, self.changed)))} {verb} changed since"
 
     @cached_property
     def folders(self) -> set[str]:
@@ -131,9 +130,7 @@ class KeptCopy:
             return
         content = self._content(path, file)
         if copy.is_symlink() or not copy.is_file() or copy.read_bytes() != content:
-            beside = copy.with_name(f".{copy.name}.{os.getpid()}.new")
-            beside.write_bytes(content)
-            beside.replace(copy)
+            files.replace(copy, content, 0o600)
         copy.chmod(0o700 if file.executable else 0o600)
 
     def _link_large(self, path: str, copy: Path) -> None:

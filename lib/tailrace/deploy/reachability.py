@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 CONNECT_S, ANSWER_S = 2.0, 2.5
 PATIENCE_S = 15.0
 """How long an edge may be silent before it is started anew: a machine that is busy is no reason to cut requests."""
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (where it listens, not where it is asked)
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def ask(edge: Edge, held: bool = False) -> Reached:
     """Ask `edge` once, within some seconds; where requests are `held`, only its doors."""
     door = edge.layout.ingress
     try:
-        socket.create_connection((ANYWHERE.get(door.host, door.host), door.port), CONNECT_S).close()
+        socket.create_connection((door.reached, door.port), CONNECT_S).close()
         edge.counters()
     except OSError as error:
         return Reached(False, False, f"the front door at {door} takes no connection ({error})")
@@ -50,7 +49,7 @@ def ask(edge: Edge, held: bool = False) -> Reached:
 
 def _answer(edge: Edge) -> Reached:
     try:
-        health = edge.configuration.upstreams()[edge.routes().serving].health
+        health = edge.serving_health()
     except EdgeRejected as error:
         return Reached(False, True, str(error))
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from tailrace.deploy import acceptance, front_door, history, kept_copy, secret_digests
-from tailrace.deploy.changes import changes, compared, rotated
+from tailrace.deploy.changes import changes, compared, differing, rotated
 from tailrace.deploy.engines import Instance
 from tailrace.deploy.release import Release
 from tailrace.deploy.rollout import CommandResult, Deployed, Environment, Observe, Switched
@@ -62,10 +62,11 @@ def restart(deployment: Deployment, observe: Observe | None) -> CommandResult:
     deployment.refuse_paused()
     deployment.ensure_edge(observe)
     environment = history.environment_of(deployment.journal.entries(), serving.generation)
-    switched = deployment.roll_out(Step("restart", new, environment, changes(kept, new, deployment.built)), observe)
+    news = changes(kept, new, deployment.built)
+    switched = deployment.roll_out(Step("restart", new, environment, news), observe)
     later = f"{place.fact}; `deploy` takes what is there" if place.fact else ""
     fact = f"{switched.to_colour} serves release {switched.release} from a new instance"
-    return _done(switched, fact, *changes(kept, new, deployment.built), later)
+    return _done(switched, fact, *news, later)
 
 
 def roll_back(deployment: Deployment, observe: Observe | None) -> CommandResult:
@@ -118,7 +119,7 @@ def _step(deployment: Deployment, serving: Instance, new: Release, environment: 
 
 def _wiring(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
     """Return what an instance gets beside its release that is no longer what the serving one got."""
-    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    names = differing(before, now)
     return (f"{', '.join(names)} changed",) if names else ()
 
 

@@ -49,12 +49,12 @@ class Releases:
                 "Check out its source and type: tailrace deploy"
             ) from None
 
-    def acceptance(self, id: str, default: Acceptance) -> Acceptance:
-        """Return how an instance of release `id` shows that it may serve; `default` where its file is of no use."""
+    def acceptance(self, id: str) -> Acceptance:
+        """Return how an instance of release `id` shows that it may serve; the default where its file is of no use."""
         try:
             return self.find(id).acceptance
         except DeployError:
-            return default
+            return self.default
 
     def _file(self, id: str) -> Path:
         return self.folder / f"{id}.json"

@@ -118,7 +118,7 @@ class Rollout:
         parts = (deployment.engine, deployment.edge, deployment.journal, deployment.profile)
         rollout = cls(id, release, slot, old, *parts, deployment.folder / "request", observe)
         if old:
-            rollout.old_acceptance = deployment.releases.acceptance(old.release, deployment.profile.service.acceptance)
+            rollout.old_acceptance = deployment.releases.acceptance(old.release)
         return rollout
 
     @property

@@ -118,7 +118,7 @@ def read(deployment: Deployment) -> Status:
 
 def _slot(deployment: Deployment, instance: Instance, routes: Routes | None, counters: Counters | None) -> SlotStatus:
     colour, alive = instance.colour, deployment.engine.alive(instance)
-    asked = deployment.releases.acceptance(instance.release, deployment.profile.service.acceptance)
+    asked = deployment.releases.acceptance(instance.release)
     target = health.Target.of(instance, asked, deployment.edge)
     return SlotStatus(
         colour, instance.release, instance.generation, str(instance.address), instance.handle, alive,

@@ -35,12 +35,16 @@ def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> i
     return renamed_ns
 
 
-def replace(path: Path, content: str) -> None:
-    """Replace `path` atomically, with its folder created; a crash of the machine may lose the new content."""
+def replace(path: Path, content: str | bytes, mode: int = 0o666) -> None:
+    """Replace `path` atomically, with its folder created; a crash of the machine may lose the new content.
+
+    The new file has `mode`, less the umask.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = _beside(path)
     try:
-        beside.write_text(content, encoding="utf-8")
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -51,6 +51,11 @@ def restore(way: str, leader: int, members: Iterable[int]) -> str:
     return ""
 
 
+def weight(nice: int) -> float:
+    """Return the CPU weight of a nice value, of the normal one, as the kernel has it: a quarter less for each step."""
+    return 1 / 1.25**nice
+
+
 def _renice(pid: int) -> None:
     """Set every thread of `pid` to the normal priority; one that is started meanwhile inherits its creator's."""
     done: set[str] = set()
@@ -70,13 +75,13 @@ def _renice(pid: int) -> None:
 
 
 def _set_weight(group: str, nice: int) -> bool:
-    """Give the control group the CPU weight of a nice value, as the kernel counts it: a quarter less for each step."""
-    share = 1 / 1.25**nice
+    """Give the control group the CPU weight of a nice value."""
+    share = weight(nice)
     for file, normal in (("cpu.weight", 100), ("cpu.shares", 1024)):
         if os.path.exists(f"{group}/{file}"):
             try:
-                with open(f"{group}/{file}", "w", encoding="ascii") as weight:
-                    weight.write(str(max(2, round(normal * share))))
+                with open(f"{group}/{file}", "w", encoding="ascii") as written:
+                    written.write(str(max(2, round(normal * share))))
             except OSError:
                 return False
             return True

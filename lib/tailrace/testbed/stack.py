@@ -116,7 +116,7 @@ class Stack:
         serving = self.deployment.serving
         if serving is None:
             raise DeployError(f"{self.profile.name}: nothing serves, so there is nothing to watch; bring it up first")
-        asked = self.deployment.releases.acceptance(serving.release, self.profile.service.acceptance)
+        asked = self.deployment.releases.acceptance(serving.release)
         own, health = Target.of(serving, asked, self.deployment.edge), asked.health
         targets: dict[str, tuple[str, str | Probe]] = {
             "live": (own.url, health.live),

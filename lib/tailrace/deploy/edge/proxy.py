@@ -196,7 +196,7 @@ class Edge:
         The probe has the routes of the front door but a door of its own, so that it is counted separately. It asks as
         `health` says, by default as the serving colour's release does.
         """
-        health = health or self._serving_health()
+        health = health or self.serving_health()
 
         def acknowledged() -> Answer | None:
             answer = self.probe(health)
@@ -217,13 +217,14 @@ class Edge:
 
     def probe(self, health: profile.Health | None = None) -> Answer | None:
         """Request the live path through the routes; None when the edge does not answer."""
-        health = health or self._serving_health()
+        health = health or self.serving_health()
         try:
             return exchange(self.layout.probe.url + health.live, headers=health.headers, timeout_s=2.5)
         except FAILURES:
             return None
 
-    def _serving_health(self) -> profile.Health:
+    def serving_health(self) -> profile.Health:
+        """Return the health checks of the release in the slot that serves; raises EdgeRejected at a damaged file."""
         return self.configuration.upstreams()[self.routes().serving].health
 
     def _epoch(self) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tailrace.deploy.images import dockerd
+from tailrace.host import priority
 
 NORMAL_SHARE = 1024
 
 
 def share(nice: int) -> int:
-    """Return the CPU share of a container that is to have the weight of that nice value: a quarter less a step."""
-    return round(NORMAL_SHARE / 1.25**nice)
+    """Return the CPU share of a container that is to have the weight of that nice value."""
+    return round(NORMAL_SHARE * priority.weight(nice))
 
 
 def restore_share(container: Any) -> str:

@@ -42,7 +42,6 @@ class DockerEngine:
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     source: Path | None = None
     """The project whose Dockerfile makes the edge; None: the folder above `home`."""
-    """How much CPU priority an instance gives up until it is accepted, as a nice value."""
     lacks: ClassVar[Mapping[Capability, str]] = LACKS
 
     @cached_property
