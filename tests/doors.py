@@ -216,7 +216,8 @@ def early(address: Address) -> str:
 
 
 def half_closed(address: Address) -> str:
-    with Http1(address, head("/echo")) as connection:
+    """The answer takes a while: one that is there at once overtakes the end."""
+    with Http1(address, head("/silent?s=0.5")) as connection:
         connection.socket.shutdown(socket.SHUT_WR)
         try:
             return status(connection.reply())

@@ -68,7 +68,7 @@ def test_a_series_under_many_protocols_loses_nothing_but_what_bad_releases_fail(
         assert len(account.rows) == account.edge.requests
         assert account.counted("begun", bad=False) == account.counted("finished", bad=False) > 300
         # The negative control: what the bad releases failed is counted, on both sides.
-        assert account.edge.failed + account.answers_to_the_edge == len(account.failed) > 20
+        assert account.edge.failed + account.answers_to_the_edge == len(account.failed) > 5
         assert {"fail", "die"} == {"die" if "died" in str(error) else "fail" for error in account.rolled_back}
 
 

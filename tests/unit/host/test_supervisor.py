@@ -31,13 +31,18 @@ time.sleep(600)
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a supervised program in a folder that is cleared at the end."""
+    """Start a supervised program in a folder that is cleared at the end; a `brief` one begins once it is accepted."""
+    go = tmp_path / "go"
+    held = ["sh", "-c", f'until [ -e "{go}" ]; do sleep 0.05; done; exec "$@"', "sh"]
 
-    def begin(command, accepted=True, **more):
+    def begin(command, accepted=True, brief=False, **more):
+        command = [*held, *command] if brief else command
         order = supervised.Order(command, {"PATH": os.environ["PATH"]}, **more)
         process = supervised.start(order, tmp_path / "records", "one")
         if accepted:
             supervised.accept(process)
+            assert waiting.until(lambda: supervised.read(process).accepted, GENEROUS_S)
+            go.touch()
         return process
 
     yield begin
@@ -87,7 +92,7 @@ def test_a_program_on_trial_is_not_started_again(start):
 
 def test_a_program_that_keeps_dying_waits_longer_and_longer(start):
     """`status` tells when it starts again."""
-    process = start([sys.executable, "-c", "import time; time.sleep(0.2); raise SystemExit(3)"])
+    process = start([sys.executable, "-c", "raise SystemExit(3)"], brief=True)
     assert waiting.until(lambda: supervised.read(process).restarts >= 3, GENEROUS_S)
     assert waiting.until(lambda: "last exit: left with 3, next start in" in supervised.described(process), GENEROUS_S)
     assert "it keeps dying, 3 times" in process.log.read_text()
@@ -146,7 +151,7 @@ def test_a_daemon_is_not_accepted_before_its_parent_has_left(start):
 
 def test_a_program_that_signals_its_own_group_does_not_end_its_supervisor(start):
     """As `trap 'kill 0' EXIT` in a script does."""
-    process = start(["sh", "-c", "sleep 0.3; kill 0; sleep 600"])
+    process = start(["sh", "-c", "kill 0; sleep 600"], brief=True)
     assert waiting.until(lambda: supervised.read(process).restarts >= 1, GENEROUS_S)
     assert process.alive
 
@@ -190,7 +195,7 @@ def test_frozen_it_is_suspended_with_its_supervisor(start):
 
 def test_no_process_is_left_unreaped(start):
     """Neither the program's former self, nor what it started and left behind."""
-    process = start(["sh", "-c", "sleep 0.05 & sleep 0.05 & sleep 0.2; kill -9 $$"])
+    process = start(["sh", "-c", "sleep 0.05 & sleep 0.05 & sleep 0.2; kill -9 $$"], brief=True)
     assert waiting.until(lambda: supervised.read(process).restarts >= 2, GENEROUS_S)
 
     def zombies():
@@ -202,7 +207,7 @@ def test_no_process_is_left_unreaped(start):
 
 def test_it_holds_no_more_files_after_many_restarts(start):
     """Nor pipes."""
-    process = start([sys.executable, "-c", "raise SystemExit(1)"], helper=[sys.executable, "-c", "pass"])
+    process = start([sys.executable, "-c", "raise SystemExit(1)"], brief=True, helper=[sys.executable, "-c", "pass"])
     assert waiting.until(lambda: supervised.read(process).restarts >= 1, GENEROUS_S)
     before = psutil.Process(process.pid).num_fds()
     assert waiting.until(lambda: supervised.read(process).restarts >= 4, GENEROUS_S)
