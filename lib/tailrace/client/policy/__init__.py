@@ -1,0 +1,53 @@
+"""The policy of a client: frozen, and None turns off any part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tailrace.client import validation
+from tailrace.client.accounting import Call
+from tailrace.client.policy.caching import Cache
+from tailrace.client.policy.fallbacks import Fallback
+from tailrace.client.policy.limits import Breaker, Limits
+from tailrace.client.policy.retrying import Retry
+from tailrace.client.policy.spending import Spend
+from tailrace.client.request.guard import Guard
+
+__all__ = ["Breaker", "Cache", "Fallback", "Hook", "Limits", "Policy", "Retry", "Spend"]
+
+Hook: TypeAlias = Callable[[Call], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`Policy()` caches, retries and guards; `Policy(cache=None, retry=None, guard=None)` changes nothing."""
+
+    cache: Cache | None = field(default_factory=Cache)
+    retry: Retry | None = field(default_factory=Retry)
+    limits: Limits | None = None
+    spend: Spend | None = None
+    guard: Guard | None = field(default_factory=Guard)
+    fallbacks: tuple[Fallback, ...] = ()
+    hooks: tuple[Hook, ...] = ()
+
+    def __post_init__(self) -> None:
+        validation.instance("Policy", Cache, cache=self.cache, optional=True)
+        validation.instance("Policy", Retry, retry=self.retry, optional=True)
+        validation.instance("Policy", Limits, limits=self.limits, optional=True)
+        validation.instance("Policy", Spend, spend=self.spend, optional=True)
+        validation.instance("Policy", Guard, guard=self.guard, optional=True)
+        several = (
+            ("fallbacks", "Fallback", self.fallbacks, lambda one: isinstance(one, Fallback)),
+            ("hooks", "hook", self.hooks, callable),
+        )
+        for name, form, items, fits in several:
+            if not isinstance(items, tuple | list) or not all(map(fits, items)):
+                raise ValueError(f"Policy({name}={items!r}): expected a tuple: {name}=({form}, …)")
+
+    @property
+    def empty(self) -> bool:
+        """Whether calls pass through untouched."""
+        parts = (self.cache, self.retry, self.limits, self.spend, self.guard)
+        return not (any(part is not None for part in parts) or self.fallbacks or self.hooks)
