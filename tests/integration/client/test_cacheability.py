@@ -1,6 +1,7 @@
 """Which answers are cached and which are not, over real HTTP."""
 
 import asyncio
+import json
 
 import openai
 import pytest
@@ -131,3 +132,65 @@ def test_a_default_header_that_forbids_the_cache_is_followed(provider, key):
         for _ in range(3):
             client.chat.completions.create(**ASK)
     assert len(provider.seen) == 3
+
+
+RESPONSE = {
+    "id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-5", "status": "completed", "tools": [],
+    "parallel_tool_calls": True, "tool_choice": "auto", "usage": {"input_tokens": 1, "output_tokens": 1},
+    "output": [{"type": "message", "id": "m", "role": "assistant", "status": "completed",
+                "content": [{"type": "output_text", "text": "yes", "annotations": []}]}],
+}  # fmt: skip
+TURNS = {
+    "conversation": {"conversation": "conv_1"},
+    "response before": {"previous_response_id": "resp_0"},
+    "stored": {"store": True},
+    "background": {"background": True},
+    "hosted tool": {"tools": [{"type": "web_search"}]},
+    "file": {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}]},
+}
+NOTHING = {"store": False, "background": False, "previous_response_id": None, "conversation": None, "tools": []}
+OPTED_IN = {
+    "by the policy": (Policy(cache=Cache(deterministic_only=False)), {}),
+    "by the call": (Policy(), {"extra_headers": {"cache-control": "max-age=60"}}),
+    "by temperature": (Policy(), {"temperature": 0}),
+}
+
+
+def responding(provider, make, delay_s=0.0):
+    provider.usual = lambda seen: make.answer(body=json.dumps(RESPONSE).encode(), delay_s=delay_s)
+
+
+@pytest.mark.parametrize(("policy", "opted_in"), OPTED_IN.values(), ids=OPTED_IN.keys())
+def test_a_call_with_a_side_effect_is_sent_each_time(provider, make, key, policy, opted_in):
+    """A turn of a conversation and its kind reach the provider, whatever the caller opted in to."""
+    responding(provider, make)
+    with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+        for turn in TURNS.values():
+            for _ in range(2):
+                client.responses.create(**{"model": "gpt-5", "input": "yes", **opted_in, **turn})
+    assert len(provider.seen) == 2 * len(TURNS)
+
+
+@pytest.mark.parametrize(("policy", "opted_in"), OPTED_IN.values(), ids=OPTED_IN.keys())
+def test_a_call_that_names_no_side_effect_is_answered_from_the_cache(provider, make, key, policy, opted_in):
+    """The negative control: the same names with values that say "no state" change nothing."""
+    responding(provider, make)
+    with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+        for name, value in NOTHING.items():
+            for _ in range(2):
+                client.responses.create(model="gpt-5", input="yes", **{name: value}, **opted_in)
+    assert len(provider.seen) == len(NOTHING)
+
+
+@pytest.mark.parametrize(("turn", "requests"), [(TURNS["conversation"], 3), (NOTHING, 1)], ids=["turn", "no turn"])
+def test_turns_are_never_coalesced(provider, make, key, turn, requests):
+    """Three turns at once are three requests; three questions at once, the control, are one."""
+    responding(provider, make, delay_s=0.3)
+    policy = Policy(cache=Cache(deterministic_only=False))
+
+    async def main():
+        async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
+            await asyncio.gather(*(client.responses.create(model="gpt-5", input="yes", **turn) for _ in range(3)))
+
+    asyncio.run(main())
+    assert len(provider.seen) == requests

@@ -89,7 +89,7 @@ class Attempts:
             call.sent += 1
             try:
                 hedge_s = self._limits.hedge_after_s
-                hedge = None if hedge_s is None else self._hedge(hedge_s, call)
+                hedge = None if hedge_s is None or _must_go_once(call.current) else self._hedge(hedge_s, call)
                 outcome = yield Send(request, timeout_s, self._silence_s(call), hedge)
             except Unanswered as error:
                 outcome = error.with_traceback(None)  # it holds this frame, and with it a stream that comes later
@@ -229,6 +229,11 @@ def _health(outcome: Outcome) -> tuple[bool | None, bool]:
 
 def _estimated_tok(current: ParsedRequest) -> float:
     return len(current.request.body) / 4 + (current.max_output_tok or 0)
+
+
+def _must_go_once(current: ParsedRequest) -> bool:
+    """Whether a second copy of the request would do something twice, such as a turn of a conversation."""
+    return current.known and current.has_side_effect
 
 
 def _nothing() -> None:

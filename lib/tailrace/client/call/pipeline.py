@@ -159,7 +159,11 @@ class Pipeline:
 def _may_store(cache: Cache, parsed: ParsedRequest) -> bool:
     """Whether the caller allows it, and the answer is deterministic or the caller accepts an earlier one."""
     wishes = parsed.envelope.wishes
-    return wishes.store and (not cache.deterministic_only or wishes.max_age_s is not None or parsed.deterministic)
+    if not wishes.store:
+        return False
+    if cache.deterministic_only and wishes.max_age_s is None:
+        return parsed.deterministic
+    return not parsed.has_side_effect
 
 
 def _answer(call: PendingCall, result: FetchResult) -> Response[Any]:

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 from tailrace.client.request import document
 from tailrace.client.request.envelope import Envelope
+from tailrace.client.request.side_effects import has_side_effect
 from tailrace.client.wire import Request
 
-_SERVER_STATE: Final = frozenset({"previous_response_id", "conversation", "background", "store", "web_search_options"})
-"""With one of these, the answer depends on more than the request, or the caller wants its side effect."""
 _OUTPUT_LIMITS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
 
@@ -39,12 +38,21 @@ class ParsedRequest:
     def deterministic(self) -> bool:
         """Whether the same request should always get the same answer."""
         fields = self.document
-        if fields is None or self.doubt is not None or not _SERVER_STATE.isdisjoint(fields):
+        if fields is None:
             return False
-        if self.envelope.operation == "embeddings":
+        if self.envelope.operation != "embeddings":
+            temperature = fields.get("temperature")
+            if type(temperature) not in (int, float) or temperature != 0:
+                return False
+        return not self.has_side_effect
+
+    @property
+    def has_side_effect(self) -> bool:
+        """Whether the call may do more than ask a model, so that it must not be shared; see `request.side_effects`."""
+        fields = self.document
+        if fields is None or self.doubt is not None:  # nobody knows what the provider reads in it
             return True
-        temperature = fields.get("temperature")
-        return type(temperature) in (int, float) and temperature == 0 and not _runs_hosted_tools(fields.get("tools"))
+        return has_side_effect(self.envelope.operation, fields, self.request.body)
 
     @property
     def max_output_tok(self) -> int | None:
@@ -77,10 +85,3 @@ def _answers(fields: dict[str, Any]) -> int:
     counts = [count for name in ("n", "best_of") if isinstance(count := fields.get(name), int)]
     prompts = fields.get("prompt")
     return max([1, *counts]) * max(1, len(prompts) if isinstance(prompts, list) else 1)
-
-
-def _runs_hosted_tools(tools: object) -> bool:
-    """Whether the provider runs any of the tools itself: a search finds something else tomorrow."""
-    if not isinstance(tools, list):
-        return bool(tools)
-    return any(not isinstance(tool, dict) or tool.get("type") not in ("function", "custom") for tool in tools)

@@ -9,6 +9,8 @@ import pytest
 
 from tailrace import Breaker, Limits, Policy, Retry, limits
 from tailrace.client import AsyncDriver, CircuitOpen, DeadlineExceeded, Driver, wire
+from tailrace.client.call.effects import Send
+from tailrace.client.call.pipeline import Pipeline
 from tailrace.client.clock import Clock
 from tailrace.headers import ATTEMPTS
 
@@ -123,3 +125,13 @@ def test_a_stream_that_is_forgotten_after_a_retry_gives_its_permit_back_at_once(
             assert len(asyncio.run(main())) == 9
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(("argument", "hedged"), [({"conversation": "conv_1"}, False), ({"conversation": None}, True)])
+def test_a_turn_of_a_conversation_is_never_hedged(argument, hedged):
+    """A second copy of a turn would be another turn; of a question, the control, it is only a faster answer."""
+    asked = wire.Request("POST", "http://h/v1/responses", (), orjson.dumps({"model": "m", "input": "yes", **argument}))
+    policy = Policy(cache=None, limits=Limits(hedge_after_s=1, breaker=None))
+    effect = Pipeline(policy, Clock(), asyncio.Event).run(asked).send(None)
+    assert isinstance(effect, Send)
+    assert (effect.hedge is not None) is hedged
