@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import httpx2
 from openai import DEFAULT_CONNECTION_LIMITS
 
-from tailrace.client import errors
+from tailrace.client import errors, uploads
 from tailrace.client.drivers import AsyncDriver, Driver
 from tailrace.client.policy import Policy
 from tailrace.client.response.streams import aclose, close
@@ -47,17 +47,18 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
     def __init__(self, policy: Policy, inner: httpx2.AsyncBaseTransport, send: AsyncSend | None = None) -> None:
         self.policy = policy
         self.inner = inner
-        self._send: Any = send or AsyncSender(inner)
-        self.driver = AsyncDriver(policy, self._send)
+        below = AsyncSender(inner)
+        self._send: Any = send or below
+        self.driver = AsyncDriver(policy, below if send is None else _by_body(send, below))
         self._decoded = _remembering(_decoded)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        if self.policy.empty or not _json(request):
+        if self.policy.empty:
             return await self.inner.handle_async_request(request)
         began = time.perf_counter()
         _warn_of_sdk_retries(request, self.policy)
-        body = await request.aread()
-        response = await self.driver(_wire(request, body, self._decoded))
+        wired = _wire(request, await request.aread(), self._decoded) if _json(request) else _upload(request)
+        response = await self.driver(wired)
         return _answer(response, request, _AsyncStream, began)
 
     async def aclose(self) -> None:
@@ -71,17 +72,18 @@ class Transport(httpx2.BaseTransport):
     def __init__(self, policy: Policy, inner: httpx2.BaseTransport, send: Send | None = None) -> None:
         self.policy = policy
         self.inner = inner
-        self._send: Any = send or Sender(inner)
-        self.driver = Driver(policy, self._send)
+        below = Sender(inner)
+        self._send: Any = send or below
+        self.driver = Driver(policy, below if send is None else _by_body(send, below))
         self._decoded = _remembering(_decoded)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        if self.policy.empty or not _json(request):
+        if self.policy.empty:
             return self.inner.handle_request(request)
         began = time.perf_counter()
         _warn_of_sdk_retries(request, self.policy)
-        body = request.read()
-        response = self.driver(_wire(request, body, self._decoded))
+        wired = _wire(request, request.read(), self._decoded) if _json(request) else _upload(request)
+        response = self.driver(wired)
         return _answer(response, request, _Stream, began)
 
     def close(self) -> None:
@@ -143,10 +145,26 @@ def _warn_of_sdk_retries(request: httpx2.Request, policy: Policy) -> None:
 
 
 def _json(request: httpx2.Request) -> bool:
-    """Whether the body can be sent twice: files and generators bypass the policy."""
-    return request.method in ("GET", "HEAD", "DELETE", "OPTIONS") or request.headers.get("content-type", "").startswith(
-        "application/json"
+    """Whether the policy reads the body: JSON, or none. Everything else is an upload."""
+    if request.headers.get("content-type", "").startswith("application/json"):
+        return True
+    # what has been read and looks like JSON is taken for it, whatever its type says: no way round a limit
+    return request.method in ("GET", "HEAD", "DELETE", "OPTIONS") or getattr(request, "_content", b"-")[:1] in (
+        b"",
+        b"{",
     )
+
+
+def _by_body(lean: Any, below: Any) -> Any:
+    """Return a sender that gives uploads to `below`: the lean senders take bodies that are in memory."""
+    return lambda request: (lean if request.upload is None else below)(request)
+
+
+def _upload(request: httpx2.Request) -> Request:
+    """Return a request whose body is read while it is sent. Its headers are not remembered: each form has its own."""
+    headers = _decoded(tuple(request.headers.raw))
+    upload = uploads.opened(request)
+    return Request(request.method, str(request.url), headers, b"", None, request, None, upload)
 
 
 def _wire(request: httpx2.Request, body: bytes, decoded: Callable[[RawHeaders], Headers]) -> Request:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeAlias
 
@@ -11,6 +11,8 @@ from typing_extensions import TypeVar
 from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COST
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
+Fields: TypeAlias = tuple[tuple[str, str], ...]
+"""The text fields of a form, in order: a name may occur more than once."""
 Stream = TypeVar("Stream", bound=AsyncIterator[bytes] | Iterator[bytes], default=AsyncIterator[bytes])
 
 TRANSFER_HEADERS: Final = frozenset(
@@ -21,6 +23,17 @@ SENDER_HEADERS: Final = frozenset(
     {"content-length", "host", "connection", "transfer-encoding", "keep-alive", "accept-encoding"}
 )
 """Headers of a request that a sender sets itself: it knows the connection and the encodings it can decode."""
+
+
+@dataclass(slots=True)
+class Upload:
+    """A body that a sender reads piece by piece, for each attempt from its beginning: it is never in memory whole."""
+
+    rewind: Callable[[], bool]
+    """Goes back to the beginning; returns False when the body can be read only once."""
+    form: Fields | None = None
+    """The text fields, when the body is a form."""
+    size_bytes: int | None = None
 
 
 @dataclass(slots=True)
@@ -36,10 +49,14 @@ class Request:
     """Passed from a transport to its own sender; nobody else reads it."""
     silence_s: float | None = None
     """The longest wait for the next bytes of a stream."""
+    upload: Upload | None = None
+    """In place of `body`, which is then empty."""
 
     def within(self, timeout_s: float | None, silence_s: float | None = None) -> Request:
         """Return the same request, to be answered within `timeout_s`."""
-        return Request(self.method, self.url, self.headers, self.body, timeout_s, self.extensions, silence_s)
+        return Request(
+            self.method, self.url, self.headers, self.body, timeout_s, self.extensions, silence_s, self.upload
+        )
 
 
 @dataclass(slots=True)

@@ -95,7 +95,7 @@ def provider() -> Iterator[Provider]:
         disable_nagle_algorithm = True
 
         def _answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            body = self.rfile.read(int(self.headers.get("content-length") or 0)) or b"".join(self._chunks())
             headers = {name.lower(): value for name, value in self.headers.items()}
             seen = Seen(self.command, self.path, headers, body)
             with lock:
@@ -106,7 +106,12 @@ def provider() -> Iterator[Provider]:
             except OSError:
                 self.close_connection = True
 
-        do_POST = do_GET = _answer
+        do_POST = do_GET = do_PUT = _answer
+
+        def _chunks(self) -> Iterator[bytes]:
+            while self.headers.get("transfer-encoding") and (size := int(self.rfile.readline(), 16)):
+                yield self.rfile.read(size)
+                self.rfile.readline()
 
         def _send(self, answer: Answer) -> None:
             time.sleep(answer.delay_s)

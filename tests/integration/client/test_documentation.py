@@ -56,6 +56,7 @@ FEATURES = {
     # retries
     "attempts, backoff, Retry-After": ["Retry(attempts=", "retry_after_s=", "base_s=", "cap_s=", "backoff_s >="],
     "retry budget": ["budget=", "budget_burst=", "attempts == [4, 1, 1]"],
+    "uploads": ["audio.transcriptions.create(", "bodies[0] == bodies[1]"],
     "idempotency key": ["idempotency_key=", "keys[0] == keys[1]"],
     # limits
     "deadline of a block": ["with OpenAI() as client, limits(deadline_s=", "except DeadlineExceeded"],

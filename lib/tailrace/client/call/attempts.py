@@ -59,7 +59,9 @@ class Attempts:
                 return _answer(call, outcome)
             wait_s = self._wait_s(outcome, failures)
             left_s = call.left_s()
-            if wait_s is None or (left_s is not None and wait_s >= left_s) or not self._may_retry():
+            if wait_s is None or (left_s is not None and wait_s >= left_s) or not _again(request):
+                return _answer(call, outcome)
+            if not self._may_retry():
                 return _answer(call, outcome)
             call.backoff_s += wait_s
             yield Sleep(wait_s)
@@ -201,7 +203,10 @@ class Attempts:
         if retry is None or not retry.idempotency_key or current.envelope.tagged:
             return request
         tag = ("idempotency-key", f"tailrace-{self._clock.unique(13).hex()}")
-        return Request(request.method, request.url, (*request.headers, tag), request.body, None, request.extensions)
+        return Request(
+            request.method, request.url, (*request.headers, tag), request.body, None, request.extensions, None,
+            request.upload,
+        )  # fmt: skip
 
 
 def _answer(call: PendingCall, outcome: Outcome) -> Response[Any]:
@@ -227,12 +232,24 @@ def _health(outcome: Outcome) -> tuple[bool | None, bool]:
     return outcome.status >= 500, outcome.status >= 500
 
 
+def _again(request: Request) -> bool:
+    """Whether `request` can be sent once more; a file goes back to its beginning for it."""
+    return request.upload is None or request.upload.rewind()
+
+
 def _estimated_tok(current: ParsedRequest) -> float:
+    if current.form is not None:
+        return sum(len(value) for _, value in current.form) / 4  # the tokens of a file cannot be told from its bytes
     return len(current.request.body) / 4 + (current.max_output_tok or 0)
 
 
 def _must_go_once(current: ParsedRequest) -> bool:
-    """Whether a second copy of the request would do something twice, such as a turn of a conversation."""
+    """Whether a second copy of the request would do something twice, such as a turn of a conversation or an upload.
+
+    Two copies of an upload would also read the same file at once.
+    """
+    if current.request.upload is not None or current.form is not None:
+        return True
     return current.known and current.has_side_effect
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import openai
+import orjson
 
 from tailrace.client import context
 from tailrace.client.accounting import Label
@@ -25,7 +26,7 @@ from tailrace.client.request import envelope, guard
 from tailrace.client.request.key import cache_key
 from tailrace.client.request.parsed import ParsedRequest, parse
 from tailrace.client.stores import Entry
-from tailrace.client.wire import Replay, Request, Response, Unanswered, stamped
+from tailrace.client.wire import Headers, Replay, Request, Response, Unanswered, stamped
 
 _WAITING = "waiting for the same call"
 
@@ -64,7 +65,9 @@ class Pipeline:
     def _opened(self, request: Request) -> PendingCall:
         """Return the call that `request` begins. Raise InputRejected when the guard objects."""
         scope, limits, cache = context.current(), self.policy.limits, self.policy.cache
-        outside = self._envelope(scope.tenant, request.method, request.url, request.headers)
+        # each form has a boundary of its own: with it, envelopes would be remembered in vain
+        headers = request.headers if request.upload is None else _without_content(request.headers)
+        outside = self._envelope(scope.tenant, request.method, request.url, headers)
         parsed = parse(request, outside)
         if cache is not None and parsed.known and _may_store(cache, parsed):
             parsed.key = cache_key(outside.asker, request.body, parsed.document if parsed.exact else None)
@@ -85,8 +88,11 @@ class Pipeline:
     def _guarded(self, call: PendingCall, rules: guard.Guard) -> None:
         """Raise InputRejected when the guard objects; note what it detects, when there is a hook to tell."""
         parsed = call.original
-        request, document = parsed.request, parsed.document
-        objection = guard.objection(rules, request.body, document, parsed.doubt)
+        request, body, document = parsed.request, parsed.request.body, parsed.document
+        if parsed.form is not None:  # its texts are guarded; how large a file may be is the provider's affair
+            document = dict(parsed.form)
+            body = orjson.dumps(document)
+        objection = guard.objection(rules, body, document, parsed.doubt)
         if objection is not None:
             where, reason = objection
             error = InputRejected(f"input refused at {where}: {reason}", request, where)
@@ -95,7 +101,7 @@ class Pipeline:
             self.ledger.failed(call, error)
             raise error
         if self.policy.hooks:
-            call.detections = guard.detections(rules, request.body, document)
+            call.detections = guard.detections(rules, body, document)
 
     def _from_store(self, call: PendingCall, entry: Entry, label: Label) -> Response[Any]:
         """Give the answer in the store."""
@@ -164,6 +170,10 @@ def _may_store(cache: Cache, parsed: ParsedRequest) -> bool:
     if cache.deterministic_only and wishes.max_age_s is None:
         return parsed.deterministic
     return not parsed.has_side_effect
+
+
+def _without_content(headers: Headers) -> Headers:
+    return tuple([pair for pair in headers if not pair[0].lower().startswith("content-")])
 
 
 def _answer(call: PendingCall, result: FetchResult) -> Response[Any]:

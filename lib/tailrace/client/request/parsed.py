@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tailrace.client.request import document
+from tailrace.client.request import document, forms
 from tailrace.client.request.envelope import Envelope
 from tailrace.client.request.side_effects import has_side_effect
-from tailrace.client.wire import Request
+from tailrace.client.wire import Fields, Request, header
 
 _OUTPUT_LIMITS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
@@ -33,6 +33,8 @@ class ParsedRequest:
     doubt: str | None = None
     key: str = ""
     """The cache key; "" when the answer is neither looked up nor stored."""
+    form: Fields | None = None
+    """The text fields of a form; None when the body is not one."""
 
     @property
     def deterministic(self) -> bool:
@@ -68,6 +70,8 @@ class ParsedRequest:
 
 def parse(request: Request, envelope: Envelope) -> ParsedRequest:
     """Return `request`, whose envelope was read before, with its body parsed. Its key is still to be set."""
+    if request.upload is not None or request.body[:2] == b"--":
+        return _form(request, envelope)
     if not envelope.known or request.body[:1] != b"{":
         return ParsedRequest(request, envelope)
     fields, exact, doubt = document.parsed(request.body)
@@ -78,6 +82,20 @@ def parse(request: Request, envelope: Envelope) -> ParsedRequest:
         request, envelope, model if isinstance(model, str) else "", fields.get("stream") is True, fields, True, exact,
         doubt,
     )  # fmt: skip
+
+
+def _form(request: Request, envelope: Envelope) -> ParsedRequest:
+    """Return a request whose body is an upload, or a form in memory."""
+    upload = request.upload
+    fields = (
+        forms.from_body(request.body, header(request.headers, "content-type") or "") if upload is None else upload.form
+    )
+    texts = dict(fields or ())
+    models = {value for name, value in fields or () if name == "model"}
+    doubt = "the form has more than one model; give one" if len(models) > 1 else None
+    return ParsedRequest(
+        request, envelope, texts.get("model", ""), texts.get("stream") == "true", doubt=doubt, form=fields
+    )
 
 
 def _answers(fields: dict[str, Any]) -> int:

@@ -63,6 +63,8 @@ def unanswered(error: Exception) -> Unanswered:
 def _request(request: Request) -> httpx2.Request:
     """Return the original httpx2 request, with our idempotency key, unless its URL or body has changed."""
     original = request.extensions
+    if request.upload is not None:
+        return _upload(request, original)
     if isinstance(original, httpx2.Request) and str(original.url) == request.url and original.content == request.body:
         key = header(request.headers, "idempotency-key")
         if key is not None:
@@ -73,6 +75,36 @@ def _request(request: Request) -> httpx2.Request:
     return httpx2.Request(
         request.method, request.url, headers=headers, content=request.body or None, extensions=dict(timeout)
     )
+
+
+def _upload(request: Request, original: httpx2.Request) -> httpx2.Request:
+    """Return the request with the stream of `original`, which is read anew."""
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
+    if header(request.headers, "host") is None:
+        headers.insert(0, (b"host", httpx2.URL(request.url).netloc))
+    stream: Any = original.stream if request.timeout_s is None else _InTime(original.stream, request.timeout_s)
+    return httpx2.Request(
+        request.method, request.url, headers=headers, stream=stream, extensions=dict(original.extensions)
+    )
+
+
+class _InTime(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """The body of an upload, which has to be sent within `timeout_s`: a transport limits only each piece of it."""
+
+    def __init__(self, body: Any, timeout_s: float) -> None:
+        self._body = body
+        self._until = time.perf_counter() + timeout_s
+        self._timeout_s = timeout_s
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._body:
+            if time.perf_counter() > self._until:
+                raise httpx2.WriteTimeout(f"not sent within {self._timeout_s:.3f} s")
+            yield piece
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        pieces: AsyncIterator[bytes] = self._body.__aiter__()  # the driver limits the time
+        return pieces
 
 
 def _with_timeout(request: httpx2.Request, timeout_s: float | None) -> httpx2.Request:
