@@ -13,7 +13,7 @@ from tailrace.client.errors import (
     TimedOut,
 )
 from tailrace.client.openai import AsyncOpenAI, OpenAI
-from tailrace.client.policy import Breaker, Cache, Fallback, Hook, Limits, Policy, Retry, Spend
+from tailrace.client.policy import Breaker, Cache, Fallback, Hook, Limits, Policy, Price, Retry, Spend
 from tailrace.client.request.guard import Guard, untrusted
 from tailrace.client.stores import Memory, Sqlite
 from tailrace.client.transports import async_transport, transport
@@ -38,6 +38,7 @@ __all__ = [
     "Memory",
     "OpenAI",
     "Policy",
+    "Price",
     "Retry",
     "Spend",
     "Sqlite",

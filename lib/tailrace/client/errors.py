@@ -76,8 +76,11 @@ class DeadlineExceeded(_Late):
 
 
 class BudgetExceeded(_Traced, openai.APIError):
-    def __init__(self, message: str, request: Request) -> None:
+    """`retry_after_s` is the time until the budget begins anew; None when it does not, or when that would not help."""
+
+    def __init__(self, message: str, request: Request, retry_after_s: float | None = None) -> None:
         super().__init__(message, bare(request), body=None)
+        self.retry_after_s = retry_after_s
 
 
 class InputRejected(_Traced, openai.APIError):

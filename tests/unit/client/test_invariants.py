@@ -22,6 +22,7 @@ from tailrace.client.call.pending import PendingCall
 from tailrace.client.drivers import threads
 from tailrace.client.limiters import concurrency, spend
 from tailrace.client.response import streams
+from tailrace.client.stores.budgets import Balance
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -168,8 +169,9 @@ def always_one_more(permits):
     return True
 
 
-def never_refused(limiter, _tenant, most_usd):
-    limiter._taken[""] += most_usd
+def never_refused(limiter, reservation):
+    limiter._budgets.reserve(reservation, 1e9, 0.0, 1.0)
+    return Balance(True, 1.0)
 
 
 held = []

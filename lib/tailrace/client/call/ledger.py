@@ -15,6 +15,7 @@ from tailrace.client.errors import BudgetExceeded
 from tailrace.client.limiters.spend import SpendLimiter
 from tailrace.client.policy import Policy
 from tailrace.client.stores import Entry
+from tailrace.client.stores.budgets import KeepsBudgets
 from tailrace.client.wire import Response, Unanswered
 from tailrace.protocol import failures
 from tailrace.protocol.reading import NO_ANSWER, Answer
@@ -30,8 +31,8 @@ class Ledger:
         self._hooks = policy.hooks
         self._spend = policy.spend
         self._fallback_models = tuple(fallback.model for fallback in policy.fallbacks if fallback.model)
-        self.prices = Prices(clock.monotonic)
-        self.spend_limiter = SpendLimiter(policy.spend) if policy.spend is not None else None
+        self.prices = Prices(clock.monotonic, policy.prices)
+        self.spend_limiter = _limiter(policy, clock)
 
     def reserve(self, call: PendingCall) -> None:
         """Reserve the most that `call` can cost. Raise BudgetExceeded when less than that is left."""
@@ -52,14 +53,17 @@ class Ledger:
                     "it; choose another model, or Spend(unknown_price='allow')",
                     request,
                 )
-        left_usd = self.spend_limiter.reserve(call.tenant, most_usd)
-        if left_usd is not None:
+        reservation = self.spend_limiter.reservation(call.tenant, most_usd)
+        balance = self.spend_limiter.reserve(reservation)
+        if not balance.granted:
+            period = "" if spend.per == "ever" else f" per {spend.per}"
             raise BudgetExceeded(
-                f"the call could cost ${most_usd:.6f}, ${max(left_usd, 0.0):.6f} of ${spend.max_usd:g} is left; "
-                "lower max_tokens, or raise Spend(max_usd=…)",
+                f"the call could cost ${most_usd:.6f}, ${max(balance.left_usd, 0.0):.6f} of ${spend.max_usd:g}{period} "
+                "is left; lower max_tokens, or raise Spend(max_usd=…)",
                 request,
+                self.spend_limiter.resets_in_s(),
             )
-        call.reserved_usd = most_usd
+        call.reservation = reservation
 
     def cost_usd(self, call: PendingCall, answer: Answer, response: Response[Any] | None) -> float | None:
         """Return the cost of an answer: 0 for an error, None when the answer does not count its tokens."""
@@ -69,15 +73,17 @@ class Ledger:
         if not parsed.known:
             return None
         url = parsed.request.url
+        if self.prices.mine(parsed.model, url):
+            return self.prices.cost_usd(parsed.model, url, answer.usage)
         cost_usd = self.prices.cost_usd(answer.model or parsed.model, url, answer.usage)
         # the answer's dated or private name of the model may be missing from the table, and the requested one not
         return self.prices.cost_usd(parsed.model, url, answer.usage) if cost_usd is None else cost_usd
 
     def settle(self, call: PendingCall, cost_usd: float | None) -> None:
         """Give back the reservation, once, and count the cost."""
-        if self.spend_limiter is not None and call.original.known:
-            reserved_usd, call.reserved_usd = call.reserved_usd, 0.0
-            self.spend_limiter.settle(call.tenant, reserved_usd, cost_usd)
+        reservation, call.reservation = call.reservation, None
+        if reservation is not None and self.spend_limiter is not None:
+            self.spend_limiter.settle(reservation, cost_usd)
 
     def answered(self, call: PendingCall, answer: Answer, status: int, cost_usd: float | None, error_type: str) -> None:
         """Book a call that got an answer from the provider; `error_type` is "" for a good one."""
@@ -150,6 +156,15 @@ class Ledger:
             except Exception as error:  # a reporter must not break the call that it reports
                 name = getattr(hook, "__qualname__", type(hook).__name__)
                 log.warning("hook %s failed: %s", name, type(error).__name__)
+
+
+def _limiter(policy: Policy, clock: Clock) -> SpendLimiter | None:
+    """Return the spend limit of `policy`. The cache's store may keep the budget, if other processes share it."""
+    if policy.spend is None:
+        return None
+    store = policy.cache.store if policy.cache is not None else None
+    shared = store if getattr(store, "shared", False) and isinstance(store, KeepsBudgets) else None
+    return SpendLimiter(policy.spend, clock.wall, shared)
 
 
 def failure(call: PendingCall, answer: Answer, response: Response[Any]) -> str:

@@ -12,6 +12,7 @@ from tailrace.client.errors import CircuitOpen, ConnectionFailed, DeadlineExceed
 from tailrace.client.limiters.concurrency import Permits
 from tailrace.client.request.parsed import ParsedRequest
 from tailrace.client.stores import Entry
+from tailrace.client.stores.budgets import Reservation
 from tailrace.client.wire import Response
 
 SKEW_S: Final = 5.0
@@ -57,7 +58,8 @@ class PendingCall:
 
     permits: Permits | None = None
     """Where this call holds a permit; None when it holds none."""
-    reserved_usd: float = 0.0
+    reservation: Reservation | None = None
+    """What it has reserved of the budget, until it settles."""
     lease: str = ""
     """The key whose lease this call holds; "" when it holds none."""
 

@@ -1,20 +1,25 @@
-"""Prices of tokens, from the maintained table of `genai-prices`; None for a model that is not in it."""
+"""Prices of tokens: your own first, then the maintained table of `genai-prices`; None for a model that has none."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from genai_prices import Usage as Billed
 from genai_prices import calc_price
-from genai_prices.types import PriceCalculation
+from genai_prices.types import ModelPrice, PriceCalculation
 
+from tailrace.client.call.model_names import ModelName, names
+from tailrace.client.policy.spending import Price
 from tailrace.protocol.usage import Usage
 
-_RATE_S = 3600.0  # prices may depend on the date: read the table again after this
-_PROBE = Billed(input_tokens=3, output_tokens=5, cache_read_tokens=1)
+MOST_RATES: Final = 1000
+"""Models whose price is remembered; their names come from callers."""
+_RATE_S: Final = 3600.0  # prices may depend on the date: read the table again after this
+_PROBE: Final = Billed(input_tokens=3, output_tokens=5, cache_read_tokens=1)
+_MILLION: Final = 1_000_000
 
 
 class _Rate(NamedTuple):
@@ -27,77 +32,157 @@ class _Rate(NamedTuple):
     known: bool = True
     linear: bool = True
     """Whether the price is the same for any number of tokens; if not, the table is read for each call."""
+    own: Price | None = None
+    """Your own price, if it asks for more than these three."""
+    mine: bool = False
+    """Whether it is your own, or that of a model which you named for it."""
+    table: ModelName = ModelName("")
+    """The name under which the table has the model."""
 
 
 class Prices:
     """Prices by model and API address. The table is read once an hour for each; a call then takes three products."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic, own: Mapping[str, Price | str] | None = None) -> None:
         self._now = now
+        self._own = own or {}
         self._rates: dict[tuple[str, str], _Rate] = {}
 
     def cost_usd(self, model: str, url: str, usage: Usage) -> float | None:
         """Return the cost of `usage`, or None when the model's price or the usage is not known."""
         if not usage.known:
             return None
-        rate = self._rates.get((model, url))
-        if rate is None or rate.until < self._now():
-            rate = self._read(model, url)
+        rate = self._rate(model, url)
         if not rate.known:
             return None
         cached = usage.cached_tok if usage.cached_tok < usage.in_tok else usage.in_tok
         if not rate.linear:
             billed = Billed(input_tokens=usage.in_tok, output_tokens=usage.out_tok, cache_read_tokens=cached)
-            price = _look_up(model, url, billed)
+            price = _look_up(rate.table, url, billed)
             return None if price is None else float(price.total_price)
-        return (usage.in_tok - cached) * rate.fresh + cached * rate.cached + usage.out_tok * rate.output
+        cost = (usage.in_tok - cached) * rate.fresh + cached * rate.cached + usage.out_tok * rate.output
+        return cost if rate.own is None else cost + _more(rate.own, usage)
+
+    def mine(self, model: str, url: str) -> bool:
+        """Whether you gave the price of `model` yourself."""
+        return bool(self._own) and self._rate(model, url).mine
+
+    def own(self, *called: str) -> Price | None:
+        """Return your own price of the first of these models or operations that has one."""
+        for model in called:
+            for name in names(model):
+                price = self._own_price(name.name)
+                if isinstance(price, Price):
+                    return price
+        return None
+
+    def table(self, model: str, url: str, **units: float) -> tuple[float, Any] | None:
+        """Return the table's cost of other units than plain tokens, and its prices; None for an unknown model."""
+        for name in names(self._alias(model) or model):
+            found = _look_up(name, url, Billed(**units))
+            if found is not None:
+                return float(found.total_price), found.model_price
+        return None
+
+    def _own_price(self, name: str) -> Price | str | None:
+        """Return your own price of exactly `name`; a name that has no price here stands for a model of the table."""
+        price = self._own.get(name) or self._own.get(name.lower())
+        while isinstance(price, str):
+            name, price = price, self._own.get(price)
+            if price is None:
+                return name
+        return price
+
+    def _alias(self, model: str) -> str:
+        """Return the model of the table that `model` stands for; "" when it stands for none."""
+        aliases = (self._own_price(name.name) for name in names(model)) if self._own else ()
+        return next((alias for alias in aliases if isinstance(alias, str)), "")
+
+    def _rate(self, model: str, url: str) -> _Rate:
+        rate = self._rates.get((model, url))
+        return self._read(model, url) if rate is None or rate.until < self._now() else rate
 
     def _read(self, model: str, url: str) -> _Rate:
-        if len(self._rates) > 1000:  # names come from callers
+        if len(self._rates) >= MOST_RATES:
             self._rates.clear()
-        rate = self._rates[model, url] = _rate(_look_up(model, url, _PROBE), self._now() + _RATE_S)
+        until, price = self._now() + _RATE_S, self.own(model) if self._own else None
+        rate = self._of_table(model, url, until) if price is None else _own_rate(price, until)
+        self._rates[model, url] = rate
         return rate
 
+    def _of_table(self, model: str, url: str, until: float) -> _Rate:
+        alias = self._alias(model)
+        for name in names(alias or model):
+            probe = _look_up(name, url, _PROBE)
+            if probe is not None:
+                return _rate(probe, until)._replace(table=name, mine=bool(alias))
+        return _Rate(until, known=False)
 
-def _rate(probe: PriceCalculation | None, until: float) -> _Rate:
-    """Return the price per token, taken from the price of `_PROBE`."""
-    if probe is None:
+
+def _own_rate(price: Price, until: float) -> _Rate:
+    cached = price.in_mtok if price.cached_mtok is None else price.cached_mtok
+    more = bool(price.call) or price.reasoning_mtok is not None
+    return _Rate(
+        until, price.in_mtok / _MILLION, cached / _MILLION, price.out_mtok / _MILLION, own=price if more else None,
+        mine=True,
+    )  # fmt: skip
+
+
+def _more(price: Price, usage: Usage) -> float:
+    """Return what a price asks besides input and output."""
+    if price.reasoning_mtok is None:
+        return price.call
+    reasoning = min(usage.reasoning_tok, usage.out_tok)
+    return price.call + reasoning * (price.reasoning_mtok - price.out_mtok) / _MILLION
+
+
+def _rate(probe: PriceCalculation, until: float) -> _Rate:
+    """Return the price per token, taken from the price of `_PROBE`; unknown for a model that is billed otherwise."""
+    if not probe.total_price and _billed_otherwise(probe.model_price):
         return _Rate(until, known=False)
     prices = [getattr(probe.model_price, name, None) for name in ("input_mtok", "cache_read_mtok", "output_mtok")]
     fresh, cached, output = (price if isinstance(price, Decimal) else None for price in prices)
     if any(price is not None and not isinstance(price, Decimal) for price in prices) or fresh is None:
         return _Rate(until, linear=False)
-    million = 1_000_000
     rate = _Rate(
         until,
-        float(fresh) / million,
-        float(fresh if cached is None else cached) / million,
-        float(output or 0) / million,
+        float(fresh) / _MILLION,
+        float(fresh if cached is None else cached) / _MILLION,
+        float(output or 0) / _MILLION,
     )
     expected = 2 * rate.fresh + rate.cached + 5 * rate.output
     holds = abs(expected - float(probe.total_price)) <= 1e-9 * max(1.0, expected) + 1e-15
     return rate if holds else rate._replace(linear=False)
 
 
-def _look_up(model: str, url: str, billed: Billed) -> PriceCalculation | None:
-    if not model:
+def _billed_otherwise(price: ModelPrice) -> bool:
+    """Whether a model has a price, but none of tokens: characters, minutes. A free one has no price at all."""
+    return any(isinstance(value, Decimal) and value > 0 for value in vars(price).values())
+
+
+def _look_up(model: ModelName, url: str, billed: Billed) -> PriceCalculation | None:
+    if not model.name:
         return None
     # a proxy or a gateway has an address of its own: then the model's name decides
-    for price in (_by_address, _by_name, _as_openai):
+    for price in (_by_provider,) if model.provider else (_by_address, _by_name, _as_openai):
         try:
             return price(billed, model, url)
-        except LookupError:
+        except (LookupError, ValueError):  # ValueError: the table bills it by a unit that is not known here
             continue
     return None
 
 
-def _by_address(billed: Billed, model: str, url: str) -> PriceCalculation:
-    return calc_price(billed, model, provider_api_url=url)
+def _by_address(billed: Billed, model: ModelName, url: str) -> PriceCalculation:
+    return calc_price(billed, model.name, provider_api_url=url)
 
 
-def _by_name(billed: Billed, model: str, _url: str) -> PriceCalculation:
-    return calc_price(billed, model)
+def _by_name(billed: Billed, model: ModelName, _url: str) -> PriceCalculation:
+    return calc_price(billed, model.name)
 
 
-def _as_openai(billed: Billed, model: str, _url: str) -> PriceCalculation:
-    return calc_price(billed, model, provider_id="openai")
+def _as_openai(billed: Billed, model: ModelName, _url: str) -> PriceCalculation:
+    return calc_price(billed, model.name, provider_id="openai")
+
+
+def _by_provider(billed: Billed, model: ModelName, _url: str) -> PriceCalculation:
+    return calc_price(billed, model.name, provider_id=model.provider)

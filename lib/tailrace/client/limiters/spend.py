@@ -2,43 +2,147 @@
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
+import hashlib
+import os
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from math import inf
+from typing import Final, NamedTuple
 
-from tailrace.client.policy import Spend
+from tailrace.client.policy.spending import Period, Spend
+from tailrace.client.stores.budgets import Account, Balance, Budgets, KeepsBudgets, MemoryBudgets, Reservation
+
+DAY_S: Final = 86_400
+MOST_UNSETTLED: Final = 10_000
+"""Costs that wait until a store can be reached again; the oldest are forgotten first."""
+
+
+class Span(NamedTuple):
+    """One period: its name, and its bounds in wall-clock seconds."""
+
+    name: str
+    begins_at: float
+    ends_at: float
+
+
+EVER: Final = Span("ever", -inf, inf)
+
+
+def span(per: Period, now: float) -> Span:
+    """Return the period, in UTC, that `now` lies in."""
+    if per == "ever":
+        return EVER
+    day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if per == "day":
+        return Span(f"{day:%Y-%m-%d}", day.timestamp(), day.timestamp() + DAY_S)
+    first = day.replace(day=1)
+    following = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    return Span(f"{first:%Y-%m}", first.timestamp(), following.timestamp())
 
 
 class SpendLimiter:
-    """Counts what is spent and what is reserved, for all calls or for each tenant."""
+    """The budget of one policy, for all calls or for each tenant, kept in memory or in a store."""
 
-    def __init__(self, spend: Spend) -> None:
-        self._max_usd = spend.max_usd
-        self._per_tenant = spend.per_tenant
-        self._spent: defaultdict[str, float] = defaultdict(float)
-        self._taken: defaultdict[str, float] = defaultdict(float)  # spent or reserved
-        self._lock = threading.RLock()  # the garbage collector settles an abandoned stream at any moment
+    def __init__(self, spend: Spend, now: Callable[[], float] = time.time, shared: KeepsBudgets | None = None) -> None:
+        self._spend = spend
+        self._now = now
+        place = spend.store if spend.store is not None or spend.per == "ever" else shared
+        self.place = place
+        self._budgets: Budgets = place.budgets() if place is not None else MemoryBudgets()
+        self.slow = self._budgets.slow
+        self._span = span(spend.per, now())
+        self._left_usd = spend.max_usd
+        self._tickets = f"{os.getpid()}-{os.urandom(6).hex()}"
+        self._count = 0
+        self.unsettled: deque[tuple[Reservation, float]] = deque(maxlen=MOST_UNSETTLED)
+        if self.slow:  # a stream that was left just before the process ends is settled all the same
+            weakref.finalize(self, _flush_at_exit, self._budgets, self.unsettled)
+
+    @property
+    def ends_at(self) -> float:
+        """When the period ends, in wall-clock seconds; infinity for ever."""
+        return self._now_span().ends_at
+
+    def resets_in_s(self) -> float | None:
+        """Return the seconds until the next period; None when there is none."""
+        ends_at = self.ends_at
+        return None if ends_at == inf else max(0.0, ends_at - self._now())
+
+    def left_usd(self, tenant: str = "") -> float:
+        """Return what is left; of a store that may block, what was left when it was last asked by this process."""
+        if self.slow:
+            self._now_span()
+            return self._left_usd
+        spent, reserved = self._budgets.taken_usd(self._account(tenant), self._now())
+        return self._spend.max_usd - spent - reserved
 
     def spent_usd(self, tenant: str = "") -> float:
-        return self._spent[tenant if self._per_tenant else ""]
+        """Return what was spent; may block."""
+        return self._budgets.taken_usd(self._account(tenant), self._now())[0]
 
     def reserved_usd(self, tenant: str = "") -> float:
-        owner = tenant if self._per_tenant else ""
-        return self._taken[owner] - self._spent[owner]
+        """Return what is reserved; may block."""
+        return self._budgets.taken_usd(self._account(tenant), self._now())[1]
 
-    def reserve(self, tenant: str, most_usd: float) -> float | None:
-        """Reserve `most_usd` and return None, or return the smaller amount that is left."""
-        owner = tenant if self._per_tenant else ""
-        with self._lock:
-            left = self._max_usd - self._taken[owner]
-            if most_usd > left + 1e-12:
-                return left
-            self._taken[owner] += most_usd
-            return None
+    def reservation(self, tenant: str, most_usd: float) -> Reservation:
+        """Return a reservation of `most_usd`, which is still to be made."""
+        self._count += 1
+        return Reservation(self._account(tenant), f"{self._tickets}-{os.getpid()}-{self._count}", most_usd)
 
-    def settle(self, tenant: str, reserved_usd: float, cost_usd: float | None) -> None:
-        """Free the reservation and count the cost; an unknown cost counts as the whole reservation."""
-        owner = tenant if self._per_tenant else ""
-        counted = reserved_usd if cost_usd is None else cost_usd
-        with self._lock:
-            self._taken[owner] += counted - reserved_usd
-            self._spent[owner] += counted
+    def reserve(self, reservation: Reservation) -> Balance:
+        """Reserve, if as much is left; may block when `slow`."""
+        spend = self._spend
+        balance = self._budgets.reserve(reservation, spend.max_usd, self._now(), spend.reservation_s)
+        self._left_usd = balance.left_usd
+        return balance
+
+    def settle(self, reservation: Reservation, cost_usd: float | None) -> None:
+        """Free the reservation and count the cost; an unknown cost counts as the whole reservation.
+
+        A budget in a store that may block is settled by the next `flush`.
+        """
+        counted = reservation.usd if cost_usd is None else cost_usd
+        if self.slow:
+            self.unsettled.append((reservation, counted))
+        else:
+            self._budgets.settle(reservation, counted)
+
+    def flush(self) -> None:
+        """Settle what is unsettled; may block. Raise what the store raises, and leave the rest for the next time."""
+        _flush(self._budgets, self.unsettled)
+
+    def _account(self, tenant: str) -> Account:
+        now = self._now_span()
+        owner = tenant if self._spend.per_tenant else ""
+        if owner and self.slow:  # a store is read by others
+            owner = hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return Account(self._spend.name, now.name, owner, now.ends_at)
+
+    def _now_span(self) -> Span:
+        """Return the period of this moment."""
+        if self._spend.per != "ever" and not self._span.begins_at <= (now := self._now()) < self._span.ends_at:
+            self._span = span(self._spend.per, now)
+            self._left_usd = self._spend.max_usd
+        return self._span
+
+
+def _flush(budgets: Budgets, unsettled: deque[tuple[Reservation, float]]) -> None:
+    while unsettled:
+        try:
+            reservation, cost_usd = unsettled.popleft()
+        except IndexError:  # another thread was quicker
+            return
+        try:
+            budgets.settle(reservation, cost_usd)
+        except Exception:
+            unsettled.appendleft((reservation, cost_usd))
+            raise
+
+
+def _flush_at_exit(budgets: Budgets, unsettled: deque[tuple[Reservation, float]]) -> None:
+    with suppress(Exception):  # nobody is left who could try again: the reservations expire
+        _flush(budgets, unsettled)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -12,10 +12,10 @@ from tailrace.client.policy.caching import Cache
 from tailrace.client.policy.fallbacks import Fallback
 from tailrace.client.policy.limits import Breaker, Limits
 from tailrace.client.policy.retrying import Retry
-from tailrace.client.policy.spending import Spend
+from tailrace.client.policy.spending import Price, Spend, checked_prices
 from tailrace.client.request.guard import Guard
 
-__all__ = ["Breaker", "Cache", "Fallback", "Hook", "Limits", "Policy", "Retry", "Spend"]
+__all__ = ["Breaker", "Cache", "Fallback", "Hook", "Limits", "Policy", "Price", "Retry", "Spend"]
 
 Hook: TypeAlias = Callable[[Call], None]
 
@@ -31,6 +31,9 @@ class Policy:
     guard: Guard | None = field(default_factory=Guard)
     fallbacks: tuple[Fallback, ...] = ()
     hooks: tuple[Hook, ...] = ()
+    prices: Mapping[str, Price | str] = field(default_factory=dict, hash=False)
+    """Prices of your own, by the name of a model, or of an operation for calls without one (`"batches"`); they come
+    before those of the table. A name instead of a price: the same price as that model."""
 
     def __post_init__(self) -> None:
         validation.instance("Policy", Cache, cache=self.cache, optional=True)
@@ -38,6 +41,7 @@ class Policy:
         validation.instance("Policy", Limits, limits=self.limits, optional=True)
         validation.instance("Policy", Spend, spend=self.spend, optional=True)
         validation.instance("Policy", Guard, guard=self.guard, optional=True)
+        checked_prices(self.prices)
         several = (
             ("fallbacks", "Fallback", self.fallbacks, lambda one: isinstance(one, Fallback)),
             ("hooks", "hook", self.hooks, callable),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+from tailrace.client.stores.budgets import MemoryBudgets
 from tailrace.client.stores.entry import Entry
 
 
@@ -22,6 +23,7 @@ class Memory:
         self.size_bytes = 0
         self._entries: OrderedDict[str, tuple[Entry, int]] = OrderedDict()
         self._lock = threading.Lock()
+        self._budgets = MemoryBudgets()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -54,6 +56,9 @@ class Memory:
 
     def release(self, key: str) -> None:
         pass
+
+    def budgets(self) -> MemoryBudgets:
+        return self._budgets
 
     def close(self) -> None:
         with self._lock:

@@ -195,21 +195,23 @@ def test_a_clock_that_goes_back_gives_nothing_away(time):
 def test_a_spend_limit_never_reserves_more_than_is_left():
     """Reservations count at once; settling gives back the unused part."""
     limiter = SpendLimiter(Spend(max_usd=1.0))
-    assert limiter.reserve("", 0.6) is None
-    assert limiter.reserve("", 0.6) == pytest.approx(0.4)
-    limiter.settle("", 0.6, 0.1)
-    assert limiter.reserve("", 0.9) is None
-    limiter.settle("", 0.9, None)  # not known: counted as all of it
+    first, second = limiter.reservation("", 0.6), limiter.reservation("", 0.9)
+    assert limiter.reserve(first) == (True, pytest.approx(0.4))
+    assert limiter.reserve(limiter.reservation("", 0.6)) == (False, pytest.approx(0.4))
+    limiter.settle(first, 0.1)
+    assert limiter.reserve(second) == (True, pytest.approx(0.0))
+    limiter.settle(second, None)  # not known: counted as all of it
     assert limiter.spent_usd() == pytest.approx(1.0)
-    assert limiter.reserve("", 0.01) == pytest.approx(0.0)
+    assert limiter.reserve(limiter.reservation("", 0.01)) == (False, pytest.approx(0.0))
 
 
 def test_tenants_have_spend_limits_of_their_own():
     """With `per_tenant`, one tenant's spending does not count for another."""
     limiter = SpendLimiter(Spend(max_usd=1.0, per_tenant=True))
-    assert limiter.reserve("a", 1.0) is None
-    assert limiter.reserve("b", 1.0) is None
-    assert limiter.reserve("a", 0.1) == pytest.approx(0.0)
+    granted = [
+        limiter.reserve(limiter.reservation(tenant, usd)) for tenant, usd in (("a", 1.0), ("b", 1.0), ("a", 0.1))
+    ]
+    assert [balance.granted for balance in granted] == [True, True, False]
 
 
 WRONG = [

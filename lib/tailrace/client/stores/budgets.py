@@ -1,0 +1,115 @@
+"""What is kept of a budget: what was spent in a period, and what the calls under way have reserved."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final, NamedTuple, Protocol, runtime_checkable
+
+MOST_OWNERS: Final = 10_000
+"""Owners with a budget of their own in one period. All further ones share one, so that no caller grows the store."""
+OTHERS: Final = "*"
+_ROUNDING_USD: Final = 1e-12
+
+
+class Account(NamedTuple):
+    """The budget of one owner in one period."""
+
+    name: str
+    period: str  # "ever", "2026-11-28" or "2026-11"
+    owner: str  # a digest of the tenant; "" for all tenants together
+    ends_at: float  # wall-clock seconds; infinity for ever
+
+
+class Reservation(NamedTuple):
+    """The most that one call can cost, held until the call settles."""
+
+    account: Account
+    ticket: str
+    usd: float
+
+
+class Balance(NamedTuple):
+    """`left_usd` is what is left after a granted reservation, and what was left before a refused one."""
+
+    granted: bool
+    left_usd: float
+
+
+class Budgets(Protocol):
+    """Budgets by account. Safe for threads and processes; any method may raise when the place cannot be reached.
+
+    `slow` says that a call may block an event loop for too long.
+    """
+
+    slow: bool
+
+    def reserve(self, reservation: Reservation, limit_usd: float, now: float, kept_s: float) -> Balance:
+        """Reserve what is left of `limit_usd`, or nothing. A store frees it by itself after `kept_s`."""
+        ...
+
+    def settle(self, reservation: Reservation, cost_usd: float) -> None:
+        """Free the reservation, and count the cost, also when the reservation has expired."""
+        ...
+
+    def taken_usd(self, account: Account, now: float) -> tuple[float, float]:
+        """Return what was spent and what is reserved."""
+        ...
+
+
+@runtime_checkable
+class KeepsBudgets(Protocol):
+    """A store that keeps budgets as well as answers."""
+
+    def budgets(self) -> Budgets: ...
+
+
+class MemoryBudgets:
+    """Budgets in the memory of this process. Those of a period that is over are dropped."""
+
+    slow = False
+
+    def __init__(self) -> None:
+        self._spent: dict[Account, float] = {}
+        self._taken: dict[Account, float] = {}  # spent or reserved
+        self._lock = threading.RLock()  # the garbage collector settles an abandoned stream at any moment
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def reserve(self, reservation: Reservation, limit_usd: float, now: float, kept_s: float) -> Balance:
+        with self._lock:
+            account = self._kept(reservation.account)
+            taken = self._taken.get(account)
+            if taken is None:
+                account, taken = self._opened(account, now)
+            left = limit_usd - taken
+            if reservation.usd > left + _ROUNDING_USD:
+                return Balance(False, left)
+            self._taken[account] += reservation.usd  # not from `taken`: the collector may have settled a stream since
+            return Balance(True, left - reservation.usd)
+
+    def settle(self, reservation: Reservation, cost_usd: float) -> None:
+        with self._lock:
+            account = self._kept(reservation.account)
+            if account in self._taken:
+                self._taken[account] += cost_usd - reservation.usd
+                self._spent[account] += cost_usd
+
+    def taken_usd(self, account: Account, now: float) -> tuple[float, float]:
+        with self._lock:
+            account = self._kept(account)
+            spent = self._spent.get(account, 0.0)
+            return spent, self._taken.get(account, 0.0) - spent
+
+    def _kept(self, account: Account) -> Account:
+        """Return the account under which `account` is kept: itself, or the one of all others."""
+        if account in self._taken or len(self._taken) < MOST_OWNERS:
+            return account
+        return account._replace(owner=OTHERS)
+
+    def _opened(self, account: Account, now: float) -> tuple[Account, float]:
+        """Open an account, and drop those of periods that are over."""
+        for old in [old for old in self._taken if old.ends_at <= now]:
+            del self._taken[old], self._spent[old]
+        self._spent[account] = self._taken[account] = 0.0
+        return account, 0.0
