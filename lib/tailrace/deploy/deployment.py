@@ -139,7 +139,7 @@ class Deployment:
 
     def build(self, source: Path, on_progress: Callable[[str], None] | None = None) -> Release:
         """Return the release of the project at `source`; `on_progress` gets the build's log. Raises BuildFailed."""
-        return secret_digests.sealed(self, self.engine.build(self.profile.service, source, on_progress))
+        return secret_digests.sealed(self, self.engine.build(self.profile.configured_service, source, on_progress))
 
     def deploy(
         self, release: Release, environment: Environment, observe: Observe | None = None, *, force: bool = False

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from tailrace.profile import policy as policies
+from tailrace.profile.policy import Policy
 from tailrace.profile.rollout import Canary, Hooks
 from tailrace.profile.section import EnvironmentName, Port, PositiveSeconds, ProfileSection, Seconds, Share
 from tailrace.profile.service import Service
@@ -197,6 +200,8 @@ class Profile(ProfileSection):
     """Name of a folder in deploy/engines; what it cannot do is refused when the deployment is opened."""
     service: Service = Service()
     provider: ProviderSettings = ProviderSettings()
+    policy: Policy = Policy()
+    """What tailrace's own service may do on its own: cache, retry, limit, spend, guard, and ask others instead."""
     edge: EdgeSettings = EdgeSettings()
     rollout: RolloutSettings = RolloutSettings()
     limits: ResourceLimits = ResourceLimits()
@@ -207,23 +212,52 @@ class Profile(ProfileSection):
     """Whether a run stops the deployment when it ends."""
     step_timeout_s: PositiveSeconds = 900.0
 
+    @model_validator(mode="after")
+    def _policy_of_our_service(self) -> Self:
+        if self.policy.model_fields_set and not self.service.ours:
+            raise ValueError(
+                "policy is that of tailrace's own service, and this profile deploys another; take it out, or take out "
+                "service.command, image and dockerfile"
+            )
+        if twice := "; ".join(self.policy.said_twice(self.service.environment)):
+            raise ValueError(twice)
+        return self
+
+    @property
+    def configured_service(self) -> Service:
+        """The service with all settings that are part of its release: its own, and the policy."""
+        environment = {**self.service.environment, **self.policy.environment}
+        return self.service.model_copy(update={"environment": environment})
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What is allowed, and probably not meant."""
-        waits = self.service.waits_s if self.service.ours else {}
+        waits = self._waits_s if self.service.ours else {}
         return tuple(
             f"edge.stream_idle_s is {self.edge.stream_idle_s:g} s, and {name} {wait_s:g} s: the edge cuts a silent "
             f"answer before the service can say why. Set edge.stream_idle_s above {wait_s:g}, or {name} below "
-            f"{self.edge.stream_idle_s:g} (service.environment)"
+            f"{self.edge.stream_idle_s:g}"
             for name, wait_s in waits.items()
             if wait_s >= self.edge.stream_idle_s
         )
 
     @property
+    def _waits_s(self) -> dict[str, float]:
+        """How long tailrace's own service waits for a provider that is silent, by what says so; inf without a limit."""
+        waits = dict(self.service.waits_s)
+        for name in list(waits):
+            section, field = policies.SINGLE[name]
+            if place := self.policy.place(section, field):
+                del waits[name]
+                said = getattr(self.policy.limits, field, None)
+                waits[f"policy.{place}"] = math.inf if said is None else said
+        return waits
+
+    @property
     def secrets(self) -> dict[str, str]:
         """The variables of an instance that hold secrets: the name there → the name where tailrace runs."""
         service, provider = self.service, self.provider
-        handed_on = {name: name for name in service.secrets}
+        handed_on = {name: name for name in (*service.secrets, *self.policy.variables)}
         if service.ours and not provider.simulated:
             handed_on[provider.api_key_env] = provider.api_key_env
         if service.provider_env and service.provider_env.api_key and not provider.simulated:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from tailrace import credentials, request_headers
 from tailrace.errors import ProfileError
-from tailrace.profile import core_schema, mistakes
+from tailrace.profile import core_schema, mistakes, policy
 from tailrace.profile.models import Profile
 
 
@@ -87,7 +87,8 @@ def _merged(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
             f"{path}: extends: found {parent!r}, but {path.parent / parent_file} does not exist; profiles there: "
             f"{', '.join(known) or 'none'}{mistakes.near(parent, known)}"
         )
-    return _merge(_merged(path.parent / parent_file, (*extending, path)), content)
+    above = _merged(path.parent / parent_file, (*extending, path))
+    return _merge(policy.newest(above, content), content)
 
 
 def _unreadable(error: Exception) -> str:
@@ -112,6 +113,7 @@ def _require_secrets(path: Path, profile: Profile, environment: Mapping[str, str
     """Raise ProfileError unless the environment holds the secrets of the profile."""
     keys = dict.fromkeys(profile.service.variables, "service.headers")
     keys |= dict.fromkeys(profile.service.secrets, "service.secrets")
+    keys |= profile.policy.variables
     if not profile.provider.simulated:
         keys[profile.provider.api_key_env] = "provider.api_key_env"
     for point, hook in profile.rollout.hooks:

@@ -16,7 +16,8 @@ from pydantic.fields import FieldInfo
 UNITS: Final = {
     "_s": ("seconds", "30"), "_ms": ("milliseconds", "500"), "_mb": ("megabytes", "512"), "_kb": ("kilobytes", "60"),
     "_usd": ("dollars", "5"), "_usd_per_hour": ("dollars per hour", "2.5"), "cpus": ("processors", "1.5"),
-    "_rps": ("requests per second", "50"),
+    "_rps": ("requests per second", "50"), "_bytes": ("bytes", "1048576"), "_tok": ("tokens", "4096"),
+    "requests_per_min": ("requests per minute", "600"), "tokens_per_min": ("tokens per minute", "60000"),
 }  # fmt: skip
 """Unit and example of a number by the end of its key; the longest end counts."""
 Place = tuple[int | str, ...]

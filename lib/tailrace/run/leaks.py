@@ -31,7 +31,8 @@ class Leak(NamedTuple):
 
 def secrets(profile: Profile, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the secrets that `profile` names and `environment` holds, by name."""
-    names = (*profile.service.secrets, *profile.service.variables, profile.provider.api_key_env)
+    named = (*profile.service.secrets, *profile.service.variables, *profile.policy.variables)
+    names = (*named, profile.provider.api_key_env)
     return {name: value for name in names if len(value := environment.get(name, "")) >= SHORTEST}
 
 

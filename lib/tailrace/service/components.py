@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tailrace.client import policy, wire
@@ -77,15 +77,18 @@ async def assemble(settings: Settings, log: Log, in_flight: InFlight) -> AsyncIt
 
 
 def policy_of(settings: Settings, store: Store | None, hook: policy.Hook) -> policy.Policy:
-    """Return the policy of the service's client."""
-    return policy.Policy(
+    """Return the policy of the service's client: what the single settings say, and over it TAILRACE_POLICY."""
+    own = policy.Policy(
         cache=None if store is None else policy.Cache(store=store, ttl_s=settings.cache_ttl_s),
-        retry=None if settings.retry_attempts == 1 else policy.Retry(attempts=settings.retry_attempts),
+        retry=policy.Retry(attempts=settings.retry_attempts),
         limits=policy.Limits(
             first_byte_s=settings.deadline_s, attempt_timeout_s=settings.attempt_timeout_s,
             silence_s=settings.silence_s, breaker=BREAKER),
         guard=Guard(max_bytes=settings.max_body_bytes),
         hooks=(hook,))  # fmt: skip
+    whole = own if settings.policy is None else settings.policy.over(own, lambda text, place: store)
+    once = whole.retry is not None and whole.retry.attempts == 1
+    return replace(whole, retry=None) if once else whole
 
 
 def call_recorder(metrics: Metrics) -> policy.Hook:

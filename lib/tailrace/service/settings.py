@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from tailrace import credentials
 from tailrace.errors import SettingsError
 from tailrace.service import stores
+
+if TYPE_CHECKING:
+    from tailrace.service.policy import PolicyDocument
 
 PREFIX = "TAILRACE_"
 DAY_S = 86_400.0
@@ -73,6 +77,12 @@ def _limits_ms(text: str) -> tuple[float, ...]:
     return tuple(sorted(limits))
 
 
+def _policy(text: str) -> PolicyDocument:
+    from tailrace.service import policy  # only here: the help must not wait for the client
+
+    return policy.parse(text)
+
+
 _SECONDS = "seconds, above 0 and at most 86400"
 _LABEL = r"[A-Za-z0-9._:+-]{0,128}"
 
@@ -109,7 +119,23 @@ TABLE: tuple[Setting, ...] = (
     Setting("drain_s", _drain, "seconds, from 0 to 86400", "time for requests in flight after SIGTERM"),
     Setting("max_body_bytes", _whole(1, 2**40), "bytes, above 0", "limit for a request's body; 413 above it"),
     Setting("ready_timeout_s", _seconds, _SECONDS, "how long /readyz waits for the provider"),
+    Setting(
+        "policy",
+        _policy,
+        "a Policy in JSON",
+        'the client\'s Policy in JSON, like {"limits": {"requests_per_min": 600}}: cache, retry, limits, spend, guard, '
+        "fallbacks and more (runbook/procedures/client.md)",
+    ),
 )
+SINGLE: Final[Mapping[str, tuple[str, str]]] = {
+    "cache": ("cache", "store"),
+    "cache_ttl_s": ("cache", "ttl_s"),
+    "retry_attempts": ("retry", "attempts"),
+    "deadline_s": ("limits", "first_byte_s"),
+    "attempt_timeout_s": ("limits", "attempt_timeout_s"),
+    "silence_s": ("limits", "silence_s"),
+}
+"""The settings that say the same as a field of the policy, with its section: only one of the two may be given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +162,8 @@ class Settings:
     drain_s: float = 30.0
     max_body_bytes: int = 20 << 20
     ready_timeout_s: float = 1.0
+    policy: PolicyDocument | None = field(default=None, repr=False)
+    """What is said beyond the settings above. Of a setting that it says, the field above has the same value."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -150,11 +178,19 @@ class Settings:
             try:
                 values[setting.field] = setting.parse(variables[name])
             except ValueError:
-                problems.append(f"{name}: found {_shown(variables[name])}; expected {setting.expected}")
+                problems.append(f"{name}: found {shown(variables[name])}; expected {setting.expected}")
             except SettingsError as error:
                 problems.append(f"{name}: {error}")
         if f"{PREFIX}PROVIDER_URL" not in variables:
             problems.insert(0, f"{PREFIX}PROVIDER_URL: not set; expected {TABLE[0].expected}: the {TABLE[0].meaning}")
+        if (policy := values.get("policy")) is not None:
+            problems += _twice(policy, values)
+            missing = [f"{PREFIX}POLICY: {problem}" for problem in policy.missing(environment)]
+            try:
+                values |= {} if missing else _said(policy, environment)
+            except SettingsError as error:
+                missing = [f"{PREFIX}POLICY: {error}"]
+            problems += missing
         key, problem = _key(environment, values.get("api_key_env", cls.api_key_env))
         if problems := [*problems, *problem]:
             raise SettingsError("\n".join(problems))
@@ -168,14 +204,35 @@ def _key(environment: Mapping[str, str], name: str) -> tuple[str, list[str]]:
     return key, []
 
 
+def _twice(policy: PolicyDocument, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each setting that the policy says as well."""
+    for name, (section, part) in SINGLE.items():
+        if name in values and policy.says(section, part):
+            place = f"{section}.{part}" if policy.parts[section] is not None else section
+            yield f"{PREFIX}{name.upper()}: {PREFIX}POLICY says it, too ({place}); say it in one of them"
+    if values.get("cache") == "off" and policy.parts.get("cache") and not policy.says("cache", "store"):
+        yield f"{PREFIX}CACHE: found off, and {PREFIX}POLICY has a cache; leave one of them out"
+
+
+def _said(policy: PolicyDocument, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the policy, and those of its values that other parts of the service need as well."""
+    whole = policy.resolved(environment)
+    said = {name: whole.value(*place) for name, place in SINGLE.items()} | {"policy": whole}
+    if whole.parts.get("cache", {}) is None:
+        said["cache"] = "off"
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def _unknown(name: str, known: Mapping[str, Setting]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
     return f"{name}: unknown setting; {hint}"
 
 
-def _shown(text: str) -> str:
-    """Return the value as it is shown in a message, unless it may hold a credential."""
+def shown(value: object) -> str:
+    """Return a value as it is shown in a message, unless it may hold a credential."""
+    text = value if isinstance(value, str) else json.dumps(value)
     if "@" in text or "password" in text.lower() or any(True for _ in credentials.find(text)):
         return "a value that may hold a credential (not shown)"
-    return repr(text if len(text) <= 80 else text[:80] + "…")
+    cut = text if len(text) <= 80 else text[:80] + "…"
+    return repr(cut) if isinstance(value, str) else cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,6 +12,7 @@ from tailrace.deploy.account import UNTOUCHED
 from tailrace.deploy.outcome import DeployOutcome
 from tailrace.deploy.rollout import State
 from tailrace.errors import NotReady, RolledBack, StartFailed
+from tailrace.profile import policy
 from tailrace.testbed import faults
 from tailrace.testbed.stack import Stack
 
@@ -59,10 +61,23 @@ def failing(stack: Stack, release: Release) -> Candidate:
         {"kind": "slow", "probability": 0.5, "delay_s": 0.3},
     ]
     return Candidate(
-        release.configured(TAILRACE_RETRY_ATTEMPTS="1"),
+        _unprotected(release),
         stack.environment(provider),
         on={"switched": lambda: provider.inject(*errors_and_delays)},
     )
+
+
+def _unprotected(release: Release) -> Release:
+    """Return a release of our service that hides no failure of its provider: no retries, and nobody else to ask."""
+    text = release.environment.get(policy.SETTING)
+    if text is None:
+        return release.configured(TAILRACE_RETRY_ATTEMPTS="1")
+    said = {name: part for name, part in json.loads(text).items() if name not in ("fallbacks", "targets")}
+    said["retry"] = {**(said.get("retry") or {}), "attempts": 1}
+    if said.get("cache"):
+        said["cache"].pop("stale_if_error_s", None)
+    settings = {name: value for name, value in release.environment.items() if name != "TAILRACE_RETRY_ATTEMPTS"}
+    return replace(release, environment={**settings, policy.SETTING: policy.text(said)})
 
 
 def _kill_serving(stack: Stack) -> None:

@@ -17,6 +17,8 @@ REAL = {"base_url": "https://api.example.com/v1"}
 class Release:
     """A release that can be configured, and nothing else."""
 
+    environment = {}  # noqa: RUF012
+
     def configured(self, **_):
         return self
 
