@@ -28,7 +28,7 @@ SINGLE: Final[Mapping[str, tuple[str, str]]] = {
 """The settings of tailrace's own service that say the same as a field of the policy: only one of the two may stand."""
 
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-AmountOrNone = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+AmountOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Store = Annotated[
     str,
@@ -47,8 +47,8 @@ class CachePolicy(ProfileSection):
     ttl_s: Amount = 3600.0
     namespace: str = ""
     deterministic_only: bool = True
-    stale_while_revalidate_s: AmountOrNone = 0.0
-    stale_if_error_s: AmountOrNone = 0.0
+    stale_while_revalidate_s: AmountOrZero = 0.0
+    stale_if_error_s: AmountOrZero = 0.0
     max_entry_bytes: Count = 4 << 20
     coalesce: bool = True
     lease_s: Amount = 30.0
@@ -60,9 +60,9 @@ class RetryPolicy(ProfileSection):
     attempts: Count = 3
     base_s: Amount = 0.5
     cap_s: Amount = 8.0
-    budget: AmountOrNone | None = 0.2
+    budget: AmountOrZero | None = 0.2
     budget_burst: Annotated[int, Field(ge=0)] = 10
-    max_retry_after_s: AmountOrNone = 60.0
+    max_retry_after_s: AmountOrZero = 60.0
     idempotency_key: bool = True
 
 
@@ -93,9 +93,28 @@ class SpendPolicy(ProfileSection):
     """How much may be spent."""
 
     max_usd: Amount
+    per: Literal["ever", "day", "month"] = "ever"
     per_tenant: bool = False
     unknown_price: Literal["reject", "allow"] = "reject"
     assumed_output_tok: Count = 4096
+    store: Store | None = None
+    name: str = ""
+    store_failure: Literal["reject", "allow"] = "reject"
+    reservation_s: Amount = 900.0
+
+
+class PricePolicy(ProfileSection):
+    """What a model costs, in dollars."""
+
+    in_mtok: AmountOrZero = 0.0
+    out_mtok: AmountOrZero = 0.0
+    cached_mtok: AmountOrZero | None = None
+    reasoning_mtok: AmountOrZero | None = None
+    call: AmountOrZero = 0.0
+    image: AmountOrZero = 0.0
+    mchar: AmountOrZero = 0.0
+    audio_min: AmountOrZero = 0.0
+    video_s: AmountOrZero = 0.0
 
 
 class GuardPolicy(ProfileSection):
@@ -130,6 +149,8 @@ class Policy(ProfileSection):
     spend: SpendPolicy | None = None
     guard: GuardPolicy | None = GuardPolicy()
     fallbacks: tuple[FallbackPolicy, ...] = ()
+    prices: dict[Annotated[str, Field(min_length=1)], PricePolicy | str] = Field(default_factory=dict)
+    """By model; text is the name of another model with the same price."""
 
     @field_validator("fallbacks")
     @classmethod
@@ -137,6 +158,18 @@ class Policy(ProfileSection):
         if not all(one.model or one.base_url for one in fallbacks):
             raise ValueError("expected each with a model, a base_url or both")
         return fallbacks
+
+    @field_validator("prices")
+    @classmethod
+    def _ending(cls, prices: dict[str, PricePolicy | str]) -> dict[str, PricePolicy | str]:
+        for name in prices:
+            met, other = {name}, prices[name]
+            while isinstance(other, str):
+                if other in met:
+                    raise ValueError(f"the name {name} leads back to {other}; give it a price")
+                met.add(other)
+                other = prices.get(other, PricePolicy())
+        return prices
 
     @property
     def environment(self) -> dict[str, str]:

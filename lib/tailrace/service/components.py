@@ -56,8 +56,9 @@ async def assemble(settings: Settings, log: Log, in_flight: InFlight) -> AsyncIt
     """Open the components, yield them, and close what they hold open."""
     metrics = Metrics(settings)
     store = open_store(settings.cache, settings.cache_max_bytes)
+    budget = budget_store(settings, store)
     sender = await AiohttpSender().open()
-    driver = AsyncDriver(policy_of(settings, store, call_recorder(metrics)), sender)
+    driver = AsyncDriver(policy_of(settings, store, call_recorder(metrics), budget), sender)
     upstream = Upstream(settings, driver)
     loop_monitor = LoopMonitor(metrics.loop_lag.set)
     checks = {"provider": provider_check(settings, sender), "cache": cache_check(settings, store)}
@@ -72,11 +73,21 @@ async def assemble(settings: Settings, log: Log, in_flight: InFlight) -> AsyncIt
         monitoring.cancel()
         await driver.aclose()
         await sender.close()
-        if store is not None:
-            store.close()
+        for opened in {id(one): one for one in (store, budget) if one is not None}.values():
+            opened.close()
 
 
-def policy_of(settings: Settings, store: Store | None, hook: policy.Hook) -> policy.Policy:
+def budget_store(settings: Settings, store: Store | None) -> Store | None:
+    """Return the store that TAILRACE_POLICY names for the budget: `store` where it is the same; None without one."""
+    text = settings.policy.value("spend", "store") if settings.policy is not None else None
+    if text is None or (text == settings.cache and store is not None):
+        return None if text is None else store
+    return open_store(text, settings.cache_max_bytes)
+
+
+def policy_of(
+    settings: Settings, store: Store | None, hook: policy.Hook, budget: Store | None = None
+) -> policy.Policy:  # fmt: skip
     """Return the policy of the service's client: what the single settings say, and over it TAILRACE_POLICY."""
     own = policy.Policy(
         cache=None if store is None else policy.Cache(store=store, ttl_s=settings.cache_ttl_s),
@@ -86,7 +97,8 @@ def policy_of(settings: Settings, store: Store | None, hook: policy.Hook) -> pol
             silence_s=settings.silence_s, breaker=BREAKER),
         guard=Guard(max_bytes=settings.max_body_bytes),
         hooks=(hook,))  # fmt: skip
-    whole = own if settings.policy is None else settings.policy.over(own, lambda text, place: store)
+    places = {"cache.store": store, "spend.store": budget}
+    whole = own if settings.policy is None else settings.policy.over(own, lambda _, place: places[place])
     once = whole.retry is not None and whole.retry.attempts == 1
     return replace(whole, retry=None) if once else whole
 

@@ -137,11 +137,11 @@ def _laid_over(base: Any, values: Any, kind: Any, place: str, open_store: OpenSt
 
 def _value(base: Any, value: Any, hint: Any, place: str, open_store: OpenStore) -> Any:
     """Return `value` as the annotation `hint` wants it."""
-    if place.endswith(f".{_STORE}"):
-        return open_store(value, place)
     options = _options(hint)
     if value is None and type(None) in options:
         return None
+    if place.endswith(f".{_STORE}"):
+        return open_store(value, place)
     for option in options:
         origin, inner = get_origin(option), get_args(option)
         if is_dataclass(option) and (isinstance(value, dict) or len(options) == 1 + (type(None) in options)):

@@ -27,9 +27,11 @@ FORMS: dict[str, tuple[Any, type[BaseModel], dict[str, Any]]] = {
     "spend": (client.Spend, profile.SpendPolicy, {"max_usd": 1}),
     "guard": (Guard, profile.GuardPolicy, {}),
     "fallbacks": (client.Fallback, profile.FallbackPolicy, {"model": "m"}),
+    "prices": (client.Price, profile.PricePolicy, {}),
 }
 """The dataclass and the section of each part, and what it needs to be valid."""
 LISTS = ("fallbacks",)
+MAPS = ("prices",)
 PROBES = (-1, 0, 0.5, 1, 2.5, 10**12, True, "x", "", None, [], ["x"], {})
 URL = {"TAILRACE_PROVIDER_URL": "http://127.0.0.1:9/v1"}
 
@@ -61,11 +63,13 @@ def accepted_by_the_service(document: dict[str, Any]) -> bool:
 def at(place: str, value: Any) -> dict[str, Any]:
     """Return the policy with the section `value` at `place`."""
     section, _, inner = place.partition(".")
-    return {section: [value] if place in LISTS else {inner: value} if inner else value}
+    return {section: [value] if place in LISTS else {inner or "m": value} if inner or place in MAPS else value}
 
 
 def probes() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield policies that have one value of every kind in every field."""
+    for value in ({"a": "b", "b": "a"}, {"a": "a"}, {"": "b"}, {"a": "b", "b": "gpt-4o"}, {"a": 1}):
+        yield f"prices={value}", {"prices": value}
     for place, (_, section, needed) in FORMS.items():
         for name in section.model_fields:
             for value in PROBES:
@@ -95,7 +99,7 @@ def test_the_defaults_of_a_profile_are_those_of_the_service() -> None:
         here, there = policy, said
         for part in place.split("."):
             here, there = getattr(here, part), getattr(there, part)  # type: ignore[assignment]
-        if place in LISTS or there is None:
+        if place in (*LISTS, *MAPS) or there is None:
             assert here == there, place
             continue
         for name in section.model_fields:
