@@ -147,7 +147,8 @@ def test_a_probe_that_is_cancelled_does_not_close_the_circuit(provider, make, ke
             await asyncio.sleep(0.1)
             probe.cancel()
             await asyncio.gather(probe, return_exceptions=True)
-            (circuit,) = pipeline(client).fetcher.attempts._breakers.values()
+            (destination,) = pipeline(client).fetcher.attempts.destinations.all()
+            circuit = destination.breaker
             return circuit._open_until is not None, circuit.admit()
 
     assert asyncio.run(main()) == (True, 0.0)

@@ -139,7 +139,9 @@ def test_the_adaptive_limit_follows_the_provider(provider, make, key):
 
     async def main():
         async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
-            permits = client._client._transport.driver.pipeline.fetcher.attempts.permits
+            destinations = client._client._transport.driver.pipeline.fetcher.attempts.destinations
+            await client.chat.completions.create(**ASK)
+            (permits,) = [destination.permits for destination in destinations.all()]
             found = [permits.limit]
             for status in (429, 200):
                 provider.usual = lambda seen, status=status: make.answer(status, make.completion())

@@ -85,6 +85,8 @@ def violated(world, callers):
     pipelines = [driver.pipeline for driver in world.drivers]
     fetchers = [one.fetcher for one in pipelines]
     permits = [one.attempts.permits for one in fetchers if one.attempts.permits is not None]
+    permits += [destination.permits for one in fetchers if one.attempts.destinations is not None
+                for destination in one.attempts.destinations.all() if destination.permits is not None]  # fmt: skip
     limiters = [one.ledger.spend_limiter for one in pipelines if policy.spend is not None]
     flights = [driver._single_flight for driver in world.drivers]
     under_way = [task for flight in flights for task in (*flight._under_way, *flight._pumps)]

@@ -16,6 +16,7 @@ from tailrace.client.errors import CircuitOpen, ConnectionFailed, TimedOut
 from tailrace.client.limiters.breaker import CircuitBreaker
 from tailrace.client.limiters.budget import RetryBudget
 from tailrace.client.limiters.concurrency import Permits
+from tailrace.client.limiters.destinations import Destinations
 from tailrace.client.limiters.rate import RateLimiter
 from tailrace.client.policy import Limits, Policy
 from tailrace.client.request.parsed import ParsedRequest
@@ -35,9 +36,9 @@ class Attempts:
         self._event = event
         has_budget = retry is not None and retry.budget is not None
         self._budget = RetryBudget(retry.budget or 0.0, retry.budget_burst) if has_budget and retry else None
-        self._breakers: dict[str, CircuitBreaker] = {}
+        self.destinations = Destinations(limits, clock.monotonic) if _by_destination(limits) else None
         fixed = None if limits.concurrency == "adaptive" else limits.concurrency
-        self.permits = Permits(fixed) if limits.concurrency is not None else None
+        self.permits = Permits(fixed) if fixed is not None else None
         now = clock.monotonic
         self._requests = RateLimiter(limits.requests_per_min, now) if limits.requests_per_min else None
         self._tokens = RateLimiter(limits.tokens_per_min, now) if limits.tokens_per_min else None
@@ -73,8 +74,9 @@ class Attempts:
 
     def _attempt(self, call: PendingCall, request: Request) -> Work[Outcome]:
         """Make one attempt as soon as breaker, rates and permits allow it."""
-        origin = call.current.envelope.origin
-        breaker = self._breakers.get(origin) or self._breaker(origin)
+        destination = self.destinations.of(call.current) if self.destinations is not None else None
+        breaker, permits = (destination.breaker, destination.permits) if destination is not None else (None, None)
+        permits = permits or self.permits
         if breaker is not None and (open_s := breaker.admit()) > 0:
             message = f"not sent: too many calls failed just now; the next may be sent in {open_s:.1f} s"
             raise call.traced(CircuitOpen(message, request))
@@ -82,16 +84,20 @@ class Attempts:
         try:
             if self._requests is not None or self._tokens is not None:
                 yield from self._wait_for_rates(call)
-            if self.permits is not None:
-                if not self.permits.try_acquire():
-                    yield from self._wait_for_permit(call, self.permits)
-                call.permits = self.permits
+            if permits is not None:
+                if not permits.try_acquire():
+                    yield from self._wait_for_permit(call, permits)
+                call.permits = permits
             began = self._clock.monotonic()
+            if destination is not None:
+                destination.used_at = began
             timeout_s = self._timeout_s(call, began)
             call.sent += 1
             try:
                 hedge_s = self._limits.hedge_after_s
-                hedge = None if hedge_s is None or _must_go_once(call.current) else self._hedge(hedge_s, call)
+                hedge = None
+                if hedge_s is not None and not _must_go_once(call.current):
+                    hedge = self._hedge(hedge_s, call, permits)
                 outcome = yield Send(request, timeout_s, self._silence_s(call), hedge)
             except Unanswered as error:
                 outcome = error.with_traceback(None)  # it holds this frame, and with it a stream that comes later
@@ -178,11 +184,11 @@ class Attempts:
     def _may_retry(self) -> bool:
         return self._budget is None or self._budget.take()
 
-    def _hedge(self, after_s: float, call: PendingCall) -> Hedge:
-        release = self.permits.release if self.permits is not None else _nothing
+    def _hedge(self, after_s: float, call: PendingCall, permits: Permits | None) -> Hedge:
+        release = permits.release if permits is not None else _nothing
 
         def admit() -> bool:
-            if self.permits is not None and not self.permits.try_acquire():
+            if permits is not None and not permits.try_acquire():
                 return False
             if not self._may_retry():
                 release()
@@ -191,11 +197,6 @@ class Attempts:
             return True
 
         return Hedge(after_s, admit, release)
-
-    def _breaker(self, origin: str) -> CircuitBreaker | None:
-        if self._limits.breaker is None:
-            return None
-        return self._breakers.setdefault(origin, CircuitBreaker(self._limits.breaker, self._clock.monotonic))
 
     def _with_idempotency_key(self, current: ParsedRequest) -> Request:
         """Return the request with an idempotency key that is the same on every attempt."""
@@ -235,6 +236,11 @@ def _health(outcome: Outcome) -> tuple[bool | None, bool]:
 def _again(request: Request) -> bool:
     """Whether `request` can be sent once more; a file goes back to its beginning for it."""
     return request.upload is None or request.upload.rewind()
+
+
+def _by_destination(limits: Limits) -> bool:
+    """Whether any limit is one of its own for each destination."""
+    return limits.breaker is not None or limits.concurrency == "adaptive"
 
 
 def _estimated_tok(current: ParsedRequest) -> float:

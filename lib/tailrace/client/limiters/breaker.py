@@ -1,4 +1,4 @@
-"""A circuit breaker for one origin: closed → open → one probe → closed.
+"""A circuit breaker for one destination (a model at an origin, with a credential): closed → open → one probe → closed.
 
 Only signs of a broken provider count: no answer, and 5xx. A 429 says that the provider works and that we ask too
 much, which rates and concurrency deal with; it never opens the circuit.
@@ -14,7 +14,7 @@ from tailrace.client.policy import Breaker
 
 
 class CircuitBreaker:
-    """Admits attempts to one origin, and learns from their outcomes."""
+    """Admits attempts to one destination, and learns from their outcomes."""
 
     def __init__(self, breaker: Breaker, now: Callable[[], float]) -> None:
         self._breaker = breaker
@@ -39,6 +39,11 @@ class CircuitBreaker:
                 return self._probing_until - now
             self._probing_until = now + self._breaker.open_s  # a probe that never reports does not block the next
             return 0.0
+
+    def wait_s(self) -> float:
+        """Return what `admit` would return, and admit nothing."""
+        open_until = self._open_until
+        return 0.0 if open_until is None else max(0.0, max(open_until, self._probing_until) - self._now())
 
     def report(self, failed: bool | None) -> None:
         """Note whether an attempt failed; None when its outcome says nothing about the provider's health."""

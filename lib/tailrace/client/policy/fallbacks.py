@@ -22,5 +22,4 @@ class Fallback:
         validation.instance("Fallback", str, model=self.model, base_url=self.base_url, api_key_env=self.api_key_env)
         if not (self.model or self.base_url):
             raise ValueError("Fallback(): expected a model, a base_url or both; found neither")
-        if self.base_url and not self.base_url.startswith(("http://", "https://")):
-            raise ValueError(f"Fallback(base_url={self.base_url!r}): expected http:// or https://, with the API's /v1")
+        validation.base_url("Fallback", self.base_url)

@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
+from tailrace.client.request.credential import fingerprint
 from tailrace.client.request.key import asker
 from tailrace.client.wire import Headers, Request, header
 
@@ -54,12 +55,13 @@ class Envelope(NamedTuple):
     """`known` says that the policy understands the body of this operation."""
 
     operation: str
-    origin: str  # "https://host:port": each has a breaker of its own
+    origin: str  # "https://host:port"
     known: bool
     wishes: Wishes
     tagged: bool  # has an idempotency key of the caller's, or needs none because it is not a POST
     asker: bytes  # the part of the envelope that belongs to the cache key
     provider: str  # by the GenAI conventions of OpenTelemetry
+    credential: int = 0  # tells accounts apart; see `fingerprint`
 
 
 Reader: TypeAlias = Callable[[str, str, str, Headers], Envelope]
@@ -77,7 +79,7 @@ def read(request: Request, tenant: str = "", namespace: str = "") -> Envelope:
 
 
 def _read(namespace: str, tenant: str, method: str, url: str, headers: Headers) -> Envelope:
-    scheme, host, path, _query, _fragment = urlsplit(url)
+    scheme, host, path, query, _fragment = urlsplit(url)
     known = next((name for endpoint, name in PATHS.items() if path.endswith(endpoint)), "")
     posted = method.upper() == "POST"
     return Envelope(
@@ -87,11 +89,13 @@ def _read(namespace: str, tenant: str, method: str, url: str, headers: Headers) 
         wishes(headers),
         not posted or header(headers, "idempotency-key") is not None,
         asker(method, url, headers, tenant, namespace),
-        _provider(host),
+        provider_of(host),
+        fingerprint(headers, query),
     )
 
 
-def _provider(host: str) -> str:
+def provider_of(host: str) -> str:
+    """Return the provider at `host` (with or without a port), by the GenAI conventions."""
     name = "." + (urlsplit(f"//{host}").hostname or "")
     return next((provider for domain, provider in PROVIDERS.items() if name.endswith("." + domain)), "openai")
 
