@@ -22,7 +22,7 @@ from tailrace.client.policy import Policy
 from tailrace.client.response.streams import aclose, close
 from tailrace.client.sdk.fast_path import ANSWER_KEYS
 from tailrace.client.senders.httpx2 import AsyncSender, Sender
-from tailrace.client.wire import Headers, Request, Response
+from tailrace.client.wire import Headers, Request, Response, raw
 from tailrace.protocol.failures import ERROR_EVENT
 
 AsyncSend: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -168,12 +168,12 @@ def _upload(request: httpx2.Request) -> Request:
 
 
 def _wire(request: httpx2.Request, body: bytes, decoded: Callable[[RawHeaders], Headers]) -> Request:
-    raw = tuple([pair for pair in request.headers.raw if len(pair[0]) != 14 or pair[0].lower() != b"content-length"])
-    return Request(request.method, str(request.url), decoded(raw), body, None, request)
+    sent = tuple([pair for pair in request.headers.raw if len(pair[0]) != 14 or pair[0].lower() != b"content-length"])
+    return Request(request.method, str(request.url), decoded(sent), body, None, request)
 
 
-def _decoded(raw: RawHeaders) -> Headers:
-    return tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw])
+def _decoded(sent: RawHeaders) -> Headers:
+    return tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in sent])
 
 
 def _answer(response: Response[Any], request: httpx2.Request, stream: Any, began: float) -> httpx2.Response:
@@ -185,7 +185,7 @@ def _answer(response: Response[Any], request: httpx2.Request, stream: Any, began
         keys.append(response.key)
     extensions = {"http_version": b"HTTP/1.1"}
     answer = httpx2.Response(
-        response.status, headers=list(response.headers), request=request, extensions=extensions, **body
+        response.status, headers=raw(response.headers), request=request, extensions=extensions, **body
     )
     if isinstance(response.body, bytes):  # httpx2 measures only streams
         answer.elapsed = timedelta(seconds=time.perf_counter() - began)

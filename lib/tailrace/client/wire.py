@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeAlias
 
@@ -11,8 +11,10 @@ from typing_extensions import TypeVar
 from tailrace.headers import ATTEMPTS, BACKOFF, CACHE, COST
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
+"""Names and values, each byte of the wire one character (Latin-1): no header is lost in whatever alphabet it is."""
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 """The text fields of a form, in order: a name may occur more than once."""
+RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
 Stream = TypeVar("Stream", bound=AsyncIterator[bytes] | Iterator[bytes], default=AsyncIterator[bytes])
 
 TRANSFER_HEADERS: Final = frozenset(
@@ -102,6 +104,24 @@ class Replay:
         for chunk in self._chunks:
             return chunk
         raise StopAsyncIteration
+
+
+def received(raw: RawHeaders) -> Headers:
+    """Return the headers of an answer, with lower-case names and without those about its transfer."""
+    lowered = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw]
+    return tuple([pair for pair in lowered if pair[0] not in TRANSFER_HEADERS])
+
+
+def raw(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return `headers` as the bytes of the wire."""
+    return [(_octets(name), _octets(value)) for name, value in headers]
+
+
+def _octets(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:  # it did not come over a wire, but from a store or a sender of the caller's own
+        return text.encode("utf-8", "surrogateescape")
 
 
 def header(headers: Headers, name: str) -> str | None:

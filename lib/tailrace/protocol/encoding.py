@@ -24,10 +24,14 @@ class Decoder(Protocol):
     def feed(self, data: bytes) -> bytes: ...
 
 
+def known(content_encoding: str | bytes) -> bool:
+    """Return whether `decoder` can undo `content_encoding`."""
+    return all(name in _DECODERS for name in _names(content_encoding))
+
+
 def decoder(content_encoding: str | bytes) -> Decoder | None:
     """Return what undoes `content_encoding`, None when there is nothing to undo; EncodingError when nothing can."""
-    text = content_encoding if isinstance(content_encoding, str) else content_encoding.decode("latin-1")
-    names = [name for part in text.split(",") if (name := part.strip(" \t").lower()) not in ("", "identity")]
+    names = _names(content_encoding)
     unknown = [name for name in names if name not in _DECODERS]
     if unknown:
         raise EncodingError(f"content-encoding {unknown[0][:40]!r} is not known; expected {', '.join(_DECODERS)}")
@@ -35,6 +39,11 @@ def decoder(content_encoding: str | bytes) -> Decoder | None:
         raise EncodingError(f"{len(names)} content encodings on each other; at most 4")
     decoders: list[Decoder] = [_DECODERS[name]() for name in reversed(names)]
     return Stacked(decoders) if len(decoders) > 1 else decoders[0] if decoders else None
+
+
+def _names(content_encoding: str | bytes) -> list[str]:
+    text = content_encoding if isinstance(content_encoding, str) else content_encoding.decode("latin-1")
+    return [name for part in text.split(",") if (name := part.strip(" \t").lower()) not in ("", "identity")]
 
 
 class Gzip:

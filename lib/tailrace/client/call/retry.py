@@ -52,8 +52,8 @@ def classify(outcome: Response[Any] | Unanswered, malformed: bool = False) -> Cl
 
 def parsed(outcome: Response[Any] | Unanswered) -> tuple[Any, bool]:
     """Return the JSON of a successful answer that is not a stream, and whether it is malformed."""
-    if isinstance(outcome, Unanswered) or outcome.status >= 400 or not isinstance(outcome.body, bytes):
-        return None, False
+    if isinstance(outcome, Unanswered) or not 200 <= outcome.status < 300 or not isinstance(outcome.body, bytes):
+        return None, False  # a redirection needs no body
     try:
         return loads(outcome.body), False
     except ValueError:

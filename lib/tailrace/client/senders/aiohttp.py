@@ -11,7 +11,7 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
-from tailrace.client.wire import SENDER_HEADERS, TRANSFER_HEADERS, Headers, Request, Response, Unanswered
+from tailrace.client.wire import SENDER_HEADERS, Request, Response, Unanswered, received
 from tailrace.protocol import media
 
 
@@ -81,9 +81,9 @@ class AiohttpSender:
                 timeout=self._timeout if request.extensions is None else _timeout(request.extensions, self._timeout),
             )
             if answer.status < 400 and not media.is_json(answer.content_type):
-                return Response(answer.status, _headers(answer), _chunks(answer))
+                return Response(answer.status, received(answer.raw_headers), _chunks(answer))
             async with answer:
-                return Response(answer.status, _headers(answer), await answer.read())
+                return Response(answer.status, received(answer.raw_headers), await answer.read())
         except TimeoutError as error:  # aiohttp's timeouts are TimeoutErrors, too; the driver's own must pass
             if not isinstance(error, aiohttp.ClientError):
                 raise
@@ -108,11 +108,6 @@ def _timeout(original: Any, default: aiohttp.ClientTimeout) -> aiohttp.ClientTim
     return aiohttp.ClientTimeout(
         total=None, connect=steps.get("pool"), sock_connect=steps.get("connect"), sock_read=steps.get("read")
     )
-
-
-def _headers(answer: aiohttp.ClientResponse) -> Headers:
-    lowered = ((name.lower(), value) for name, value in answer.headers.items())
-    return tuple((name, value) for name, value in lowered if name not in TRANSFER_HEADERS)
 
 
 async def _chunks(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import httptools
+import httpx2
 
+from tailrace.client.senders.decoding import ACCEPTED
+from tailrace.client.senders.fallback_parser import MOST_HEAD_BYTES, MOST_KEPT_BYTES, FallbackParser
 from tailrace.client.wire import SENDER_HEADERS, Headers, Request
-from tailrace.protocol.encoding import EncodingError, decoder
+from tailrace.protocol.encoding import EncodingError
 
-FAILURES: Final = (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade, EncodingError)
+FAILURES: Final = (
+    OSError, httptools.HttpParserError, httptools.HttpParserUpgrade, EncodingError, httpx2.DecodingError
+)  # fmt: skip
 _READ_BYTES: Final = 64 << 10
 _LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*\r\n)*")
 _WORDS: Final = re.compile(r"[!-~]+ [!-~]+")
@@ -66,45 +71,49 @@ class Connection:
 
     def _reset(self, method: str) -> None:
         self._method = method
+        self._status = 0
         self._headers: list[tuple[str, str]] = []
         self._body: list[bytes] = []
-        self._headed = self._framed = self._whole = self._kept = False
+        self._body_bytes = self._raw_bytes = 0
+        self._raw: list[bytes] | None = []
+        self._fallback: FallbackParser | None = None
+        self._framed = self._whole = self._ended = self._kept = self._cut_off = False
 
     def send(self, request: Request, place: tuple[str, str], times: Times) -> None:
+        """Send `request`. A connection that breaks meanwhile is read all the same: a refusal may have come before."""
         netloc, target = place
         self._reset(request.method)
-        headers = [("host", netloc), ("accept-encoding", "gzip")]
+        headers = [("host", netloc), ("accept-encoding", ACCEPTED)]
         headers += [pair for pair in request.headers if pair[0].lower() not in SENDER_HEADERS]
         if request.body or request.method not in ("GET", "HEAD"):
             headers.append(("content-length", str(len(request.body))))
         head = _head(f"{request.method} {target}", headers)
         self.socket.settimeout(times.left_s(times.write_s))
-        self.socket.sendall(head + request.body)
+        try:
+            self.socket.sendall(head + request.body)
+        except TimeoutError:
+            raise
+        except OSError:
+            self._cut_off = True
 
     def head(self, times: Times) -> tuple[int, list[tuple[str, str]]]:
-        while not self._headed:
+        while not self._status:
             self._read(times)
-        return self._parser.get_status_code(), self._headers
+        return self._status, self._headers
 
-    def chunks(self, times: Times, encoding: str) -> Iterator[bytes]:
-        """Yield the decoded body; raise when it ends too early."""
-        decoding = decoder(encoding)
+    def chunks(self, times: Times) -> Iterator[bytes]:
+        """Yield the body as it came; raise when it ends too early."""
         while True:
             pieces, self._body = self._body, []
-            for piece in pieces:
-                data = decoding.feed(piece) if decoding is not None else piece
-                if data:
-                    yield data
+            yield from pieces
             if self._whole and not self._body:
                 break
             self._read(times)
-        if decoding is not None and not decoding.whole:
-            raise ConnectionError("a compressed answer was cut")
 
     def reusable(self) -> bool:
         """Note the end of an answer; return whether the connection can be used again."""
         self.used_at = time.monotonic()
-        return self._whole and self._kept
+        return self._whole and self._kept and not self._cut_off
 
     def close(self) -> None:
         self.socket.close()
@@ -112,36 +121,80 @@ class Connection:
 
     def _read(self, times: Times) -> None:
         self.socket.settimeout(times.left_s(times.read_s))
-        if data := self.socket.recv(_READ_BYTES):
-            self._parser.feed_data(data)
-        elif self._headed and not self._framed:
+        data = self.socket.recv(_READ_BYTES)
+        if self._fallback is not None:
+            self._read_again(self._fallback, data)
+        elif data:
+            self._keep_raw(data)
+            try:
+                self._parser.feed_data(data)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+                self._refused(error)
+        elif self._status and not self._framed:
             self._whole = True  # without a length, the end of the connection ends the answer
         else:
             raise ConnectionError("an answer was cut")
 
-    # Called by the parser.
+    def _keep_raw(self, data: bytes) -> None:
+        if self._raw is None:
+            return
+        self._raw.append(data)
+        self._raw_bytes += len(data)
+        if self._raw_bytes > MOST_KEPT_BYTES:
+            if not self._status:
+                raise ConnectionError(f"the head of an answer is longer than {MOST_HEAD_BYTES >> 10} KiB")
+            self._raw = None
+
+    def _refused(self, error: Exception) -> None:
+        """Have h11 read what llhttp refuses, unless it comes after a whole answer or late in a long one."""
+        self._kept = False
+        if self._whole:
+            return
+        if self._raw is None:
+            raise error
+        self._fallback = FallbackParser(self._method)
+        self._read_again(self._fallback, b"".join(self._raw), self._body_bytes)
+        self._raw = None
+
+    def _read_again(self, fallback: FallbackParser, data: bytes, passed_bytes: int = 0) -> None:
+        body = fallback.feed(data)[passed_bytes:]
+        if fallback.status and not self._status:
+            self._status = fallback.status
+            self._headers = [(name.decode("latin-1").lower(), value.decode("latin-1"))
+                             for name, value in fallback.headers]  # fmt: skip
+        if body:
+            self._body.append(body)
+        self._whole = fallback.whole
+
+    # Called by the parser. It goes on to read trailers, and whatever comes after the answer.
 
     def on_message_begin(self) -> None:
         self._kept = False  # bytes after a complete answer: do not reuse the connection
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._status:
+            return
         lower = name.decode("latin-1").lower()
         self._framed = self._framed or lower in ("content-length", "transfer-encoding")
         self._headers.append((lower, value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        self._headed = status >= 200
-        self._whole = self._headed and self._method == "HEAD"
+        if status >= 200 and not self._status:
+            self._status = status
+            self._whole = status in (204, 304) or self._method == "HEAD"
 
     def on_body(self, data: bytes) -> None:
-        self._body.append(data)
+        if not self._whole:
+            self._body.append(data)
+            self._body_bytes += len(data)
 
     def on_message_complete(self) -> None:
-        if not self._headed:  # an interim response (1xx); the answer is still to come
+        if not self._status:  # an interim response (1xx); the answer is still to come
             self._headers, self._framed = [], False
-            return
-        self._whole, self._kept = True, self._parser.should_keep_alive()
+        elif not self._ended:
+            self._whole = self._ended = True
+            self._kept = self._parser.should_keep_alive()
 
 
 def _head(line: str, headers: Headers | list[tuple[str, str]]) -> bytes:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 
-from tailrace.client.wire import TRANSFER_HEADERS, Headers, Request, Response, Unanswered, header
+from tailrace.client.wire import Request, Response, Unanswered, header, received
 from tailrace.protocol import media
+
+_FAILURES: Final = (httpx2.TransportError, httpx2.DecodingError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,14 @@ class AsyncSender:
         try:
             answer = await self.inner.handle_async_request(_request(request))
             if _streamed(answer):
-                return Response(answer.status_code, _headers(answer), _achunks(answer))
+                return Response(answer.status_code, received(answer.headers.raw), _achunks(answer))
             try:
                 body = await answer.aread()
             finally:
                 await answer.aclose()
-        except httpx2.TransportError as error:
+        except _FAILURES as error:
             raise unanswered(error) from error
-        return Response(answer.status_code, _headers(answer), body)
+        return Response(answer.status_code, received(answer.headers.raw), body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,11 @@ class Sender:
             answer = self.inner.handle_request(_with_timeout(sent, request.timeout_s))
             if _streamed(answer):
                 _limit_silence(sent, own_s, request.silence_s)
-                return Response(answer.status_code, _headers(answer), _chunks(answer))
+                return Response(answer.status_code, received(answer.headers.raw), _chunks(answer))
             body = _whole(answer, began, request.timeout_s)
-        except httpx2.TransportError as error:
+        except _FAILURES as error:
             raise unanswered(error) from error
-        return Response(answer.status_code, _headers(answer), body)
+        return Response(answer.status_code, received(answer.headers.raw), body)
 
 
 def unanswered(error: Exception) -> Unanswered:
@@ -131,15 +133,11 @@ def _streamed(answer: httpx2.Response) -> bool:
     return answer.status_code < 400 and not media.is_json(answer.headers.get("content-type", ""))
 
 
-def _headers(answer: httpx2.Response) -> Headers:
-    return tuple((name, value) for name, value in answer.headers.multi_items() if name not in TRANSFER_HEADERS)
-
-
 async def _achunks(answer: httpx2.Response) -> AsyncIterator[bytes]:
     try:
         async for chunk in answer.aiter_bytes():
             yield chunk
-    except httpx2.TransportError as error:
+    except _FAILURES as error:
         raise unanswered(error) from error
     finally:
         await answer.aclose()
@@ -148,7 +146,7 @@ async def _achunks(answer: httpx2.Response) -> AsyncIterator[bytes]:
 def _chunks(answer: httpx2.Response) -> Iterator[bytes]:
     try:
         yield from answer.iter_bytes()
-    except httpx2.TransportError as error:
+    except _FAILURES as error:
         raise unanswered(error) from error
     finally:
         answer.close()

@@ -17,6 +17,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from tailrace.client.senders.connection import FAILURES, Connection, Origin, Times
+from tailrace.client.senders.decoding import decoded, encoding
 from tailrace.client.wire import TRANSFER_HEADERS, Headers, Request, Response, Unanswered
 from tailrace.protocol import media
 
@@ -73,7 +74,9 @@ class SocketSender:
         status, headers = connection.head(times)
         kept: Headers = tuple([pair for pair in headers if pair[0] not in TRANSFER_HEADERS])
         values = dict(headers)
-        chunks = connection.chunks(times, values.get("content-encoding", ""))
+        chunks = connection.chunks(times)
+        if "content-encoding" in values:
+            chunks = decoded(chunks, encoding(headers))
         if status < 400 and not media.is_json(values.get("content-type", "")):
             times.stream()
             return Response(status, kept, self._streamed(connection, chunks))
