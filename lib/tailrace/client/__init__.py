@@ -2,6 +2,7 @@
 
 from tailrace.client.accounting import Call
 from tailrace.client.ask import AIConfig, aask, ask
+from tailrace.client.call.causes import Cause
 from tailrace.client.context import limits
 from tailrace.client.drivers import AsyncDriver, Driver
 from tailrace.client.errors import (
@@ -26,6 +27,7 @@ __all__ = [
     "BudgetExceeded",
     "Cache",
     "Call",
+    "Cause",
     "CircuitOpen",
     "ConnectionFailed",
     "DeadlineExceeded",

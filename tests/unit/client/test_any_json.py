@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depth import scaled
+from tailrace.client.call.causes import CAUSES, cause, error_of
 from tailrace.client.call.prices import Prices
-from tailrace.client.call.retry import classify, error_code, parsed
+from tailrace.client.call.retry import parsed, retryable
 from tailrace.client.request import envelope, guard
 from tailrace.client.request.parsed import parse
 from tailrace.client.stores import Entry
@@ -38,8 +39,10 @@ def test_any_answer_is_read(document, name):
     _holds(read_document(document, name), name)
     for status in (200, 400, 429):
         response = Response(status, (), orjson.dumps(document))
-        assert isinstance(error_code(response), str)
-        classify(response, parsed(response)[1])
+        assert isinstance(error_of(response).word, str)
+        why = cause(response, parsed(response)[1])
+        assert why is None if status == 200 else why in CAUSES
+        assert why is None or retryable(response, why) in (True, False)
 
 
 def _holds(read, name):

@@ -1,4 +1,4 @@
-"""Attempts until there is an answer: budget → retry { breaker → permit → attempt timeout → send → classify }.
+"""Attempts until there is an answer: budget → retry { breaker → permit → attempt timeout → send → cause }.
 
 The permit is released during backoff. When the next wait would pass the deadline, the call fails now.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from tailrace.client.call.causes import cause
 from tailrace.client.call.effects import Event, Hedge, Send, Sleep, Wait, Work
 from tailrace.client.call.pending import PendingCall
-from tailrace.client.call.retry import Classification, backoff_s, classify, parsed, retry_after_s
+from tailrace.client.call.retry import backoff_s, parsed, retry_after_s, retryable
 from tailrace.client.clock import Clock
 from tailrace.client.errors import CircuitOpen, ConnectionFailed, TimedOut
 from tailrace.client.limiters.breaker import CircuitBreaker
@@ -52,11 +53,8 @@ class Attempts:
         while True:
             outcome = yield from self._attempt(call, request)
             failures += 1
-            if (
-                retry is None
-                or failures >= retry.attempts
-                or classify(outcome, call.malformed) is not Classification.RETRY
-            ):
+            why = cause(outcome, call.malformed)
+            if why is None or retry is None or failures >= retry.attempts or not retryable(outcome, why):
                 return _answer(call, outcome)
             wait_s = self._wait_s(outcome, failures)
             left_s = call.left_s()

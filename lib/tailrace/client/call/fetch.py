@@ -15,10 +15,10 @@ import openai
 from tailrace.client import errors
 from tailrace.client.call import fallback
 from tailrace.client.call.attempts import Attempts
+from tailrace.client.call.causes import Cause, cause
 from tailrace.client.call.effects import Event, Lease, Load, Meter, Release, Save, Sleep, Work
 from tailrace.client.call.ledger import Ledger, failure
 from tailrace.client.call.pending import FetchResult, PendingCall
-from tailrace.client.call.retry import Classification, classify
 from tailrace.client.clock import Clock
 from tailrace.client.policy import Policy
 from tailrace.client.response.watch import StreamWatch
@@ -101,13 +101,13 @@ class Fetcher:
                 response = yield from self.attempts.run(call)
             except errors.DeadlineExceeded:
                 raise
-            except openai.APIConnectionError:
-                if last:
+            except openai.APIConnectionError as error:
+                if last or not (index or _cause(error) in self._policy.fallback_on):
                     raise
                 continue
-            meaning = classify(response, call.malformed)
-            # a wrong request is wrong everywhere; but a fallback without this model or key is passed over
-            if last or meaning is Classification.DONE or (meaning is Classification.REFUSED and not index):
+            why = cause(response, call.malformed)
+            # once the fallbacks are asked, one that fails for any cause is passed over
+            if last or why is None or not (index or why in self._policy.fallback_on):
                 return response
         raise AssertionError("there is always a last choice")
 
@@ -257,6 +257,13 @@ class Fetcher:
             now + self._kept_s, facts.model or call.current.model, usage.in_tok, usage.out_tok, usage.cached_tok,
             usage.reasoning_tok, cost_usd,
         )  # fmt: skip
+
+
+def _cause(error: openai.APIConnectionError) -> Cause:
+    """Return why no answer came; a circuit is open because the provider failed."""
+    if isinstance(error, errors.CircuitOpen):
+        return "server"
+    return "timeout" if isinstance(error, openai.APITimeoutError) else "connection"
 
 
 def failing(response: Response[Any]) -> bool:

@@ -7,9 +7,9 @@ import logging
 from typing import Any, Literal
 
 from tailrace.client.accounting import Call
+from tailrace.client.call.causes import error_of
 from tailrace.client.call.pending import PendingCall
 from tailrace.client.call.prices import Prices
-from tailrace.client.call.retry import error_code
 from tailrace.client.clock import Clock
 from tailrace.client.errors import BudgetExceeded
 from tailrace.client.limiters.spend import SpendLimiter
@@ -172,7 +172,7 @@ def failure(call: PendingCall, answer: Answer, response: Response[Any]) -> str:
     if call.malformed:
         return failures.BAD_BODY
     if response.status >= 400:
-        return error_code(response) or f"http_{response.status}"
+        return error_of(response).word or f"http_{response.status}"
     return answer.failure
 
 

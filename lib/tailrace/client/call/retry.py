@@ -3,51 +3,28 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from enum import Enum
 from typing import Any, Final
 
-import orjson
-
+from tailrace.client.call.causes import TRANSIENT, Cause
 from tailrace.client.policy import Retry
 from tailrace.client.wire import Headers, Response, Unanswered, header
 from tailrace.protocol.reading import loads
 
-NEVER_CODES: Final = frozenset(
-    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "access_terminated",
-     "account_deactivated", "context_length_exceeded"}
-)  # fmt: skip
-"""A retry does not help: somebody has to pay, or the request has to be smaller."""
-_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-RETRIED: Final = frozenset({408, 409, 429})
+_HOPELESS: Final[frozenset[Cause]] = frozenset({"quota", "context_length", "content_filter"})
+"""Somebody has to pay, or the request has to change: no retry helps, whatever the provider says."""
 
 
-class Classification(Enum):
-    """The meaning of an outcome for the next attempt."""
+def retryable(outcome: Response[Any] | Unanswered, why: Cause) -> bool:
+    """Whether another attempt may succeed, after one that failed with `outcome`; `why` is its cause.
 
-    DONE = "done"
-    RETRY = "retry"  # the next attempt may succeed
-    REFUSED = "refused"  # the next attempt would fail, too
-    EXHAUSTED = "exhausted"  # the account's quota is used up: every call would fail
-
-
-def classify(outcome: Response[Any] | Unanswered, malformed: bool = False) -> Classification:
-    """Return the meaning of `outcome`: no answer, 408, 409, 429 and 5xx are retried; other 4xx are not.
-
-    `malformed` says that a success should be JSON and is not, which counts as no answer.
+    The provider's own `x-should-retry` counts, unless the cause says that no retry helps.
     """
-    if isinstance(outcome, Unanswered):
-        return Classification.RETRY
-    if outcome.status < 400:
-        return Classification.RETRY if malformed else Classification.DONE
-    should_retry = header(outcome.headers, "x-should-retry")
-    if error_code(outcome) in NEVER_CODES:
-        return Classification.EXHAUSTED if outcome.status == 429 else Classification.REFUSED
-    if should_retry in ("true", "false"):
-        return Classification.RETRY if should_retry == "true" else Classification.REFUSED
-    return Classification.RETRY if outcome.status in RETRIED or outcome.status >= 500 else Classification.REFUSED
+    if why in _HOPELESS:
+        return False
+    should_retry = header(outcome.headers, "x-should-retry") if isinstance(outcome, Response) else None
+    return should_retry == "true" if should_retry in ("true", "false") else why in TRANSIENT
 
 
 def parsed(outcome: Response[Any] | Unanswered) -> tuple[Any, bool]:
@@ -58,21 +35,6 @@ def parsed(outcome: Response[Any] | Unanswered) -> tuple[Any, bool]:
         return loads(outcome.body), False
     except ValueError:
         return None, True
-
-
-def error_code(response: Response[Any]) -> str:
-    """Return the provider's own code or type of the error in `response`, or ""."""
-    if not isinstance(response.body, bytes) or response.status < 400:
-        return ""
-    try:
-        document = orjson.loads(response.body)
-    except orjson.JSONDecodeError:
-        return ""
-    error = document.get("error") if isinstance(document, dict) else None
-    if not isinstance(error, dict):
-        return ""
-    code = error.get("code") or error.get("type")
-    return code if isinstance(code, str) and _WORD.fullmatch(code) else ""  # it is logged, so it must not be free text
 
 
 def backoff_s(retry: Retry, failures: int, chance: Callable[[], float]) -> float:

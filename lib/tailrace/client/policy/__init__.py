@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from tailrace.client import validation
 from tailrace.client.accounting import Call
+from tailrace.client.call.causes import CAUSES, Cause
 from tailrace.client.policy.caching import Cache
 from tailrace.client.policy.fallbacks import Fallback
 from tailrace.client.policy.limits import Breaker, Limits
@@ -30,6 +31,9 @@ class Policy:
     spend: Spend | None = None
     guard: Guard | None = field(default_factory=Guard)
     fallbacks: tuple[Fallback, ...] = ()
+    fallback_on: frozenset[Cause] = CAUSES - {"request"}
+    """The causes of a failure for which the next fallback is tried (`client.call.causes`). A wrong request is wrong
+    everywhere."""
     hooks: tuple[Hook, ...] = ()
     prices: Mapping[str, Price | str] = field(default_factory=dict, hash=False)
     """Prices of your own, by the name of a model, or of an operation for calls without one (`"batches"`); they come
@@ -42,6 +46,9 @@ class Policy:
         validation.instance("Policy", Spend, spend=self.spend, optional=True)
         validation.instance("Policy", Guard, guard=self.guard, optional=True)
         checked_prices(self.prices)
+        if isinstance(self.fallback_on, str) or not CAUSES.issuperset(self.fallback_on):
+            raise ValueError(f"Policy(fallback_on={self.fallback_on!r}): expected a set of {', '.join(sorted(CAUSES))}")
+        object.__setattr__(self, "fallback_on", frozenset(self.fallback_on))
         several = (
             ("fallbacks", "Fallback", self.fallbacks, lambda one: isinstance(one, Fallback)),
             ("hooks", "hook", self.hooks, callable),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.client.call.retry import Classification, backoff_s, classify, retry_after_s
+from tailrace.client.call.causes import cause
+from tailrace.client.call.retry import backoff_s, retry_after_s, retryable
 from tailrace.client.limiters.budget import RetryBudget
 from tailrace.client.policy import Retry
 from tailrace.client.wire import Response, Unanswered
@@ -19,37 +20,38 @@ def refused(status, code="", headers=(), kind=""):
 
 
 ROWS = [
-    ("an answer", Response(200, (), b"{}"), Classification.DONE),
-    ("no connection", Unanswered("connection", "refused"), Classification.RETRY),
-    ("a timeout", Unanswered("timeout", "late"), Classification.RETRY),
-    ("408 request timeout", refused(408), Classification.RETRY),
-    ("409 conflict", refused(409), Classification.RETRY),
-    ("429 rate limit", refused(429, "rate_limit_exceeded"), Classification.RETRY),
-    ("429 quota", refused(429, "insufficient_quota"), Classification.EXHAUSTED),
-    ("429 quota, told by its type", refused(429, kind="insufficient_quota"), Classification.EXHAUSTED),
-    ("429 billing", refused(429, "billing_hard_limit_reached"), Classification.EXHAUSTED),
-    ("400 bad request", refused(400), Classification.REFUSED),
-    ("400 context length", refused(400, "context_length_exceeded"), Classification.REFUSED),
-    ("401 wrong key", refused(401, "invalid_api_key"), Classification.REFUSED),
-    ("403 forbidden", refused(403), Classification.REFUSED),
-    ("404 no such model", refused(404, "model_not_found"), Classification.REFUSED),
-    ("413 too large", refused(413), Classification.REFUSED),
-    ("422 unprocessable", refused(422), Classification.REFUSED),
-    ("500", refused(500), Classification.RETRY),
-    ("502, not JSON", Response(502, (), b"<html>"), Classification.RETRY),
-    ("503", refused(503), Classification.RETRY),
-    ("504", refused(504), Classification.RETRY),
-    ("529 overloaded", refused(529), Classification.RETRY),
-    ("500, but do not", refused(500, headers=(("x-should-retry", "false"),)), Classification.REFUSED),
-    ("400, but do", refused(400, headers=(("x-should-retry", "true"),)), Classification.RETRY),
-    ("quota stays quota", refused(429, "insufficient_quota", (("x-should-retry", "true"),)), Classification.EXHAUSTED),
+    ("an answer", Response(200, (), b"{}"), None),
+    ("no connection", Unanswered("connection", "refused"), True),
+    ("a timeout", Unanswered("timeout", "late"), True),
+    ("408 request timeout", refused(408), True),
+    ("409 conflict", refused(409), True),
+    ("429 rate limit", refused(429, "rate_limit_exceeded"), True),
+    ("429 quota", refused(429, "insufficient_quota"), False),
+    ("429 quota, told by its type", refused(429, kind="insufficient_quota"), False),
+    ("429 billing", refused(429, "billing_hard_limit_reached"), False),
+    ("400 bad request", refused(400), False),
+    ("400 context length", refused(400, "context_length_exceeded"), False),
+    ("401 wrong key", refused(401, "invalid_api_key"), False),
+    ("403 forbidden", refused(403), False),
+    ("404 no such model", refused(404, "model_not_found"), False),
+    ("413 too large", refused(413), False),
+    ("422 unprocessable", refused(422), False),
+    ("500", refused(500), True),
+    ("502, not JSON", Response(502, (), b"<html>"), True),
+    ("503", refused(503), True),
+    ("504", refused(504), True),
+    ("529 overloaded", refused(529), True),
+    ("500, but do not", refused(500, headers=(("x-should-retry", "false"),)), False),
+    ("400, but do", refused(400, headers=(("x-should-retry", "true"),)), True),
+    ("quota stays quota", refused(429, "insufficient_quota", (("x-should-retry", "true"),)), False),
 ]
 
 
 @pytest.mark.parametrize(("outcome", "verdict"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_an_outcome_means(outcome, verdict):
-    """Outcomes that may differ next time are retried, others are not."""
-    assert classify(outcome) is verdict
+    """Outcomes that may differ next time are retried, others are not; None: there is nothing to retry."""
+    why = cause(outcome)
+    assert (None if why is None else retryable(outcome, why)) is verdict
 
 
 @given(st.integers(1, 5000), st.floats(0, 1, exclude_max=True), st.floats(0.01, 10), st.floats(0.01, 100))
