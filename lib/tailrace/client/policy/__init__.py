@@ -46,9 +46,10 @@ class Policy:
         validation.instance("Policy", Spend, spend=self.spend, optional=True)
         validation.instance("Policy", Guard, guard=self.guard, optional=True)
         checked_prices(self.prices)
-        if isinstance(self.fallback_on, str) or not CAUSES.issuperset(self.fallback_on):
-            raise ValueError(f"Policy(fallback_on={self.fallback_on!r}): expected a set of {', '.join(sorted(CAUSES))}")
-        object.__setattr__(self, "fallback_on", frozenset(self.fallback_on))
+        causes = self.fallback_on
+        if not isinstance(causes, frozenset | set | tuple | list) or not CAUSES.issuperset(causes):
+            raise ValueError(f"Policy(fallback_on={causes!r}): expected a set of {', '.join(sorted(CAUSES))}")
+        object.__setattr__(self, "fallback_on", frozenset(causes))
         several = (
             ("fallbacks", "Fallback", self.fallbacks, lambda one: isinstance(one, Fallback)),
             ("hooks", "hook", self.hooks, callable),
