@@ -12,6 +12,7 @@ from tailrace.client.errors import (
     DeadlineExceeded,
     InputRejected,
     TimedOut,
+    WrongEventLoop,
 )
 from tailrace.client.openai import AsyncOpenAI, OpenAI
 from tailrace.client.policy import Breaker, Cache, Fallback, Hook, Limits, Policy, Price, Retry, Spend
@@ -45,6 +46,7 @@ __all__ = [
     "Spend",
     "Sqlite",
     "TimedOut",
+    "WrongEventLoop",
     "aask",
     "ask",
     "async_transport",

@@ -9,6 +9,8 @@
     │       └── DeadlineExceeded  the deadline of the whole call passed, or would pass before the next step
     ├── BudgetExceeded            the call could exceed the spend limit: nothing was sent
     └── InputRejected             the input guard refused the request: nothing was sent
+    openai.OpenAIError
+    └── WrongEventLoop            an http_client of the caller's own belongs to another event loop: nothing was sent
 
 Each has `attempts` (made upstream), `elapsed_s`, and the last cause as `__cause__`. For an answer with an error
 status the SDK raises its own error, to which our clients add `attempts` and `elapsed_s`. No message holds a prompt,
@@ -32,6 +34,7 @@ __all__ = [
     "DeadlineExceeded",
     "InputRejected",
     "TimedOut",
+    "WrongEventLoop",
 ]
 
 
@@ -90,6 +93,16 @@ class InputRejected(_Traced, openai.APIError):
         super().__init__(message, bare(request), body=None)
         self.where = where
         self.param = where
+
+
+class WrongEventLoop(openai.OpenAIError, RuntimeError):
+    """The caller's own connections belong to another event loop. It has no request, and nothing to try again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this http_client was used on another event loop, to which its connections belong; leave http_client out "
+            "(the client's own connections work on every loop), or make one client for each loop"
+        )
 
 
 def traced(error: openai.APIStatusError) -> openai.APIStatusError:

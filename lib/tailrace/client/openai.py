@@ -19,6 +19,7 @@ from openai.resources.responses import AsyncResponses, Responses
 from typing_extensions import Unpack
 
 from tailrace.client import errors
+from tailrace.client.event_loops import LoopTransport
 from tailrace.client.policy import Policy
 from tailrace.client.sdk.fast_path import FastPath
 from tailrace.client.sdk.resources import awith_fast_path, put_fast_path, with_fast_path
@@ -63,7 +64,7 @@ class AsyncOpenAI(openai.AsyncOpenAI):
         if not isinstance(http._transport, AsyncTransport):
             below, http = http, copy.copy(http)
             lean = _lean_async_sender() if own and not below._mounts else None  # httpx2 knows how to use proxies
-            http._transport = AsyncTransport(policy or Policy(), _AsyncBelow(below), lean)
+            http._transport = AsyncTransport(policy or Policy(), _below_async(below, own), lean)
             http._mounts = {}
             setattr(http, OWN, own)
         self.policy: Policy = http._transport.policy
@@ -153,8 +154,21 @@ class _AsyncBelow(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         return await self._client._transport_for_url(request.url).handle_async_request(request)
 
+    @property
+    def transports(self) -> tuple[httpx2.AsyncBaseTransport, ...]:
+        others = (transport for transport in self._client._mounts.values() if transport is not None)
+        return (self._client._transport, *others)
+
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+def _below_async(client: httpx2.AsyncClient, own: bool) -> httpx2.AsyncBaseTransport:
+    """Return what sends requests below the policy: `client`; if it is our own, one like it for each further loop."""
+    if not own:
+        return _AsyncBelow(client)
+    first = [client]
+    return LoopTransport(lambda: _AsyncBelow(first.pop() if first else DefaultAsyncHttpxClient()))
 
 
 class _Below(httpx2.BaseTransport):

@@ -18,6 +18,7 @@ from openai import DEFAULT_CONNECTION_LIMITS
 
 from tailrace.client import errors, uploads
 from tailrace.client.drivers import AsyncDriver, Driver
+from tailrace.client.event_loops import LoopTransport, OneLoop
 from tailrace.client.policy import Policy
 from tailrace.client.response.streams import aclose, close
 from tailrace.client.sdk.fast_path import ANSWER_KEYS
@@ -35,7 +36,11 @@ _remembering: Final = lru_cache(maxsize=64)
 
 def async_transport(policy: Policy | None = None, inner: httpx2.AsyncBaseTransport | None = None) -> AsyncTransport:
     """Return a transport that carries requests through `policy`, and makes its attempts with `inner`."""
-    return AsyncTransport(policy or Policy(), inner or httpx2.AsyncHTTPTransport(limits=DEFAULT_CONNECTION_LIMITS))
+    if inner is None:
+        return AsyncTransport(
+            policy or Policy(), LoopTransport(lambda: httpx2.AsyncHTTPTransport(limits=DEFAULT_CONNECTION_LIMITS))
+        )
+    return AsyncTransport(policy or Policy(), inner)
 
 
 def transport(policy: Policy | None = None, inner: httpx2.BaseTransport | None = None) -> Transport:
@@ -49,12 +54,15 @@ class AsyncTransport(httpx2.AsyncBaseTransport):
         self.inner = inner
         below = AsyncSender(inner)
         self._send: Any = send or below
+        self._one_loop = OneLoop.of(getattr(inner, "transports", (inner,)))
         self.driver = AsyncDriver(policy, below if send is None else _by_body(send, below))
         self._decoded = _remembering(_decoded)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if self.policy.empty:
             return await self.inner.handle_async_request(request)
+        if self._one_loop is not None:
+            self._one_loop.check()
         began = time.perf_counter()
         _warn_of_sdk_retries(request, self.policy)
         wired = _wire(request, await request.aread(), self._decoded) if _json(request) else _upload(request)

@@ -56,7 +56,7 @@ def test_distinct_requests_leave_memory_bounded():
             if number in (warm, calls - 1):
                 sizes.append(rss_mb())
         assert store.size_bytes <= store.max_bytes
-        assert not driver._single_flight._under_way
+        assert not driver._single_flight
         return sizes
 
     early, late = asyncio.run(main())

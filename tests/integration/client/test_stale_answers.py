@@ -38,7 +38,7 @@ def test_stale_answers_are_given_as_the_policy_says(provider, make, key):
             now[0] += 11
             yield [await label() for _ in range(3)]
             for _ in range(500):  # until the revalidation is over
-                if len(provider.seen) == 2 and not driver._single_flight._under_way:
+                if len(provider.seen) == 2 and not driver._single_flight:
                     break
                 await asyncio.sleep(0.01)
             yield await label()

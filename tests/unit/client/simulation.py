@@ -233,12 +233,13 @@ def run(plan, policy, calls, driver):
 
 def counted(world, driver):
     """Return the driver's handler of background fetches, which also counts those that it begins."""
-    flights, begin = driver._single_flight, driver._handlers[Background]
+    begin = driver._handlers[Background]
 
     async def begun(effect):
-        before = flights._under_way.get(effect.key)
+        under_way = driver._single_flight._flights.get().under_way
+        before = under_way.get(effect.key)
         await begin(effect)
-        world.in_background += flights._under_way[effect.key] is not before
+        world.in_background += under_way[effect.key] is not before
 
     def begun_blocking(effect):
         world.in_background += 1

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 
 from tests.unit.client.simulation import run
 
@@ -32,7 +31,7 @@ class Blocking:
         provider.pause = self._paused
         self.driver = Driver(policy, self._sent, clock=clock, sleep=self._advance)
         self.pipeline, self._handlers = self.driver.pipeline, self.driver._handlers
-        self._single_flight = SimpleNamespace(_under_way=self.driver._under_way, _pumps=())
+        self._single_flight = self.driver._under_way
         self._handlers[Wait] = self._waited
 
     async def __call__(self, request):

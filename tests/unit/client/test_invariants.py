@@ -88,8 +88,6 @@ def violated(world, callers):
     permits += [destination.permits for one in fetchers if one.attempts.destinations is not None
                 for destination in one.attempts.destinations.all() if destination.permits is not None]  # fmt: skip
     limiters = [one.ledger.spend_limiter for one in pipelines if policy.spend is not None]
-    flights = [driver._single_flight for driver in world.drivers]
-    under_way = [task for flight in flights for task in (*flight._under_way, *flight._pumps)]
     limits = policy.limits or Limits(breaker=None)
     attempts, hedged = sum(row.attempts for row in rows), limits.hedge_after_s is not None
     # an abandoned stream is closed one turn of the loop after its permit is given back
@@ -110,7 +108,7 @@ def violated(world, callers):
         "no more spent than allowed": all(limiter.spent_usd() <= policy.spend.max_usd for limiter in limiters),
         "every lease is back": not leased,
         "every stream is closed": world.unclosed == 0,
-        "no fetch goes on": not under_way,
+        "no fetch goes on": not any(len(driver._single_flight) for driver in world.drivers),
         "every abandoned stream is booked": not any(fetcher._abandoned for fetcher in fetchers),
     }
     return [invariant for invariant, holds in invariants.items() if not holds]

@@ -12,6 +12,7 @@ from tailrace.client.call.pipeline import Pipeline
 from tailrace.client.clock import Clock
 from tailrace.client.drivers.single_flight import SingleFlight, hedged
 from tailrace.client.drivers.store_warnings import StoreWarnings
+from tailrace.client.event_loops import LoopEvent
 from tailrace.client.policy import Policy
 from tailrace.client.response.streams import AsyncMetered, Primed
 from tailrace.client.stores import Entry
@@ -23,7 +24,8 @@ T = TypeVar("T")
 class AsyncDriver:
     """Carries requests through `policy` with asyncio; `send` makes one attempt.
 
-    `send` raises `wire.Unanswered` when no answer came, and may return a streamed body.
+    `send` raises `wire.Unanswered` when no answer came, and may return a streamed body. Several event loops may use
+    one driver, also at once in threads: limits and budgets count the calls of all, and each has its own fetches.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class AsyncDriver:
         clock: Clock | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.pipeline = Pipeline(policy, clock or Clock(), asyncio.Event)
+        self.pipeline = Pipeline(policy, clock or Clock(), LoopEvent)
         self._send = send
         self._sleep = sleep
         self._store = policy.cache.store if policy.cache is not None else None
@@ -52,7 +54,7 @@ class AsyncDriver:
         return await self._run(self.pipeline.run(request))
 
     async def aclose(self) -> None:
-        """Stop every fetch, also those that callers wait for."""
+        """Stop every fetch, also those that callers wait for, on every loop."""
         await self._single_flight.aclose()
 
     async def _run(self, work: Work[T], shared: bool = False) -> T:

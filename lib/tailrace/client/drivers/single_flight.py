@@ -1,4 +1,4 @@
-"""Single-flight on an event loop: concurrent calls for the same key share one fetch.
+"""Single-flight on an event loop: concurrent calls for the same key share one fetch. Each loop has its own fetches.
 
 The fetch runs as a task of its own: a caller who is cancelled takes nobody's answer away, not even the first one.
 """
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tailrace.client.call.effects import Background, Hedge, Join, Work
 from tailrace.client.call.pending import FetchResult
+from tailrace.client.event_loops import PerLoop, in_loop
 from tailrace.client.response.streams import AsyncMetered, Broadcast, aclose
 from tailrace.client.wire import Response, Unanswered
 
@@ -19,13 +20,31 @@ _GRACE_S: Final = 0.25
 """A fetch has the deadline of the call that began it, and gets this long to say itself what it was doing by then."""
 
 
+class _Flights:
+    """The tasks of one event loop: the fetches under way, by key, and those that read shared streams."""
+
+    def __init__(self) -> None:
+        self.under_way: dict[str, asyncio.Task[Any]] = {}
+        self.pumps: set[asyncio.Task[None]] = set()
+
+    def cancelled(self) -> list[asyncio.Task[Any]]:
+        """Cancel all, and return them."""
+        tasks = [*self.under_way.values(), *self.pumps]
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+
 class SingleFlight:
-    """The fetches under way, by key."""
+    """The fetches under way, by event loop and key."""
 
     def __init__(self, run: Callable[[Work[Any]], Awaitable[Any]]) -> None:
         self._run = run
-        self._under_way: dict[str, asyncio.Task[Any]] = {}
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._flights = PerLoop(_Flights)
+
+    def __len__(self) -> int:
+        """The number of fetches, and of streams that are read for them, on all loops."""
+        return sum(len(flights.under_way) + len(flights.pumps) for flights in self._flights.values())
 
     async def join(self, effect: Join) -> tuple[FetchResult | BaseException | None, bool]:
         """Wait for the fetch of this key, and begin it when there is none."""
@@ -50,36 +69,40 @@ class SingleFlight:
         """Return `source` for any number of readers; it is read to its end in any case."""
         shared = Broadcast(source)
         pump = asyncio.create_task(shared.pump())
-        self._pumps.add(pump)
-        pump.add_done_callback(self._pumps.discard)
+        pumps = self._flights.get().pumps
+        pumps.add(pump)
+        pump.add_done_callback(pumps.discard)
         shared.pumped = pump
         return shared
 
     async def aclose(self) -> None:
-        """Stop every fetch."""
-        tasks = [*self._under_way.values(), *self._pumps]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stop every fetch; those of other loops end there, and are not waited for."""
+        here = asyncio.get_running_loop()
+        for loop, flights in self._flights.clear():
+            if loop is here:
+                await asyncio.gather(*flights.cancelled(), return_exceptions=True)
+            else:
+                in_loop(loop, flights.cancelled)
 
     def _joined(self, effect: Join) -> tuple[asyncio.Task[Any], bool]:
         """Return the task of this key, and whether it was begun here."""
-        task = self._under_way.get(effect.key)
-        if task is not None and task.get_loop() is asyncio.get_running_loop():
+        under_way = self._flights.get().under_way
+        task = under_way.get(effect.key)
+        if task is not None:
             return task, False
-        task = asyncio.create_task(self._fetch(effect))
-        self._under_way[effect.key] = task
+        task = asyncio.create_task(self._fetch(effect, under_way))
+        under_way[effect.key] = task
         task.add_done_callback(_retrieve_error)
         return task, True
 
-    async def _fetch(self, effect: Join) -> Any:
+    async def _fetch(self, effect: Join, under_way: dict[str, asyncio.Task[Any]]) -> Any:
         """Carry out the fetch; a stream stays under way until its end, so that later callers join it."""
         this = asyncio.current_task()
         pumped: asyncio.Task[None] | None = None
 
         def over(_done: object = None) -> None:
-            if self._under_way.get(effect.key) is this:
-                del self._under_way[effect.key]
+            if under_way.get(effect.key) is this:
+                del under_way[effect.key]
 
         try:
             result = await self._run(effect.work())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 from tailrace.client.call.effects import Event
@@ -20,7 +21,10 @@ DECREASE: Final = 0.7
 
 
 class Permits:
-    """Permits in order of arrival. A caller that has to wait passes an event, and owns a permit once it is set."""
+    """Permits in order of arrival. A caller that has to wait passes an event, and owns a permit once it is set.
+
+    An event may belong to any thread or event loop; one that cannot be set is passed over.
+    """
 
     def __init__(self, fixed: int | None) -> None:
         self._adaptive = fixed is None
@@ -53,8 +57,9 @@ class Permits:
             try:
                 self._waiting.remove(event)
             except ValueError:
-                self.in_flight -= 1
-                self._pass_on()
+                if event.is_set():
+                    self.in_flight -= 1
+                    self._pass_on()
 
     def release(self, overloaded: bool | None = None) -> None:
         """Give a permit back; `overloaded` is reported first, unless it is None."""
@@ -84,5 +89,7 @@ class Permits:
 
     def _pass_on(self) -> None:
         while self._waiting and self.in_flight < int(self.limit):
-            self.in_flight += 1
-            self._waiting.popleft().set()
+            event = self._waiting.popleft()
+            with suppress(RuntimeError):  # the event loop of the one who waited is closed: the permit is the next one's
+                event.set()
+                self.in_flight += 1

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 from yarl import URL
 
+from tailrace.client.errors import WrongEventLoop
+from tailrace.client.event_loops import Opened, PerLoop
 from tailrace.client.wire import SENDER_HEADERS, Request, Response, Unanswered, received
 from tailrace.protocol import media
 
 
 class AiohttpSender:
-    """Makes attempts over a shared `aiohttp.ClientSession`, which it makes and closes itself unless one is passed.
+    """Makes attempts over an `aiohttp.ClientSession` for each event loop, which it makes and closes itself.
 
-    Enter it (`async with`), or `open` it, or let the first request do so; another event loop gets a new session.
-    `connections` limits the open connections; an attempt that waits too long for one times out. `tls` makes the
-    context for https. The timeouts of the httpx2 request that a request was made from apply.
+    Enter it (`async with`), or `open` it, or let the first request do so. Several loops may use it at once. A session
+    that is passed stays with the loop that first uses it; on any other, attempts raise WrongEventLoop.
+    `connections` limits the open connections of one loop; an attempt that waits too long for one times out. `tls`
+    makes the context for https. The timeouts of the httpx2 request that a request was made from apply.
     """
 
     def __init__(
@@ -31,33 +35,20 @@ class AiohttpSender:
         connect_timeout_s: float = 5.0,
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
-        self._session = session
-        self._owned = session is None
+        self._given = session
+        self._given_to: asyncio.AbstractEventLoop | None = None
         self._connections = connections
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
-        self._tls = tls
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._open_session: AsyncGenerator[None] | None = None
+        self._tls = lru_cache(maxsize=1)(tls) if tls is not None else None
+        self._sessions = PerLoop(self._opened)
 
     async def open(self) -> Self:
-        loop = asyncio.get_running_loop()
-        if self._session is None or (self._owned and self._loop is not loop):
-            self._loop = loop
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._connections, keepalive_timeout=15.0, ssl=self._tls() if self._tls is not None else True
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("User-Agent",),
-            )
-            self._open_session = _kept_open(self._session)
-            await anext(self._open_session)
+        self._session()
         return self
 
     async def close(self) -> None:
-        if self._owned and self._open_session is not None:
-            await self._open_session.aclose()
-            self._session = self._open_session = None
+        """Close the sessions: this loop's at once, those of other loops there."""
+        await self._sessions.aclose()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -68,11 +59,9 @@ class AiohttpSender:
         await self.close()
 
     async def __call__(self, request: Request) -> Response:
-        if self._session is None or self._owned:
-            await self.open()
-        assert self._session is not None
+        session = self._session()
         try:
-            answer = await self._session.request(
+            answer = await session.request(
                 request.method,
                 URL(request.url, encoded=True),
                 data=request.body or None,
@@ -91,13 +80,24 @@ class AiohttpSender:
         except (aiohttp.ClientError, OSError) as error:
             raise Unanswered("connection", type(error).__name__) from error
 
+    def _session(self) -> aiohttp.ClientSession:
+        """Return the session of the running loop."""
+        if self._given is None:
+            return self._sessions.get().opened
+        loop = asyncio.get_running_loop()
+        self._given_to = self._given_to or loop
+        if loop is not self._given_to:
+            raise WrongEventLoop
+        return self._given
 
-async def _kept_open(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
-    """Keep `session` open until this generator is closed, collected, or shut down with its event loop."""
-    try:
-        yield
-    finally:
-        await session.close()
+    def _opened(self) -> Opened[aiohttp.ClientSession]:
+        connector = aiohttp.TCPConnector(
+            limit=self._connections, keepalive_timeout=15.0, ssl=self._tls() if self._tls is not None else True
+        )
+        session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), skip_auto_headers=("User-Agent",)
+        )
+        return Opened(session, session.close)
 
 
 def _timeout(original: Any, default: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
