@@ -48,9 +48,12 @@ def _instead(original: ParsedRequest, tenant: str, fallback: Fallback, policy: P
         document = {**document, "model": fallback.model}
         body, exact = orjson.dumps(document), True
     request = replace(request, url=url, headers=_headers(request, url, fallback.api_key_env), body=body)
-    namespace = policy.cache.namespace if policy.cache is not None else ""
-    parsed = parse(request, envelope.read(request, tenant, namespace))
-    parsed.key = cache_key(parsed.envelope.asker, body, document if exact else None) if original.key else ""
+    cache = policy.cache
+    if cache is None or not original.key:
+        return parse(request, envelope.read(request, tenant))
+    parsed = parse(request, envelope.read(request, tenant, cache.namespace, cache.left_out))
+    parsed.identity = original.identity
+    parsed.key = cache_key(parsed.envelope.asker + original.identity, body, document if exact else None)
     return parsed
 
 

@@ -23,6 +23,7 @@ from tailrace.client.clock import Clock
 from tailrace.client.errors import ConnectionFailed, DeadlineExceeded, InputRejected
 from tailrace.client.policy import Cache, Policy
 from tailrace.client.request import envelope, guard
+from tailrace.client.request.identity import identifier
 from tailrace.client.request.key import cache_key
 from tailrace.client.request.parsed import ParsedRequest, parse
 from tailrace.client.stores import Entry
@@ -39,7 +40,9 @@ class Pipeline:
         self.clock = clock
         self.ledger = Ledger(policy, clock)
         self.fetcher = Fetcher(policy, clock, event, self.ledger)
-        self._envelope = envelope.reader(policy.cache.namespace if policy.cache is not None else "")
+        cache = policy.cache
+        self._envelope = envelope.reader(cache.namespace, cache.left_out) if cache is not None else envelope.reader("")
+        self._identify = identifier(cache.identity) if cache is not None else None
 
     def run(self, request: Request) -> Work[Response[Any]]:
         """Carry `request` through the policy. Raise what `tailrace.client.errors` lists."""
@@ -69,8 +72,9 @@ class Pipeline:
         headers = request.headers if request.upload is None else _without_content(request.headers)
         outside = self._envelope(scope.tenant, request.method, request.url, headers)
         parsed = parse(request, outside)
-        if cache is not None and parsed.known and _may_store(cache, parsed):
-            parsed.key = cache_key(outside.asker, request.body, parsed.document if parsed.exact else None)
+        if cache is not None and parsed.known and _may_store(cache, parsed) and self._identified(parsed):
+            asker = outside.asker + parsed.identity
+            parsed.key = cache_key(asker, request.body, parsed.document if parsed.exact else None)
         started, ends_at = self.clock.monotonic(), scope.deadline_at
         if limits is not None and limits.deadline_s is not None:
             ends_at = context.earlier(ends_at, started + limits.deadline_s)
@@ -84,6 +88,14 @@ class Pipeline:
         if self.policy.guard is not None:
             self._guarded(call, self.policy.guard)
         return call
+
+    def _identified(self, parsed: ParsedRequest) -> bool:
+        """Whether it is known who asks: by the credential, or by what the policy puts in its place."""
+        if self._identify is None:
+            return True
+        identity = self._identify(parsed.request)
+        parsed.identity = identity or b""
+        return identity is not None
 
     def _guarded(self, call: PendingCall, rules: guard.Guard) -> None:
         """Raise InputRejected when the guard objects; note what it detects, when there is a hook to tell."""

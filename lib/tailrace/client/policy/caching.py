@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from tailrace.client import validation
+from tailrace.client.request import ignored_headers
+from tailrace.client.request.identity import Identity
+from tailrace.client.request.key_headers import LeftOut
 from tailrace.client.stores import Memory, Store
+
+_MOST_IGNORED: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,17 @@ class Cache:
     lease_s: float = 30.0
     """How long other processes wait for the one that fetches, when they share the store."""
 
+    ignore_headers: tuple[str, ...] = ()
+    """Headers that cannot change an answer, besides those that never do (`request.key_headers`); `x-trace-*` stands for
+    all that begin so. At most 64, and none that says who asks."""
+    identity: Identity | None = None
+    """Takes the place of the credential in the key: a name, or a function of the request's headers that returns one.
+
+    Callers with one name get each other's answers, and keep getting them when their key is revoked. So it must name
+    those who may, and come from what was verified, never from a header that a caller can write as he likes. A function
+    is called for each call; where it returns "" or fails, the call is not cached.
+    """
+
     def __post_init__(self) -> None:
         validation.positive("Cache", ttl_s=self.ttl_s, max_entry_bytes=self.max_entry_bytes, lease_s=self.lease_s)
         validation.not_negative("Cache", stale_while_revalidate_s=self.stale_while_revalidate_s)
@@ -40,6 +57,29 @@ class Cache:
                 "give Memory(…), Sqlite(path) or Redis(url)"
             )
         validation.instance("Cache", str, namespace=self.namespace)
+        self._check_key()
+
+    def _check_key(self) -> None:
+        names = self.ignore_headers
+        if not isinstance(names, tuple | list) or len(names) > _MOST_IGNORED:
+            raise ValueError(
+                f"Cache(ignore_headers=…): expected a tuple of at most {_MOST_IGNORED} names: ignore_headers=('x-tag',)"
+            )
+        object.__setattr__(self, "ignore_headers", tuple(names))
+        if reason := ignored_headers.objection(names):
+            raise ValueError(f"Cache(ignore_headers=…): {reason}")
+        if self.identity is not None and not callable(self.identity) and not (
+            isinstance(self.identity, str) and self.identity
+        ):  # fmt: skip
+            raise ValueError(
+                "Cache(identity=…): expected a text that is not empty, or a function of the request's headers; "
+                f"found {type(self.identity).__name__ if self.identity != '' else 'an empty text'}"
+            )
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Which headers are left out of the key."""
+        return ignored_headers.left_out(self.ignore_headers, self.identity is not None)
 
     @property
     def kept_s(self) -> float:

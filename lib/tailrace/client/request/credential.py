@@ -6,7 +6,7 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
-from tailrace.client.request.key import neutral
+from tailrace.client.request.key_headers import neutral
 from tailrace.client.wire import Headers
 
 _HEADER: Final = re.compile(

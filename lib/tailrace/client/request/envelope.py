@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from tailrace.client.request.credential import fingerprint
 from tailrace.client.request.key import asker
+from tailrace.client.request.key_headers import LeftOut, neutral
 from tailrace.client.wire import Headers, Request, header
 
 PATHS: Final = {
@@ -68,17 +69,17 @@ Reader: TypeAlias = Callable[[str, str, str, Headers], Envelope]
 """Returns the envelope of (tenant, method, URL, headers)."""
 
 
-def reader(namespace: str) -> Reader:
+def reader(namespace: str, left_out: LeftOut = neutral) -> Reader:
     """Return a function that reads the envelopes of one policy, and remembers them."""
-    return lru_cache(maxsize=_REMEMBERED)(partial(_read, namespace))
+    return lru_cache(maxsize=_REMEMBERED)(partial(_read, namespace, left_out))
 
 
-def read(request: Request, tenant: str = "", namespace: str = "") -> Envelope:
+def read(request: Request, tenant: str = "", namespace: str = "", left_out: LeftOut = neutral) -> Envelope:
     """Return the envelope of one request."""
-    return _read(namespace, tenant, request.method, request.url, request.headers)
+    return _read(namespace, left_out, tenant, request.method, request.url, request.headers)
 
 
-def _read(namespace: str, tenant: str, method: str, url: str, headers: Headers) -> Envelope:
+def _read(namespace: str, left_out: LeftOut, tenant: str, method: str, url: str, headers: Headers) -> Envelope:
     scheme, host, path, query, _fragment = urlsplit(url)
     known = next((name for endpoint, name in PATHS.items() if path.endswith(endpoint)), "")
     posted = method.upper() == "POST"
@@ -88,7 +89,7 @@ def _read(namespace: str, tenant: str, method: str, url: str, headers: Headers) 
         posted and known != "",
         wishes(headers),
         not posted or header(headers, "idempotency-key") is not None,
-        asker(method, url, headers, tenant, namespace),
+        asker(method, url, headers, tenant, namespace, left_out),
         provider_of(host),
         fingerprint(headers, query),
     )

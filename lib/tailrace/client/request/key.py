@@ -1,7 +1,7 @@
 """The cache key: everything that can change the answer, in an unambiguous form.
 
 A key of the prompt alone gives the answer to another question; one without the credential leaks between tenants. So
-every header is in it, except those that are known not to change an answer.
+every header is in it, except those that are known not to change an answer (`request.key_headers`).
 """
 
 from __future__ import annotations
@@ -12,20 +12,8 @@ from typing import Any, Final
 
 import orjson
 
+from tailrace.client.request.key_headers import LeftOut, neutral
 from tailrace.client.wire import Headers
-from tailrace.headers import OURS
-
-NEUTRAL: Final = frozenset(
-    {"accept-encoding", "baggage", "cache-control", "connection", "content-length", "date", "expect", "forwarded",
-     "from", "host", "idempotency-key", "keep-alive", "origin", "pragma", "priority", "referer", "te", "traceparent",
-     "tracestate", "trailer", "transfer-encoding", "upgrade", "user-agent", "via", "x-amzn-trace-id",
-     "x-client-request-id", "x-cloud-trace-context", "x-real-ip", "x-request-id"}
-)  # fmt: skip
-"""Headers about the transport of a request, not about its answer."""
-NEUTRAL_PREFIXES: Final = ("x-stainless-", "x-envoy-", "x-forwarded-", "x-b3-", OURS, "sec-")
-
-NEUTRAL_COOKIES: Final = frozenset({"__cf_bm", "_cfuvid", "__cflb", "cf_clearance"})
-"""Set by a load balancer on the way; any other cookie may identify the caller."""
 
 ORDER_FREE: Final = frozenset({"messages", "metadata", "logit_bias", "stream_options", "reasoning", "tool_choice"})
 """Arguments within which the order of names does not matter. In all others it may: a model fills in the fields of a
@@ -43,15 +31,17 @@ def cache_key(asker: bytes, body: bytes, document: Any) -> str:
     return hashlib.sha256(asker + (b"raw" + body if document is None else b"json" + canonical(document))).hexdigest()
 
 
-def asker(method: str, url: str, headers: Headers, tenant: str = "", namespace: str = "") -> bytes:
+def asker(
+    method: str, url: str, headers: Headers, tenant: str = "", namespace: str = "", left_out: LeftOut = neutral
+) -> bytes:  # fmt: skip
     """Return the part of the key that identifies the caller and the endpoint: everything but the body.
 
     Each part is framed by its length, so that two different lists of parts never give the same bytes.
     """
     lowered = ((name.lower(), value) for name, value in headers)
-    kept = sorted(((n, v) for n, v in lowered if not neutral(n, v)), key=_name)  # stable: repeated ones stay in order
-    headers_part = _framed((_VERSION, _bytes(namespace), *(_bytes(part) for pair in kept for part in pair)))
-    return _framed((_bytes(tenant), method.upper().encode(), url.encode(), headers_part))
+    kept = sorted(((n, v) for n, v in lowered if not left_out(n, v)), key=_name)  # stable: repeated ones stay in order
+    headers_part = framed((_VERSION, _bytes(namespace), *(_bytes(part) for pair in kept for part in pair)))
+    return framed((_bytes(tenant), method.upper().encode(), url.encode(), headers_part))
 
 
 def canonical(document: Any) -> bytes:
@@ -63,13 +53,6 @@ def canonical(document: Any) -> bytes:
     return orjson.dumps({**document, **ordered} if ordered else document, option=orjson.OPT_SORT_KEYS)
 
 
-def neutral(name: str, value: str = "") -> bool:
-    """Whether the header `name` (lower case) does not change the answer."""
-    if name == "cookie":
-        return all(cookie.partition("=")[0].strip() in NEUTRAL_COOKIES for cookie in value.split(";"))
-    return name in NEUTRAL or name.startswith(NEUTRAL_PREFIXES)
-
-
 def _name(header: tuple[str, str]) -> str:
     return header[0]
 
@@ -78,5 +61,6 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _framed(parts: Iterable[bytes]) -> bytes:
+def framed(parts: Iterable[bytes]) -> bytes:
+    """Return `parts` as one, each after its length."""
     return b"".join([b"%d:%b" % (len(part), part) for part in parts])

@@ -35,6 +35,8 @@ class ParsedRequest:
     """The cache key; "" when the answer is neither looked up nor stored."""
     form: Fields | None = None
     """The text fields of a form; None when the body is not one."""
+    identity: bytes = b""
+    """Who asks, in the key, where the policy puts that in the place of the credential."""
 
     @property
     def deterministic(self) -> bool:

@@ -4,8 +4,8 @@ It decides nothing. It remembers only that these arguments, on a client in this 
 cache key, and, after the first hit, what the SDK parsed from the answer. The store still holds the answer, and the
 policy still decides whether it is fresh. The caller gets a copy of his own.
 
-Whatever could change the request (headers for one call, an API key from a callable, a client of the caller's own, a
-subclass that prepares requests) takes the full path.
+Whatever could change the request (headers for one call, an API key or an identity from a callable, a client of the
+caller's own, a subclass that prepares requests) takes the full path.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tailrace.client import context
 from tailrace.client.call.pending import PendingCall
 from tailrace.client.call.pipeline import Pipeline
 from tailrace.client.request import envelope, guard
-from tailrace.client.request.key import NEUTRAL_COOKIES
+from tailrace.client.request.key_headers import NEUTRAL_COOKIES
 from tailrace.client.request.parsed import ParsedRequest
 from tailrace.client.sdk.arguments import plain
 from tailrace.client.sdk.copies import copied
@@ -91,7 +91,8 @@ class FastPath:
         self._plain = False
         self._envelope = envelope.read(_NO_REQUEST)
         self._cache = cache = pipeline.policy.cache
-        self._store = cache.store if cache is not None and not cache.store.slow_get else None
+        usable = cache is not None and not cache.store.slow_get and not callable(cache.identity)
+        self._store = cache.store if cache is not None and usable else None
 
     def mark(self, operation: str, arguments: Mapping[str, Any], text: bytes) -> Mark | None:
         """Return the mark of the call with these arguments, whose JSON is `text`; None when it takes the full path."""

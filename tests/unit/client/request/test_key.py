@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from depth import scaled
 from tailrace.client.request import envelope
-from tailrace.client.request.key import asker, cache_key, canonical, neutral
+from tailrace.client.request.key import asker, cache_key, canonical
+from tailrace.client.request.key_headers import neutral
 from tailrace.client.wire import Request
 
 URL = "https://api.example/v1/chat/completions"
