@@ -52,6 +52,8 @@ class CachePolicy(ProfileSection):
     max_entry_bytes: Count = 4 << 20
     coalesce: bool = True
     lease_s: Amount = 30.0
+    ignore_headers: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    identity: Annotated[str, Field(min_length=1)] | None = None
 
 
 class RetryPolicy(ProfileSection):

@@ -203,6 +203,8 @@ def _expected(hint: Any) -> str:
     words = {str: "text", bool: "true or false", int: "a whole number", float: "a number", type(None): "null"}
     found = []
     for option in _options(hint):
+        if get_origin(option) is Callable:
+            continue  # no text can say a function
         if get_origin(option) is Literal:
             found += [f'"{word}"' for word in get_args(option)]
         elif get_origin(option) in (tuple, frozenset, list):

@@ -41,7 +41,7 @@ def left_out(ignored: tuple[str, ...] = (), credentials: bool = False) -> LeftOu
 def objection(ignored: Iterable[str]) -> str:
     """Return why these names cannot be left out of the key, and what to do; "" when they can."""
     for name in ignored:
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or "*" in name[:-1] or len(name.rstrip("*")) < 2:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or "*" in name[:-1] or name == "*":
             return f"{name!r} is not the name of a header, or the beginning of names as 'x-trace-*'"
         lowered, begins = name.lower(), name[-1] == "*"
         if begins:
