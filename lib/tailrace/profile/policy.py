@@ -64,7 +64,7 @@ class RetryPolicy(ProfileSection):
     cap_s: Amount = 8.0
     budget: AmountOrZero | None = 0.2
     budget_burst: Annotated[int, Field(ge=0)] = 10
-    max_retry_after_s: AmountOrZero = 60.0
+    max_retry_after_s: AmountOrZero = 120.0
     idempotency_key: bool = True
 
 

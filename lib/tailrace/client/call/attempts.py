@@ -56,9 +56,8 @@ class Attempts:
             why = cause(outcome, call.malformed)
             if why is None or retry is None or failures >= retry.attempts or not retryable(outcome, why):
                 return _answer(call, outcome)
-            wait_s = self._wait_s(outcome, failures)
-            left_s = call.left_s()
-            if wait_s is None or (left_s is not None and wait_s >= left_s) or not _again(request):
+            wait_s = self._wait_s(outcome, failures, call.left_s())
+            if wait_s is None or not _again(request):
                 return _answer(call, outcome)
             if not self._may_retry():
                 return _answer(call, outcome)
@@ -167,17 +166,22 @@ class Attempts:
         left_s, most_s = call.stream_left_s(), self._limits.idle_s
         return most_s if left_s is None or (most_s is not None and most_s < left_s) else left_s
 
-    def _wait_s(self, outcome: Outcome, failures: int) -> float | None:
-        """Return how long to wait before the next attempt, or None when the provider demands too long a wait."""
+    def _wait_s(self, outcome: Outcome, failures: int, left_s: float | None) -> float | None:
+        """Return how long to wait before the next attempt; None when that is longer than the provider may demand, or
+        than the deadline, `left_s` from now, allows.
+        """
         assert self._retry is not None
         jittered_s = backoff_s(self._retry, failures, self._clock.chance)
         demanded_s = retry_after_s(outcome.headers, self._clock.wall()) if isinstance(outcome, Response) else None
         if demanded_s is None:
-            return jittered_s
-        if demanded_s > self._retry.max_retry_after_s:
+            return jittered_s if left_s is None or jittered_s < left_s else None
+        if demanded_s > self._retry.max_retry_after_s or (left_s is not None and demanded_s >= left_s):
             return None
         # a little jitter on top: callers who got the same moment must not all come back at that moment
-        return demanded_s + min(jittered_s, 0.1 * demanded_s + 0.05)
+        wait_s = demanded_s + min(jittered_s, 0.1 * demanded_s + 0.05)
+        if demanded_s < self._retry.base_s:  # next to nothing: it would burn all attempts at once
+            wait_s = max(wait_s, jittered_s)
+        return wait_s if left_s is None or wait_s < left_s else demanded_s
 
     def _may_retry(self) -> bool:
         return self._budget is None or self._budget.take()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -45,24 +46,28 @@ def backoff_s(retry: Retry, failures: int, chance: Callable[[], float]) -> float
 def retry_after_s(headers: Headers, now: float) -> float | None:
     """Return the wait that the provider demands: `retry-after-ms`, `retry-after` in seconds or as an HTTP date.
 
-    `now` is wall-clock seconds. None when there is no such header, or its value makes no sense.
+    `now` is wall-clock seconds. None when there is no such header, or it names no moment to come: 0, one that is past,
+    or nonsense. The SDK reads them in the same way.
     """
-    milliseconds = _number(header(headers, "retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    value = header(headers, "retry-after")
-    seconds = _number(value)
-    if value is None or seconds is not None:
-        return seconds
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = header(headers, name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) * unit_s
+        except ValueError:
+            continue
+        if math.isinf(seconds) and "inf" in value.lower():
+            return None
+        return seconds if seconds > 0 else None
+    return _until(header(headers, "retry-after"), now)
+
+
+def _until(date: str | None, now: float) -> float | None:
+    """Return the seconds until an HTTP date, which is in GMT also where it does not say so; None when it is past."""
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+        moment = parsedate_to_datetime(date) if date is not None else None
+        seconds = 0.0 if moment is None else moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
     except (ValueError, OverflowError):
         return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text) if text is not None else -1.0
-    except ValueError:
-        return None
-    return number if number >= 0 and not math.isnan(number) else None
+    return seconds if seconds > 0 else None

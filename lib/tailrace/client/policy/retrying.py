@@ -21,8 +21,8 @@ class Retry:
     """Retries per call, shared by all calls: in an outage the load grows by this share, not `attempts` times."""
     budget_burst: int = 10
     """Retries that are allowed before the share counts."""
-    max_retry_after_s: float = 60.0
-    """When the provider demands a longer wait, the call fails at once."""
+    max_retry_after_s: float = 120.0
+    """When the provider demands a longer wait, the call fails at once. The SDK has the same limit."""
     idempotency_key: bool = True
 
     def __post_init__(self) -> None:

@@ -135,3 +135,48 @@ def test_a_turn_of_a_conversation_is_never_hedged(argument, hedged):
     effect = Pipeline(policy, Clock(), asyncio.Event).run(asked).send(None)
     assert isinstance(effect, Send)
     assert (effect.hedge is not None) is hedged
+
+
+def waits(asynchronous, retry_after, deadline_s=None):
+    """Return the waits between the attempts of one call to a provider that always gives this `Retry-After`."""
+    now, slept = [0.0], []
+    refusal = wire.Response(429, (*JSON, ("retry-after", retry_after)), b"{}")
+    clock = Clock(lambda: now[0], lambda: 2e9 + now[0], lambda: 0.5)
+
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    async def asend(_request):
+        return refusal
+
+    async def asleep(seconds):
+        sleep(seconds)
+
+    policy = Policy(cache=None, limits=Limits(deadline_s=deadline_s, breaker=None))
+    if asynchronous:
+        asyncio.run(AsyncDriver(policy, asend, clock=clock, sleep=asleep)(ASKED))
+    else:
+        Driver(policy, lambda _request: refusal, clock=clock, sleep=sleep)(ASKED)
+    return slept
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("value", ["0", "0.0", "-5", "soon", "", "nan", "Wed, 21 Oct 2015 07:28:00 GMT", "0.001"])
+def test_a_retry_after_that_says_nothing_leaves_the_backoff(asynchronous, value):
+    """At half its range, the jittered backoff waits 0.25, 0.5 and 1 s. Negative control: a real demand is honoured."""
+    assert waits(asynchronous, value) == pytest.approx([0.25, 0.5, 1.0])
+    assert all(3 < wait_s < 3.4 for wait_s in waits(asynchronous, "3"))
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    ("retry_after", "deadline_s", "attempts"),
+    [("62", None, 4), ("120", None, 4), ("121", None, 1), ("1e999", None, 1), ("62", 300, 4), ("62", 62.01, 2),
+     ("62", 62, 1), ("62", 30, 1)],
+)  # fmt: skip
+def test_a_demanded_wait_is_made_as_the_sdk_makes_it(asynchronous, retry_after, deadline_s, attempts):
+    """Up to two minutes, and as long as the deadline allows; a longer one ends the call at once, without any wait."""
+    slept = waits(asynchronous, retry_after, deadline_s=deadline_s)
+    assert len(slept) == attempts - 1
+    assert deadline_s is None or sum(slept) < deadline_s

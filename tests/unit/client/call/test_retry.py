@@ -72,8 +72,15 @@ WAITS = [
     ((("Retry-After", "0.25"),), 0.25),
     ((("retry-after-ms", "1500"), ("retry-after", "9")), 1.5),
     ((("retry-after", format_datetime(NOW.replace(second=15), usegmt=True)),), 10.0),
-    ((("retry-after", format_datetime(NOW.replace(second=0), usegmt=True)),), 0.0),
+    ((("retry-after", format_datetime(NOW.replace(second=0), usegmt=True)),), None),
+    ((("retry-after", "Fri, 02 Jan 2026 03:04:15"),), 10.0),
+    ((("retry-after", "0"),), None),
+    ((("retry-after-ms", "0"), ("retry-after", "9")), None),
+    ((("retry-after-ms", "soon"), ("retry-after", "9")), 9.0),
     ((("retry-after", "soon"),), None),
+    ((("retry-after", ""),), None),
+    ((("retry-after", "inf"),), None),
+    ((("retry-after", "1e999"),), float("inf")),
     ((("retry-after", "-1"),), None),
     ((("retry-after", "nan"),), None),
     ((), None),
@@ -82,7 +89,7 @@ WAITS = [
 
 @pytest.mark.parametrize(("headers", "expected"), WAITS)
 def test_retry_after_is_read_in_all_its_forms(headers, expected):
-    """Milliseconds come first, then seconds, then an HTTP date; nonsense is ignored."""
+    """Milliseconds come first, then seconds, then an HTTP date; nonsense and moments that are past are ignored."""
     assert retry_after_s(headers, NOW.timestamp()) == expected
 
 
