@@ -1,6 +1,6 @@
 """The resilient OpenAI client: a drop-in for the official SDK that caches and retries correctly."""
 
-from tailrace.client.accounting import Call
+from tailrace.client.accounting import Attempt, Call
 from tailrace.client.ask import AIConfig, aask, ask
 from tailrace.client.call.causes import Cause
 from tailrace.client.context import limits
@@ -15,7 +15,7 @@ from tailrace.client.errors import (
     WrongEventLoop,
 )
 from tailrace.client.openai import AsyncOpenAI, OpenAI
-from tailrace.client.policy import Breaker, Cache, Fallback, Hook, Limits, Policy, Price, Retry, Spend
+from tailrace.client.policy import AttemptHook, Breaker, Cache, Fallback, Hook, Limits, Policy, Price, Retry, Spend
 from tailrace.client.request.guard import Guard, untrusted
 from tailrace.client.stores import Memory, Sqlite
 from tailrace.client.transports import async_transport, transport
@@ -24,6 +24,8 @@ __all__ = [
     "AIConfig",
     "AsyncDriver",
     "AsyncOpenAI",
+    "Attempt",
+    "AttemptHook",
     "Breaker",
     "BudgetExceeded",
     "Cache",

@@ -1,6 +1,6 @@
-"""The row of a call: what it was and what it cost, handed to the policy's hooks.
+"""The rows of a call and of its attempts: what they were and what they cost, handed to the policy's hooks.
 
-It holds no prompt, no answer, no header, no key and no URL, so that a hook may write all of it down.
+They hold no prompt, no answer, no header, no key and no URL, so that a hook may write all of it down.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from typing import Literal, NamedTuple, TypeAlias
 
+from tailrace.client.call.causes import Cause
 from tailrace.protocol.reading import NO_GAPS
 
 Label: TypeAlias = Literal["hit", "miss", "coalesced", "stale", "bypass"]
@@ -48,3 +49,21 @@ class Call(NamedTuple):
     def billed(self) -> bool:
         """Whether the tokens belong to an answer that the provider gave to this very call."""
         return self.attempts > 0 and self.cache in ("miss", "bypass")
+
+
+class Attempt(NamedTuple):
+    """One attempt of a call: one request to the provider, and what came of it. Durations in seconds.
+
+    An attempt that was stopped, because its caller left, has no row.
+    """
+
+    operation: str
+    model: str  # as it was sent: of a fallback, its own
+    tenant: str
+    provider: str
+    number: int  # from 1, through the whole call
+    target: str  # the name of the target that it went to; "" when the policy has none
+    status: int  # 0 when no answer came
+    cause: Cause | None  # why it failed; None for a good answer
+    duration_s: float  # to the end of the answer; of a stream, to its first bytes
+    wait_s: float | None = None  # before the next attempt; None when none follows here

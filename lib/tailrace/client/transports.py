@@ -24,6 +24,7 @@ from tailrace.client.response.streams import aclose, close
 from tailrace.client.sdk.fast_path import ANSWER_KEYS
 from tailrace.client.senders.httpx2 import AsyncSender, Sender
 from tailrace.client.wire import Headers, Request, Response, raw
+from tailrace.protocol import media
 from tailrace.protocol.failures import ERROR_EVENT
 
 AsyncSend: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -154,7 +155,8 @@ def _warn_of_sdk_retries(request: httpx2.Request, policy: Policy) -> None:
 
 def _json(request: httpx2.Request) -> bool:
     """Whether the policy reads the body: JSON, or none. Everything else is an upload."""
-    if request.headers.get("content-type", "").startswith("application/json"):
+    kind = request.headers.get("content-type", "")
+    if kind.startswith("application/json") or media.is_json(kind):
         return True
     # what has been read and looks like JSON is taken for it, whatever its type says: no way round a limit
     return request.method in ("GET", "HEAD", "DELETE", "OPTIONS") or getattr(request, "_content", b"-")[:1] in (

@@ -56,6 +56,7 @@ FEATURES = {
     # retries
     "attempts, backoff, Retry-After": ["Retry(attempts=", "retry_after_s=", "base_s=", "cap_s=", "backoff_s >="],
     "retry budget": ["budget=", "budget_burst=", "attempts == [4, 1, 1]"],
+    "own predicate": ["retry_if=", "error.attempts == 2"],
     "uploads": ["audio.transcriptions.create(", "bodies[0] == bodies[1]"],
     "idempotency key": ["idempotency_key=", "keys[0] == keys[1]"],
     # limits
@@ -79,6 +80,7 @@ FEATURES = {
     "spend limit": ["Spend(max_usd=", "assumed_output_tok=", "refused == ["],
     "spend limit per tenant": ["per_tenant=True", 'refused == ["acme"]'],
     "hook": ["hooks=(calls.append,)"],
+    "hook of attempts": ["attempt_hooks=(attempts.append,)", "failed.cause"],
     "JSON log": ["json_log(", '["cache"] == "bypass"'],
     "structlog": ["structured(structlog.get_logger())", '"llm_call"'],
     "Prometheus": ["prometheus(registry)", "get_sample_value("],

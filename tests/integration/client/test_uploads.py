@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 import tracemalloc
 
@@ -239,6 +240,56 @@ def test_a_file_that_was_closed_between_two_attempts_ends_the_call_with_the_firs
             client.files.create(purpose="batch", file=("a", file))
         assert len(provider.seen) == 1
         provider.seen.clear()
+
+
+def test_an_upload_follows_a_redirect(both, provider, make, path):
+    """A 307 sends the whole form to the other place, and a failure there is retried there."""
+    stock, ours = both(
+        lambda client: ACTS["files"](client, path.open("rb")),
+        {"status": 307, "headers": {"location": "/v1/elsewhere"}},
+        {"status": 503},
+    )
+    assert ours[0] == stock[0] == "ok"
+    places = [(at, AUDIO in body) for at, body in ours[1]]
+    assert places == [("/v1/files", True), ("/v1/elsewhere", True), ("/v1/elsewhere", True)]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_file_that_cannot_be_read_is_the_callers_error(provider, key, asynchronous):
+    """Its own error reaches the caller, as with the SDK, and is no failure of the provider: nothing is tried again."""
+
+    class Broken(io.BytesIO):
+        def read(self, *_):
+            raise OSError("the disk is broken")
+
+    def act(client):
+        return client.files.create(purpose="batch", file=("a", Broken(AUDIO)))
+
+    stock, ours = KINDS["asyncio" if asynchronous else "threads"]
+    calls = []
+    for client in (
+        stock(api_key=key, base_url=provider.url),
+        ours(api_key=key, base_url=provider.url, policy=Policy(retry=RETRY, hooks=(calls.append,))),
+    ):
+        with pytest.raises(OSError, match="the disk is broken"):
+            outcome(lambda client=client: client, act)
+    assert [(call.outcome, call.attempts, call.error_type) for call in calls] == [("error", 1, "OSError")]
+
+
+def test_json_is_read_whatever_its_type_is_called(provider, key, make):
+    """Another name of its type, or a wrong one, leads past no part of the policy; what is no JSON has no key."""
+    body = json.dumps({"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]})
+    provider.usual = lambda seen: make.answer(body=make.completion())
+    with httpx2.Client(transport=transport(Policy()), headers={"authorization": f"Bearer {key}"}) as http:
+
+        def caches(kind, content):
+            headers = {"content-type": kind}
+            answers = [http.post(f"{provider.url}/chat/completions", content=content, headers=headers) for _ in "12"]
+            return [answer.headers["x-tailrace-cache"] for answer in answers]
+
+        for kind in ("application/json", "Application/JSON; charset=utf-8", "text/json", "text/plain"):
+            assert caches(kind, body.encode()) == ["miss", "hit"]
+        assert caches("text/plain", b"v=0") == ["bypass", "bypass"]
 
 
 def test_the_row_of_an_upload_has_its_model_and_no_prompt(both, path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from tailrace.client.call.attempt_hooks import attempt_hooks
 from tailrace.client.call.causes import cause
 from tailrace.client.call.effects import Event, Hedge, Send, Sleep, Wait, Work
 from tailrace.client.call.pending import PendingCall
@@ -35,6 +36,7 @@ class Attempts:
         self._limits = limits = policy.limits or Limits(breaker=None)
         self._clock = clock
         self._event = event
+        self._hooks = attempt_hooks(policy)
         has_budget = retry is not None and retry.budget is not None
         self._budget = RetryBudget(retry.budget or 0.0, retry.budget_burst) if has_budget and retry else None
         self.destinations = Destinations(limits, clock.monotonic) if _by_destination(limits) else None
@@ -54,12 +56,16 @@ class Attempts:
             outcome = yield from self._attempt(call, request)
             failures += 1
             why = cause(outcome, call.malformed)
-            if why is None or retry is None or failures >= retry.attempts or not retryable(outcome, why):
-                return _answer(call, outcome)
-            wait_s = self._wait_s(outcome, failures, call.left_s())
-            if wait_s is None or not _again(request):
-                return _answer(call, outcome)
-            if not self._may_retry():
+            again = why is not None and retryable(outcome, why)
+            attempt = None
+            if self._hooks is not None:
+                attempt = self._hooks.row(call, outcome, why)
+                again = why is not None and self._hooks.retryable(attempt, again)
+            final = not again or retry is None or failures >= retry.attempts
+            wait_s = None if final else self._next_wait_s(call, request, outcome, failures)
+            if self._hooks is not None and attempt is not None:
+                self._hooks.tell(attempt, wait_s)
+            if wait_s is None:
                 return _answer(call, outcome)
             call.backoff_s += wait_s
             yield Sleep(wait_s)
@@ -165,6 +171,14 @@ class Attempts:
         """Return how long each wait within a stream may take."""
         left_s, most_s = call.stream_left_s(), self._limits.idle_s
         return most_s if left_s is None or (most_s is not None and most_s < left_s) else left_s
+
+    def _next_wait_s(self, call: PendingCall, request: Request, outcome: Outcome, failures: int) -> float | None:
+        """Return how long to wait before the next attempt, or None when there is none.
+
+        Because the wait would be too long, the body cannot be sent again, or the budget is used up, in this order.
+        """
+        wait_s = self._wait_s(outcome, failures, call.left_s())
+        return wait_s if wait_s is not None and _again(request) and self._may_retry() else None
 
     def _wait_s(self, outcome: Outcome, failures: int, left_s: float | None) -> float | None:
         """Return how long to wait before the next attempt; None when that is longer than the provider may demand, or

@@ -1,4 +1,4 @@
-"""Hooks that report calls to logs, metrics and traces. Each writes the fields of a `Call`, and nothing else."""
+"""Hooks that report calls and attempts to logs, metrics and traces: the fields of their rows, and nothing else."""
 
 from tailrace.client.hooks.logs import json_log, structured
 

@@ -1,4 +1,4 @@
-"""Calls as log lines: JSON for the standard library, events with fields for structlog."""
+"""Calls and attempts as log lines: JSON for the standard library, events with fields for structlog."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import orjson
 
-from tailrace.client.accounting import Call
+from tailrace.client.accounting import Attempt, Call
 
 EVENT = "llm_call"
+ATTEMPT_EVENT = "llm_attempt"
 
 
 class Structured(Protocol):
@@ -21,32 +22,40 @@ class Structured(Protocol):
     def warning(self, event: str, **fields: Any) -> Any: ...
 
 
-def json_log(logger: logging.Logger) -> Callable[[Call], None]:
-    """Return a hook that logs each call as one line of JSON; failures as warnings."""
+def json_log(logger: logging.Logger) -> Callable[[Call | Attempt], None]:
+    """Return a hook that logs each call, or each attempt, as one line of JSON; failures as warnings."""
 
-    def hook(call: Call) -> None:
-        level = logging.WARNING if call.outcome == "error" else logging.INFO
+    def hook(row: Call | Attempt) -> None:
+        level = logging.WARNING if _failed(row) else logging.INFO
         if logger.isEnabledFor(level):
-            logger.log(level, "%s", orjson.dumps({"event": EVENT, **fields(call)}).decode())
+            logger.log(level, "%s", orjson.dumps({"event": _event(row), **fields(row)}).decode())
 
     return hook
 
 
-def structured(logger: Structured) -> Callable[[Call], None]:
-    """Return a hook that logs each call as an event with fields, as structlog takes them."""
+def structured(logger: Structured) -> Callable[[Call | Attempt], None]:
+    """Return a hook that logs each call, or each attempt, as an event with fields, as structlog takes them."""
 
-    def hook(call: Call) -> None:
-        log = logger.warning if call.outcome == "error" else logger.info
-        log(EVENT, **fields(call))
+    def hook(row: Call | Attempt) -> None:
+        log = logger.warning if _failed(row) else logger.info
+        log(_event(row), **fields(row))
 
     return hook
 
 
-def fields(call: Call) -> dict[str, Any]:
-    """Return the call's fields, durations to the microsecond; the gaps of a stream are too many for a line."""
-    found = call._asdict()
-    del found["gaps_us"]
+def fields(row: Call | Attempt) -> dict[str, Any]:
+    """Return the fields of a row, durations to the microsecond; the gaps of a stream are too many for a line."""
+    found = row._asdict()
+    found.pop("gaps_us", None)
     return {name: _to_the_microsecond(value) if name.endswith("_s") else value for name, value in found.items()}
+
+
+def _failed(row: Call | Attempt) -> bool:
+    return row.cause is not None if isinstance(row, Attempt) else row.outcome == "error"
+
+
+def _event(row: Call | Attempt) -> str:
+    return ATTEMPT_EVENT if isinstance(row, Attempt) else EVENT
 
 
 def _to_the_microsecond(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Calls by the GenAI conventions of OpenTelemetry. Needs `opentelemetry-api`; without a provider it costs nothing.
+"""Calls and attempts by the GenAI conventions of OpenTelemetry. Needs `opentelemetry-api`; free without a provider.
 
 https://github.com/open-telemetry/semantic-conventions-genai, docs/gen-ai/gen-ai-metrics.md. A chunk here is one that
 carries a token: a role, a comment or usage is not output.
@@ -16,7 +16,7 @@ try:
 except ImportError as error:
     raise ImportError("opentelemetry(…) needs the package opentelemetry-api: install tailrace[otel]") from error
 
-from tailrace.client.accounting import Call
+from tailrace.client.accounting import Attempt, Call
 
 SECONDS: Final = tuple(0.01 * 2**n for n in range(14))
 """The bounds that the conventions advise for durations: ×2 from 10 ms to 82 s."""
@@ -70,6 +70,38 @@ def opentelemetry(
         for pattern in call.detections:
             span.add_event("tailrace.injection_pattern", {"pattern": pattern})
         if failed:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(ended_ns)
+
+    return hook
+
+
+def opentelemetry_attempts(tracer_provider: trace.TracerProvider | None = None) -> Callable[[Attempt], None]:
+    """Return a hook that records each attempt as a client span, by the conventions for HTTP and GenAI."""
+    tracer = trace.get_tracer("tailrace.client", tracer_provider=tracer_provider)
+
+    def hook(attempt: Attempt) -> None:
+        ended_ns = time.time_ns()
+        optional: dict[str, Any] = {
+            "http.request.resend_count": attempt.number - 1,
+            "http.response.status_code": attempt.status,
+            "tailrace.target": attempt.target,
+            "error.type": attempt.cause,
+            "gen_ai.request.model": attempt.model,
+        }
+        span = tracer.start_span(
+            f"{attempt.operation} attempt",
+            kind=SpanKind.CLIENT,
+            attributes={
+                "gen_ai.operation.name": attempt.operation,
+                "gen_ai.provider.name": attempt.provider,
+                **{name: value for name, value in optional.items() if value},
+            },
+            start_time=ended_ns - round(attempt.duration_s * 1e9),
+        )
+        if attempt.wait_s is not None:
+            span.set_attribute("tailrace.wait_s", attempt.wait_s)
+        if attempt.cause is not None:
             span.set_status(Status(StatusCode.ERROR))
         span.end(ended_ns)
 

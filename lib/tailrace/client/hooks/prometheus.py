@@ -1,4 +1,4 @@
-"""Calls as Prometheus metrics. Needs `prometheus-client`, which the extra `service` brings."""
+"""Calls and attempts as Prometheus metrics. Needs `prometheus-client`, which the extra `service` brings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ try:
 except ImportError as error:
     raise ImportError("prometheus(…) needs the package prometheus-client: install tailrace[service]") from error
 
-from tailrace.client.accounting import Call
+from tailrace.client.accounting import Attempt, Call
 
 BUCKETS_S: Final = tuple(0.0001 * 2**n for n in range(20))
 """×2 from 100 µs to 52 s: a hit and a long answer in one histogram."""
@@ -26,9 +26,32 @@ def prometheus(registry: CollectorRegistry = REGISTRY, prefix: str = "llm") -> C
     try:
         return _counting(registry, prefix)
     except ValueError as error:
-        raise ValueError(
-            f"prometheus(prefix={prefix!r}): {error}; make one hook and give it to every client, or choose a prefix"
-        ) from None
+        raise _taken("prometheus", prefix, error) from None
+
+
+def prometheus_attempts(registry: CollectorRegistry = REGISTRY, prefix: str = "llm") -> Callable[[Attempt], None]:
+    """Return a hook that counts attempts in `registry` by operation, target and cause; the cause of a good one is "".
+
+    Raises ValueError when `registry` has this metric already.
+    """
+    try:
+        duration = Histogram(
+            f"{prefix}_attempt_duration_seconds", "Duration of attempts, of a stream to its first bytes.",
+            ("operation", "target", "cause"), buckets=BUCKETS_S, registry=registry,
+        )  # fmt: skip
+    except ValueError as error:
+        raise _taken("prometheus_attempts", prefix, error) from None
+
+    def hook(attempt: Attempt) -> None:
+        duration.labels(attempt.operation, attempt.target, attempt.cause or "").observe(attempt.duration_s)
+
+    return hook
+
+
+def _taken(function: str, prefix: str, error: ValueError) -> ValueError:
+    return ValueError(
+        f"{function}(prefix={prefix!r}): {error}; make one hook and give it to every client, or choose a prefix"
+    )
 
 
 def _counting(registry: CollectorRegistry, prefix: str) -> Callable[[Call], None]:

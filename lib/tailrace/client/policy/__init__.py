@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from tailrace.client import validation
-from tailrace.client.accounting import Call
+from tailrace.client.accounting import Attempt, Call
 from tailrace.client.call.causes import CAUSES, Cause
 from tailrace.client.policy.caching import Cache
 from tailrace.client.policy.fallbacks import Fallback
@@ -16,9 +16,10 @@ from tailrace.client.policy.retrying import Retry
 from tailrace.client.policy.spending import Price, Spend, checked_prices
 from tailrace.client.request.guard import Guard
 
-__all__ = ["Breaker", "Cache", "Fallback", "Hook", "Limits", "Policy", "Price", "Retry", "Spend"]
+__all__ = ["AttemptHook", "Breaker", "Cache", "Fallback", "Hook", "Limits", "Policy", "Price", "Retry", "Spend"]
 
 Hook: TypeAlias = Callable[[Call], None]
+AttemptHook: TypeAlias = Callable[[Attempt], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,9 @@ class Policy:
     """The causes of a failure for which the next fallback is tried (`client.call.causes`). A wrong request is wrong
     everywhere."""
     hooks: tuple[Hook, ...] = ()
+    """Each is handed one row a call, when it is over."""
+    attempt_hooks: tuple[AttemptHook, ...] = ()
+    """Each is handed one row an attempt, when its outcome is known and before the next one."""
     prices: Mapping[str, Price | str] = field(default_factory=dict, hash=False)
     """Prices of your own, by the name of a model, or of an operation for calls without one (`"batches"`); they come
     before those of the table. A name instead of a price: the same price as that model."""
@@ -53,6 +57,7 @@ class Policy:
         several = (
             ("fallbacks", "Fallback", self.fallbacks, lambda one: isinstance(one, Fallback)),
             ("hooks", "hook", self.hooks, callable),
+            ("attempt_hooks", "hook", self.attempt_hooks, callable),
         )
         for name, form, items, fits in several:
             if not isinstance(items, tuple | list) or not all(map(fits, items)):
@@ -62,4 +67,4 @@ class Policy:
     def empty(self) -> bool:
         """Whether calls pass through untouched."""
         parts = (self.cache, self.retry, self.limits, self.spend, self.guard)
-        return not (any(part is not None for part in parts) or self.fallbacks or self.hooks)
+        return not (any(part is not None for part in parts) or self.fallbacks or self.hooks or self.attempt_hooks)

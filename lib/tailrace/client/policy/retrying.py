@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tailrace.client import validation
+from tailrace.client.accounting import Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +26,14 @@ class Retry:
     max_retry_after_s: float = 120.0
     """When the provider demands a longer wait, the call fails at once. The SDK has the same limit."""
     idempotency_key: bool = True
+    retry_if: Callable[[Attempt], bool | None] | None = None
+    """Asked about each failed attempt: whether to make another one; None leaves it to the policy. The other limits hold
+    in any case: attempts, budget, deadline, the longest `Retry-After`, and whether the body can be sent again."""
 
     def __post_init__(self) -> None:
         validation.positive("Retry", base_s=self.base_s, cap_s=self.cap_s)
         validation.positive_int("Retry", attempts=self.attempts)
         validation.not_negative("Retry", budget=self.budget, optional=True)
         validation.not_negative("Retry", budget_burst=self.budget_burst, max_retry_after_s=self.max_retry_after_s)
+        if self.retry_if is not None and not callable(self.retry_if):
+            raise ValueError(f"Retry(retry_if={self.retry_if!r}): expected a function of an Attempt, or None")

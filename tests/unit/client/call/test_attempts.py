@@ -131,10 +131,22 @@ def test_a_stream_that_is_forgotten_after_a_retry_gives_its_permit_back_at_once(
 def test_a_turn_of_a_conversation_is_never_hedged(argument, hedged):
     """A second copy of a turn would be another turn; of a question, the control, it is only a faster answer."""
     asked = wire.Request("POST", "http://h/v1/responses", (), orjson.dumps({"model": "m", "input": "yes", **argument}))
+    assert (first_send(asked).hedge is not None) is hedged
+
+
+def test_an_upload_is_never_hedged():
+    """Two copies would read one file at once, and upload it twice; one without a body, the control, may be."""
+    url, upload = "http://h/v1/files", wire.Upload(rewind=lambda: True)
+    assert first_send(wire.Request("POST", url, (), b"", upload=upload)).hedge is None
+    assert first_send(wire.Request("POST", url, (), b"")).hedge is not None
+
+
+def first_send(asked):
+    """Return the first effect of a call, which sends `asked`."""
     policy = Policy(cache=None, limits=Limits(hedge_after_s=1, breaker=None))
     effect = Pipeline(policy, Clock(), asyncio.Event).run(asked).send(None)
     assert isinstance(effect, Send)
-    assert (effect.hedge is not None) is hedged
+    return effect
 
 
 def waits(asynchronous, retry_after, deadline_s=None):

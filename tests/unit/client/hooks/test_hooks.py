@@ -16,10 +16,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
-from tailrace.client import Call
+from tailrace.client import Attempt, Call
 from tailrace.client.hooks import json_log, structured
-from tailrace.client.hooks.otel import opentelemetry
-from tailrace.client.hooks.prometheus import prometheus
+from tailrace.client.hooks.otel import opentelemetry, opentelemetry_attempts
+from tailrace.client.hooks.prometheus import prometheus, prometheus_attempts
 from tailrace.client.request import envelope
 from tailrace.client.wire import Request
 
@@ -28,6 +28,13 @@ ROW = Call(
     duration_s=0.5, backoff_s=0.0, queued_s=0.0, in_tok=7, out_tok=3, cached_tok=0, reasoning_tok=0, cost_usd=0.25,
     saved_usd=None, error_type="", streamed=False, attempts_s=(0.5,), detections=(), asked_model="gpt-4o-mini",
 )  # fmt: skip
+
+
+ATTEMPT = Attempt(
+    operation="chat", model="gpt-4o-mini", tenant="acme", provider="openai", number=2, target="eu", status=503,
+    cause="server", duration_s=0.5, wait_s=0.1234567,
+)  # fmt: skip
+GOOD = ATTEMPT._replace(number=1, status=200, cause=None, target="", wait_s=None)
 
 
 class Told:
@@ -192,3 +199,62 @@ def test_a_missing_extra_is_named(monkeypatch, module, package, extra):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=rf"install tailrace\[{extra}\]"):
         importlib.import_module(module)
+
+
+def test_attempts_are_logged_as_lines_and_events():
+    """A failed attempt is a warning with its cause and the wait after it; a good one is information."""
+    lines, logger, events = io.StringIO(), logging.Logger("attempts"), []
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    logger.addHandler(handler)
+
+    class Log:
+        def info(self, event, **fields):
+            events.append(("info", event, fields["cause"]))
+
+        def warning(self, event, **fields):
+            events.append(("warning", event, fields["cause"]))
+
+    for row in (ATTEMPT, GOOD, ROW):
+        json_log(logger)(row)
+    for row in (ATTEMPT, GOOD):
+        structured(Log())(row)
+    failed, good, call = (line.partition(" ") for line in lines.getvalue().splitlines())
+    assert (failed[0], good[0], call[0]) == ("WARNING", "INFO", "INFO")
+    told = json.loads(failed[2])
+    assert (told["event"], told["cause"], told["number"], told["wait_s"]) == ("llm_attempt", "server", 2, 0.123457)
+    assert (json.loads(good[2])["wait_s"], json.loads(call[2])["event"]) == (None, "llm_call")
+    assert events == [("warning", "llm_attempt", "server"), ("info", "llm_attempt", None)]
+
+
+def test_attempts_are_counted_by_operation_target_and_cause():
+    """A good attempt has no cause; a second hook for the same registry is refused and says what to do."""
+    registry = CollectorRegistry()
+    hook = prometheus_attempts(registry)
+    for row in (ATTEMPT, ATTEMPT, GOOD):
+        hook(row)
+
+    def count(target, cause):
+        labels = {"operation": "chat", "target": target, "cause": cause}
+        return registry.get_sample_value("llm_attempt_duration_seconds_count", labels)
+
+    assert (count("eu", "server"), count("", ""), count("eu", "")) == (2, 1, None)
+    with pytest.raises(ValueError, match="make one hook"):
+        prometheus_attempts(registry)
+
+
+def test_an_attempt_is_a_span_with_its_cause():
+    """By the conventions: the status, how often it was sent again, and the class of the error."""
+    spans, tracing = InMemorySpanExporter(), TracerProvider()
+    tracing.add_span_processor(SimpleSpanProcessor(spans))
+    for row in (ATTEMPT, GOOD):
+        opentelemetry_attempts(tracing)(row)
+    failed, good = spans.get_finished_spans()
+    assert failed.name == "chat attempt"
+    assert failed.attributes["http.request.resend_count"] == 1
+    assert failed.attributes["http.response.status_code"] == 503
+    assert (failed.attributes["error.type"], failed.attributes["tailrace.target"]) == ("server", "eu")
+    assert (failed.end_time - failed.start_time) / 1e9 == pytest.approx(0.5)
+    assert not failed.status.is_ok
+    assert {"error.type", "http.request.resend_count", "tailrace.wait_s"}.isdisjoint(good.attributes)
+    assert good.status.is_ok or good.status.status_code.name == "UNSET"
