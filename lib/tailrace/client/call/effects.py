@@ -88,6 +88,13 @@ class Release:
 
 
 @dataclass(slots=True)
+class Blocking:
+    """Gives what `work()` returns, or throws what it raises; it may block an event loop for too long."""
+
+    work: Callable[[], Any]
+
+
+@dataclass(slots=True)
 class Meter:
     """Gives the stream of `response`, watched while it passes; at its end, `finish(error)` is carried out.
 
@@ -130,5 +137,5 @@ class Background:
     work: Callable[[], Work[Any]]
 
 
-Effect: TypeAlias = Send | Sleep | Wait | Load | Save | Lease | Release | Meter | Join | Background
+Effect: TypeAlias = Send | Sleep | Wait | Load | Save | Lease | Release | Blocking | Meter | Join | Background
 Work: TypeAlias = Generator[Effect, Any, T]

@@ -16,7 +16,7 @@ from tailrace.client import errors
 from tailrace.client.call import fallback
 from tailrace.client.call.attempts import Attempts
 from tailrace.client.call.causes import Cause, cause
-from tailrace.client.call.effects import Event, Lease, Load, Meter, Release, Save, Sleep, Work
+from tailrace.client.call.effects import Blocking, Event, Lease, Load, Meter, Release, Save, Sleep, Work
 from tailrace.client.call.ledger import Ledger, failure
 from tailrace.client.call.pending import FetchResult, PendingCall
 from tailrace.client.clock import Clock
@@ -60,7 +60,8 @@ class Fetcher:
                 stored = yield from self._lease(call)
                 if stored is not None:
                     return FetchResult(stored, "coalesced", call.original.key)
-            self._ledger.reserve(call)
+            if self._policy.spend is not None:
+                yield from self._ledger.reserve(call)
             response = yield from self._fallbacks(call) if self._policy.fallbacks else self.attempts.run(call)
         except BaseException as error:
             stale = yield from self._failed(call, error)
@@ -69,7 +70,7 @@ class Fetcher:
             return stale
         if response.key:  # a fallback's answer from the store
             self._ledger.settle(call, 0.0)
-            yield from self._release_lease(call)
+            yield from self._give_back(call)
             return FetchResult(response, "hit", response.key, call.sent, call.backoff_s)
         if not isinstance(response.body, bytes):
             return (yield from self._streamed(call, response))
@@ -121,7 +122,7 @@ class Fetcher:
             error.after(0, call.elapsed_s())
         self._ledger.settle(call, cost_usd)
         self._ledger.failed(call, error)
-        yield from self._release_lease(call, error)
+        yield from self._give_back(call, error)
         return None
 
     def _stale(self, call: PendingCall, entry: Entry, cost_usd: float | None) -> Work[FetchResult]:
@@ -129,7 +130,7 @@ class Fetcher:
         call.current, call.cache = call.original, "stale"
         self._ledger.settle(call, cost_usd)
         self._ledger.hit(call, entry, cost_usd)
-        yield from self._release_lease(call)
+        yield from self._give_back(call)
         response = Response[Any](entry.status, entry.headers, entry.answer)
         return FetchResult(response, "stale", call.original.key, call.sent, call.backoff_s, cost_usd)
 
@@ -154,6 +155,12 @@ class Fetcher:
         if stored is not None:
             yield from self._release_lease(call)
         return stored
+
+    def _give_back(self, call: PendingCall, error: BaseException | None = None) -> Work[None]:
+        """Settle in the store of the budget, and give the lease back."""
+        if self._ledger.unsettled and not isinstance(error, GeneratorExit):
+            yield Blocking(self._ledger.flush)
+        yield from self._release_lease(call, error)
 
     def _release_lease(self, call: PendingCall, error: BaseException | None = None) -> Work[None]:
         """Give the lease back. When nobody is left to do so (GeneratorExit), it expires by itself."""
@@ -219,7 +226,7 @@ class Fetcher:
         while self._abandoned:
             call = self._abandoned.popleft()
             self._ledger.failed(call, GeneratorExit())
-            yield from self._release_lease(call)
+            yield from self._give_back(call)
 
     def _close(self, call: PendingCall, entry: Entry | None, book: Callable[[], None]) -> Work[None]:
         """Store the answer, book it, and let other processes go on, also when the caller is stopped meanwhile."""
@@ -230,8 +237,8 @@ class Fetcher:
             except BaseException as error:
                 stopped = error
         book()
-        if call.lease:
-            yield from self._release_lease(call, stopped)
+        if call.lease or self._ledger.unsettled:
+            yield from self._give_back(call, stopped)
         if stopped is not None:
             raise stopped
 

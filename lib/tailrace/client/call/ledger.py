@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Literal
+from collections.abc import Collection
+from functools import partial
+from math import inf
+from typing import Any, Final, Literal
 
 from tailrace.client.accounting import Call
+from tailrace.client.call import charges
 from tailrace.client.call.causes import error_of
+from tailrace.client.call.effects import Blocking, Work
 from tailrace.client.call.pending import PendingCall
 from tailrace.client.call.prices import Prices
 from tailrace.client.clock import Clock
 from tailrace.client.errors import BudgetExceeded
 from tailrace.client.limiters.spend import SpendLimiter
-from tailrace.client.policy import Policy
+from tailrace.client.policy import Policy, Spend
+from tailrace.client.request.parsed import ParsedRequest
 from tailrace.client.stores import Entry
 from tailrace.client.stores.budgets import KeepsBudgets
 from tailrace.client.wire import Response, Unanswered
@@ -21,7 +27,15 @@ from tailrace.protocol import failures
 from tailrace.protocol.reading import NO_ANSWER, Answer
 from tailrace.protocol.usage import Usage
 
+_WARNING_S: Final = 60.0
+_PAUSE_S: Final = 1.0
+"""After a failure no call waits for the budget's store for so long."""
+
 log = logging.getLogger(__name__)
+
+
+class _Paused(Exception):
+    """The store of the budget is not asked, because it has just failed."""
 
 
 class Ledger:
@@ -33,37 +47,96 @@ class Ledger:
         self._fallback_models = tuple(fallback.model for fallback in policy.fallbacks if fallback.model)
         self.prices = Prices(clock.monotonic, policy.prices)
         self.spend_limiter = _limiter(policy, clock)
+        self.unsettled: Collection[Any] = self.spend_limiter.unsettled if self.spend_limiter is not None else ()
+        """What waits for a `flush`."""
+        self._now = clock.monotonic
+        self._warned_at = self._paused_until = -inf
 
-    def reserve(self, call: PendingCall) -> None:
+    def reserve(self, call: PendingCall) -> Work[None]:
         """Reserve the most that `call` can cost. Raise BudgetExceeded when less than that is left."""
-        spend, parsed = self._spend, call.original
-        if spend is None or self.spend_limiter is None or not parsed.known:
+        spend, limiter = self._spend, self.spend_limiter
+        if spend is None or limiter is None:
             return
-        request, most_tok = parsed.request, parsed.max_output_tok
-        # no tokenizer makes more tokens of a text than it has bytes; the tokens of images cannot be known here
-        worst = Usage(True, len(request.body), spend.assumed_output_tok if most_tok is None else most_tok)
-        most_usd = 0.0
-        for model in (parsed.model, *self._fallback_models):
-            cost_usd = self.prices.cost_usd(model, request.url, worst)
-            if cost_usd is not None:
-                most_usd = cost_usd if cost_usd > most_usd else most_usd
-            elif spend.unknown_price == "reject":
+        by = charges.charged_by(call.original)
+        if by == "nothing":
+            return
+        most_usd, request = self._most_usd(call.original, by, spend), call.original.request
+        call.reservation = reservation = limiter.reservation(call.tenant, most_usd)  # also if the caller leaves now
+        try:
+            if self._now() < self._paused_until:
+                raise _Paused("it failed a moment ago")
+            if limiter.slow:
+                balance = yield Blocking(partial(limiter.reserve, reservation))
+            else:
+                balance = limiter.reserve(reservation)
+        except Exception as error:  # only a store fails
+            self._store_failed(error)
+            if spend.store_failure == "reject":
+                call.reservation = None
                 raise BudgetExceeded(
-                    f"the price of model {model[:80]!r} is not known, so the limit of ${spend.max_usd:g} cannot count "
-                    "it; choose another model, or Spend(unknown_price='allow')",
+                    f"the budget in {limiter.place!r} cannot be asked ({type(error).__name__}); check that its path or "
+                    "server exists, answers and is writable, or let calls go on: Spend(store_failure='allow')",
                     request,
-                )
-        reservation = self.spend_limiter.reservation(call.tenant, most_usd)
-        balance = self.spend_limiter.reserve(reservation)
+                ) from None
+            return
         if not balance.granted:
+            call.reservation = None
             period = "" if spend.per == "ever" else f" per {spend.per}"
             raise BudgetExceeded(
                 f"the call could cost ${most_usd:.6f}, ${max(balance.left_usd, 0.0):.6f} of ${spend.max_usd:g}{period} "
                 "is left; lower max_tokens, or raise Spend(max_usd=…)",
                 request,
-                self.spend_limiter.resets_in_s(),
+                limiter.resets_in_s() if most_usd <= spend.max_usd else None,
             )
-        call.reservation = reservation
+
+    def _most_usd(self, parsed: ParsedRequest, by: charges.By, spend: Spend) -> float:
+        """Return the most that a call can cost, 0 for an unknown price that is allowed; else raise BudgetExceeded."""
+        if not (parsed.known and by == "tokens"):
+            cost_usd = charges.most_usd(parsed, by, self.prices, spend.assumed_output_tok)
+            return self._known_usd(cost_usd, parsed, parsed.model, spend)
+        most_tok = parsed.max_output_tok
+        # no tokenizer makes more tokens of a text than it has bytes; the tokens of images cannot be known here
+        worst = Usage(True, len(parsed.request.body), spend.assumed_output_tok if most_tok is None else most_tok)
+        most_usd = 0.0
+        for model in (parsed.model, *self._fallback_models):
+            cost_usd = self._known_usd(self.prices.cost_usd(model, parsed.request.url, worst), parsed, model, spend)
+            most_usd = cost_usd if cost_usd > most_usd else most_usd
+        return most_usd
+
+    def _known_usd(self, cost_usd: float | None, parsed: ParsedRequest, model: str, spend: Spend) -> float:
+        """Return a known cost, and 0 for an unknown one that is allowed; else raise BudgetExceeded."""
+        if cost_usd is not None:
+            return cost_usd
+        if spend.unknown_price == "allow":
+            return 0.0
+        operation = parsed.envelope.operation
+        of, key = (f"model {model[:80]!r}", model[:80]) if model else (f"operation {operation!r}", operation)
+        raise BudgetExceeded(
+            f"the price of {of} is not known for this call, so the limit of ${spend.max_usd:g} cannot count it; choose "
+            f"another model, give its price: Policy(prices={{{key!r}: Price(…)}}), or Spend(unknown_price='allow')",
+            parsed.request,
+        )
+
+    def flush(self) -> None:
+        """Settle in the store what is unsettled; may block. What fails is logged, and tried again with a later call."""
+        try:
+            if self.spend_limiter is not None and self._now() >= self._paused_until:
+                self.spend_limiter.flush()
+        except Exception as error:
+            self._store_failed(error)
+
+    def _store_failed(self, error: Exception) -> None:
+        """Leave the store of the budget alone for a moment, and log its failure at most once a minute."""
+        now = self._now()
+        if not isinstance(error, _Paused):
+            self._paused_until = now + _PAUSE_S
+        if self.spend_limiter is not None and now - self._warned_at >= _WARNING_S:
+            self._warned_at = now
+            log.warning(
+                "the budget in %r cannot be asked (%s: %s); check that its path or server exists, answers and is "
+                "writable (logged at most once in %.0f s)",
+                self.spend_limiter.place, type(error).__name__, error, _WARNING_S,
+            )  # fmt: skip
 
     def cost_usd(self, call: PendingCall, answer: Answer, response: Response[Any] | None) -> float | None:
         """Return the cost of an answer: 0 for an error, None when the answer does not count its tokens."""
@@ -71,13 +144,22 @@ class Ledger:
             return 0.0
         parsed = call.current
         if not parsed.known:
-            return None
+            return self._charged_usd(parsed, response)
         url = parsed.request.url
         if self.prices.mine(parsed.model, url):
             return self.prices.cost_usd(parsed.model, url, answer.usage)
         cost_usd = self.prices.cost_usd(answer.model or parsed.model, url, answer.usage)
         # the answer's dated or private name of the model may be missing from the table, and the requested one not
         return self.prices.cost_usd(parsed.model, url, answer.usage) if cost_usd is None else cost_usd
+
+    def _charged_usd(self, parsed: ParsedRequest, response: Response[Any] | None) -> float | None:
+        """Return the cost of an operation whose answer the policy does not read otherwise, if anybody asks for it."""
+        if self._spend is None and not self._hooks:
+            return None
+        by = charges.charged_by(parsed)
+        if by == "nothing":
+            return 0.0
+        return charges.cost_usd(parsed, by, self.prices, None if response is None else response.body)
 
     def settle(self, call: PendingCall, cost_usd: float | None) -> None:
         """Give back the reservation, once, and count the cost."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from genai_prices import Usage as Billed
 from genai_prices import calc_price
@@ -38,6 +38,13 @@ class _Rate(NamedTuple):
     """Whether it is your own, or that of a model which you named for it."""
     table: ModelName = ModelName("")
     """The name under which the table has the model."""
+
+
+class Cost(NamedTuple):
+    """A cost by the table; `charged` says that the model has a price at all, though perhaps by another unit."""
+
+    usd: float
+    charged: bool
 
 
 class Prices:
@@ -76,12 +83,12 @@ class Prices:
                     return price
         return None
 
-    def table(self, model: str, url: str, **units: float) -> tuple[float, Any] | None:
-        """Return the table's cost of other units than plain tokens, and its prices; None for an unknown model."""
+    def table(self, model: str, url: str, **units: float) -> Cost | None:
+        """Return the table's cost of other units than plain tokens; None for an unknown model."""
         for name in names(self._alias(model) or model):
             found = _look_up(name, url, Billed(**units))
             if found is not None:
-                return float(found.total_price), found.model_price
+                return Cost(float(found.total_price), _is_charged(found.model_price))
         return None
 
     def _own_price(self, name: str) -> Price | str | None:
@@ -138,7 +145,7 @@ def _more(price: Price, usage: Usage) -> float:
 
 def _rate(probe: PriceCalculation, until: float) -> _Rate:
     """Return the price per token, taken from the price of `_PROBE`; unknown for a model that is billed otherwise."""
-    if not probe.total_price and _billed_otherwise(probe.model_price):
+    if not probe.total_price and _is_charged(probe.model_price):
         return _Rate(until, known=False)
     prices = [getattr(probe.model_price, name, None) for name in ("input_mtok", "cache_read_mtok", "output_mtok")]
     fresh, cached, output = (price if isinstance(price, Decimal) else None for price in prices)
@@ -155,8 +162,8 @@ def _rate(probe: PriceCalculation, until: float) -> _Rate:
     return rate if holds else rate._replace(linear=False)
 
 
-def _billed_otherwise(price: ModelPrice) -> bool:
-    """Whether a model has a price, but none of tokens: characters, minutes. A free one has no price at all."""
+def _is_charged(price: ModelPrice) -> bool:
+    """Whether a model has any price; a free one has none, or only zeros."""
     return any(isinstance(value, Decimal) and value > 0 for value in vars(price).values())
 
 

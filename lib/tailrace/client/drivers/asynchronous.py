@@ -7,7 +7,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from tailrace.client.call.effects import Background, Join, Lease, Load, Meter, Release, Save, Send, Sleep, Wait, Work
+from tailrace.client.call.effects import (
+    Background,
+    Blocking,
+    Join,
+    Lease,
+    Load,
+    Meter,
+    Release,
+    Save,
+    Send,
+    Sleep,
+    Wait,
+    Work,
+)
 from tailrace.client.call.pipeline import Pipeline
 from tailrace.client.clock import Clock
 from tailrace.client.drivers.single_flight import SingleFlight, hedged
@@ -46,7 +59,7 @@ class AsyncDriver:
         self._handlers: dict[type, Callable[[Any], Awaitable[Any]]] = {
             Send: self._on_send, Sleep: self._on_sleep, Wait: self._on_wait, Load: self._on_load, Save: self._on_save,
             Lease: self._on_lease, Release: self._on_release, Meter: self._on_meter, Join: self._single_flight.join,
-            Background: self._single_flight.background,
+            Background: self._single_flight.background, Blocking: lambda effect: asyncio.to_thread(effect.work),
         }  # fmt: skip
 
     async def __call__(self, request: Request) -> Response:

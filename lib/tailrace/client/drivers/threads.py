@@ -9,7 +9,20 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from tailrace.client.call.effects import Background, Join, Lease, Load, Meter, Release, Save, Send, Sleep, Wait, Work
+from tailrace.client.call.effects import (
+    Background,
+    Blocking,
+    Join,
+    Lease,
+    Load,
+    Meter,
+    Release,
+    Save,
+    Send,
+    Sleep,
+    Wait,
+    Work,
+)
 from tailrace.client.call.pending import FetchResult
 from tailrace.client.call.pipeline import Pipeline
 from tailrace.client.clock import Clock
@@ -49,7 +62,7 @@ class Driver:
         self._handlers: dict[type, Callable[[Any], Any]] = {
             Send: self._on_send, Sleep: lambda effect: self._sleep(effect.seconds), Wait: _on_wait, Load: self._on_load,
             Save: self._on_save, Lease: self._on_lease, Release: self._on_release, Meter: self._on_meter,
-            Join: self._on_join, Background: self._on_background,
+            Join: self._on_join, Background: self._on_background, Blocking: lambda effect: effect.work(),
         }  # fmt: skip
 
     def __call__(self, request: Request) -> Response[Iterator[bytes]]:

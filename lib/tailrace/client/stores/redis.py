@@ -16,6 +16,7 @@ except ImportError as error:
     raise ImportError("Redis(…) needs the package redis: install tailrace[redis]") from error
 
 from tailrace.client.stores.entry import Entry
+from tailrace.client.stores.redis_budgets import RedisBudgets
 
 _RELEASE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
 
@@ -63,6 +64,9 @@ class Redis:
 
     def release(self, key: str) -> None:
         self._redis.eval(_RELEASE, 1, self._lease(key), self._owner)
+
+    def budgets(self) -> RedisBudgets:
+        return RedisBudgets(self._redis, self._prefix)
 
     def close(self) -> None:
         self._redis.close()

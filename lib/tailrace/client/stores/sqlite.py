@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tailrace.client.stores.entry import Entry
+from tailrace.client.stores.sqlite_budgets import SqliteBudgets
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -58,6 +59,7 @@ class Sqlite:
         self._owner = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._inode = 0
         self._paused_until = 0.0
+        self._budgets = SqliteBudgets(self.path.with_name(f"{self.path.name}.budgets"), busy_s)
 
     def __repr__(self) -> str:
         return f"Sqlite({str(self.path)!r})"
@@ -101,10 +103,15 @@ class Sqlite:
         with self._turn(), self._open() as database:
             database.execute("DELETE FROM leases WHERE key = ? AND owner = ?", (key, self._owner))
 
+    def budgets(self) -> SqliteBudgets:
+        """Return the budgets of this file, in one of their own beside it: `llm.db.budgets`."""
+        return self._budgets
+
     def close(self) -> None:
         for side in (self._writing, self._reading):
             with side.lock:
                 side.close()
+        self._budgets.close()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -1,8 +1,5 @@
 """One contract for every store: memory, SQLite, Redis."""
 
-import shutil
-import socket
-import subprocess
 import threading
 import time
 
@@ -16,30 +13,6 @@ from tailrace.client.stores import Entry, Memory, Sqlite, Store
 def entry(text=b"answer", stored_at=1000.0, ttl_s=1e9, chunks=None):
     return Entry(200, (("content-type", "application/json"),), chunks or (text,), chunks is not None, stored_at,
                  stored_at + ttl_s, "m", 1, 2, 0, 0, 0.5)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory):
-    """A Redis of its own on a free port."""
-    pytest.importorskip("redis")
-    if shutil.which("redis-server") is None:
-        pytest.skip("no redis-server on this machine")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    home = tmp_path_factory.mktemp("redis")
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(home)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        try:
-            until = time.monotonic() + 60
-            while time.monotonic() < until:
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.02)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            server.terminate()
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])

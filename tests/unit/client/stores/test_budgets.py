@@ -1,0 +1,103 @@
+"""Budgets in each store: never more than the limit, whatever the number of clients, and nothing held for ever."""
+
+import threading
+
+import pytest
+
+from tailrace import Memory, Sqlite
+from tailrace.client.stores import budgets, sqlite_budgets
+from tailrace.client.stores.budgets import Account, MemoryBudgets, Reservation
+
+EVER = Account("", "ever", "", float("inf"))
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def kept(request, tmp_path):
+    """Budgets in each store."""
+    if request.param == "redis":
+        store = pytest.importorskip("tailrace.client.stores.redis").Redis(
+            request.getfixturevalue("redis_url"), tmp_path.name
+        )
+    else:
+        store = Memory() if request.param == "memory" else Sqlite(tmp_path / "llm.db")
+    yield store.budgets()
+    store.close()
+
+
+def held(ticket, usd, account=EVER):
+    return Reservation(account, ticket, usd)
+
+
+def test_a_budget_reserves_and_settles(kept):
+    """What is reserved or spent is not granted again; the unused part of a reservation is."""
+    assert kept.reserve(held("a", 0.6), 1.0, 1000.0, 60.0) == (True, pytest.approx(0.4))
+    assert kept.reserve(held("b", 0.6), 1.0, 1000.0, 60.0) == (False, pytest.approx(0.4))
+    assert kept.taken_usd(EVER, 1000.0) == (0.0, pytest.approx(0.6))
+    kept.settle(held("a", 0.6), 0.1)
+    assert kept.taken_usd(EVER, 1000.0) == (pytest.approx(0.1), pytest.approx(0.0))
+    assert kept.reserve(held("c", 0.9), 1.0, 1000.0, 60.0) == (True, pytest.approx(0.0, abs=1e-9))
+
+
+def test_threads_never_reserve_more_than_is_left(kept):
+    """Of forty threads that each want a tenth, ten get it."""
+    granted = []
+
+    def reserve(number):
+        granted.append(kept.reserve(held(f"t{number}", 0.1), 1.0, 1000.0, 60.0).granted)
+
+    threads = [threading.Thread(target=reserve, args=(number,)) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(granted) == [False] * 30 + [True] * 10
+
+
+def test_further_owners_share_one_budget(kept, monkeypatch):
+    """Beyond the limit of owners, all others have one budget together, and settle in it."""
+    for module in (budgets, sqlite_budgets):
+        monkeypatch.setattr(module, "MOST_OWNERS", 2)
+    if type(kept).__module__.endswith("redis_budgets"):
+        monkeypatch.setattr("tailrace.client.stores.redis_budgets.MOST_OWNERS", 2)
+    owners = [Account("many", "ever", f"owner {number}", float("inf")) for number in range(4)]
+    granted = [kept.reserve(held(one.owner, 0.6, one), 1.0, 1000.0, 60.0).granted for one in owners]
+    assert granted == [True, True, True, False]
+    kept.settle(held(owners[2].owner, 0.6, owners[2]), 0.0)
+    assert kept.reserve(held("again", 0.6, owners[3]), 1.0, 1000.0, 60.0).granted
+
+
+def test_what_a_dead_process_reserved_is_free_again_after_a_while(tmp_path):
+    """A reservation expires after `reservation_s`, not before; a cost that comes later counts all the same."""
+    kept = Sqlite(tmp_path / "llm.db").budgets()
+    assert kept.reserve(held("dead", 1.0), 1.0, 1000.0, 60.0).granted
+    assert not kept.reserve(held("b", 1.0), 1.0, 1059.0, 60.0).granted
+    assert kept.reserve(held("c", 1.0), 1.0, 1061.0, 60.0).granted
+    kept.settle(held("dead", 1.0), 0.3)
+    assert kept.taken_usd(EVER, 1061.0) == (pytest.approx(0.3), pytest.approx(1.0))
+    kept.close()
+
+
+def test_a_clock_that_went_back_holds_nothing_for_ever(tmp_path):
+    """A reservation that was made far in the future is dropped."""
+    kept = Sqlite(tmp_path / "llm.db").budgets()
+    assert kept.reserve(held("future", 1.0), 1.0, 1e9, 60.0).granted
+    assert kept.reserve(held("now", 1.0), 1.0, 1000.0, 60.0).granted
+    kept.close()
+
+
+def test_periods_that_are_long_over_are_deleted(tmp_path):
+    """The file does not grow by the days: a period goes a day after its end, not at once."""
+    kept = Sqlite(tmp_path / "llm.db").budgets()
+    for day in range(5):
+        account = Account("", f"day {day}", "", (day + 1) * 86_400.0)
+        kept.reserve(held(f"t{day}", 0.1, account), 1.0, day * 86_400.0, 60.0)
+        kept.settle(held(f"t{day}", 0.1, account), 0.1)
+    with kept._transaction() as database:
+        left = [period for (period,) in database.execute("SELECT period FROM spent ORDER BY period")]
+    assert left == ["day 3", "day 4"]
+    kept.close()
+
+
+def test_budgets_of_one_process_do_not_hold_for_another():
+    """The negative control: two budgets in memory grant twice the limit."""
+    assert all(MemoryBudgets().reserve(held("a", 1.0), 1.0, 0.0, 1.0).granted for _ in range(2))
