@@ -15,7 +15,19 @@ from tailrace.client.errors import (
     WrongEventLoop,
 )
 from tailrace.client.openai import AsyncOpenAI, OpenAI
-from tailrace.client.policy import AttemptHook, Breaker, Cache, Fallback, Hook, Limits, Policy, Price, Retry, Spend
+from tailrace.client.policy import (
+    AttemptHook,
+    Breaker,
+    Cache,
+    Fallback,
+    Hook,
+    Limits,
+    Policy,
+    Price,
+    Retry,
+    Spend,
+    Target,
+)
 from tailrace.client.request.guard import Guard, untrusted
 from tailrace.client.stores import Memory, Sqlite
 from tailrace.client.transports import async_transport, transport
@@ -47,6 +59,7 @@ __all__ = [
     "Retry",
     "Spend",
     "Sqlite",
+    "Target",
     "TimedOut",
     "WrongEventLoop",
     "aask",

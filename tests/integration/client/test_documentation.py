@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import tailrace
-from tailrace import Breaker, Cache, Fallback, Guard, Limits, Policy, Retry, Spend
+from tailrace import Breaker, Cache, Fallback, Guard, Limits, Policy, Retry, Spend, Target
 from tailrace.client import errors
 
 PATH = Path(__file__).parents[3] / "runbook" / "procedures" / "client.md"
@@ -21,7 +21,7 @@ PAGE = PATH.read_text()
 SECTIONS = {text.splitlines()[0]: text for text in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]}
 CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 FAULT = re.compile(r"--fault (\S+)")
-POLICY = (Policy, Cache, Retry, Limits, Breaker, Spend, Fallback, Guard)
+POLICY = (Policy, Cache, Retry, Limits, Breaker, Spend, Fallback, Target, Guard)
 
 FEATURES = {
     # the surface
@@ -71,6 +71,7 @@ FEATURES = {
     "requests per minute": ["requests_per_min=", "rate limit"],
     "tokens per minute": ["tokens_per_min=", "rate limit"],
     "hedge": ["hedge_after_s=", ".attempts == 2", "except ValueError"],
+    "targets": ["Target(api_key_env=", "weight=", "attempts for call in calls] == [2, 1, 1, 1]"],
     "fallback, model": ["Fallback(model=", "answer.model =="],
     "fallback, provider": ["Fallback(base_url=", "api_key_env="],
     # accounting

@@ -90,7 +90,7 @@ def test_requests_per_minute_are_spread(provider, key):
     """At 600 a minute with 100 at once, a call beyond them waits its turn; one without the time fails."""
     policy = Policy(cache=None, limits=Limits(requests_per_min=600))
     with OpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
-        rate = client._client._transport.driver.pipeline.fetcher.attempts._requests
+        rate = client._client._transport.driver.pipeline.fetcher.attempts.rates.requests
         rate.reserve(110)
         began = time.perf_counter()
         client.chat.completions.create(**ASK)

@@ -31,7 +31,7 @@ class AttemptHooks:
             tenant=call.tenant,
             provider=current.envelope.provider,
             number=len(call.attempts_s),
-            target="",
+            target=call.target,
             status=0 if isinstance(outcome, Unanswered) else outcome.status,
             cause=why,
             duration_s=call.attempts_s[-1],

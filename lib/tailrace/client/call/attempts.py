@@ -9,17 +9,18 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from tailrace.client.call.attempt_hooks import attempt_hooks
-from tailrace.client.call.causes import cause
+from tailrace.client.call.balancing import Targets, Turn
+from tailrace.client.call.causes import Cause, cause
 from tailrace.client.call.effects import Event, Hedge, Send, Sleep, Wait, Work
 from tailrace.client.call.pending import PendingCall
-from tailrace.client.call.retry import backoff_s, parsed, retry_after_s, retryable
+from tailrace.client.call.retry import backoff_s, parsed, retry_after_s, retryable, wait_s
 from tailrace.client.clock import Clock
 from tailrace.client.errors import CircuitOpen, ConnectionFailed, TimedOut
 from tailrace.client.limiters.breaker import CircuitBreaker
 from tailrace.client.limiters.budget import RetryBudget
 from tailrace.client.limiters.concurrency import Permits
 from tailrace.client.limiters.destinations import Destinations
-from tailrace.client.limiters.rate import RateLimiter
+from tailrace.client.limiters.rate import Rates, rates
 from tailrace.client.policy import Limits, Policy
 from tailrace.client.request.parsed import ParsedRequest
 from tailrace.client.wire import Request, Response, Unanswered
@@ -33,47 +34,53 @@ class Attempts:
 
     def __init__(self, policy: Policy, clock: Clock, event: Callable[[], Event]) -> None:
         self._retry = retry = policy.retry
-        self._limits = limits = policy.limits or Limits(breaker=None)
+        self._limits = limits = policy.limits or (Limits() if policy.targets else Limits(breaker=None))
         self._clock = clock
         self._event = event
         self._hooks = attempt_hooks(policy)
         has_budget = retry is not None and retry.budget is not None
         self._budget = RetryBudget(retry.budget or 0.0, retry.budget_burst) if has_budget and retry else None
-        self.destinations = Destinations(limits, clock.monotonic) if _by_destination(limits) else None
+        self._targets = self.destinations = None
+        if _by_destination(policy, limits):
+            self.destinations = Destinations(limits, clock.monotonic)
+            self._targets = Targets(policy, limits, clock, self.destinations) if policy.targets else None
         fixed = None if limits.concurrency == "adaptive" else limits.concurrency
         self.permits = Permits(fixed) if fixed is not None else None
-        now = clock.monotonic
-        self._requests = RateLimiter(limits.requests_per_min, now) if limits.requests_per_min else None
-        self._tokens = RateLimiter(limits.tokens_per_min, now) if limits.tokens_per_min else None
+        self.rates = rates(limits, clock.monotonic)
 
     def run(self, call: PendingCall) -> Work[Response[Any]]:
         """Return the provider's answer to the current request of `call`; raise what no answer means."""
-        retry, failures = self._retry, 0
-        request = self._with_idempotency_key(call.current)
+        failures = 0
+        request = tagged = self._with_idempotency_key(call.current)
+        turn = self._targets.turn(call) if self._targets is not None else None
         if self._budget is not None:
             self._budget.earn()
         while True:
+            if turn is not None:
+                request = yield from turn.next(tagged)
             outcome = yield from self._attempt(call, request)
             failures += 1
             why = cause(outcome, call.malformed)
-            again = why is not None and retryable(outcome, why)
+            if turn is not None:
+                turn.ended(outcome, why)
+            again = why is not None and _hopeful(outcome, why, turn)
             attempt = None
             if self._hooks is not None:
                 attempt = self._hooks.row(call, outcome, why)
                 again = why is not None and self._hooks.retryable(attempt, again)
-            final = not again or retry is None or failures >= retry.attempts
-            wait_s = None if final else self._next_wait_s(call, request, outcome, failures)
+            pause_s = self._next_wait_s(call, request, outcome, failures, turn) if again else None
             if self._hooks is not None and attempt is not None:
-                self._hooks.tell(attempt, wait_s)
-            if wait_s is None:
+                self._hooks.tell(attempt, pause_s)
+            if pause_s is None:
                 return _answer(call, outcome)
-            call.backoff_s += wait_s
-            yield Sleep(wait_s)
+            call.backoff_s += pause_s
+            yield Sleep(pause_s)
 
     def used(self, call: PendingCall, usage: Usage) -> None:
         """Correct the estimate of the tokens of `call` by those it used."""
-        if self._tokens is not None and usage.known:
-            self._tokens.give_back(_estimated_tok(call.current) - usage.in_tok - usage.out_tok)
+        taken = call.rates or self.rates
+        if taken is not None and usage.known:
+            taken.give_back(0.0, _estimated_tok(call.current) - usage.in_tok - usage.out_tok)
 
     def _attempt(self, call: PendingCall, request: Request) -> Work[Outcome]:
         """Make one attempt as soon as breaker, rates and permits allow it."""
@@ -85,8 +92,8 @@ class Attempts:
             raise call.traced(CircuitOpen(message, request))
         outcome: Outcome | None = None
         try:
-            if self._requests is not None or self._tokens is not None:
-                yield from self._wait_for_rates(call)
+            if self.rates is not None:
+                yield from self._wait_for_rates(call, call.rates or self.rates)
             if permits is not None:
                 if not permits.try_acquire():
                     yield from self._wait_for_permit(call, permits)
@@ -143,16 +150,13 @@ class Attempts:
                 raise call.late("waiting for a permit")
         call.queued_s += self._clock.monotonic() - began
 
-    def _wait_for_rates(self, call: PendingCall) -> Work[None]:
+    def _wait_for_rates(self, call: PendingCall, taken: Rates) -> Work[None]:
         """Wait as long as the rates demand; fail at once when that would pass the deadline."""
-        began = self._clock.monotonic()
-        amounts = ((self._requests, 1.0), (self._tokens, _estimated_tok(call.current)))
-        taken = [(rate, amount) for rate, amount in amounts if rate is not None]
-        wait_s = max((rate.reserve(amount) for rate, amount in taken), default=0.0)
+        began, estimated_tok = self._clock.monotonic(), _estimated_tok(call.current)
+        wait_s = taken.reserve(estimated_tok)
         left_s = call.left_s()
         if left_s is not None and wait_s >= left_s:
-            for rate, amount in taken:
-                rate.give_back(amount)
+            taken.give_back(1.0, estimated_tok)
             raise call.late(f"the rate limit demands a wait of {wait_s:.1f} s")
         if wait_s > 0:
             yield Sleep(wait_s)
@@ -172,30 +176,41 @@ class Attempts:
         left_s, most_s = call.stream_left_s(), self._limits.idle_s
         return most_s if left_s is None or (most_s is not None and most_s < left_s) else left_s
 
-    def _next_wait_s(self, call: PendingCall, request: Request, outcome: Outcome, failures: int) -> float | None:
+    def _next_wait_s(
+        self, call: PendingCall, request: Request, outcome: Outcome, failures: int, turn: Turn | None
+    ) -> float | None:
         """Return how long to wait before the next attempt, or None when there is none.
 
-        Because the wait would be too long, the body cannot be sent again, or the budget is used up, in this order.
+        Because all attempts were made, the wait would be too long, the body cannot be sent again, or the budget is used
+        up, in this order. Another target is asked at once; where the last one cools down, that is no retry: it adds
+        nothing to the load, and each target does so once.
         """
-        wait_s = self._wait_s(outcome, failures, call.left_s())
-        return wait_s if wait_s is not None and _again(request) and self._may_retry() else None
+        retry = self._retry
+        if retry is None:
+            return None
+        passes_on = turn is not None and turn.another()
+        if turn is not None:
+            turn.unpaid += passes_on and turn.cools_down
+            failures -= turn.unpaid
+            if passes_on and turn.cools_down:
+                return 0.0 if _again(request) else None
+        if failures >= retry.attempts:
+            return None
+        pause_s = 0.0 if passes_on else self._wait_s(outcome, failures, call.left_s(), turn)
+        return pause_s if pause_s is not None and _again(request) and self._may_retry() else None
 
-    def _wait_s(self, outcome: Outcome, failures: int, left_s: float | None) -> float | None:
+    def _wait_s(self, outcome: Outcome, failures: int, left_s: float | None, turn: Turn | None) -> float | None:
         """Return how long to wait before the next attempt; None when that is longer than the provider may demand, or
         than the deadline, `left_s` from now, allows.
         """
         assert self._retry is not None
         jittered_s = backoff_s(self._retry, failures, self._clock.chance)
         demanded_s = retry_after_s(outcome.headers, self._clock.wall()) if isinstance(outcome, Response) else None
-        if demanded_s is None:
-            return jittered_s if left_s is None or jittered_s < left_s else None
-        if demanded_s > self._retry.max_retry_after_s or (left_s is not None and demanded_s >= left_s):
-            return None
-        # a little jitter on top: callers who got the same moment must not all come back at that moment
-        wait_s = demanded_s + min(jittered_s, 0.1 * demanded_s + 0.05)
-        if demanded_s < self._retry.base_s:  # next to nothing: it would burn all attempts at once
-            wait_s = max(wait_s, jittered_s)
-        return wait_s if left_s is None or wait_s < left_s else demanded_s
+        if turn is not None:  # another target may be ready before
+            demanded_s = turn.ready_in_s() or None
+            if demanded_s is not None and not turn.waits:
+                return None
+        return wait_s(self._retry, jittered_s, demanded_s, left_s)
 
     def _may_retry(self) -> bool:
         return self._budget is None or self._budget.take()
@@ -254,9 +269,14 @@ def _again(request: Request) -> bool:
     return request.upload is None or request.upload.rewind()
 
 
-def _by_destination(limits: Limits) -> bool:
-    """Whether any limit is one of its own for each destination."""
-    return limits.breaker is not None or limits.concurrency == "adaptive"
+def _hopeful(outcome: Outcome, why: Cause, turn: Turn | None) -> bool:
+    """Whether another attempt may succeed, at this target or at another."""
+    return retryable(outcome, why) or (turn is not None and turn.hopeful())
+
+
+def _by_destination(policy: Policy, limits: Limits) -> bool:
+    """Whether anything is known of each destination by itself."""
+    return bool(policy.targets) or limits.breaker is not None or limits.concurrency == "adaptive"
 
 
 def _estimated_tok(current: ParsedRequest) -> float:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 import orjson
 
 from tailrace.client.call.pending import PendingCall
 from tailrace.client.policy import Fallback, Policy
-from tailrace.client.request import envelope
-from tailrace.client.request.envelope import PATHS
+from tailrace.client.request import address, envelope
 from tailrace.client.request.key import cache_key
 from tailrace.client.request.parsed import ParsedRequest, parse
-from tailrace.client.wire import Headers, Request
-
-CREDENTIALS = ("authorization", "api-key", "x-api-key", "proxy-authorization", "cookie")
-_OWNED = (*CREDENTIALS, "openai-organization", "openai-project", "host", "content-length")
 
 
 def choices(call: PendingCall, policy: Policy) -> list[ParsedRequest]:
@@ -29,11 +23,13 @@ def choices(call: PendingCall, policy: Policy) -> list[ParsedRequest]:
 
 
 def check(policy: Policy) -> None:
-    """Raise ValueError when the credential of a fallback is missing: an outage is too late to notice."""
-    for number, fallback in enumerate(policy.fallbacks):
-        if fallback.api_key_env and not os.environ.get(fallback.api_key_env):
+    """Raise ValueError when the credential of a target or fallback is missing: an outage is too late to notice."""
+    named = [(f"targets[{number}]", target.api_key_env) for number, target in enumerate(policy.targets)]
+    named += [(f"fallbacks[{number}]", fallback.api_key_env) for number, fallback in enumerate(policy.fallbacks)]
+    for setting, variable in named:
+        if variable and not os.environ.get(variable):
             raise ValueError(
-                f"Policy(fallbacks[{number}]): the variable {fallback.api_key_env} is not set or empty; "
+                f"Policy({setting}): the variable {variable} is not set or empty; "
                 "set it before the client is made, or leave api_key_env out"
             )
 
@@ -42,12 +38,13 @@ def _instead(original: ParsedRequest, tenant: str, fallback: Fallback, policy: P
     """Return the request to `fallback` that takes the place of `original`."""
     document, exact = original.document or {}, original.exact
     request = original.request
-    url = _moved(request.url, fallback.base_url) if fallback.base_url else request.url
+    url = address.moved(request.url, fallback.base_url) if fallback.base_url else request.url
+    api_key = os.environ.get(fallback.api_key_env, "") if fallback.api_key_env else None
     body = request.body
     if fallback.model:
         document = {**document, "model": fallback.model}
         body, exact = orjson.dumps(document), True
-    request = replace(request, url=url, headers=_headers(request, url, fallback.api_key_env), body=body)
+    request = replace(request, url=url, headers=address.headers(request.headers, request.url, url, api_key), body=body)
     cache = policy.cache
     if cache is None or not original.key:
         return parse(request, envelope.read(request, tenant))
@@ -55,19 +52,3 @@ def _instead(original: ParsedRequest, tenant: str, fallback: Fallback, policy: P
     parsed.identity = original.identity
     parsed.key = cache_key(parsed.envelope.asker + original.identity, body, document if exact else None)
     return parsed
-
-
-def _moved(url: str, base_url: str) -> str:
-    """Return `url` at another base URL, with the same endpoint and query."""
-    path, query = urlsplit(url).path, urlsplit(url).query
-    endpoint = next((endpoint for endpoint in PATHS if path.endswith(endpoint)), path)
-    return base_url.rstrip("/") + endpoint + (f"?{query}" if query else "")
-
-
-def _headers(request: Request, url: str, api_key_env: str) -> Headers:
-    """Return the headers for `url`; what belongs to one origin is not sent to another."""
-    same_origin = urlsplit(url)[:2] == urlsplit(request.url)[:2] and not api_key_env
-    dropped = ("content-length",) if same_origin else _OWNED
-    headers = tuple((name, value) for name, value in request.headers if name.lower() not in dropped)
-    api_key = os.environ.get(api_key_env, "") if api_key_env else ""
-    return (*headers, ("authorization", f"Bearer {api_key}")) if api_key else headers

@@ -44,7 +44,8 @@ class Ledger:
     def __init__(self, policy: Policy, clock: Clock) -> None:
         self._hooks = policy.hooks
         self._spend = policy.spend
-        self._fallback_models = tuple(fallback.model for fallback in policy.fallbacks if fallback.model)
+        others = [target.model for target in policy.targets] + [fallback.model for fallback in policy.fallbacks]
+        self._fallback_models = tuple(filter(None, others))
         self.prices = Prices(clock.monotonic, policy.prices)
         self.spend_limiter = _limiter(policy, clock)
         self.unsettled: Collection[Any] = self.spend_limiter.unsettled if self.spend_limiter is not None else ()

@@ -10,6 +10,7 @@ from tailrace.client.accounting import Label
 from tailrace.client.clock import Clock
 from tailrace.client.errors import CircuitOpen, ConnectionFailed, DeadlineExceeded, TimedOut
 from tailrace.client.limiters.concurrency import Permits
+from tailrace.client.limiters.rate import Rates
 from tailrace.client.request.parsed import ParsedRequest
 from tailrace.client.stores import Entry
 from tailrace.client.stores.budgets import Reservation
@@ -56,6 +57,10 @@ class PendingCall:
     malformed: bool = False
     """Whether the last answer should be JSON and is not."""
 
+    target: str = ""
+    """The label of the target of the last attempt; "" for none."""
+    rates: Rates | None = None
+    """The rates of that target; None: those of the policy."""
     permits: Permits | None = None
     """Where this call holds a permit; None when it holds none."""
     reservation: Reservation | None = None

@@ -43,6 +43,22 @@ def backoff_s(retry: Retry, failures: int, chance: Callable[[], float]) -> float
     return chance() * min(retry.cap_s, retry.base_s * 2.0 ** min(failures - 1, 60))
 
 
+def wait_s(retry: Retry, jittered_s: float, demanded_s: float | None, left_s: float | None) -> float | None:
+    """Return the wait before the next attempt, from the jittered backoff and what the provider demands.
+
+    None when that is longer than the provider may demand, or than the deadline, `left_s` from now, allows.
+    """
+    if demanded_s is None:
+        return jittered_s if left_s is None or jittered_s < left_s else None
+    if demanded_s > retry.max_retry_after_s or (left_s is not None and demanded_s >= left_s):
+        return None
+    # a little jitter on top: callers who got the same moment must not all come back at that moment
+    most_s = demanded_s + min(jittered_s, 0.1 * demanded_s + 0.05)
+    if demanded_s < retry.base_s:  # next to nothing: it would burn all attempts at once
+        most_s = max(most_s, jittered_s)
+    return most_s if left_s is None or most_s < left_s else demanded_s
+
+
 def retry_after_s(headers: Headers, now: float) -> float | None:
     """Return the wait that the provider demands: `retry-after-ms`, `retry-after` in seconds or as an HTTP date.
 

@@ -45,6 +45,15 @@ class Destination:
         """The permits of the adaptive limit that are held now."""
         return self.permits.in_flight if self.permits is not None else 0
 
+    @property
+    def admits(self) -> bool:
+        """Whether the circuit lets an attempt through now."""
+        return self.breaker is None or self.breaker.wait_s() <= 0
+
+    def cools(self, now: float) -> str:
+        """Return why it cools down; "" when it does not."""
+        return self.cause if self.ready_at > now else ""
+
     def wait_s(self, now: float) -> float:
         """Return the seconds until an attempt may be made; 0.0 when it may be made now."""
         cools_s = self.ready_at - now

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from tailrace.client.policy import Limits
+
 
 class RateLimiter:
     """A token bucket that holds `per_min` / 6 (ten seconds' worth) and refills evenly.
@@ -33,3 +35,28 @@ class RateLimiter:
         """Give back what was taken and not used; a negative amount takes what was used in excess."""
         with self._lock:
             self._left = min(self._most, self._left + amount)
+
+
+class Rates:
+    """The rates of requests and of tokens that hold together: of a policy, or of one of its targets."""
+
+    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self.requests = RateLimiter(limits.requests_per_min, now) if limits.requests_per_min else None
+        self.tokens = RateLimiter(limits.tokens_per_min, now) if limits.tokens_per_min else None
+
+    def reserve(self, estimated_tok: float) -> float:
+        """Take one request and its tokens, and return the seconds to wait before it is sent."""
+        requests_s = self.requests.reserve(1.0) if self.requests is not None else 0.0
+        return max(requests_s, self.tokens.reserve(estimated_tok) if self.tokens is not None else 0.0)
+
+    def give_back(self, requests: float, tok: float) -> None:
+        """Give back what was taken and not used."""
+        if self.requests is not None and requests:
+            self.requests.give_back(requests)
+        if self.tokens is not None:
+            self.tokens.give_back(tok)
+
+
+def rates(limits: Limits, now: Callable[[], float]) -> Rates | None:
+    """Return the rates of `limits`; None when they set none."""
+    return Rates(limits, now) if limits.requests_per_min or limits.tokens_per_min else None

@@ -14,9 +14,22 @@ from tailrace.client.policy.fallbacks import Fallback
 from tailrace.client.policy.limits import Breaker, Limits
 from tailrace.client.policy.retrying import Retry
 from tailrace.client.policy.spending import Price, Spend, checked_prices
+from tailrace.client.policy.targets import Target, problem
 from tailrace.client.request.guard import Guard
 
-__all__ = ["AttemptHook", "Breaker", "Cache", "Fallback", "Hook", "Limits", "Policy", "Price", "Retry", "Spend"]
+__all__ = [
+    "AttemptHook",
+    "Breaker",
+    "Cache",
+    "Fallback",
+    "Hook",
+    "Limits",
+    "Policy",
+    "Price",
+    "Retry",
+    "Spend",
+    "Target",
+]
 
 Hook: TypeAlias = Callable[[Call], None]
 AttemptHook: TypeAlias = Callable[[Attempt], None]
@@ -31,6 +44,8 @@ class Policy:
     limits: Limits | None = None
     spend: Spend | None = None
     guard: Guard | None = field(default_factory=Guard)
+    targets: tuple[Target, ...] = ()
+    """Where attempts go; (): where the client itself points. Fallbacks come after all of them."""
     fallbacks: tuple[Fallback, ...] = ()
     fallback_on: frozenset[Cause] = CAUSES - {"request"}
     """The causes of a failure for which the next fallback is tried (`client.call.causes`). A wrong request is wrong
@@ -56,15 +71,24 @@ class Policy:
         object.__setattr__(self, "fallback_on", frozenset(causes))
         several = (
             ("fallbacks", "Fallback", self.fallbacks, lambda one: isinstance(one, Fallback)),
+            ("targets", "Target", self.targets, lambda one: isinstance(one, Target)),
             ("hooks", "hook", self.hooks, callable),
             ("attempt_hooks", "hook", self.attempt_hooks, callable),
         )
         for name, form, items, fits in several:
             if not isinstance(items, tuple | list) or not all(map(fits, items)):
                 raise ValueError(f"Policy({name}={items!r}): expected a tuple: {name}=({form}, …)")
+        if found := problem(self.targets):
+            raise ValueError(f"Policy(targets=…): {found}")
 
     @property
     def empty(self) -> bool:
         """Whether calls pass through untouched."""
         parts = (self.cache, self.retry, self.limits, self.spend, self.guard)
-        return not (any(part is not None for part in parts) or self.fallbacks or self.hooks or self.attempt_hooks)
+        return not (
+            any(part is not None for part in parts)
+            or self.targets
+            or self.fallbacks
+            or self.hooks
+            or self.attempt_hooks
+        )

@@ -63,11 +63,11 @@ def unanswered(error: Exception) -> Unanswered:
 
 
 def _request(request: Request) -> httpx2.Request:
-    """Return the original httpx2 request, with our idempotency key, unless its URL or body has changed."""
+    """Return the original httpx2 request, with our idempotency key, unless its URL, body or key has changed."""
     original = request.extensions
     if request.upload is not None:
         return _upload(request, original)
-    if isinstance(original, httpx2.Request) and str(original.url) == request.url and original.content == request.body:
+    if isinstance(original, httpx2.Request) and _unchanged(original, request):
         key = header(request.headers, "idempotency-key")
         if key is not None:
             original.headers["idempotency-key"] = key
@@ -76,6 +76,15 @@ def _request(request: Request) -> httpx2.Request:
     timeout = original.extensions if isinstance(original, httpx2.Request) else {}
     return httpx2.Request(
         request.method, request.url, headers=headers, content=request.body or None, extensions=dict(timeout)
+    )
+
+
+def _unchanged(original: httpx2.Request, request: Request) -> bool:
+    """Whether `request` is the caller's own, and not one to another place or with another key."""
+    return (
+        str(original.url) == request.url
+        and original.content == request.body
+        and all(original.headers.get(name) == header(request.headers, name) for name in ("authorization", "api-key"))
     )
 
 

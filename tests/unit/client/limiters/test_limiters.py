@@ -11,7 +11,7 @@ from tailrace.client.limiters.breaker import CircuitBreaker
 from tailrace.client.limiters.concurrency import LEAST, MOST, Permits
 from tailrace.client.limiters.rate import RateLimiter
 from tailrace.client.limiters.spend import SpendLimiter
-from tailrace.client.policy import Breaker, Cache, Fallback, Limits, Policy, Retry, Spend
+from tailrace.client.policy import Breaker, Cache, Fallback, Limits, Policy, Retry, Spend, Target
 from tailrace.client.request.guard import Guard
 
 
@@ -234,7 +234,7 @@ def test_a_senseless_policy_is_refused_when_it_is_made(part, arguments):
         part(**arguments)
 
 
-FIELDS = [(part, field) for part in (Cache, Retry, Breaker, Limits, Spend, Fallback, Guard, Policy)
+FIELDS = [(part, field) for part in (Cache, Retry, Breaker, Limits, Spend, Fallback, Target, Guard, Policy)
           for field in dataclasses.fields(part) if field.type != "bool"]  # fmt: skip
 
 

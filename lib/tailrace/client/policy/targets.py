@@ -1,0 +1,58 @@
+"""Several keys and deployments of one model, among which attempts are spread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from tailrace.client import validation
+
+MOST_WEIGHT: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Another key, base URL (with its `/v1`), model or deployment to which attempts may go; what is empty stays.
+
+    `Target()` is the call as its caller sends it. The credential of one origin is never sent to another: name the
+    environment variable that holds the key.
+    """
+
+    base_url: str = ""
+    api_key_env: str = ""
+    model: str = ""
+    weight: float = 1
+    """Its share of the attempts among the targets that do not cool down."""
+    serves: tuple[str, ...] = ()
+    """The models for which it may be asked; (): for every model."""
+
+    def __post_init__(self) -> None:
+        validation.instance("Target", str, model=self.model, base_url=self.base_url, api_key_env=self.api_key_env)
+        validation.positive("Target", weight=self.weight)
+        if self.weight > MOST_WEIGHT:
+            raise ValueError(f"Target(weight={self.weight!r}): expected at most {MOST_WEIGHT}")
+        validation.base_url("Target", self.base_url)
+        serves = self.serves
+        if not isinstance(serves, tuple | list) or not all(isinstance(name, str) and name for name in serves):
+            raise ValueError(f"Target(serves={serves!r}): expected a tuple of models: serves=('gpt-4o', …)")
+
+    @property
+    def label(self) -> str:
+        """Its name in rows and metrics, from its settings: address, model and variable; "own" for `Target()`."""
+        place = urlsplit(self.base_url)
+        address = place.netloc + place.path.rstrip("/").removesuffix("/v1")
+        return " ".join(part for part in (address, self.model, self.api_key_env) if part) or "own"
+
+
+def problem(targets: tuple[Target, ...]) -> str:
+    """Return why these cannot be the targets of one policy; "" when they can."""
+    labels: dict[str, int] = {}
+    for number, target in enumerate(targets):
+        if target.label in labels:
+            return (
+                f"targets[{number}] is targets[{labels[target.label]}] again ({target.label}); "
+                "give it once, with the weight of both"
+            )
+        labels[target.label] = number
+    return ""
