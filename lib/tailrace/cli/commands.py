@@ -23,6 +23,7 @@ COMMANDS: Final = {
         "Make a base image from Debian's packages, where no registry can be reached.",
     ),
     "bench": (_RUNS, "Measure a grid of loads and lengths: which target, and how many?"),
+    "cache": ("tailrace.cli.cache", "Show what a shared cache holds, and delete a part of it."),
     "compare": (_RUNS, "Decide whether RUN_B is slower than RUN_A, by paired windows of time."),
     "deploy": (_ROLLOUTS, "Bring up a deployment, or switch it to another release."),
     "down": (_RUNS, "Stop everything that runs of a profile left running."),

@@ -23,6 +23,7 @@ from tailrace.client.clock import Clock
 from tailrace.client.policy import Policy
 from tailrace.client.response.watch import StreamWatch
 from tailrace.client.stores import Entry
+from tailrace.client.stores.entry import tenant_digest
 from tailrace.client.wire import Headers, Response, header
 from tailrace.protocol import failures, media
 from tailrace.protocol.answer import AnswerReader
@@ -33,6 +34,7 @@ STORED: Final = frozenset({"content-type", "x-request-id", "openai-model", "open
 """Headers that belong to the answer. Cookies and rate limits belong to the moment in which it was given."""
 UNFINISHED: Final = frozenset({failures.CUT_STREAM, failures.CUT_BODY})
 _POLL_S: Final = 0.02
+_LONGEST_MODEL: Final = 128
 
 
 class Fetcher:
@@ -262,7 +264,7 @@ class Fetcher:
         return Entry(
             response.status, _stored_headers(response.headers), chunks, not isinstance(response.body, bytes), now,
             now + self._kept_s, facts.model or call.current.model, usage.in_tok, usage.out_tok, usage.cached_tok,
-            usage.reasoning_tok, cost_usd,
+            usage.reasoning_tok, cost_usd, call.original.model[:_LONGEST_MODEL], tenant_digest(call.tenant),
         )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from tailrace.client.policy import Policy, Spend
 from tailrace.client.request.parsed import ParsedRequest
 from tailrace.client.stores import Entry
 from tailrace.client.stores.budgets import KeepsBudgets
+from tailrace.client.stores.tally import Tally
 from tailrace.client.wire import Response, Unanswered
 from tailrace.protocol import failures
 from tailrace.protocol.reading import NO_ANSWER, Answer
@@ -43,6 +44,7 @@ class Ledger:
 
     def __init__(self, policy: Policy, clock: Clock) -> None:
         self._hooks = policy.hooks
+        self._tally: Tally | None = getattr(policy.cache.store, "tally", None) if policy.cache is not None else None
         self._spend = policy.spend
         others = [target.model for target in policy.targets] + [fallback.model for fallback in policy.fallbacks]
         self._fallback_models = tuple(filter(None, others))
@@ -198,6 +200,8 @@ class Ledger:
         saved_usd: float | None = None, cancelled: bool = False,
     ) -> None:  # fmt: skip
         """Hand one row to each hook. A hook that fails is logged by name; the call and the other hooks go on."""
+        if self._tally is not None and call.cache != "bypass":
+            self._tally.add(call.original.model, call.tenant, call.cache != "miss")
         if not self._hooks:
             return
         parsed, counted = call.current, usage or answer.usage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import accumulate
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
@@ -27,6 +28,8 @@ class Entry(NamedTuple):
     cached_tok: int
     reasoning_tok: int
     cost_usd: float | None  # what the answer cost; a hit saves as much
+    asked_model: str = ""  # the model of the request; `model` is the one that answered
+    tenant: str = ""  # a digest, see `tenant_digest`
 
     @property
     def body(self) -> bytes:
@@ -51,8 +54,8 @@ class Entry(NamedTuple):
     def unpack(cls, packed: bytes) -> Entry:
         """Return the packed entry. Raise ValueError when it is damaged or of another format."""
         line, newline, rest = packed.partition(b"\n")
-        fields = orjson.loads(line) if newline else None
-        if not isinstance(fields, dict) or fields.pop("format", None) != _FORMAT:
+        fields = read_fields(line) if newline else {}
+        if fields.pop("format", None) != _FORMAT:
             raise ValueError("not an entry of this format")
         try:
             headers = tuple((str(name), str(value)) for name, value in fields.pop("headers"))
@@ -64,7 +67,22 @@ class Entry(NamedTuple):
         return entry
 
 
-_KINDS: Final = (int, tuple, tuple, bool, int | float, int | float, str, int, int, int, int, int | float | None)
+_KINDS: Final = (
+    int, tuple, tuple, bool, int | float, int | float, str, int, int, int, int, int | float | None, str, str,
+)  # fmt: skip
+
+
+def read_fields(line: bytes) -> dict[str, Any]:
+    """Return the fields in the first line of a packed entry. Raise ValueError when it is damaged."""
+    fields = orjson.loads(line)
+    return fields if isinstance(fields, dict) else {}
+
+
+def tenant_digest(tenant: str) -> str:
+    """Return the digest by which a store names a tenant; "" for none."""
+    if not tenant:
+        return ""
+    return f"sha256:{hashlib.sha256(tenant.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def _cut(packed: bytes, lengths: list[int]) -> tuple[bytes, ...]:

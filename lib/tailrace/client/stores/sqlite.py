@@ -13,11 +13,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from tailrace.client.stores.entry import Entry
 from tailrace.client.stores.sqlite_budgets import SqliteBudgets
+from tailrace.client.stores.tally import MOST_ROWS, OTHERS, Row, Tally
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -25,11 +27,16 @@ CREATE TABLE IF NOT EXISTS entries (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_used ON entries (used_at);
 CREATE TABLE IF NOT EXISTS leases (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tally (
+    model TEXT, tenant TEXT, hits INTEGER NOT NULL, misses INTEGER NOT NULL, PRIMARY KEY (model, tenant)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS total (only INTEGER PRIMARY KEY CHECK (only = 1), bytes INTEGER NOT NULL);
 INSERT OR IGNORE INTO total VALUES (1, 0);
 CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON entries BEGIN UPDATE total SET bytes = bytes + new.size; END;
 CREATE TRIGGER IF NOT EXISTS gone AFTER DELETE ON entries BEGIN UPDATE total SET bytes = bytes - old.size; END;
 """
+_COUNT = """INSERT INTO tally VALUES (?, ?, ?, ?) ON CONFLICT (model, tenant)
+    DO UPDATE SET hits = hits + excluded.hits, misses = misses + excluded.misses"""
 _TOUCH_S = 60.0  # the last use of an entry is written at most this often: most hits only read
 _READ_BUSY_S = 0.01
 _PAUSE = 2.0  # a file that stays locked for `busy_s` is not written for so many times as long
@@ -54,6 +61,7 @@ class Sqlite:
         self.path = Path(path)
         self.max_bytes = max_bytes
         self._busy_s = busy_s
+        self.tally = Tally()
         self._reading = _Side()
         self._writing = _Side()
         self._owner = f"{os.getpid()}-{os.urandom(6).hex()}"
@@ -108,6 +116,9 @@ class Sqlite:
         return self._budgets
 
     def close(self) -> None:
+        if len(self.tally) and self.path.exists():
+            with suppress(sqlite3.Error), self._turn(), self._open() as database:
+                self.tally.flush(partial(_count, database))
         for side in (self._writing, self._reading):
             with side.lock:
                 side.close()
@@ -146,6 +157,8 @@ class Sqlite:
             return None
         if abs(now - row[2]) > _TOUCH_S:
             _try_to_write(database, "UPDATE entries SET used_at = ? WHERE key = ?", now, key)
+            with suppress(sqlite3.OperationalError), database:  # a process that only reads writes its counts here
+                self.tally.flush(partial(_count, database))
         return entry
 
     def _put(self, key: str, packed: bytes, expires_at: float) -> None:
@@ -154,6 +167,7 @@ class Sqlite:
             database.execute("DELETE FROM entries WHERE key = ?", (key,))
             database.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", (key, packed, len(packed), expires_at, now))
             self._make_room(database, now)
+            self.tally.flush(partial(_count, database))
 
     def _make_room(self, database: sqlite3.Connection, now: float) -> None:
         (used,) = database.execute("SELECT bytes FROM total").fetchone()
@@ -243,6 +257,16 @@ def _to_wal(database: sqlite3.Connection, busy_s: float) -> None:
             if "locked" not in str(error) or time.monotonic() >= until:
                 raise
         time.sleep(0.005)
+
+
+def _count(database: sqlite3.Connection, rows: list[Row]) -> None:
+    """Add `rows` to those of the file, which has at most `MOST_ROWS` and one for all others."""
+    known = set(database.execute("SELECT model, tenant FROM tally"))
+    for row in rows:
+        if (row.model, row.tenant) not in known and len(known) >= MOST_ROWS:
+            row = row._replace(model=OTHERS, tenant="")
+        database.execute(_COUNT, row)
+        known.add((row.model, row.tenant))
 
 
 def _try_to_write(database: sqlite3.Connection, statement: str, *values: object) -> None:
