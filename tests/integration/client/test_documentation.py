@@ -86,6 +86,9 @@ FEATURES = {
     "structlog": ["structured(structlog.get_logger())", '"llm_call"'],
     "Prometheus": ["prometheus(registry)", "get_sample_value("],
     "OpenTelemetry": ["opentelemetry(tracing)", "get_finished_spans()"],
+    # who shares answers, and what a store holds
+    "identity": ["identity=", "ignore_headers="],
+    "contents of a store": ["purge(contents", ".hit_rate"],
     # input
     "size": ["Guard(max_bytes=", '["body", '],
     "roles": ["roles=frozenset(", "messages[0].role"],
