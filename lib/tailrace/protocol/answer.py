@@ -49,6 +49,11 @@ class AnswerReader:
         return self._stream is not None and self._stream.over
 
     @property
+    def complete(self) -> bool:
+        """Whether all of a stream has come, and nothing is wrong with it so far."""
+        return self._stream is not None and self._stream.complete and not self._failure
+
+    @property
     def failure(self) -> str:
         """The failure that has shown so far; `end` may find another one."""
         return self._failure or (self._stream.failure if self._stream is not None else "")

@@ -44,6 +44,12 @@ class StreamReader:
         """The failure that has shown so far."""
         return self._failure
 
+    @property
+    def complete(self) -> bool:
+        """Whether all has come that was to come, and nothing is wrong with it so far."""
+        ended = FINISHED.issuperset(self._reasons.values())  # a choice without an end has ""
+        return self.over and ended and bool(self._reasons) and not self._failure and not self._parser.dropped
+
     def feed(self, data: bytes, at_ns: int) -> None:
         """Read the next bytes, which came at `at_ns`."""
         for text, name, _ in self._parser.feed(data):
@@ -64,7 +70,7 @@ class StreamReader:
             failure = failures.CUT_STREAM
         if not failure and not self._carried and is_empty(reasons, counts):
             failure = failures.EMPTY_ANSWER
-        complete = not failure and self.over and finished and FINISHED.issuperset(reasons) and not self._parser.dropped
+        complete = not failure and finished and self.complete
         return Answer(
             failure, self._chunks, counts, self._model, self._first_ns, self._answer_ns, self._last_ns, self._gaps,
             reasons, complete, ended,

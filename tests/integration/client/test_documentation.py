@@ -41,6 +41,7 @@ FEATURES = {
     "async_transport(inner=…)": ["=async_transport(", "inner=inner", "openai.AsyncOpenAI(http_client=http"],
     "Azure": ["openai.AzureOpenAI(", '== "hit"'],
     "base_url": [" OpenAI(base_url="],
+    "event loops": ["answers.append(asyncio.run("],
     "off": ["Policy(cache=None, retry=None, guard=None)", "not in answer.headers"],
     # the cache
     "SQLite": ["Sqlite(", "namespace=", '["miss", "hit"]'],

@@ -109,7 +109,7 @@ def violated(world, callers):
         "every lease is back": not leased,
         "every stream is closed": world.unclosed == 0,
         "no fetch goes on": not any(len(driver._single_flight) for driver in world.drivers),
-        "every abandoned stream is booked": not any(fetcher._abandoned for fetcher in fetchers),
+        "every abandoned stream is booked": not any(fetcher.abandoned for fetcher in fetchers),
     }
     return [invariant for invariant, holds in invariants.items() if not holds]
 

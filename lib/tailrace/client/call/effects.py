@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from tailrace.client.response.watch import StreamWatch
 from tailrace.client.stores import Entry
 from tailrace.client.wire import Request, Response, Unanswered
+
+if TYPE_CHECKING:
+    from tailrace.client.call.pending import PendingCall
 
 T = TypeVar("T")
 
@@ -116,7 +119,9 @@ class Meter:
 
 @dataclass(slots=True)
 class Join:
-    """Carry out `work`, or wait for the one under way for `key`; gives (its result or error, whether it was ours).
+    """Carry out `work` for `call`, or wait for the one under way for `key`; gives (its result or error, whether ours).
+
+    One whose call is over is not waited for, because its answer came before this call began.
 
     The result is None when it cannot be shared. Throws TimeoutError after `timeout_s`; a shared stream raises
     `late()` after `stream_s`, for this reader alone.
@@ -124,6 +129,7 @@ class Join:
 
     key: str
     work: Callable[[], Work[Any]]
+    call: PendingCall
     timeout_s: float | None
     late: Callable[[], Exception]
     stream_s: float | None = None
@@ -131,10 +137,11 @@ class Join:
 
 @dataclass(slots=True)
 class Background:
-    """Carry out `work` beside the call, unless one is under way for `key`."""
+    """Carry out `work` for `call`, beside the call that has an answer, unless one is under way for `key`."""
 
     key: str
     work: Callable[[], Work[Any]]
+    call: PendingCall
 
 
 Effect: TypeAlias = Send | Sleep | Wait | Load | Save | Lease | Release | Blocking | Meter | Join | Background

@@ -46,7 +46,8 @@ class Fetcher:
         self._clock = clock
         self._ledger = ledger
         self.attempts = Attempts(policy, clock, event)
-        self._abandoned: deque[PendingCall] = deque()
+        self.abandoned: deque[PendingCall] = deque()
+        """Calls whose streams were left to the garbage collector, to be booked with the next call."""
         cache = policy.cache
         self._kept_s = cache.kept_s if cache is not None else 0.0
         # a store that does not say whether it is shared may be
@@ -55,7 +56,7 @@ class Fetcher:
     def fetch(self, call: PendingCall) -> Work[FetchResult]:
         """Get the answer to `call`. When several processes share the store, one of them fetches for all."""
         call.fetching = True
-        if self._abandoned:
+        if self.abandoned:
             yield from self._account_for_abandoned()
         try:
             if self._leases and call.original.key and call.original.envelope.wishes.lookup:
@@ -83,6 +84,7 @@ class Fetcher:
         facts = read_document(call.document, current.envelope.operation) if readable else NO_ANSWER
         cost_usd = self._settle(call, facts, response)
         keep = facts.complete and response.status == 200 and len(response.body) <= self._most_bytes(call)
+        call.over = not keep
         entry = self._entry(call, response, (response.body,), facts, cost_usd) if keep else None
         failed = failure(call, facts, response)
         yield from self._close(
@@ -116,7 +118,7 @@ class Fetcher:
 
     def _failed(self, call: PendingCall, error: BaseException) -> Work[FetchResult | None]:
         """Return the stale entry when the provider fails and there is one; else book the failure."""
-        call.current = call.original
+        call.current, call.over = call.original, True
         cost_usd = None if call.sent else 0.0
         if call.stale_entry is not None and isinstance(error, openai.APIConnectionError):
             return (yield from self._stale(call, call.stale_entry, cost_usd))
@@ -129,7 +131,7 @@ class Fetcher:
 
     def _stale(self, call: PendingCall, entry: Entry, cost_usd: float | None) -> Work[FetchResult]:
         """Give `entry` in place of the error. It is one call, with the attempts that were made before."""
-        call.current, call.cache = call.original, "stale"
+        call.current, call.cache, call.over = call.original, "stale", True
         self._ledger.settle(call, cost_usd)
         self._ledger.hit(call, entry, cost_usd)
         yield from self._give_back(call)
@@ -206,6 +208,7 @@ class Fetcher:
         cost_usd = self._settle(call, facts, response)
         chunks = watch.whole
         keep = facts.complete and chunks and response.status == 200
+        call.over = not keep
         entry = self._entry(call, response, chunks, facts, cost_usd) if keep and chunks else None
         failed = failure(call, facts, response)
         book = partial(self._ledger.answered, call, facts, response.status, cost_usd, failed)
@@ -222,11 +225,11 @@ class Fetcher:
         """
         call.release_permit()
         self._ledger.settle(call, None)
-        self._abandoned.append(call)
+        self.abandoned.append(call)
 
     def _account_for_abandoned(self) -> Work[None]:
-        while self._abandoned:
-            call = self._abandoned.popleft()
+        while self.abandoned:
+            call = self.abandoned.popleft()
             self._ledger.failed(call, GeneratorExit())
             yield from self._give_back(call)
 

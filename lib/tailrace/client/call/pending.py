@@ -45,6 +45,8 @@ class PendingCall:
     stale_entry: Entry | None = None
     """An expired answer, given when the provider fails."""
 
+    over: bool = False
+    """Whether its answer has come and is not stored: a call that begins now asks for itself."""
     fetching: bool = False
     """Whether its own fetch has begun, which then accounts for the call."""
     sent: int = 0

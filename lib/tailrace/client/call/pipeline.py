@@ -26,6 +26,7 @@ from tailrace.client.request import envelope, guard
 from tailrace.client.request.identity import identifier
 from tailrace.client.request.key import cache_key
 from tailrace.client.request.parsed import ParsedRequest, parse
+from tailrace.client.response.shared_streams import Subscription
 from tailrace.client.stores import Entry
 from tailrace.client.wire import Headers, Replay, Request, Response, Unanswered, stamped
 
@@ -57,7 +58,8 @@ class Pipeline:
                 if age_s < cache.ttl_s:
                     return self._from_store(call, entry, "hit")
                 if age_s < cache.ttl_s + cache.stale_while_revalidate_s:
-                    yield Background(key, partial(self.fetcher.fetch, call.restarted()))
+                    again = call.restarted()
+                    yield Background(key, partial(self.fetcher.fetch, again), again)
                     return self._from_store(call, entry, "stale")
                 if age_s < cache.ttl_s + cache.stale_if_error_s:
                     call.stale_entry = entry
@@ -129,7 +131,7 @@ class Pipeline:
             if left_s is not None and left_s <= 0:
                 return self._waited_in_vain(call, late())
             try:
-                result, ours = yield Join(call.original.key, fetch, left_s, late, call.stream_left_s())
+                result, ours = yield Join(call.original.key, fetch, call, left_s, late, call.stream_left_s())
             except TimeoutError:
                 if call.fetching:  # and a store stands still; the fetch goes on, and is booked when it ends
                     raise late() from None
@@ -162,8 +164,23 @@ class Pipeline:
         response = result.response
         if isinstance(response.body, Replay):
             response = Response(response.status, response.headers, response.body.again())
-        self.ledger.shared(call, response, result.cost_usd, result.failure)
+        if isinstance(response.body, Subscription):
+            response.body.ended = partial(self._shared_stream_ended, call, response, response.body)
+            response.body.abandoned = partial(self.fetcher.abandoned.append, call)
+        else:
+            self.ledger.shared(call, response, result.cost_usd, result.failure)
         return _answer(call, FetchResult(response, call.cache, result.key, 0, result.backoff_s))
+
+    def _shared_stream_ended(
+        self, call: PendingCall, response: Response[Any], body: Subscription, error: BaseException | None
+    ) -> None:
+        """Book a call that read the stream of another one; `error` is None when it read to the end."""
+        if error is None or body.over or body.failure or body.cut:
+            answer = body.answer
+            saved_usd = self.ledger.cost_usd(call, answer, response)
+            self.ledger.shared(call, response, saved_usd, body.failure or answer.failure)
+        else:
+            self.ledger.failed(call, error, status=response.status)
 
     def _waited_in_vain(self, call: PendingCall, error: BaseException) -> Response[Any]:
         """Raise `error` for a call that only waited, or give the stale entry if there is one."""

@@ -7,29 +7,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tailrace.client.call.effects import Background, Hedge, Join, Work
-from tailrace.client.call.pending import FetchResult
+from tailrace.client.call.pending import FetchResult, PendingCall
 from tailrace.client.event_loops import PerLoop, in_loop
-from tailrace.client.response.streams import AsyncMetered, Broadcast, aclose
+from tailrace.client.response.shared_streams import Broadcast
+from tailrace.client.response.streams import AsyncMetered, aclose
 from tailrace.client.wire import Response, Unanswered
 
 _GRACE_S: Final = 0.25
 """A fetch has the deadline of the call that began it, and gets this long to say itself what it was doing by then."""
 
 
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A fetch under way for a call, and the stream that it brought."""
+
+    call: PendingCall
+    task: asyncio.Task[Any] = field(init=False)
+    stream: Broadcast | None = None
+
+    @property
+    def joinable(self) -> bool:
+        """Whether its answer is on its way, so that a call that begins now may share it."""
+        return not self.call.over and (self.stream is None or self.stream.source.joinable)
+
+
 class _Flights:
     """The tasks of one event loop: the fetches under way, by key, and those that read shared streams."""
 
     def __init__(self) -> None:
-        self.under_way: dict[str, asyncio.Task[Any]] = {}
+        self.under_way: dict[str, _Flight] = {}
         self.pumps: set[asyncio.Task[None]] = set()
 
     def cancelled(self) -> list[asyncio.Task[Any]]:
         """Cancel all, and return them."""
-        tasks = [*self.under_way.values(), *self.pumps]
+        tasks = [*(flight.task for flight in self.under_way.values()), *self.pumps]
         for task in tasks:
             task.cancel()
         return tasks
@@ -63,7 +78,7 @@ class SingleFlight:
 
     async def background(self, effect: Background) -> None:
         """Begin the fetch of this key, unless there is one."""
-        self._joined(Join(effect.key, effect.work, None, TimeoutError))
+        self._joined(Join(effect.key, effect.work, effect.call, None, TimeoutError))
 
     def broadcast(self, source: AsyncMetered) -> Broadcast:
         """Return `source` for any number of readers; it is read to its end in any case."""
@@ -87,17 +102,16 @@ class SingleFlight:
     def _joined(self, effect: Join) -> tuple[asyncio.Task[Any], bool]:
         """Return the task of this key, and whether it was begun here."""
         under_way = self._flights.get().under_way
-        task = under_way.get(effect.key)
-        if task is not None:
-            return task, False
-        task = asyncio.create_task(self._fetch(effect, under_way))
-        under_way[effect.key] = task
-        task.add_done_callback(_retrieve_error)
-        return task, True
+        flight = under_way.get(effect.key)
+        if flight is not None and flight.joinable:
+            return flight.task, False
+        flight = under_way[effect.key] = _Flight(effect.call)
+        flight.task = asyncio.create_task(self._fetch(effect, under_way, flight))
+        flight.task.add_done_callback(_retrieve_error)
+        return flight.task, True
 
-    async def _fetch(self, effect: Join, under_way: dict[str, asyncio.Task[Any]]) -> Any:
+    async def _fetch(self, effect: Join, under_way: dict[str, _Flight], this: _Flight) -> Any:
         """Carry out the fetch; a stream stays under way until its end, so that later callers join it."""
-        this = asyncio.current_task()
         pumped: asyncio.Task[None] | None = None
 
         def over(_done: object = None) -> None:
@@ -107,7 +121,8 @@ class SingleFlight:
         try:
             result = await self._run(effect.work())
             body = result.response.body if isinstance(result, FetchResult) else None
-            pumped = body.pumped if isinstance(body, Broadcast) else None
+            if isinstance(body, Broadcast):
+                this.stream, pumped = body, body.pumped
             return result
         finally:
             if pumped is not None and not pumped.done():

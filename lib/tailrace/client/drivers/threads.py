@@ -23,7 +23,7 @@ from tailrace.client.call.effects import (
     Wait,
     Work,
 )
-from tailrace.client.call.pending import FetchResult
+from tailrace.client.call.pending import FetchResult, PendingCall
 from tailrace.client.call.pipeline import Pipeline
 from tailrace.client.clock import Clock
 from tailrace.client.drivers.store_warnings import StoreWarnings
@@ -95,9 +95,10 @@ class Driver:
     def _on_join(self, effect: Join) -> tuple[FetchResult | BaseException | None, bool]:
         with self._lock:
             fetch = self._under_way.get(effect.key)
-            ours = fetch is None or fetch.pid != os.getpid()  # a fetch begun before a fork never ends here
+            # a fetch begun before a fork never ends here
+            ours = fetch is None or fetch.pid != os.getpid() or fetch.call.over
             if fetch is None or ours:
-                fetch = self._under_way[effect.key] = _SharedFetch()
+                fetch = self._under_way[effect.key] = _SharedFetch(effect.call)
             else:
                 fetch.over = fetch.over or threading.Event()
         if ours or fetch.over is None:
@@ -115,14 +116,15 @@ class Driver:
             return error
         finally:
             with self._lock:
-                del self._under_way[effect.key]
+                if self._under_way.get(effect.key) is fetch:
+                    del self._under_way[effect.key]
             if fetch.over is not None:
                 fetch.over.set()
         return result
 
     def _on_background(self, effect: Background) -> None:
         if effect.key not in self._under_way:
-            join = Join(effect.key, lambda: _with_whole_stream(effect.work()), None, TimeoutError)
+            join = Join(effect.key, lambda: _with_whole_stream(effect.work()), effect.call, None, TimeoutError)
             threading.Thread(target=self._on_join, args=(join,), name="tailrace-revalidate", daemon=True).start()
 
     @property
@@ -160,7 +162,8 @@ class Driver:
 class _SharedFetch:
     """A fetch that other threads may wait for; the first that waits makes the event, which most fetches do without."""
 
-    def __init__(self) -> None:
+    def __init__(self, call: PendingCall) -> None:
+        self.call = call
         self.pid = os.getpid()
         self.over: threading.Event | None = None
         self.result: FetchResult | BaseException | None = None

@@ -1,12 +1,13 @@
-"""Streams on their way to the caller: watched while they pass, for one reader or for many."""
+"""Streams on their way to the caller, watched while they pass."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, cast
 
 from tailrace.client.call.effects import Meter, Work
+from tailrace.client.response.watch import StreamWatch
 from tailrace.client.wire import Unanswered
 
 
@@ -26,6 +27,11 @@ class AsyncMetered:
         return self._meter.watch.failure
 
     @property
+    def watch(self) -> StreamWatch:
+        """What has passed so far."""
+        return self._meter.watch
+
+    @property
     def over(self) -> bool:
         """Whether the terminator has passed."""
         return self._meter.watch.over
@@ -34,6 +40,12 @@ class AsyncMetered:
     def cut(self) -> bool:
         """Whether the stream has ended before its answer did."""
         return self._meter.watch.cut
+
+    @property
+    def joinable(self) -> bool:
+        """Whether who begins to read now reads an answer that is on its way, or whole and about to be stored."""
+        watch = self._meter.watch
+        return not watch.failure and (watch.storable if watch.over else not self._over)
 
     def __aiter__(self) -> AsyncMetered:
         return self
@@ -87,97 +99,6 @@ class AsyncMetered:
             await aclose(self._body)
         finally:
             await self._run(self._meter.finish(error))
-
-
-class Broadcast:
-    """A stream for many readers: each gets all of it, from its beginning; leaving does not stop it."""
-
-    def __init__(self, source: AsyncMetered) -> None:
-        self.source = source
-        self._chunks: list[bytes] = []
-        self._error: BaseException | None = None
-        self._over = False
-        self._changed = asyncio.Event()
-        self.pumped: asyncio.Task[None] | None = None
-        self.failure = ""
-        self.failed_after = 0
-        """The number of chunks after which the failure showed; 0 for none."""
-
-    async def pump(self) -> None:
-        """Read the source to its end, and wake the readers at each chunk."""
-        try:
-            async for chunk in self.source:
-                self._chunks.append(chunk)
-                if not self.failed_after and self.source.failure:
-                    self.failed_after, self.failure = len(self._chunks), self.source.failure
-                self._wake_readers()
-        except Exception as error:
-            self._error = error
-        except BaseException as error:
-            self._error = ConnectionError("the client was closed")
-            raise error
-        finally:
-            self._over = True
-            self._wake_readers()
-
-    def subscribe(self, until: float | None, late: Callable[[], Exception]) -> Subscription:
-        """Return every chunk; raise `late()` when the next one has not come by `until`, in the loop's time."""
-        return Subscription(self._read(until, late), self)
-
-    async def _read(self, until: float | None, late: Callable[[], Exception]) -> AsyncGenerator[bytes]:
-        position = 0
-        while True:
-            while position < len(self._chunks):
-                position += 1
-                yield self._chunks[position - 1]
-            if self._over:
-                break
-            try:
-                async with asyncio.timeout_at(until):
-                    await self._changed.wait()
-            except TimeoutError:
-                raise late() from None
-        if self._error is not None:
-            raise self._error
-
-    def _wake_readers(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-
-class Subscription:
-    """A stream that many read, for one of them."""
-
-    def __init__(self, chunks: AsyncGenerator[bytes], shared: Broadcast) -> None:
-        self._chunks = chunks
-        self._shared = shared
-        self._taken = 0
-
-    @property
-    def failure(self) -> str:
-        """The class of the failure that has shown to this reader so far; "" for none."""
-        return self._shared.failure if 0 < self._shared.failed_after <= self._taken else ""
-
-    @property
-    def over(self) -> bool:
-        """Whether the terminator has passed; only true of a reader that has read all."""
-        return self._shared.source.over
-
-    @property
-    def cut(self) -> bool:
-        """Whether the stream has ended before its answer did."""
-        return self._shared.source.cut
-
-    def __aiter__(self) -> Subscription:
-        return self
-
-    async def __anext__(self) -> bytes:
-        chunk = await anext(self._chunks)
-        self._taken += 1
-        return chunk
-
-    async def aclose(self) -> None:
-        await self._chunks.aclose()
 
 
 class Metered:

@@ -21,8 +21,7 @@ class StreamWatch:
         self._now = now
         self._chunks: list[bytes] = []
         self._total = 0
-        self.cut = False
-        """Whether the stream has ended before its answer did."""
+        self._answer: Answer | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Note the next chunk."""
@@ -46,12 +45,28 @@ class StreamWatch:
         return self._reader is not None and self._reader.over
 
     @property
+    def storable(self) -> bool:
+        """Whether the whole answer has come, and may be kept."""
+        return self._max_bytes > 0 and self._reader is not None and self._reader.complete
+
+    @property
+    def answer(self) -> Answer:
+        """What the stream said, once its terminator has passed or it is over."""
+        if self._answer is None and self._reader is not None and self._reader.over:
+            return self._reader.end(True)
+        return self._answer or NO_ANSWER
+
+    @property
+    def cut(self) -> bool:
+        """Whether the stream has ended before its answer did."""
+        return self._answer is not None and self._answer.failure == CUT_STREAM
+
+    @property
     def whole(self) -> tuple[bytes, ...] | None:
         """All chunks as they came; None when they were too many to keep, or are not wanted."""
         return tuple(self._chunks) if self._max_bytes else None
 
     def end(self, whole: bool) -> Answer:
         """Return what the stream said, once it is over; `whole` when it came to its end."""
-        answer = NO_ANSWER if self._reader is None else self._reader.end(whole)
-        self.cut = answer.failure == CUT_STREAM
+        self._answer = answer = NO_ANSWER if self._reader is None else self._reader.end(whole)
         return answer
