@@ -14,7 +14,7 @@ from tests.unit.client.simulation import Caller, Shared, simulate
 from tests.unit.client.simulation_blocking import InlineThread, simulate_blocking
 
 from depth import FULL, scaled
-from tailrace import Breaker, Cache, Fallback, Limits, Memory, Retry, Spend
+from tailrace import Breaker, Cache, Fallback, Limits, Memory, Retry, Spend, Target
 from tailrace.client import AsyncDriver
 from tailrace.client.call import fallback, fetch, ledger, pipeline
 from tailrace.client.call.attempts import Attempts
@@ -76,6 +76,7 @@ policies = st.fixed_dictionaries({
     "cache": st.one_of(caches, caches, caches, st.none()), "retry": st.none() | retries, "limits": st.none() | limits_,
     "spend": st.sampled_from([None, Spend(max_usd=1.0), Spend(max_usd=0.0001)]),
     "fallbacks": often((), st.just((Fallback(model="gpt-4o"),))),
+    "targets": often((), st.just((Target(), Target(model="gpt-4o", weight=2), Target(base_url="http://other/v1")))),
 })  # fmt: skip
 
 
@@ -92,7 +93,9 @@ def violated(world, callers):
     attempts, hedged = sum(row.attempts for row in rows), limits.hedge_after_s is not None
     # an abandoned stream is closed one turn of the loop after its permit is given back
     abandoned = any(caller.stream and not caller.closes for caller in callers)
-    most = (policy.retry.attempts if policy.retry else 1) * (1 + len(policy.fallbacks)) * (1 + hedged)
+    tries = policy.retry.attempts if policy.retry else 1
+    moves = len(policy.targets) if policy.retry else 0
+    most = (tries * (1 + len(policy.fallbacks)) + moves) * (1 + hedged)
     leased = getattr(policy.cache and policy.cache.store, "leased", {})
     invariants = {
         "callers get what they may get": not world.violations,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
 from urllib.parse import urlsplit
 
 from tailrace.client.request.credential import belongs_to_account, without_credentials
 from tailrace.client.request.envelope import PATHS, RESOURCES, provider_of
 from tailrace.client.wire import Headers
-
-_OWN: Final = ("host", "content-length")
 
 
 def moved(url: str, base_url: str) -> str:
@@ -27,8 +24,8 @@ def headers(sent: Headers, old_url: str, url: str, api_key: str | None) -> Heade
     """
     same_origin = urlsplit(url)[:2] == urlsplit(old_url)[:2]
     if same_origin and api_key is None:
-        return tuple(pair for pair in sent if pair[0].lower() != "content-length")
-    kept = tuple(pair for pair in sent if (name := pair[0].lower()) not in _OWN and not belongs_to_account(name))
+        return sent
+    kept = tuple(pair for pair in sent if (name := pair[0].lower()) != "host" and not belongs_to_account(name))
     if not api_key:
         return kept
     if provider_of(urlsplit(url).netloc).startswith("azure"):  # which takes a bearer only for tokens of its directory
