@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from tailrace import AsyncOpenAI, Cache, OpenAI, Policy, Price, Retry, Spend, Sqlite
 from tailrace.client import BudgetExceeded
+from tailrace.client.limiters.spend import SpendLimiter
 
 ASK = {"model": "gpt-4o-mini", "max_tokens": 100, "messages": [{"role": "user", "content": "hello"}]}
 
@@ -264,4 +266,24 @@ def test_a_store_that_fails_refuses_or_allows(provider, opened, tmp_path, failur
         ledger.flush()
         assert ledger.spend_limiter.spent_usd() == pytest.approx(0.0 if failure == "reject" else 0.6)
     assert caplog.text.count("cannot be asked") == 1
+    store.close()
+
+
+@pytest.mark.parametrize("collected", [False, True], ids=["alone", "with all that it holds"])
+def test_a_stream_that_nobody_closes_is_settled_at_the_latest_with_its_client(provider, key, tmp_path, collected):
+    """A forgotten stream counts as its whole reservation in the store, also when no other call follows."""
+    store = Sqlite(tmp_path / "llm.db")
+    limiter = SpendLimiter(Spend(max_usd=1.0, per="day", store=store))
+    policy = Policy(cache=None, spend=Spend(max_usd=1.0, per="day", store=store))
+    client = OpenAI(api_key=key, base_url=provider.url, policy=policy)
+    stream = client.chat.completions.create(**ASK, stream=True)
+    next(stream)
+    assert (limiter.spent_usd(), limiter.reserved_usd() > 0) == (0.0, True)
+    client.close()
+    if collected:  # in a cycle, the collector finalises all parts together, in any order
+        stream.itself, client.stream = stream, stream
+    del stream, client
+    gc.collect()
+    assert limiter.reserved_usd() == 0.0
+    assert limiter.spent_usd() > 0
     store.close()

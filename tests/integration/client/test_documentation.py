@@ -80,6 +80,8 @@ FEATURES = {
     "saved": [".saved_usd"],
     "unknown price": ["unknown.cost_usd is None"],
     "spend limit": ["Spend(max_usd=", "assumed_output_tok=", "refused == ["],
+    "own prices": ["Price(in_mtok=", "own.cost_usd ==", "alias.cost_usd"],
+    "budget in a store": ['per="day", store=Sqlite(', "error.retry_after_s"],
     "spend limit per tenant": ["per_tenant=True", 'refused == ["acme"]'],
     "hook": ["hooks=(calls.append,)"],
     "hook of attempts": ["attempt_hooks=(attempts.append,)", "failed.cause"],

@@ -59,8 +59,8 @@ class SpendLimiter:
         self._tickets = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._count = 0
         self.unsettled: deque[tuple[Reservation, float]] = deque(maxlen=MOST_UNSETTLED)
-        if self.slow:  # a stream that was left just before the process ends is settled all the same
-            weakref.finalize(self, _flush_at_exit, self._budgets, self.unsettled)
+        # a stream that was left just before the process or the client ends is settled all the same
+        self._end = weakref.finalize(self, _flush_at_the_end, self._budgets, self.unsettled)
 
     @property
     def ends_at(self) -> float:
@@ -108,6 +108,8 @@ class SpendLimiter:
         counted = reservation.usd if cost_usd is None else cost_usd
         if self.slow:
             self.unsettled.append((reservation, counted))
+            if not self._end.alive:  # the collector takes the client before its streams
+                _flush_at_the_end(self._budgets, self.unsettled)
         else:
             self._budgets.settle(reservation, counted)
 
@@ -143,6 +145,6 @@ def _flush(budgets: Budgets, unsettled: deque[tuple[Reservation, float]]) -> Non
             raise
 
 
-def _flush_at_exit(budgets: Budgets, unsettled: deque[tuple[Reservation, float]]) -> None:
+def _flush_at_the_end(budgets: Budgets, unsettled: deque[tuple[Reservation, float]]) -> None:
     with suppress(Exception):  # nobody is left who could try again: the reservations expire
         _flush(budgets, unsettled)
