@@ -102,7 +102,9 @@ class Ledger:
         worst = Usage(True, len(parsed.request.body), spend.assumed_output_tok if most_tok is None else most_tok)
         most_usd = 0.0
         for model in (parsed.model, *self._fallback_models):
-            cost_usd = self._known_usd(self.prices.cost_usd(model, parsed.request.url, worst), parsed, model, spend)
+            cost_usd = self.prices.cost_usd(model, parsed.request.url, worst)
+            if cost_usd is None:
+                cost_usd = self._known_usd(None, parsed, model, spend)
             most_usd = cost_usd if cost_usd > most_usd else most_usd
         return most_usd
 
@@ -149,7 +151,7 @@ class Ledger:
         if not parsed.known:
             return self._charged_usd(parsed, response)
         url = parsed.request.url
-        if self.prices.mine(parsed.model, url):
+        if self.prices.any_own and self.prices.mine(parsed.model, url):
             return self.prices.cost_usd(parsed.model, url, answer.usage)
         cost_usd = self.prices.cost_usd(answer.model or parsed.model, url, answer.usage)
         # the answer's dated or private name of the model may be missing from the table, and the requested one not

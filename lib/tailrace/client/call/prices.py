@@ -53,13 +53,16 @@ class Prices:
     def __init__(self, now: Callable[[], float] = time.monotonic, own: Mapping[str, Price | str] | None = None) -> None:
         self._now = now
         self._own = own or {}
+        self.any_own = bool(self._own)
         self._rates: dict[tuple[str, str], _Rate] = {}
 
     def cost_usd(self, model: str, url: str, usage: Usage) -> float | None:
         """Return the cost of `usage`, or None when the model's price or the usage is not known."""
         if not usage.known:
             return None
-        rate = self._rate(model, url)
+        rate = self._rates.get((model, url))
+        if rate is None or rate.until < self._now():
+            rate = self._read(model, url)
         if not rate.known:
             return None
         cached = usage.cached_tok if usage.cached_tok < usage.in_tok else usage.in_tok
@@ -72,7 +75,8 @@ class Prices:
 
     def mine(self, model: str, url: str) -> bool:
         """Whether you gave the price of `model` yourself."""
-        return bool(self._own) and self._rate(model, url).mine
+        rate = self._rates.get((model, url))
+        return (self._read(model, url) if rate is None or rate.until < self._now() else rate).mine
 
     def own(self, *called: str) -> Price | None:
         """Return your own price of the first of these models or operations that has one."""
@@ -104,10 +108,6 @@ class Prices:
         """Return the model of the table that `model` stands for; "" when it stands for none."""
         aliases = (self._own_price(name.name) for name in names(model)) if self._own else ()
         return next((alias for alias in aliases if isinstance(alias, str)), "")
-
-    def _rate(self, model: str, url: str) -> _Rate:
-        rate = self._rates.get((model, url))
-        return self._read(model, url) if rate is None or rate.until < self._now() else rate
 
     def _read(self, model: str, url: str) -> _Rate:
         if len(self._rates) >= MOST_RATES:

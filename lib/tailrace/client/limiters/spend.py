@@ -118,7 +118,7 @@ class SpendLimiter:
         _flush(self._budgets, self.unsettled)
 
     def _account(self, tenant: str) -> Account:
-        now = self._now_span()
+        now = EVER if self._spend.per == "ever" else self._now_span()
         owner = tenant if self._spend.per_tenant else ""
         if owner and self.slow:  # a store is read by others
             owner = hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:32]

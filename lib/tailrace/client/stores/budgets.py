@@ -78,8 +78,11 @@ class MemoryBudgets:
 
     def reserve(self, reservation: Reservation, limit_usd: float, now: float, kept_s: float) -> Balance:
         with self._lock:
-            account = self._kept(reservation.account)
+            account = reservation.account
             taken = self._taken.get(account)
+            if taken is None:
+                account = self._kept(account)
+                taken = self._taken.get(account)
             if taken is None:
                 account, taken = self._opened(account, now)
             left = limit_usd - taken
@@ -90,7 +93,9 @@ class MemoryBudgets:
 
     def settle(self, reservation: Reservation, cost_usd: float) -> None:
         with self._lock:
-            account = self._kept(reservation.account)
+            account = reservation.account
+            if account not in self._taken:
+                account = self._kept(account)
             if account in self._taken:
                 self._taken[account] += cost_usd - reservation.usd
                 self._spent[account] += cost_usd
