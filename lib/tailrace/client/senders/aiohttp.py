@@ -7,15 +7,21 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import aiohttp
+import httpx2
 from yarl import URL
 
 from tailrace.client.errors import WrongEventLoop
 from tailrace.client.event_loops import Opened, PerLoop
-from tailrace.client.wire import SENDER_HEADERS, Request, Response, Unanswered, received
+from tailrace.client.senders.aiohttp_parser import connector as lenient_connector
+from tailrace.client.senders.decoding import ACCEPTED, adecoded, decoded_whole, encoding
+from tailrace.client.wire import SENDER_HEADERS, Headers, Request, Response, Unanswered, received
 from tailrace.protocol import media
+from tailrace.protocol.encoding import EncodingError
+
+_FAILURES: Final = (aiohttp.ClientError, OSError, EncodingError, httpx2.DecodingError)
 
 
 class AiohttpSender:
@@ -65,19 +71,23 @@ class AiohttpSender:
                 request.method,
                 URL(request.url, encoded=True),
                 data=request.body or None,
-                headers=[(name, value) for name, value in request.headers if name.lower() not in SENDER_HEADERS],
+                headers=_sent(request.headers),
                 allow_redirects=False,
+                auto_decompress=False,
                 timeout=self._timeout if request.extensions is None else _timeout(request.extensions, self._timeout),
             )
+            headers = received(answer.raw_headers)
+            encodings = encoding(answer.raw_headers) if "content-encoding" in answer.headers else ""
             if answer.status < 400 and not media.is_json(answer.content_type):
-                return Response(answer.status, received(answer.raw_headers), _chunks(answer))
+                return Response(answer.status, headers, _chunks(answer, encodings))
             async with answer:
-                return Response(answer.status, received(answer.raw_headers), await answer.read())
+                body = await answer.read()
+            return Response(answer.status, headers, decoded_whole(body, encodings) if encodings else body)
         except TimeoutError as error:  # aiohttp's timeouts are TimeoutErrors, too; the driver's own must pass
             if not isinstance(error, aiohttp.ClientError):
                 raise
             raise Unanswered("timeout", type(error).__name__) from error
-        except (aiohttp.ClientError, OSError) as error:
+        except _FAILURES as error:
             raise Unanswered("connection", type(error).__name__) from error
 
     def _session(self) -> aiohttp.ClientSession:
@@ -91,7 +101,7 @@ class AiohttpSender:
         return self._given
 
     def _opened(self) -> Opened[aiohttp.ClientSession]:
-        connector = aiohttp.TCPConnector(
+        connector = lenient_connector(
             limit=self._connections, keepalive_timeout=15.0, ssl=self._tls() if self._tls is not None else True
         )
         session = aiohttp.ClientSession(
@@ -110,15 +120,32 @@ def _timeout(original: Any, default: aiohttp.ClientTimeout) -> aiohttp.ClientTim
     )
 
 
-async def _chunks(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+def _sent(headers: Headers) -> list[tuple[str, str]]:
+    """Return the headers for aiohttp, which sends UTF-8: a value that is UTF-8 on the wire stays what it is."""
+    kept = [("accept-encoding", ACCEPTED)]
+    for name, value in headers:
+        if name.lower() not in SENDER_HEADERS:
+            kept.append((name, value if value.isascii() else _utf8(value)))
+    return kept
+
+
+def _utf8(value: str) -> str:
     try:
-        async for chunk in answer.content.iter_any():
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return value
+
+
+async def _chunks(answer: aiohttp.ClientResponse, encodings: str) -> AsyncIterator[bytes]:
+    try:
+        chunks: AsyncIterator[bytes] = answer.content.iter_any()
+        async for chunk in adecoded(chunks, encodings) if encodings else chunks:
             yield chunk
     except TimeoutError as error:
         if not isinstance(error, aiohttp.ClientError):
             raise
         raise Unanswered("timeout", type(error).__name__) from error
-    except (aiohttp.ClientError, OSError) as error:
+    except _FAILURES as error:
         raise Unanswered("connection", type(error).__name__) from error
     finally:
         answer.close()

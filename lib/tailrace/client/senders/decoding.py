@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import httpx2
 
+from tailrace.client.wire import RawHeaders
 from tailrace.protocol.encoding import Decoder, decoder, known
 
 ACCEPTED: Final = "gzip, deflate"
@@ -14,9 +15,9 @@ ACCEPTED: Final = "gzip, deflate"
 _PIECE_BYTES: Final = 64 << 10
 
 
-def encoding(headers: Iterable[tuple[str, str]]) -> str:
-    """Return the encodings of an answer with the lower-case `headers`, in the order of their use; "" for none."""
-    return ", ".join([value for name, value in headers if name == "content-encoding"])
+def encoding(headers: RawHeaders) -> str:
+    """Return the encodings of an answer with these `headers`, in the order of their use; "" for none."""
+    return ", ".join([value.decode("latin-1") for name, value in headers if name.lower() == b"content-encoding"])
 
 
 def decoded(chunks: Iterator[bytes], encodings: str) -> Iterator[bytes]:

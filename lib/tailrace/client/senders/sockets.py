@@ -17,7 +17,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from tailrace.client.senders.connection import FAILURES, Connection, Origin, Times
-from tailrace.client.senders.decoding import decoded, encoding
+from tailrace.client.senders.decoding import decoded
 from tailrace.client.wire import TRANSFER_HEADERS, Headers, Request, Response, Unanswered
 from tailrace.protocol import media
 
@@ -76,7 +76,7 @@ class SocketSender:
         values = dict(headers)
         chunks = connection.chunks(times)
         if "content-encoding" in values:
-            chunks = decoded(chunks, encoding(headers))
+            chunks = decoded(chunks, ", ".join([value for name, value in headers if name == "content-encoding"]))
         if status < 400 and not media.is_json(values.get("content-type", "")):
             times.stream()
             return Response(status, kept, self._streamed(connection, chunks))
