@@ -30,8 +30,10 @@ def retryable(outcome: Response[Any] | Unanswered, why: Cause) -> bool:
 
 def parsed(outcome: Response[Any] | Unanswered) -> tuple[Any, bool]:
     """Return the JSON of a successful answer that is not a stream, and whether it is malformed."""
-    if isinstance(outcome, Unanswered) or not 200 <= outcome.status < 300 or not isinstance(outcome.body, bytes):
-        return None, False  # a redirection needs no body
+    if isinstance(outcome, Unanswered) or not isinstance(outcome.body, bytes):
+        return None, False
+    if not 200 <= outcome.status < 300 or outcome.status == 204:
+        return None, False  # a redirection needs no body, and 204 says that there is none
     try:
         return loads(outcome.body), False
     except ValueError:

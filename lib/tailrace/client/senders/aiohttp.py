@@ -16,7 +16,7 @@ from yarl import URL
 from tailrace.client.errors import WrongEventLoop
 from tailrace.client.event_loops import Opened, PerLoop
 from tailrace.client.senders.aiohttp_parser import connector as lenient_connector
-from tailrace.client.senders.decoding import ACCEPTED, adecoded, decoded_whole, encoding
+from tailrace.client.senders.decoding import ACCEPTED, adecoded, decoded_whole, encoding, pieces
 from tailrace.client.wire import SENDER_HEADERS, Headers, Request, Response, Unanswered, received
 from tailrace.protocol import media
 from tailrace.protocol.encoding import EncodingError
@@ -76,13 +76,16 @@ class AiohttpSender:
                 auto_decompress=False,
                 timeout=self._timeout if request.extensions is None else _timeout(request.extensions, self._timeout),
             )
+            if answer.status < 200 or answer.headers.get("transfer-encoding", "chunked").lower() != "chunked":
+                answer.close()
+                raise Unanswered("connection", "a switch of the protocol, or a transfer encoding, that is not known")
             headers = received(answer.raw_headers)
             encodings = encoding(answer.raw_headers) if "content-encoding" in answer.headers else ""
             if answer.status < 400 and not media.is_json(answer.content_type):
                 return Response(answer.status, headers, _chunks(answer, encodings))
             async with answer:
                 body = await answer.read()
-            return Response(answer.status, headers, decoded_whole(body, encodings) if encodings else body)
+            return Response(answer.status, headers, decoded_whole(pieces(body), encodings) if encodings else body)
         except TimeoutError as error:  # aiohttp's timeouts are TimeoutErrors, too; the driver's own must pass
             if not isinstance(error, aiohttp.ClientError):
                 raise

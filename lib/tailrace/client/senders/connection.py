@@ -176,10 +176,14 @@ class Connection:
             return
         lower = name.decode("latin-1").lower()
         self._framed = self._framed or lower in ("content-length", "transfer-encoding")
+        if lower == "transfer-encoding" and value.lower() != b"chunked":
+            raise ConnectionError("an unknown transfer encoding")  # h11 judges it
         self._headers.append((lower, value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if status < 100:
+            raise ConnectionError("a status below 100")  # h11 judges it
         if status >= 200 and not self._status:
             self._status = status
             self._whole = status in (204, 304) or self._method == "HEAD"

@@ -9,10 +9,15 @@ import httpx2
 
 from tailrace.client.wire import RawHeaders
 from tailrace.protocol.encoding import Decoder, decoder, known
+from tailrace.protocol.reading import loads
 
 ACCEPTED: Final = "gzip, deflate"
 """The `accept-encoding` of every request: what each Python can decode."""
 _PIECE_BYTES: Final = 64 << 10
+
+
+class CutEncoding(ConnectionError):
+    """A body that came whole, but its encoding did not come to its end."""
 
 
 def encoding(headers: RawHeaders) -> str:
@@ -48,10 +53,27 @@ async def adecoded(chunks: AsyncIterator[bytes], encodings: str) -> AsyncIterato
     _check(decoding)
 
 
-def decoded_whole(body: bytes, encodings: str) -> bytes:
-    """Return the decoded body; see `decoded`."""
-    pieces = (body[at : at + _PIECE_BYTES] for at in range(0, len(body), _PIECE_BYTES))
-    return b"".join(decoded(pieces, encodings))
+def decoded_whole(chunks: Iterator[bytes], encodings: str) -> bytes:
+    """Return the decoded body; see `decoded`. JSON that is whole is an answer, also where its encoding has no end."""
+    parts = []
+    try:
+        for part in decoded(chunks, encodings):
+            parts.append(part)
+    except CutEncoding:
+        body = b"".join(parts)
+        try:
+            loads(body)
+        except ValueError:
+            pass
+        else:
+            return body
+        raise
+    return b"".join(parts)
+
+
+def pieces(body: bytes) -> Iterator[bytes]:
+    """Yield `body` in pieces: a decoder limits what one piece may grow to."""
+    return (body[at : at + _PIECE_BYTES] for at in range(0, len(body), _PIECE_BYTES))
 
 
 def _foreign(encodings: str, chunks: Iterator[bytes] | AsyncIterator[bytes]) -> httpx2.Response:
@@ -60,4 +82,4 @@ def _foreign(encodings: str, chunks: Iterator[bytes] | AsyncIterator[bytes]) -> 
 
 def _check(decoding: Decoder | None) -> None:
     if decoding is not None and not decoding.whole:
-        raise ConnectionError("a compressed answer was cut")
+        raise CutEncoding("a compressed answer was cut")

@@ -17,7 +17,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from tailrace.client.senders.connection import FAILURES, Connection, Origin, Times
-from tailrace.client.senders.decoding import decoded
+from tailrace.client.senders.decoding import decoded, decoded_whole
 from tailrace.client.wire import TRANSFER_HEADERS, Headers, Request, Response, Unanswered
 from tailrace.protocol import media
 
@@ -75,12 +75,13 @@ class SocketSender:
         kept: Headers = tuple([pair for pair in headers if pair[0] not in TRANSFER_HEADERS])
         values = dict(headers)
         chunks = connection.chunks(times)
-        if "content-encoding" in values:
-            chunks = decoded(chunks, ", ".join([value for name, value in headers if name == "content-encoding"]))
+        encodings = ", ".join([value for name, value in headers if name == "content-encoding"])
         if status < 400 and not media.is_json(values.get("content-type", "")):
             times.stream()
-            return Response(status, kept, self._streamed(connection, chunks))
-        body = b"".join(chunks)
+            return Response(
+                status, kept, self._streamed(connection, decoded(chunks, encodings) if encodings else chunks)
+            )
+        body = decoded_whole(chunks, encodings) if encodings else b"".join(chunks)
         self._keep(connection)
         return Response(status, kept, body)
 
