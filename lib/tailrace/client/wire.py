@@ -70,6 +70,8 @@ class Response(Generic[Stream]):
     body: bytes | Stream
     key: str = ""
     """The cache key under which this answer is stored; "" when it is not."""
+    failure: str = ""
+    """The class of the error that came under a status of success; `status` is then the one that the error means."""
 
 
 class Unanswered(Exception):

@@ -58,6 +58,11 @@ class AnswerReader:
         """The failure that has shown so far; `end` may find another one."""
         return self._failure or (self._stream.failure if self._stream is not None else "")
 
+    @property
+    def carried(self) -> bool:
+        """Whether a token of a stream has come."""
+        return self._stream is not None and self._stream.carried
+
     def feed(self, data: bytes, at_ns: int) -> None:
         """Read the next bytes of the body, which came at `at_ns`."""
         if self._failure:

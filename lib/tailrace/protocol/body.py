@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from tailrace.protocol import failures
 from tailrace.protocol.deltas import message_carries, output_carries
@@ -25,19 +25,43 @@ def read_document(document: object, api: str = "") -> Answer:
     a document of no known shape is taken as it is.
     """
     if not isinstance(document, dict):
-        return Answer(failures.BAD_BODY)
+        return Answer(failures.ERROR_BODY if holds_error(document) else failures.BAD_BODY)
     counts = usage(document)
     model = document.get("model")
     name = model if isinstance(model, str) else ""
-    if is_error(document):
+    if holds_error(document):
         return Answer(failures.ERROR_BODY, usage=counts, model=name, ended=True)
     carried, reasons, finished = _SHAPES.get(api, _by_shape)(document)
     failure = ""
-    if "error" in reasons or "failed" in reasons:
-        failure = failures.ERROR_BODY
-    elif not carried and is_empty(reasons, counts):
+    if not carried and is_empty(reasons, counts):
         failure = failures.EMPTY_ANSWER
     return Answer(failure, 0, counts, name, 0, 0, 0, NO_GAPS, reasons, finished and not failure, True)
+
+
+def holds_error(document: object) -> bool:
+    """Whether a document that came with a status of success is an error: also a choice that ended with an error, a
+    failed response, and an error of a gateway's own form.
+    """
+    if not isinstance(document, dict):
+        first = document[0] if isinstance(document, list) and document else None
+        return isinstance(first, dict) and bool(first.get("error"))
+    if is_error(document) or document.get("status") == "failed":
+        return True
+    if "choices" not in document:
+        if document.get("type") == "response.failed":
+            return True
+        told = document.get("message") or document.get("msg") or document.get("detail") or document.get("errors")
+        return bool(told) and document.keys().isdisjoint(_ANSWERS)
+    choices = document["choices"]
+    return isinstance(choices, list) and any(
+        isinstance(choice, dict) and (choice.get("finish_reason") == "error" or choice.get("error"))
+        for choice in choices
+    )
+
+
+def lacks_choices(document: object) -> bool:
+    """Whether a whole document names choices and has none."""
+    return isinstance(document, dict) and not document.get("choices", True)
 
 
 def _choices(document: dict[str, Any]) -> tuple[bool, tuple[str, ...], bool]:
@@ -79,6 +103,7 @@ def _by_shape(document: dict[str, Any]) -> tuple[bool, tuple[str, ...], bool]:
     return (_embeddings(document)[0] if "data" in document else True), (), False
 
 
+_ANSWERS: Final = frozenset({"output", "data", "id", "request_id", "embedding", "embeddings", "response", "usage"})
 _SHAPES = {
     "chat": _choices, "completions": _choices, "text_completion": _choices, "responses": _response,
     "embeddings": _embeddings,

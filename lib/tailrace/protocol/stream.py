@@ -50,6 +50,11 @@ class StreamReader:
         ended = FINISHED.issuperset(self._reasons.values())  # a choice without an end has ""
         return self.over and ended and bool(self._reasons) and not self._failure and not self._parser.dropped
 
+    @property
+    def carried(self) -> bool:
+        """Whether a token has come."""
+        return self._carried
+
     def feed(self, data: bytes, at_ns: int) -> None:
         """Read the next bytes, which came at `at_ns`."""
         for text, name, _ in self._parser.feed(data):

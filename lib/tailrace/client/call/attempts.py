@@ -6,6 +6,7 @@ The permit is released during backoff. When the next wait would pass the deadlin
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 from tailrace.client.call.attempt_hooks import attempt_hooks
@@ -23,7 +24,9 @@ from tailrace.client.limiters.destinations import Destinations
 from tailrace.client.limiters.rate import Rates, rates
 from tailrace.client.policy import Limits, Policy
 from tailrace.client.request.parsed import ParsedRequest
-from tailrace.client.wire import Request, Response, Unanswered
+from tailrace.client.response.revealed import Opening, revealed
+from tailrace.client.wire import Request, Response, Unanswered, header
+from tailrace.protocol import media
 from tailrace.protocol.usage import Usage
 
 Outcome: TypeAlias = Response[Any] | Unanswered
@@ -108,15 +111,24 @@ class Attempts:
                 hedge = None
                 if hedge_s is not None and not _must_go_once(call.current):
                     hedge = self._hedge(hedge_s, call, permits)
-                outcome = yield Send(request, timeout_s, self._silence_s(call), hedge)
+                opening = partial(self._opening, call) if call.current.known else _unopened
+                outcome = yield Send(request, timeout_s, self._silence_s(call), hedge, opening)
             except Unanswered as error:
                 outcome = error.with_traceback(None)  # it holds this frame, and with it a stream that comes later
             call.attempts_s.append(self._clock.monotonic() - began)
             if call.current.known:
                 call.document, call.malformed = parsed(outcome)
+                if call.document is not None and isinstance(outcome, Response):
+                    outcome = revealed(outcome, call.document)
         finally:
             self._over(call, outcome, breaker)
         return outcome
+
+    def _opening(self, call: PendingCall, response: Response[Any]) -> Opening | None:
+        """Return what reads the stream of `response` ahead; None when it is no stream of events."""
+        if response.status >= 400 or not media.is_event_stream(header(response.headers, "content-type") or ""):
+            return None
+        return Opening(response, self._clock.monotonic, call.stream_left_s)
 
     def _over(self, call: PendingCall, outcome: Outcome | None, breaker: CircuitBreaker | None) -> None:
         """Report the outcome to breaker and permits, and give the permit back; a stream holds it to its end.
@@ -293,6 +305,10 @@ def _must_go_once(current: ParsedRequest) -> bool:
     if current.request.upload is not None or current.form is not None:
         return True
     return current.known and current.has_side_effect
+
+
+def _unopened(_response: Response[Any]) -> None:
+    """Hand the answer to a call of an unknown operation on as it comes."""
 
 
 def _nothing() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from tailrace.client.response.revealed import Opening
 from tailrace.client.response.watch import StreamWatch
 from tailrace.client.stores import Entry
 from tailrace.client.wire import Request, Response, Unanswered
@@ -28,6 +29,10 @@ class Event(Protocol):
     def is_set(self) -> bool: ...
 
 
+def _no_opening(_response: Response[Any]) -> Opening | None:
+    return None
+
+
 @dataclass(slots=True)
 class Send:
     """Send `request`; gives a Response, or throws `wire.Unanswered`. `hedge` may add a second copy."""
@@ -36,6 +41,8 @@ class Send:
     timeout_s: float | None
     silence_s: float | None
     hedge: Hedge | None = None
+    opening: Callable[[Response[Any]], Opening | None] = _no_opening
+    """Gives what reads a stream ahead; None for an answer that is handed on with its first byte."""
 
 
 @dataclass(slots=True)

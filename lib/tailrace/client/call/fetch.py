@@ -80,7 +80,7 @@ class Fetcher:
         if call.stale_entry is not None and failing(response):
             return (yield from self._stale(call, call.stale_entry, 0.0))
         current = call.current
-        readable = current.known and response.status < 400 and not call.malformed
+        readable = current.known and (response.status < 400 or response.failure) and not call.malformed
         facts = read_document(call.document, current.envelope.operation) if readable else NO_ANSWER
         cost_usd = self._settle(call, facts, response)
         keep = facts.complete and response.status == 200 and len(response.body) <= self._most_bytes(call)

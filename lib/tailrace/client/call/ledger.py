@@ -144,8 +144,8 @@ class Ledger:
             )  # fmt: skip
 
     def cost_usd(self, call: PendingCall, answer: Answer, response: Response[Any] | None) -> float | None:
-        """Return the cost of an answer: 0 for an error, None when the answer does not count its tokens."""
-        if response is not None and response.status >= 400:
+        """Return the cost of an answer: 0 for an error status, None when the answer does not count its tokens."""
+        if response is not None and response.status >= 400 and not response.failure:
             return 0.0
         parsed = call.current
         if not parsed.known:
@@ -260,6 +260,8 @@ def failure(call: PendingCall, answer: Answer, response: Response[Any]) -> str:
     """Return the class of the failure that an answer is; "" for a good one."""
     if call.malformed:
         return failures.BAD_BODY
+    if response.failure:
+        return response.failure
     if response.status >= 400:
         return error_of(response).word or f"http_{response.status}"
     return answer.failure

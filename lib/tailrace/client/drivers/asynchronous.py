@@ -27,7 +27,7 @@ from tailrace.client.drivers.single_flight import SingleFlight, hedged
 from tailrace.client.drivers.store_warnings import StoreWarnings
 from tailrace.client.event_loops import LoopEvent
 from tailrace.client.policy import Policy
-from tailrace.client.response.streams import AsyncMetered, Primed
+from tailrace.client.response.streams import AsyncMetered, Primed, aclose
 from tailrace.client.stores import Entry
 from tailrace.client.wire import Request, Response, Unanswered
 
@@ -94,8 +94,31 @@ class AsyncDriver:
 
     async def _on_send(self, effect: Send) -> Response:
         if effect.hedge is not None:
-            return await hedged(lambda: self._attempt(effect), effect.hedge)
-        return await self._attempt(effect)
+            return await hedged(lambda: self._opened(effect), effect.hedge)
+        return await self._opened(effect)
+
+    async def _opened(self, effect: Send) -> Response:
+        """Make the attempt, and read its stream ahead until it has shown that it is no error."""
+        response = await self._attempt(effect)
+        body: Any = response.body
+        opening = None if isinstance(body, bytes) else effect.opening(response)
+        if opening is None:
+            return response
+        chunk = await anext(body, None)
+        try:
+            while opening.more(chunk):
+                async with asyncio.timeout(opening.left_s(effect.silence_s)):
+                    chunk = await anext(body, None)
+        except TimeoutError as error:
+            await aclose(body)
+            raise Unanswered("timeout", "no token in time") from error
+        except BaseException:
+            await aclose(body)
+            raise
+        if opening.error is not None:
+            await aclose(body)
+            return opening.error
+        return Response(response.status, response.headers, Primed.opened(opening.chunks, body))
 
     async def _attempt(self, effect: Send) -> Response:
         if effect.timeout_s is None:

@@ -28,7 +28,7 @@ from tailrace.client.call.pipeline import Pipeline
 from tailrace.client.clock import Clock
 from tailrace.client.drivers.store_warnings import StoreWarnings
 from tailrace.client.policy import Policy
-from tailrace.client.response.streams import Metered, Primed
+from tailrace.client.response.streams import Metered, Primed, close
 from tailrace.client.stores import Entry, Store
 from tailrace.client.wire import Request, Response
 
@@ -87,7 +87,22 @@ class Driver:
         response = self._send(effect.request.within(effect.timeout_s, effect.silence_s))
         if isinstance(response.body, bytes):
             return response
-        return Response(response.status, response.headers, Primed(next(response.body, None), response.body))
+        body = response.body
+        first = next(body, None)
+        opening = effect.opening(response) if first is not None else None
+        if opening is None:
+            return Response(response.status, response.headers, Primed(first, body))
+        chunk = first
+        try:
+            while opening.more(chunk):
+                chunk = next(body, None)
+        except BaseException:
+            close(body)
+            raise
+        if opening.error is not None:
+            close(body)
+            return opening.error
+        return Response(response.status, response.headers, Primed.opened(opening.chunks, body))
 
     def _on_meter(self, effect: Meter) -> Iterator[bytes]:
         return Metered(effect, self._run, self.pipeline.clock.monotonic)

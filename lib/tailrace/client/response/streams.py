@@ -165,19 +165,25 @@ class Metered:
 
 
 class Primed:
-    """A stream whose first chunk was read already; iterate with `for` or with `async for`."""
+    """A stream whose first chunks were read already; iterate with `for` or with `async for`."""
 
     def __init__(self, first: bytes | None, rest: Any) -> None:
-        self._first = first
+        self._held = [] if first is None else [first]
         self._rest = rest
+
+    @classmethod
+    def opened(cls, chunks: list[bytes], rest: Any) -> Primed:
+        """Return the stream `rest` with these chunks, which were read from it, before it."""
+        opened = cls(None, rest._rest if isinstance(rest, cls) else rest)
+        opened._held = chunks[::-1]
+        return opened
 
     def __iter__(self) -> Primed:
         return self
 
     def __next__(self) -> bytes:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
+        if self._held:
+            return self._held.pop()
         chunk: bytes = next(self._rest)
         return chunk
 
@@ -185,9 +191,8 @@ class Primed:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
+        if self._held:
+            return self._held.pop()
         chunk: bytes = await anext(self._rest)
         return chunk
 
