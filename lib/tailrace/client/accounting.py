@@ -44,6 +44,7 @@ class Call(NamedTuple):
     ttft_s: float | None = None  # from the start of the call to the first token of a stream, retries included
     tpot_s: float | None = None  # (last token − first token) ÷ (out_tok − 1) of a good stream
     gaps_us: array[int] = NO_GAPS  # between the chunks that carry tokens
+    fallback: bool = False  # whether one of the policy's fallbacks gave the answer, or was asked last
 
     @property
     def billed(self) -> bool:

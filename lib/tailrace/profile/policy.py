@@ -37,6 +37,15 @@ Store = Annotated[
         description="one of memory, sqlite:PATH, redis://HOST:PORT/DATABASE, or ${NAME} for a variable with such a URL",
     ),
 ]
+BaseUrl = Annotated[
+    str,
+    Field(pattern=r"^(?:https?://[^\s/@]+(?:/[^\s]*)?)?$", description="an http(s) URL with the API's /v1"),
+]
+Cause = Literal[
+    "connection", "timeout", "malformed", "rate_limit", "quota", "credential", "model", "context_length",
+    "content_filter", "server", "request",
+]  # fmt: skip
+"""Why an attempt failed: the words of `client.call.causes`."""
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 
 
@@ -134,12 +143,19 @@ class FallbackPolicy(ProfileSection):
     """What is asked instead: another model, another URL, or both."""
 
     model: str = ""
-    base_url: Annotated[
-        str,
-        Field(pattern=r"^(?:https?://[^\s/@]+(?:/[^\s]*)?)?$", description="an http(s) URL with the API's /v1"),
-    ] = ""
+    base_url: BaseUrl = ""
     api_key_env: EnvironmentName | Literal[""] = ""
     """The variable that holds the key of that URL."""
+
+
+class TargetPolicy(ProfileSection):
+    """Another key or deployment to which attempts go; what is empty stays as it is."""
+
+    base_url: BaseUrl = ""
+    api_key_env: EnvironmentName | Literal[""] = ""
+    model: str = ""
+    weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+    serves: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
 class Policy(ProfileSection):
@@ -150,7 +166,14 @@ class Policy(ProfileSection):
     limits: LimitsPolicy | None = LimitsPolicy()
     spend: SpendPolicy | None = None
     guard: GuardPolicy | None = GuardPolicy()
+    targets: tuple[TargetPolicy, ...] = ()
+    """Where attempts go, by weight; empty: to `provider`. Fallbacks come after all of them."""
     fallbacks: tuple[FallbackPolicy, ...] = ()
+    fallback_on: tuple[Cause, ...] = (
+        "connection", "content_filter", "context_length", "credential", "malformed", "model", "quota", "rate_limit",
+        "server", "timeout",
+    )  # fmt: skip
+    """The causes of a failure for which the next fallback is tried."""
     prices: dict[Annotated[str, Field(min_length=1)], PricePolicy | str] = Field(default_factory=dict)
     """By model; text is the name of another model with the same price."""
 
@@ -160,6 +183,13 @@ class Policy(ProfileSection):
         if not all(one.model or one.base_url for one in fallbacks):
             raise ValueError("expected each with a model, a base_url or both")
         return fallbacks
+
+    @field_validator("targets")
+    @classmethod
+    def _each_once(cls, targets: tuple[TargetPolicy, ...]) -> tuple[TargetPolicy, ...]:
+        if len({(one.base_url, one.model, one.api_key_env) for one in targets}) < len(targets):
+            raise ValueError("expected each target once, with the weight of both")
+        return targets
 
     @field_validator("prices")
     @classmethod
@@ -185,9 +215,14 @@ class Policy(ProfileSection):
         stores = {section: getattr(self, section) for section in ("cache", "spend")}
         named = [(getattr(part, "store", "") or "", f"policy.{section}.store") for section, part in stores.items()]
         found = {match[1]: place for url, place in named if (match := _VARIABLE.fullmatch(url))}
-        for index, fallback in enumerate(self.fallbacks):
-            if fallback.api_key_env:
-                found[fallback.api_key_env] = f"policy.fallbacks.{index}.api_key_env"
+        asked: dict[str, tuple[TargetPolicy | FallbackPolicy, ...]] = {
+            "targets": self.targets,
+            "fallbacks": self.fallbacks,
+        }
+        for name, others in asked.items():
+            for index, other in enumerate(others):
+                if other.api_key_env:
+                    found[other.api_key_env] = f"policy.{name}.{index}.api_key_env"
         return found
 
     def place(self, section: str, field: str) -> str:

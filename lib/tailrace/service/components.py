@@ -58,7 +58,9 @@ async def assemble(settings: Settings, log: Log, in_flight: InFlight) -> AsyncIt
     store = open_store(settings.cache, settings.cache_max_bytes)
     budget = budget_store(settings, store)
     sender = await AiohttpSender().open()
-    driver = AsyncDriver(policy_of(settings, store, call_recorder(metrics), budget), sender)
+    driver = AsyncDriver(told(policy_of(settings, store, call_recorder(metrics), budget), metrics), sender)
+    if (limiter := driver.pipeline.ledger.spend_limiter) is not None:
+        metrics.watch_budget(limiter)
     upstream = Upstream(settings, driver)
     loop_monitor = LoopMonitor(metrics.loop_lag.set)
     checks = {"provider": provider_check(settings, sender), "cache": cache_check(settings, store)}
@@ -101,6 +103,11 @@ def policy_of(
     whole = own if settings.policy is None else settings.policy.over(own, lambda _, place: places[place])
     once = whole.retry is not None and whole.retry.attempts == 1
     return replace(whole, retry=None) if once else whole
+
+
+def told(whole: policy.Policy, metrics: Metrics) -> policy.Policy:
+    """Return the policy that tells of attempts, where they can go to several places; a row for each costs time."""
+    return replace(whole, attempt_hooks=(metrics.count_attempt,)) if whole.fallbacks or whole.targets else whole
 
 
 def call_recorder(metrics: Metrics) -> policy.Hook:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from tailrace import __version__
-from tailrace.client.accounting import Call
+from tailrace.client.accounting import Attempt, Call
+from tailrace.client.limiters.spend import SpendLimiter
 from tailrace.protocol.failures import BODY_FAILURES
 from tailrace.service.settings import Settings
 from tailrace.service.token_metrics import TokenMetrics
@@ -55,6 +58,13 @@ class Metrics:
         self.cost = Counter("tailrace_cost_usd", "Cost of calls whose price is known.", registry=registry)
         self.saved = Counter("tailrace_saved_usd", "What hits would have cost.", registry=registry)
         self.unpriced = Counter("tailrace_unpriced_calls", "Calls whose price is not known.", registry=registry)
+        self.detections = Counter(
+            "tailrace_detections", "Calls whose input looks like a known injection.", ["pattern"],
+            registry=registry)  # fmt: skip
+        self.fallbacks = Counter("tailrace_fallbacks", "Calls that a fallback answered.", registry=registry)
+        self.by_target = Counter(
+            "tailrace_target_attempts", "Attempts by target and cause of failure; the cause of a good one is empty.",
+            ["target", "cause"], registry=registry)  # fmt: skip
         self.in_flight = Gauge("tailrace_requests_in_flight", "Requests being handled now.", registry=registry)
         self.ready = Gauge("tailrace_ready", "1 when the latest checks passed.", registry=registry)
         self.restarts = Gauge(
@@ -104,6 +114,23 @@ class Metrics:
                 self.unpriced.inc()
         if call.saved_usd:
             self.saved.inc(call.saved_usd)
+        if call.fallback and call.outcome == "ok":
+            self.fallbacks.inc()
+        for pattern in call.detections:
+            self.detections.labels(pattern).inc()
+
+    def count_attempt(self, attempt: Attempt) -> None:
+        """Count one attempt; its target is named by the policy, never by a caller."""
+        self.by_target.labels(attempt.target, attempt.cause or "").inc()
+
+    def watch_budget(self, limiter: SpendLimiter) -> None:
+        """Show the spend limit, and what is left of it; of a limit per tenant, what a caller without one has left."""
+        budget = Gauge("tailrace_budget_usd", "The spend limit of a period.", registry=self.registry)
+        left = Gauge("tailrace_budget_left_usd", "What is left of it, as last known here.", registry=self.registry)
+        ends = Gauge("tailrace_budget_ends_in_seconds", "Until the next period; +Inf for ever.", registry=self.registry)
+        budget.set(limiter.max_usd)
+        left.set_function(limiter.left_usd)
+        ends.set_function(lambda: math.inf if (left_s := limiter.resets_in_s()) is None else left_s)
 
     def text(self) -> bytes:
         """Return all metrics in the exposition format."""

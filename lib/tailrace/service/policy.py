@@ -29,7 +29,7 @@ OpenStore: TypeAlias = Callable[[Any, str], Any]
 """Takes the text that names a store, and its place in the policy."""
 NOT_IN_JSON: Final = {
     "Policy.hooks": "functions of the program; the service has its own, which count for /metrics",
-    "Policy.attempt_hooks": "functions of the program",
+    "Policy.attempt_hooks": "functions of the program; the service has its own, which counts targets for /metrics",
     "Retry.retry_if": "a function of the program",
 }
 """The settings of a `Policy` that no text can say, each with the reason."""

@@ -115,7 +115,8 @@ def failure_response(error: openai.APIError) -> HttpResponse:
     if isinstance(error, errors.InputRejected):
         return error_response(400, error.message, "input_rejected", attempts, param=error.where)
     if isinstance(error, errors.BudgetExceeded):
-        return error_response(429, "The service's spend limit is reached.", "budget_exceeded", attempts)
+        anew = () if error.retry_after_s is None else (retry_after(error.retry_after_s),)
+        return error_response(429, "The call is beyond the service's spend limit.", "budget_exceeded", attempts, *anew)
     later = retry_after(RETRY_AFTER_S)
     if isinstance(error, openai.APITimeoutError):
         return error_response(504, "The provider did not answer in time.", "provider_timeout", later, attempts)

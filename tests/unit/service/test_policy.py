@@ -27,10 +27,11 @@ FORMS: dict[str, tuple[Any, type[BaseModel], dict[str, Any]]] = {
     "spend": (client.Spend, profile.SpendPolicy, {"max_usd": 1}),
     "guard": (Guard, profile.GuardPolicy, {}),
     "fallbacks": (client.Fallback, profile.FallbackPolicy, {"model": "m"}),
+    "targets": (client.Target, profile.TargetPolicy, {}),
     "prices": (client.Price, profile.PricePolicy, {}),
 }
 """The dataclass and the section of each part, and what it needs to be valid."""
-LISTS = ("fallbacks",)
+LISTS = ("fallbacks", "targets")
 MAPS = ("prices",)
 PROBES = (-1, 0, 0.5, 1, 2.5, 10**12, True, "x", "", None, [], ["x"], {})
 URL = {"TAILRACE_PROVIDER_URL": "http://127.0.0.1:9/v1"}

@@ -231,6 +231,7 @@ class Ledger:
             detections=call.detections,
             asked_model=parsed.model,
             provider=parsed.envelope.provider,
+            fallback=parsed is not call.original,
         )
         if answer.chunks:
             row = row._replace(

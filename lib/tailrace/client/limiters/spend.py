@@ -63,6 +63,11 @@ class SpendLimiter:
         self._end = weakref.finalize(self, _flush_at_the_end, self._budgets, self.unsettled)
 
     @property
+    def max_usd(self) -> float:
+        """The limit of each period."""
+        return self._spend.max_usd
+
+    @property
     def ends_at(self) -> float:
         """When the period ends, in wall-clock seconds; infinity for ever."""
         return self._now_span().ends_at
