@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tailrace.protocol import failures
 from tailrace.protocol.deltas import message_carries, output_carries
-from tailrace.protocol.reading import FINISHED, NO_GAPS, Answer, is_empty, is_error, loads
+from tailrace.protocol.reading import FINISHED, NO_GAPS, Answer, is_empty, loads
 from tailrace.protocol.usage import usage
 
 
@@ -24,13 +24,25 @@ def read_document(document: object, api: str = "") -> Answer:
     `api` is "chat", "completions", "responses" or "embeddings"; any other name means the one that its shape shows, and
     a document of no known shape is taken as it is.
     """
+    failed = failure_of(document)
+    if failed != failures.ERROR_BODY:
+        return read_sound(document, api)
+    return _said(document)._replace(failure=failed, ended=True) if isinstance(document, dict) else Answer(failed)
+
+
+def _said(document: dict[str, Any]) -> Answer:
+    """Return the usage and the model that `document` names."""
+    model = document.get("model")
+    return Answer(usage=usage(document), model=model if isinstance(model, str) else "")
+
+
+def read_sound(document: object, api: str = "") -> Answer:
+    """Return what `document` says, which is known to be no error (`failure_of`)."""
     if not isinstance(document, dict):
-        return Answer(failures.ERROR_BODY if holds_error(document) else failures.BAD_BODY)
+        return Answer(failures.BAD_BODY)
     counts = usage(document)
     model = document.get("model")
     name = model if isinstance(model, str) else ""
-    if holds_error(document):
-        return Answer(failures.ERROR_BODY, usage=counts, model=name, ended=True)
     carried, reasons, finished = _SHAPES.get(api, _by_shape)(document)
     failure = ""
     if not carried and is_empty(reasons, counts):
@@ -38,30 +50,28 @@ def read_document(document: object, api: str = "") -> Answer:
     return Answer(failure, 0, counts, name, 0, 0, 0, NO_GAPS, reasons, finished and not failure, True)
 
 
-def holds_error(document: object) -> bool:
-    """Whether a document that came with a status of success is an error: also a choice that ended with an error, a
-    failed response, and an error of a gateway's own form.
+def failure_of(document: object) -> str:
+    """Return the class of the failure that a document with a status of success is: ERROR_BODY for an error, also in a
+    choice, of a response, or of a gateway's own form; EMPTY_ANSWER when it names choices and has none; "" for neither.
     """
     if not isinstance(document, dict):
         first = document[0] if isinstance(document, list) and document else None
-        return isinstance(first, dict) and bool(first.get("error"))
-    if is_error(document) or document.get("status") == "failed":
-        return True
-    if "choices" not in document:
-        if document.get("type") == "response.failed":
-            return True
+        return failures.ERROR_BODY if isinstance(first, dict) and first.get("error") else ""
+    if document.get("error") or document.get("status") == "failed" or "error" in (
+        document.get("object"), document.get("type"),
+    ):  # fmt: skip
+        return failures.ERROR_BODY
+    choices = document.get("choices", document)
+    if choices is document:
         told = document.get("message") or document.get("msg") or document.get("detail") or document.get("errors")
-        return bool(told) and document.keys().isdisjoint(_ANSWERS)
-    choices = document["choices"]
-    return isinstance(choices, list) and any(
-        isinstance(choice, dict) and (choice.get("finish_reason") == "error" or choice.get("error"))
-        for choice in choices
-    )
-
-
-def lacks_choices(document: object) -> bool:
-    """Whether a whole document names choices and has none."""
-    return isinstance(document, dict) and not document.get("choices", True)
+        failed = document.get("type") == "response.failed" or (told and document.keys().isdisjoint(_ANSWERS))
+        return failures.ERROR_BODY if failed else ""
+    if not choices:
+        return failures.EMPTY_ANSWER
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and (choice.get("finish_reason") == "error" or choice.get("error")):
+            return failures.ERROR_BODY
+    return ""
 
 
 def _choices(document: dict[str, Any]) -> tuple[bool, tuple[str, ...], bool]:

@@ -21,7 +21,6 @@ NEVER = {
     "temperature not given": ({"temperature": openai.omit}, {}),
     "cut by length": ({}, {"finish": "length"}),
     "filtered": ({}, {"finish": "content_filter"}),
-    "an error inside": ({}, {"error": {"message": "no"}}),
 }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import threading
+from typing import NamedTuple
 
 import openai
 import pytest
@@ -22,6 +23,13 @@ BROKEN_CHOICE = {**GOOD, "choices": [{**GOOD["choices"][0], "error": {"code": 50
 ROLE = {"id": "c", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
 TEXT = {"id": "c", "choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": None}]}
 LAST = {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+
+
+class Typed(NamedTuple):
+    """A body with its content type; None for none."""
+
+    kind: str | None
+    body: bytes
 
 
 def event(document, name=""):
@@ -67,15 +75,15 @@ def provider(answer):
 
 
 def send(connection, answer):
-    if isinstance(answer, tuple):
+    if type(answer) is tuple:
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         for piece in answer:
             connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
         connection.sendall(b"0\r\n\r\n")
         return
-    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    connection.sendall(head.encode() + body)
+    kind, body = answer if isinstance(answer, Typed) else ("application/json", json.dumps(answer).encode())
+    lines = ["HTTP/1.1 200 OK", f"content-length: {len(body)}", *([f"content-type: {kind}"] if kind else []), "", ""]
+    connection.sendall("\r\n".join(lines).encode() + body)
 
 
 def ask(asynchronous, url, policy, times=1, **arguments):
@@ -252,7 +260,41 @@ def test_a_wrong_request_is_wrong_at_a_fallback_too(asynchronous):
             assert len(bodies) == requests
 
 
+KINDS = ["application/json", "Application/JSON; charset=utf-8", "text/json", "application/problem+json", "text/plain",
+         "Text/Plain; charset=utf-8", "text/html", "application/octet-stream", None]  # fmt: skip
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_json_is_json_under_any_content_type(asynchronous, kind):
+    """What the SDK gives its caller is a good answer in the books, and is stored; an error in it is one."""
+    calls = []
+    policy = Policy(retry=None, hooks=(calls.append,))
+    with provider(lambda n, asked: Typed(kind, json.dumps(GOOD).encode())) as (url, bodies):
+        assert ask(asynchronous, url, policy, 2) == ["hi", "hi"]
+    assert [(call.outcome, call.cache, call.in_tok) for call in calls] == [("ok", "miss", 3), ("ok", "hit", 3)]
+    with provider(lambda n, asked: Typed(kind, b'{"error": {"code": 503, "message": "m"}}')) as (url, _bodies):
+        assert ask(asynchronous, url, policy)[0].status_code == 503
+    assert (calls[-1].outcome, calls[-1].status) == ("error", 503)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("kind", ["text/event-stream", "Text/Event-Stream; charset=utf-8", *KINDS])
+def test_events_are_events_under_any_content_type(asynchronous, kind):
+    """The same for a stream. Negative control: what is neither JSON nor events is malformed JSON, where it says so."""
+    calls = []
+    policy = Policy(retry=Retry(attempts=2, base_s=0.001), hooks=(calls.append,))
+    with provider(lambda n, asked: Typed(kind, b"".join(GOOD_STREAM))) as (url, bodies):
+        assert ask(asynchronous, url, policy, 2, stream=True) == ["hi", "hi"]
+    assert [(call.outcome, call.cache) for call in calls] == [("ok", "miss"), ("ok", "hit")]
+    with provider(lambda n, asked: Typed(kind, event({"error": {"code": 503, "message": "m"}}))) as (url, bodies):
+        assert ask(asynchronous, url, policy, stream=True)[0].status_code == 503
+    with provider(lambda n, asked: Typed("application/json", b"<html>")) as (url, bodies):
+        ask(asynchronous, url, Policy(cache=None, retry=policy.retry, hooks=policy.hooks), stream=True)
+    assert (calls[-1].outcome, calls[-1].error_type, len(bodies)) == ("error", "bad_body", 2)
+
+
 def test_a_cause_that_does_not_exist_is_refused():
     """The message names those that do."""
-    with pytest.raises(ValueError, match="fallback_on=.*'late'.*expected a set of connection, content_filter"):
+    with pytest.raises(ValueError, match=r"fallback_on=.*'late'.*expected a set of connection, content_filter"):
         Policy(fallback_on={"late"})

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
+from tailrace.client.call import answers
 from tailrace.client.call.attempt_hooks import attempt_hooks
 from tailrace.client.call.balancing import Targets, Turn
 from tailrace.client.call.causes import Cause, cause
 from tailrace.client.call.effects import Event, Hedge, Send, Sleep, Wait, Work
 from tailrace.client.call.pending import PendingCall
-from tailrace.client.call.retry import backoff_s, parsed, retry_after_s, retryable, wait_s
+from tailrace.client.call.retry import backoff_s, retry_after_s, retryable, wait_s
 from tailrace.client.clock import Clock
 from tailrace.client.errors import CircuitOpen, ConnectionFailed, TimedOut
 from tailrace.client.limiters.breaker import CircuitBreaker
@@ -24,9 +25,7 @@ from tailrace.client.limiters.destinations import Destinations
 from tailrace.client.limiters.rate import Rates, rates
 from tailrace.client.policy import Limits, Policy
 from tailrace.client.request.parsed import ParsedRequest
-from tailrace.client.response.revealed import Opening, revealed
-from tailrace.client.wire import Request, Response, Unanswered, header
-from tailrace.protocol import media
+from tailrace.client.wire import Request, Response, Unanswered
 from tailrace.protocol.usage import Usage
 
 Outcome: TypeAlias = Response[Any] | Unanswered
@@ -107,28 +106,17 @@ class Attempts:
             timeout_s = self._timeout_s(call, began)
             call.sent += 1
             try:
-                hedge_s = self._limits.hedge_after_s
-                hedge = None
-                if hedge_s is not None and not _must_go_once(call.current):
-                    hedge = self._hedge(hedge_s, call, permits)
-                opening = partial(self._opening, call) if call.current.known else _unopened
+                hedge = self._hedge(call, permits) if self._limits.hedge_after_s is not None else None
+                opening = partial(answers.opening, call) if call.current.known else answers.unopened
                 outcome = yield Send(request, timeout_s, self._silence_s(call), hedge, opening)
             except Unanswered as error:
                 outcome = error.with_traceback(None)  # it holds this frame, and with it a stream that comes later
             call.attempts_s.append(self._clock.monotonic() - began)
             if call.current.known:
-                call.document, call.malformed = parsed(outcome)
-                if call.document is not None and isinstance(outcome, Response):
-                    outcome = revealed(outcome, call.document)
+                outcome = answers.read(call, outcome)
         finally:
             self._over(call, outcome, breaker)
         return outcome
-
-    def _opening(self, call: PendingCall, response: Response[Any]) -> Opening | None:
-        """Return what reads the stream of `response` ahead; None when it is no stream of events."""
-        if response.status >= 400 or not media.is_event_stream(header(response.headers, "content-type") or ""):
-            return None
-        return Opening(response, self._clock.monotonic, call.stream_left_s)
 
     def _over(self, call: PendingCall, outcome: Outcome | None, breaker: CircuitBreaker | None) -> None:
         """Report the outcome to breaker and permits, and give the permit back; a stream holds it to its end.
@@ -227,7 +215,10 @@ class Attempts:
     def _may_retry(self) -> bool:
         return self._budget is None or self._budget.take()
 
-    def _hedge(self, after_s: float, call: PendingCall, permits: Permits | None) -> Hedge:
+    def _hedge(self, call: PendingCall, permits: Permits | None) -> Hedge | None:
+        after_s = self._limits.hedge_after_s
+        if after_s is None or _must_go_once(call.current):
+            return None
         release = permits.release if permits is not None else _nothing
 
         def admit() -> bool:
@@ -305,10 +296,6 @@ def _must_go_once(current: ParsedRequest) -> bool:
     if current.request.upload is not None or current.form is not None:
         return True
     return current.known and current.has_side_effect
-
-
-def _unopened(_response: Response[Any]) -> None:
-    """Hand the answer to a call of an unknown operation on as it comes."""
 
 
 def _nothing() -> None:

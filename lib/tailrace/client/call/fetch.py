@@ -27,7 +27,7 @@ from tailrace.client.stores.entry import tenant_digest
 from tailrace.client.wire import Headers, Response, header
 from tailrace.protocol import failures, media
 from tailrace.protocol.answer import AnswerReader
-from tailrace.protocol.body import read_document
+from tailrace.protocol.body import read_sound
 from tailrace.protocol.reading import NO_ANSWER, Answer
 
 STORED: Final = frozenset({"content-type", "x-request-id", "openai-model", "openai-version", "openai-processing-ms"})
@@ -81,7 +81,7 @@ class Fetcher:
             return (yield from self._stale(call, call.stale_entry, 0.0))
         current = call.current
         readable = current.known and (response.status < 400 or response.failure) and not call.malformed
-        facts = read_document(call.document, current.envelope.operation) if readable else NO_ANSWER
+        facts = read_sound(call.document, current.envelope.operation) if readable else NO_ANSWER
         cost_usd = self._settle(call, facts, response)
         keep = facts.complete and response.status == 200 and len(response.body) <= self._most_bytes(call)
         call.over = not keep

@@ -115,9 +115,9 @@ class AsyncDriver:
         except BaseException:
             await aclose(body)
             raise
-        if opening.error is not None:
+        if opening.answer is not None:
             await aclose(body)
-            return opening.error
+            return opening.answer
         return Response(response.status, response.headers, Primed.opened(opening.chunks, body))
 
     async def _attempt(self, effect: Send) -> Response:

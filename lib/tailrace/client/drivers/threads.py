@@ -99,9 +99,9 @@ class Driver:
         except BaseException:
             close(body)
             raise
-        if opening.error is not None:
+        if opening.answer is not None:
             close(body)
-            return opening.error
+            return opening.answer
         return Response(response.status, response.headers, Primed.opened(opening.chunks, body))
 
     def _on_meter(self, effect: Meter) -> Iterator[bytes]:

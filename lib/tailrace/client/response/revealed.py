@@ -14,7 +14,7 @@ from tailrace.client.call.causes import Cause, error_cause
 from tailrace.client.wire import Headers, Response
 from tailrace.protocol import failures
 from tailrace.protocol.answer import AnswerReader
-from tailrace.protocol.body import holds_error, lacks_choices
+from tailrace.protocol.body import failure_of
 from tailrace.protocol.error_document import read_error
 from tailrace.protocol.events import EventParser
 from tailrace.protocol.reading import loads
@@ -23,21 +23,15 @@ HELD_S: Final = 5.0
 """For this long after its first byte a stream is held back until its first token: behind it, a proxy may wait for a
 byte, and a provider that is alive sends comments."""
 _MOST_HELD_BYTES: Final = 1 << 18
+_MOST_BODY_BYTES: Final = 4 << 20
 _STATUS: Final[dict[Cause, int]] = {
     "rate_limit": 429, "quota": 429, "credential": 401, "model": 404, "context_length": 400, "content_filter": 400,
     "request": 400, "timeout": 504,
 }  # fmt: skip
 
 
-def revealed(response: Response[Any], document: object) -> Response[Any]:
-    """Return `response`, or if its `document` is an error or has nothing to choose from, that error."""
-    if holds_error(document):
-        return _error(response, document, failures.ERROR_BODY)
-    return _error(response, document, failures.EMPTY_ANSWER) if lacks_choices(document) else response
-
-
-def _error(response: Response[Any], document: object, failure: str) -> Response[Any]:
-    """Return `response` with the status that the error in its `document` means."""
+def revealed(response: Response[Any], document: object, failure: str) -> Response[Any]:
+    """Return `response`, whose `document` is a failure of this class, with the status that its error means."""
     error = read_error(document)
     status = error.status or _STATUS.get(error_cause(error, 200), 502)
     return Response(status, response.headers, response.body, failure=failure)
@@ -46,29 +40,37 @@ def _error(response: Response[Any], document: object, failure: str) -> Response[
 class Opening:
     """The beginning of a stream: the chunks up to its first token, its end or an error.
 
-    A stream that begins with an error is none: `error` is then the answer that takes its place.
+    A stream that begins with an error is none: `answer` is then what takes its place. Neither is the body of a call
+    that wants no stream, whatever the provider calls it: it is held back until its end, and is an answer if it is JSON.
     """
 
-    def __init__(self, response: Response[Any], now: Callable[[], float], left_s: Callable[[], float | None]) -> None:
+    def __init__(
+        self, response: Response[Any], streamed: bool, now: Callable[[], float], left_s: Callable[[], float | None]
+    ) -> None:  # fmt: skip
         self._response = response
-        self._reader = AnswerReader(streamed=True)
+        self._reader = AnswerReader(streamed=True) if streamed else None
         self._now = now
         self._left_s = left_s
         self._began = now()
         self._size = 0
         self.chunks: list[bytes] = []
-        self.error: Response[Any] | None = None
+        self.answer: Response[Any] | None = None
 
     def more(self, chunk: bytes | None) -> bool:
         """Note the next chunk, None for the end; return whether the stream has still to be held back."""
         if chunk is None:
             body = b"".join(self.chunks)
-            if body[:1] == b"{":  # JSON in place of events
-                self._reveal(_document(body))
+            document = _document(body) if body.lstrip()[:1] in (b"{", b"[") else None
+            if self._reader is not None:  # JSON in place of events
+                self._reveal(document)
+            elif document is not None:
+                self.answer = Response(self._response.status, self._response.headers, body)
             return False
         self.chunks.append(chunk)
         self._size += len(chunk)
         reader = self._reader
+        if reader is None:
+            return self._size <= _MOST_BODY_BYTES
         reader.feed(chunk, 1)
         if reader.failure:
             if reader.failure == failures.ERROR_EVENT and not reader.carried:
@@ -84,19 +86,19 @@ class Opening:
         return silence_s if left_s is None or (silence_s is not None and silence_s < left_s) else max(0.0, left_s)
 
     def _reveal(self, document: object) -> None:
-        if not holds_error(document):
+        if failure_of(document) != failures.ERROR_BODY:
             return
         headers: Headers = tuple(pair for pair in self._response.headers if pair[0].lower() != "content-type")
         body = orjson.dumps({"error": _innermost(document)})
         answer = Response[Any](200, (*headers, ("content-type", "application/json")), body)
-        self.error = _error(answer, document, failures.ERROR_EVENT)
+        self.answer = revealed(answer, document, failures.ERROR_EVENT)
 
 
 def _error_event(data: bytes) -> object:
     """Return the document of the first event that is an error."""
     for text, name, _ in EventParser().feed(data):
         document = _document(text)
-        if holds_error(document):
+        if failure_of(document) == failures.ERROR_BODY:
             return document
         if name == "error":
             return {"error": document or text.decode("utf-8", "replace")}
