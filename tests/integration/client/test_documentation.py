@@ -75,6 +75,7 @@ FEATURES = {
     "targets": ["Target(api_key_env=", "weight=", "attempts for call in calls] == [2, 1, 1, 1]"],
     "fallback, model": ["Fallback(model=", "answer.model =="],
     "fallback, provider": ["Fallback(base_url=", "api_key_env="],
+    "fallback, causes": ["fallback_on=frozenset(", "error.attempts == 1"],
     # accounting
     "tokens and cost": [".in_tok > 0", ".out_tok > 0", ".cost_usd > 0"],
     "saved": [".saved_usd"],
@@ -106,6 +107,7 @@ FEATURES = {
     "CircuitOpen": ["errors == [ConnectionFailed, ConnectionFailed, CircuitOpen]"],
     "BudgetExceeded": ["except BudgetExceeded"],
     "InputRejected": ["except InputRejected"],
+    "WrongEventLoop": ["except WrongEventLoop"],
     "an error's story": ["error.attempts == 2", "error.__cause__"],
     "an answer's error": ["except openai.RateLimitError", "error.elapsed_s"],
     "service": ["SERVICE_URL", '== "hit"', "/ask"],

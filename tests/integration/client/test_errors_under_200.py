@@ -270,7 +270,7 @@ def test_json_is_json_under_any_content_type(asynchronous, kind):
     """What the SDK gives its caller is a good answer in the books, and is stored; an error in it is one."""
     calls = []
     policy = Policy(retry=None, hooks=(calls.append,))
-    with provider(lambda n, asked: Typed(kind, json.dumps(GOOD).encode())) as (url, bodies):
+    with provider(lambda n, asked: Typed(kind, json.dumps(GOOD).encode())) as (url, _bodies):
         assert ask(asynchronous, url, policy, 2) == ["hi", "hi"]
     assert [(call.outcome, call.cache, call.in_tok) for call in calls] == [("ok", "miss", 3), ("ok", "hit", 3)]
     with provider(lambda n, asked: Typed(kind, b'{"error": {"code": 503, "message": "m"}}')) as (url, _bodies):

@@ -7,6 +7,8 @@ read as JSON, as in the SDK; in answer to one that wants a stream it is a stream
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from tailrace.client.call.pending import PendingCall
@@ -19,16 +21,17 @@ from tailrace.protocol.body import failure_of
 _EVENTS: Final = re.compile(rb"\s*(data|event|id|retry)?:")
 
 
-def opening(call: PendingCall, response: Response[Any]) -> Opening | None:
+def reader(call: PendingCall) -> Callable[[Response[Any]], Opening | None] | None:
+    """Return what gives the reader of a stream's beginning; None when the operation is not known."""
+    return partial(_opening, call) if call.current.known else None
+
+
+def _opening(call: PendingCall, response: Response[Any]) -> Opening | None:
     """Return what reads the stream of `response` ahead; None when it has an error status."""
     if response.status >= 400:
         return None
     streamed = call.current.stream or media.is_event_stream(header(response.headers, "content-type") or "")
     return Opening(response, streamed, call.clock.monotonic, call.stream_left_s)
-
-
-def unopened(_response: Response[Any]) -> None:
-    """Hand the answer to a call of an unknown operation on as it comes."""
 
 
 def read(call: PendingCall, outcome: Response[Any] | Unanswered) -> Response[Any] | Unanswered:

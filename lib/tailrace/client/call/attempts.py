@@ -6,7 +6,6 @@ The permit is released during backoff. When the next wait would pass the deadlin
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeAlias
 
 from tailrace.client.call import answers
@@ -106,9 +105,8 @@ class Attempts:
             timeout_s = self._timeout_s(call, began)
             call.sent += 1
             try:
-                hedge = self._hedge(call, permits) if self._limits.hedge_after_s is not None else None
-                opening = partial(answers.opening, call) if call.current.known else answers.unopened
-                outcome = yield Send(request, timeout_s, self._silence_s(call), hedge, opening)
+                hedge = None if self._limits.hedge_after_s is None else self._hedge(call, permits)
+                outcome = yield Send(request, timeout_s, self._silence_s(call), hedge, answers.reader(call))
             except Unanswered as error:
                 outcome = error.with_traceback(None)  # it holds this frame, and with it a stream that comes later
             call.attempts_s.append(self._clock.monotonic() - began)

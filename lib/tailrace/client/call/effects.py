@@ -29,10 +29,6 @@ class Event(Protocol):
     def is_set(self) -> bool: ...
 
 
-def _no_opening(_response: Response[Any]) -> Opening | None:
-    return None
-
-
 @dataclass(slots=True)
 class Send:
     """Send `request`; gives a Response, or throws `wire.Unanswered`. `hedge` may add a second copy."""
@@ -41,8 +37,8 @@ class Send:
     timeout_s: float | None
     silence_s: float | None
     hedge: Hedge | None = None
-    opening: Callable[[Response[Any]], Opening | None] = _no_opening
-    """Gives what reads a stream ahead; None for an answer that is handed on with its first byte."""
+    opening: Callable[[Response[Any]], Opening | None] | None = None
+    """Gives what reads a stream ahead; None for one that is handed on with its first byte."""
 
 
 @dataclass(slots=True)

@@ -101,7 +101,7 @@ class AsyncDriver:
         """Make the attempt, and read its stream ahead until it has shown that it is no error."""
         response = await self._attempt(effect)
         body: Any = response.body
-        opening = None if isinstance(body, bytes) else effect.opening(response)
+        opening = None if effect.opening is None or isinstance(body, bytes) else effect.opening(response)
         if opening is None:
             return response
         chunk = await anext(body, None)

@@ -89,7 +89,7 @@ class Driver:
             return response
         body = response.body
         first = next(body, None)
-        opening = effect.opening(response) if first is not None else None
+        opening = effect.opening(response) if first is not None and effect.opening is not None else None
         if opening is None:
             return Response(response.status, response.headers, Primed(first, body))
         chunk = first
