@@ -95,19 +95,27 @@ class AsyncDriver:
     async def _on_send(self, effect: Send) -> Response:
         if effect.hedge is not None:
             return await hedged(lambda: self._opened(effect), effect.hedge)
-        return await self._opened(effect)
+        response = await self._attempt(effect)
+        return response if isinstance(response.body, bytes) else await self._ahead(effect, response)
 
     async def _opened(self, effect: Send) -> Response:
-        """Make the attempt, and read its stream ahead until it has shown that it is no error."""
         response = await self._attempt(effect)
+        return response if isinstance(response.body, bytes) else await self._ahead(effect, response)
+
+    async def _ahead(self, effect: Send, response: Response) -> Response:
+        """Read a stream ahead until it has shown that it is no error."""
         body: Any = response.body
-        opening = None if effect.opening is None or isinstance(body, bytes) else effect.opening(response)
+        opening = effect.opening(response) if effect.opening is not None else None
         if opening is None:
             return response
         chunk = await anext(body, None)
         try:
             while opening.more(chunk):
-                async with asyncio.timeout(opening.left_s(effect.silence_s)):
+                left_s = opening.left_s(effect.silence_s)
+                if left_s is None:
+                    chunk = await anext(body, None)
+                    continue
+                async with asyncio.timeout(left_s):
                     chunk = await anext(body, None)
         except TimeoutError as error:
             await aclose(body)

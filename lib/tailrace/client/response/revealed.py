@@ -5,6 +5,7 @@ The status is the one that the error's code means: its number (OpenRouter), else
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from tailrace.protocol.reading import loads
 HELD_S: Final = 5.0
 """For this long after its first byte a stream is held back until its first token: behind it, a proxy may wait for a
 byte, and a provider that is alive sends comments."""
+_TOKEN: Final = re.compile(rb'"content": ?"[^"]')
+_ROLE: Final = re.compile(rb'"role": ?"assistant", ?"content": ?""')
 _MOST_HELD_BYTES: Final = 1 << 18
 _MOST_BODY_BYTES: Final = 4 << 20
 _STATUS: Final[dict[Cause, int]] = {
@@ -48,7 +51,8 @@ class Opening:
         self, response: Response[Any], streamed: bool, now: Callable[[], float], left_s: Callable[[], float | None]
     ) -> None:  # fmt: skip
         self._response = response
-        self._reader = AnswerReader(streamed=True) if streamed else None
+        self._streamed = streamed
+        self._reader: AnswerReader | None = None
         self._now = now
         self._left_s = left_s
         self._began = now()
@@ -61,16 +65,25 @@ class Opening:
         if chunk is None:
             body = b"".join(self.chunks)
             document = _document(body) if body.lstrip()[:1] in (b"{", b"[") else None
-            if self._reader is not None:  # JSON in place of events
+            if self._streamed:  # JSON in place of events
                 self._reveal(document)
             elif document is not None:
                 self.answer = Response(self._response.status, self._response.headers, body)
             return False
         self.chunks.append(chunk)
         self._size += len(chunk)
-        reader = self._reader
-        if reader is None:
+        if not self._streamed:
             return self._size <= _MOST_BODY_BYTES
+        if self._reader is None and b"error" not in chunk:  # the usual beginning: a role, then a token
+            if _TOKEN.search(chunk):
+                return False
+            if _ROLE.search(chunk) and b"_call" not in chunk:
+                return self._now() - self._began < HELD_S
+        if self._reader is None:
+            self._reader = AnswerReader(streamed=True)
+            for earlier in self.chunks[:-1]:
+                self._reader.feed(earlier, 1)
+        reader = self._reader
         reader.feed(chunk, 1)
         if reader.failure:
             if reader.failure == failures.ERROR_EVENT and not reader.carried:
