@@ -17,6 +17,7 @@ MAP = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 # From the ground up. A room may import the layers below its own, and itself; never a neighbour in its layer.
 GROUND = {
     "credentials",
+    "descriptors",
     "errors",
     "headers",
     "histogram",

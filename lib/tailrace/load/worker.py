@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import resource
 import signal
 import sys
 import threading
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from tailrace import descriptors
 from tailrace.errors import LoadError
 from tailrace.load import live, sender, sessions
 from tailrace.load.dispatch import Dispatcher, Shard
@@ -186,14 +186,6 @@ def _raise_priority() -> None:
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
-def _raise_limits() -> None:
-    """Raise the limit of open files, and so of connections, as far as the machine allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard > 0 else 65_536, hard))
-
-
 def send(message: dict[str, Any]) -> None:
     """Write one line to stdout; ignore a parent that is gone, and drop progress that it does not read."""
     with contextlib.suppress(OSError, ValueError):
@@ -213,7 +205,7 @@ def main() -> int:
     """Entry point of the child process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.setswitchinterval(0.0005)
-    _raise_limits()
+    descriptors.raise_limit()
     order = orjson.loads(sys.stdin.buffer.readline())
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

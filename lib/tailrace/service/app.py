@@ -21,17 +21,13 @@ from tailrace.service.event_stream import Lines, StreamCut
 from tailrace.service.http_response import HttpError, HttpResponse
 from tailrace.service.in_flight import DisconnectWatch
 from tailrace.service.metrics import CONTENT_TYPE, LOOKUPS
+from tailrace.service.request_body import ClientDisconnected, Receive
 from tailrace.service.request_context import RequestContext, begin, request_id, route_of
 
-Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 CLOSED_BY_CALLER = 499
 """Status in logs and metrics only: the caller is no longer there to receive it."""
-
-
-class ClientDisconnected(Exception):
-    """The caller disconnected before its request was complete."""
 
 
 class App:
@@ -60,9 +56,12 @@ class App:
         assert task is not None
         in_flight = self._components.in_flight
         in_flight.add(task)
-        watch = None
+        bodies = self._components.bodies
+        watch, body = None, b""
         try:
-            body = await read(receive, scope, self._components.max_body_bytes, self._components.silence_s)
+            body = await bodies.read(receive, scope)
+            if len(in_flight) - bodies.reading > self._components.max_in_flight:
+                raise HttpError(http_response.overloaded("as many requests in flight as it may have"))
             watch = DisconnectWatch(receive, task)
             response = await handler(scope, body)
             await self._send(response, context, send, watch, scope["path"])
@@ -82,6 +81,7 @@ class App:
             if watch is not None:
                 watch.stop()
             in_flight.remove(task)
+            bodies.release(body)
             self._record(context)
 
     async def _send(
@@ -204,32 +204,6 @@ class App:
         metrics.draining.set(self._components.in_flight.draining)
         metrics.log_dropped.set(self._components.log.dropped)
         return HttpResponse(200, ((b"content-type", CONTENT_TYPE.encode()),), metrics.text())
-
-
-async def read(receive: Receive, scope: Scope, limit_bytes: int, silence_s: float | None = None) -> bytes:
-    """Return the whole body; raise `ClientDisconnected` when the caller leaves.
-
-    Raises `HttpError` above `limit_bytes`, and when the caller sends nothing for `silence_s`.
-    """
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > limit_bytes:
-            raise HttpError(http_response.too_large(limit_bytes))
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        try:
-            async with asyncio.timeout(silence_s):
-                message = await receive()
-        except TimeoutError:
-            raise HttpError(http_response.too_slow(silence_s or 0.0)) from None
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected
-        parts.append(message["body"])
-        size += len(message["body"])
-        if size > limit_bytes:
-            raise HttpError(http_response.too_large(limit_bytes))
-        if not message["more_body"]:
-            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def chunks(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:

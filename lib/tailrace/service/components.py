@@ -18,11 +18,13 @@ from tailrace.client.senders.aiohttp import AiohttpSender
 from tailrace.client.stores import Entry, Store
 from tailrace.service import request_context, stores
 from tailrace.service.ask import Ask
+from tailrace.service.capacity import MOST, Capacity
 from tailrace.service.health import HealthCheck, HealthResult, LoopMonitor, Readiness
 from tailrace.service.http_response import HttpResponse
 from tailrace.service.in_flight import InFlight
 from tailrace.service.logs import Log
 from tailrace.service.metrics import Metrics
+from tailrace.service.request_body import Bodies
 from tailrace.service.settings import Settings
 from tailrace.service.stores import open_probe, open_store
 from tailrace.service.upstream import Upstream
@@ -46,35 +48,39 @@ class Components:
     metrics: Metrics
     log: Log
     in_flight: InFlight
-    max_body_bytes: int
-    silence_s: float
-    """The longest wait for the next bytes of a caller's body."""
+    bodies: Bodies
+    max_in_flight: int
 
 
 @asynccontextmanager
-async def assemble(settings: Settings, log: Log, in_flight: InFlight) -> AsyncIterator[Components]:
+async def assemble(
+    settings: Settings, log: Log, in_flight: InFlight, capacity: Capacity = MOST
+) -> AsyncIterator[Components]:  # fmt: skip
     """Open the components, yield them, and close what they hold open."""
     metrics = Metrics(settings)
     store = open_store(settings.cache, settings.cache_max_bytes)
     budget = budget_store(settings, store)
-    sender = await AiohttpSender().open()
+    sender = await AiohttpSender(connections=capacity.in_flight).open()
+    prober = await AiohttpSender(connections=1).open()  # the health check waits for no connection of requests
     driver = AsyncDriver(told(policy_of(settings, store, call_recorder(metrics), budget), metrics), sender)
     if (limiter := driver.pipeline.ledger.spend_limiter) is not None:
         metrics.watch_budget(limiter)
     upstream = Upstream(settings, driver)
     loop_monitor = LoopMonitor(metrics.loop_lag.set)
-    checks = {"provider": provider_check(settings, sender), "cache": cache_check(settings, store)}
+    checks = {"provider": provider_check(settings, prober), "cache": cache_check(settings, store)}
     monitoring = asyncio.create_task(loop_monitor.run())
     try:
         yield Components(
             forward=upstream, ask=Ask(settings, upstream), loop_monitor=loop_monitor, metrics=metrics, log=log,
             in_flight=in_flight,
             readiness=Readiness(checks, in_flight, timeout_s=settings.ready_timeout_s),
-            max_body_bytes=settings.max_body_bytes, silence_s=settings.silence_s)  # fmt: skip
+            bodies=Bodies(settings.max_body_bytes, settings.max_bodies_bytes, settings.silence_s),
+            max_in_flight=capacity.in_flight)  # fmt: skip
     finally:
         monitoring.cancel()
         await driver.aclose()
         await sender.close()
+        await prober.close()
         for opened in {id(one): one for one in (store, budget) if one is not None}.values():
             opened.close()
 

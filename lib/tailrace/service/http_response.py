@@ -65,9 +65,14 @@ def too_large(limit_bytes: int) -> HttpResponse:
     return error_response(413, f"The request's body is larger than {limit_bytes} bytes.", "request_too_large")
 
 
-def too_slow(silence_s: float) -> HttpResponse:
-    message = f"Nothing of the request's body came for {silence_s:g} s; send it again."
+def too_slow(size_bytes: int, waited_s: float) -> HttpResponse:
+    message = f"Only {size_bytes} bytes of the request's body came in {waited_s:.3g} s; send it again."
     return error_response(408, message, "request_too_slow", (b"connection", b"close"))
+
+
+def overloaded(holds: str) -> HttpResponse:
+    message = f"The service has {holds}; send the request again."
+    return error_response(503, message, "overloaded", retry_after(1))
 
 
 def draining() -> HttpResponse:

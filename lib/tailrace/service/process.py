@@ -15,9 +15,12 @@ from typing import Any
 
 import click
 
+from tailrace import descriptors
+from tailrace.errors import SettingsError
 from tailrace.headers import COLOUR, RELEASE
-from tailrace.service import server, stores
+from tailrace.service import capacity, server, stores
 from tailrace.service.app import App
+from tailrace.service.capacity import MOST, Capacity
 from tailrace.service.components import assemble
 from tailrace.service.health import reason
 from tailrace.service.in_flight import InFlight
@@ -26,25 +29,31 @@ from tailrace.service.settings import Settings
 
 
 def run(settings: Settings, host: str, port: int) -> None:
-    """Serve on `host` and `port` until a signal; exit 3 when the port cannot be had."""
+    """Serve on `host` and `port` until a signal; exit 3 when the port cannot be had, or too few open files."""
     try:
+        holds = capacity.derived(descriptors.raise_limit(), settings.max_in_flight)
         listener = server.listen(host, port, settings.silence_s)
     except OSError as error:
         click.echo(f"{host}:{port}: cannot listen there: {reason(error)}; choose another port", err=True)
         sys.exit(3)
+    except SettingsError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
     log = Log(functools.partial(os.write, 2), release=settings.release, colour=settings.colour)
     _capture_stderr(log)
     try:
-        _run_loop(serving(settings, listener, log))
+        _run_loop(serving(settings, listener, log, holds))
     finally:
         log.close()
 
 
-async def serving(settings: Settings, listener: socket.socket, log: Log) -> None:
+async def serving(
+    settings: Settings, listener: socket.socket, log: Log, holds: Capacity = MOST
+) -> None:  # fmt: skip
     """Serve on `listener` until a signal, and return once the service is drained."""
     asyncio.get_running_loop().set_exception_handler(_exception_handler(log))
     in_flight = InFlight()
-    async with assemble(settings, log, in_flight) as components:
+    async with assemble(settings, log, in_flight, holds) as components:
         http = server.make(App(components), [(RELEASE, settings.release), (COLOUR, settings.colour)])
         server.watch_signals(lambda: server.drain(in_flight, http, listener, log, settings.drain_s), log)
         host, port = listener.getsockname()[:2]

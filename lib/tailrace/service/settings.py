@@ -118,6 +118,13 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting("drain_s", _drain, "seconds, from 0 to 86400", "time for requests in flight after SIGTERM"),
     Setting("max_body_bytes", _whole(1, 2**40), "bytes, above 0", "limit for a request's body; 413 above it"),
+    Setting("max_bodies_bytes", _whole(1, 2**40), "bytes, above 0", "limit for all requests' bodies; 503 beyond it"),
+    Setting(
+        "max_in_flight",
+        _whole(1, 16_000),
+        "a whole number from 1 to 16000",
+        "limit of requests in flight; 503 beyond it; unset: what the limit of open files allows",
+    ),
     Setting("ready_timeout_s", _seconds, _SECONDS, "how long /readyz waits for the provider"),
     Setting(
         "policy",
@@ -161,6 +168,8 @@ class Settings:
     slo_ms: tuple[float, ...] = (100.0, 250.0, 500.0, 1000.0)
     drain_s: float = 30.0
     max_body_bytes: int = 20 << 20
+    max_bodies_bytes: int = 1 << 30
+    max_in_flight: int | None = None
     ready_timeout_s: float = 1.0
     policy: PolicyDocument | None = field(default=None, repr=False)
     """What is said beyond the settings above. Of a setting that it says, the field above has the same value."""

@@ -9,12 +9,14 @@ from collections.abc import Callable
 
 import click
 
+from tailrace import descriptors
 from tailrace.simulator.server import Server
 from tailrace.simulator.settings import Settings
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises OSError if the port is taken."""
+    descriptors.raise_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings))
 

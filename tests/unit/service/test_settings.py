@@ -29,15 +29,17 @@ def test_every_setting_is_read() -> None:
         "TAILRACE_CACHE": "off", "TAILRACE_CACHE_MAX_BYTES": "1000",
         "TAILRACE_CACHE_TTL_S": "5.5", "TAILRACE_RETRY_ATTEMPTS": "1", "TAILRACE_DEADLINE_S": "3",
         "TAILRACE_ATTEMPT_TIMEOUT_S": "2", "TAILRACE_SLO_MS": "250,50", "TAILRACE_DRAIN_S": "0",
-        "TAILRACE_MAX_BODY_BYTES": "10", "TAILRACE_READY_TIMEOUT_S": "0.5",
-        "TAILRACE_SILENCE_S": "4", "TAILRACE_POLICY": '{"limits": {"concurrency": 8}}',
+        "TAILRACE_MAX_BODY_BYTES": "10", "TAILRACE_MAX_BODIES_BYTES": "20", "TAILRACE_MAX_IN_FLIGHT": "9",
+        "TAILRACE_READY_TIMEOUT_S": "0.5", "TAILRACE_SILENCE_S": "4",
+        "TAILRACE_POLICY": '{"limits": {"concurrency": 8}}',
     }  # fmt: skip
     assert {name for name in given if name.startswith("TAILRACE_")} == {setting.name for setting in TABLE}
     assert Settings.read(given) == Settings(
         provider_url="https://api.example/v1", api_key_env="MY_KEY", api_key="k" * 9, release="0123456789ab",
         colour="green", generation=7, restarts=2, model="gpt-x", cache="off", cache_max_bytes=1000, cache_ttl_s=5.5,
         retry_attempts=1, deadline_s=3.0, attempt_timeout_s=2.0, silence_s=4.0, slo_ms=(50.0, 250.0), drain_s=0.0,
-        max_body_bytes=10, ready_timeout_s=0.5, policy=PolicyDocument({"limits": {"concurrency": 8}}))  # fmt: skip
+        max_body_bytes=10, max_bodies_bytes=20, max_in_flight=9, ready_timeout_s=0.5,
+        policy=PolicyDocument({"limits": {"concurrency": 8}}))  # fmt: skip
 
 
 @pytest.mark.parametrize(
