@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tailrace.deploy import hooks, journal, reachability
+from tailrace.deploy.edge import layout as edge_layout
 from tailrace.deploy.rollout import Rollout
 from tailrace.errors import RolledBack, TailraceError
 from tailrace.host import waiting
@@ -78,6 +79,7 @@ def take_down(deployment: Deployment) -> list[str]:
         stopped.append(journal.described(unfinished))
     elif stopped:
         deployment.journal.append("", "note", "down", "; ".join(stopped))
-    shutil.rmtree(deployment.folder / "edge", ignore_errors=True)
+    for name in ("edge", edge_layout.SOCKETS):
+        shutil.rmtree(deployment.folder / name, ignore_errors=True)
     deployment.layout.unlink(missing_ok=True)
     return stopped

@@ -126,6 +126,9 @@ def ensure(deployment: Deployment, observe: Observe | None = None) -> tuple[str,
     edge, changed = deployment.edge, []
     if damage := edge.configuration.damage():
         raise EdgeRejected(damage)
+    if edge.layout.admin.port:
+        _retire(deployment)
+        edge = deployment.edge
     restored = edge.server.alive() and reachability.restore_edge(deployment)
     if edge.server.alive():
         for fact in _apply(deployment):
@@ -138,6 +141,15 @@ def ensure(deployment: Deployment, observe: Observe | None = None) -> tuple[str,
     if (deployment.edge.ensure() or restored) and (serving := deployment.serving):
         deployment.edge.wait_for_colour(serving.colour)
     return tuple(changed)
+
+
+def _retire(deployment: Deployment) -> None:
+    """End an edge of an earlier version, which any user of this machine could control by its admin port."""
+    if deployment.edge.server.alive():
+        fact = f"its admin was open to all users of this machine at {deployment.edge.layout.admin}; it is started anew"
+        deployment.journal.append("", "note", SETTINGS, fact)
+        deployment.edge.server.stop()
+    deployment.edge.adopt()
 
 
 def _apply(deployment: Deployment) -> Iterator[str]:
@@ -171,14 +183,18 @@ def require_healthy(deployment: Deployment, timeout_s: float) -> None:
     if routes.hold_s:
         return
     asked, edge = deployment.releases.acceptance(serving.release), deployment.edge
+    found = ""
 
     def healthy() -> bool:
+        nonlocal found
         answer = edge.probe() if edge.healthy(serving.colour, serving.address) else None
         by_it = answer is not None and answer.headers.get(COLOUR) == serving.colour
-        return by_it and answer is not None and asked.health.accepts(answer.status)
+        ok = by_it and answer is not None and asked.health.accepts(answer.status)
+        if not ok:
+            found = health.as_the_edge(edge, serving, asked).fact
+        return ok
 
     if not waiting.until(healthy, timeout_s, every_s=0.05):
-        found = health.as_the_edge(edge, serving, asked).fact
         raise EdgeRejected(
             f"{name}: {serving.name} (release {serving.release}) is not healthy at the edge after {timeout_s:g} s: "
             f"GET {asked.health.live} gets {found}. See `tailrace status`, and its log; the release before is one "

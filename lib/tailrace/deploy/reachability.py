@@ -66,10 +66,15 @@ def _answer(edge: Edge) -> Reached:
 
 def restore_edge(deployment: Deployment) -> str:
     """Start the edge anew when its doors have been silent for `PATIENCE_S`; return what was done, "" when nothing."""
-    reached = waiting.until(lambda: r if (r := ask(deployment.edge, held=True)).door else None, PATIENCE_S, 0.2)
-    if reached:
+    looks: list[Reached] = []
+
+    def is_there() -> bool:
+        looks[:] = [ask(deployment.edge, held=True)]
+        return looks[0].door
+
+    if waiting.until(is_there, PATIENCE_S, 0.2):
         return ""
-    fact = f"{ask(deployment.edge, held=True).fact}; it was started anew on its files"
+    fact = f"{looks[0].fact}; it was started anew on its files"
     deployment.journal.append("", "note", "edge started anew", fact)
     deployment.edge.server.stop()
     deployment.edge.ensure()

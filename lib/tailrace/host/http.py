@@ -1,16 +1,24 @@
-"""One HTTP request and its answer, without a connection pool: for probes, admin ports and metrics pages."""
+"""One HTTP request and its answer, without a connection pool: for probes, admin sockets and metrics pages."""
 
 from __future__ import annotations
 
 import http.client
 import math
+import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 FAILURES = (OSError, http.client.HTTPException)
 """The errors that `exchange` raises when it gets no whole answer."""
+
+
+UNIX = "http+unix"
+"""The scheme of what listens on a Unix socket; in its URL the socket's path stands in place of the host, quoted."""
+PATH_BYTES = 100
 
 
 class TooLarge(OSError):
@@ -41,8 +49,11 @@ def exchange(
     """
     parts = urlsplit(url)
     started = time.perf_counter()
-    opener = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = opener(parts.hostname or "", parts.port, timeout=timeout_s)
+    if parts.scheme == UNIX:
+        connection: http.client.HTTPConnection = _UnixConnection(unquote(parts.netloc), timeout_s)
+    else:
+        opener = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = opener(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
         target = parts.path or "/"
         connection.request(method, f"{target}?{parts.query}" if parts.query else target, body, dict(headers or {}))
@@ -52,6 +63,31 @@ def exchange(
         return Answer(response.status, named, content, time.perf_counter() - started)
     finally:
         connection.close()
+
+
+def unix_url(path: str) -> str:
+    """Return the URL of what speaks HTTP on the Unix socket at `path`."""
+    return f"{UNIX}://{quote(path, safe='')}"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """A connection to a Unix socket, however long its path is."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self.path = Path(path)
+
+    def connect(self) -> None:
+        """Connect; by way of its folder, as the kernel takes no path of more than 107 bytes for a socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        if len(os.fsencode(self.path)) <= PATH_BYTES:
+            return self.sock.connect(str(self.path))
+        folder = os.open(self.path.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            self.sock.connect(f"/proc/self/fd/{folder}/{self.path.name}")
+        finally:
+            os.close(folder)
 
 
 def _read(

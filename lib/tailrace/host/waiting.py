@@ -16,8 +16,13 @@ def until(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Call `condition` until it returns something true, or `timeout_s` is over; return its last result."""
+    """Call `condition` until it returns something true, or `timeout_s` is over; return its last result.
+
+    The last call begins after that time: what came just before the limit counts, however long a call takes.
+    """
     deadline = clock() + timeout_s
-    while not (result := condition()) and clock() < deadline:
+    while True:
+        is_last = clock() >= deadline
+        if (result := condition()) or is_last:
+            return result
         sleep(every_s)
-    return result

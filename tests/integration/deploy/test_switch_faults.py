@@ -7,11 +7,11 @@ import signal
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 
+from tailrace.deploy.engines.process import shared_memory
 from tailrace.errors import DeployError, EdgeRejected, RolledBack
 from tailrace.host import processes, waiting
 
@@ -237,7 +237,7 @@ def test_after_its_supervisor_was_killed_the_edge_comes_back_with_up(deployment,
     assert waiting.until(lambda: not processes.alive(supervisor), 60)
     d.up(release(d))
     assert (d.url, d.edge.probe().headers["x-colour"]) == (url, "blue")
-    segment = Path(f"/dev/shm/envoy_shared_memory_{d.edge.layout.admin.port * 10}")
+    segment = shared_memory.path(int((d.folder / "sockets" / shared_memory.RECORD).read_text()))
     assert segment.exists()
     assert len(d.down()) == 2
     assert not segment.exists()

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import yaml
 
-from tailrace.deploy.edge.envoy import bound, file
-from tailrace.deploy.edge.layout import Layout
+from tailrace.deploy.edge.envoy import file
+from tailrace.deploy.edge.layout import ADMIN, Layout
 
 
 def document(layout: Layout) -> str:
     """Return the configuration with which Envoy is started."""
     document = {
         "node": {"id": "tailrace", "cluster": "tailrace"},
-        "admin": {"address": bound(layout.admin, layout)},
+        # Without a folder: Envoy is started in that of its sockets, as the kernel takes no long path for one.
+        "admin": {"address": {"pipe": {"path": ADMIN, "mode": 0o600}}, "ignore_global_conn_limit": True},
         "dynamic_resources": {"cds_config": file(layout, "clusters"), "lds_config": file(layout, "listeners")},
         # Histograms are merged once per flush: this is how old a latency in a gate's window may be.
         "stats_flush_interval": "0.2s",

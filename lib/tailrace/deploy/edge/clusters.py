@@ -109,7 +109,7 @@ def cluster(name: str, colour: str, settings: UpstreamSettings, layout: Layout) 
         "eds_cluster_config": {"service_name": colour, "eds_config": file(layout, colour)},
         "circuit_breakers": {"thresholds": [unlimited]},
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol},
-        # No window: otherwise the workers learn of an endpoint's health up to a second after the admin port does.
+        # No window: otherwise the workers learn of an endpoint's health up to a second after the admin does.
         "common_lb_config": {"healthy_panic_threshold": {"value": PANIC_PERCENT}, "update_merge_window": "0s"},
         "ignore_health_on_host_removal": True,
         # What this cluster was made of, for whoever changes the other colour's.

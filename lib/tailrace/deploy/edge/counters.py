@@ -1,4 +1,4 @@
-"""The edge's counters, read from Envoy's admin port, exact to the request.
+"""The edge's counters, read from Envoy's admin socket, exact to the request.
 
 requests    every request through the front door; probes and previews have doors of their own
 failed      answered with 5xx, begun and cut off (`cut`), or refused by the edge with a 4xx of its own
@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from tailrace.deploy.edge import endings
 from tailrace.deploy.edge.endings import Ending
@@ -272,8 +272,8 @@ def _get(url: str, timeout_s: float) -> dict[str, Any]:
         answer = exchange(url, timeout_s=timeout_s)
         document: dict[str, Any] = json.loads(answer.body)
     except (*FAILURES, ValueError) as error:
-        where = url.partition("?")[0]
+        where = unquote(url.partition("?")[0])
         raise EdgeRejected(
-            f"the edge's admin port does not answer ({where}: {error}); see `status`, or run `resume`"
+            f"the edge's admin socket does not answer ({where}: {error}); see `status`, or run `resume`"
         ) from None
     return document

@@ -11,21 +11,22 @@ from pydantic import ValidationError
 
 from tailrace import profile
 from tailrace.host import files, ports
+from tailrace.host.http import unix_url
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where something listens."""
+    """Where something listens: a host and a port, or the path of a Unix socket and no port."""
 
     host: str
     port: int
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"{self.host}:{self.port}" if self.port else self.host
 
     @property
     def url(self) -> str:
-        return f"http://{self}"
+        return f"http://{self}" if self.port else unix_url(self.host)
 
     @property
     def reached(self) -> str:
@@ -42,7 +43,8 @@ class Layout:
     """Where the edge listens, where its files are, and the settings by which it goes.
 
     Every address but `ingress` is fixed for the life of a deployment. `probe` has the same routes as `ingress` and is
-    counted separately. Every listener but `ingress` is for loopback.
+    counted separately. Every listener but `ingress` is for loopback, and `admin`, which controls the edge, is a Unix
+    socket that only the user of this deployment reaches.
     """
 
     ingress: Address
@@ -65,15 +67,33 @@ class Layout:
 
 NAME = "layout.json"
 """The file of a layout, in the folder of its deployment."""
+SOCKETS = "sockets"
+"""The folder of the sockets by which an edge is controlled, beside it: nobody else may enter it."""
+ADMIN = "admin.sock"
 DOORS = ("ingress", "probe", "preview_blue", "preview_green", "admin")
+
+
+def sockets(folder: Path) -> Path:
+    """Return the folder of the sockets of the edge whose files are in `folder`; it is made where it is missing."""
+    path = folder.with_name(SOCKETS)
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def admin(folder: Path) -> Address:
+    """Return where an edge whose files are in `folder` is controlled."""
+    return Address(str(folder.with_name(SOCKETS) / ADMIN), 0)
 
 
 def read_or_choose(chosen: profile.Profile, folder: Path, path: Path) -> Layout:
     """Return how the edge of this deployment was set up: chosen once, then kept in the file `path`."""
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return _layout({door: Address(**kept[door]) for door in DOORS}, folder, _settings(kept, chosen.edge))
-    layout = _layout(_choose(chosen.edge), folder, chosen.edge)
+        doors = {door: Address(**kept[door]) for door in DOORS}
+        if not doors["admin"].port:
+            doors["admin"] = admin(folder)  # the project may have been moved
+        return _layout(doors, folder, _settings(kept, chosen.edge))
+    layout = _layout({**_choose(chosen.edge), "admin": admin(folder)}, folder, chosen.edge)
     save(layout, path)
     return layout
 
@@ -99,7 +119,7 @@ def _settings(kept: dict[str, Any], default: profile.EdgeSettings) -> profile.Ed
 
 def _choose(settings: profile.EdgeSettings) -> dict[str, Address]:
     addresses: dict[str, Address] = {}
-    for name in ("probe", "preview_blue", "preview_green", "admin"):
+    for name in ("probe", "preview_blue", "preview_green"):
         taken = frozenset(address.port for address in addresses.values())
         addresses[name] = Address("127.0.0.1", ports.free(taken=taken | {settings.port}))
     taken = frozenset(address.port for address in addresses.values())

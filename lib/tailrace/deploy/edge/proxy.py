@@ -53,7 +53,7 @@ class Edge:
     @property
     def intended(self) -> Layout:
         """The layout as the profile has it."""
-        return self.layout.changed(self.settings)
+        return replace(self.layout.changed(self.settings), admin=edge_layout.admin(self.folder))
 
     @property
     def url(self) -> str:
@@ -198,13 +198,15 @@ class Edge:
         """
         health = health or self.serving_health()
 
+        last: Answer | None = None
+
         def acknowledged() -> Answer | None:
-            answer = self.probe(health)
-            return answer if answer and answer.headers.get(GENERATION) == str(generation) else None
+            nonlocal last
+            last = self.probe(health)
+            return last if last and last.headers.get(GENERATION) == str(generation) else None
 
         if answer := waiting.until(acknowledged, timeout_s, every_s=0.002):
             return answer
-        last = self.probe(health)
         observed = f"still answers with generation {last.headers.get(GENERATION)}" if last else "does not answer"
         reason = counters.rejection(self.layout.admin.url) if last else self.server.log()
         raise EdgeRejected(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 
 import docker.types
 
+from tailrace.deploy.edge import layout as edge_layout
 from tailrace.deploy.edge.layout import Layout
 from tailrace.deploy.engines.docker import network
 from tailrace.deploy.images import dockerd, image
 
 EDGE = 2
 """Its number in the network."""
+IMAGE_USER = 65532
+"""Who it runs as by its image."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,6 @@ class EdgeContainer:
             self.layout.probe,
             self.layout.preview_blue,
             self.layout.preview_green,
-            self.layout.admin,
         )
         host = network.address(client, self.scope, EDGE)
         place = {network.name(self.scope): client.api.create_endpoint_config(ipv4_address=host)}
@@ -55,8 +58,9 @@ class EdgeContainer:
             client.containers.run(
                 built.id, detach=True, name=self.name, read_only=True, cap_drop=["ALL"],
                 security_opt=["no-new-privileges"], restart_policy={"Name": "unless-stopped"}, pids_limit=64,
-                mem_limit="256m", volumes={str(self.folder): {"bind": "/edge", "mode": "ro"}, **self._certificate()},
-                user=self._user(),
+                mem_limit="256m", volumes={str(self.folder): {"bind": "/edge", "mode": "ro"}, **self._certificate(),
+                                           str(self._sockets()): {"bind": "/sockets", "mode": "rw"}},
+                user=":".join(map(str, self._user())), working_dir="/sockets",
                 labels=dict(self.labels),
                 log_config=docker.types.LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
                 ports={f"{door.port}/tcp": (door.host, door.port) for door in doors},
@@ -89,12 +93,23 @@ class EdgeContainer:
         folders = {str(folder) for path in paths for folder in (path.parent, path.resolve().parent)}
         return {folder: {"bind": folder, "mode": "ro"} for folder in sorted(folders)}
 
-    def _user(self) -> str | None:
-        """Return who Envoy runs as: the owner of the key, as only the owner may read one; None: the image's own."""
-        if self.layout.settings.tls is None:
-            return None
-        owner = Path(self.layout.settings.tls.key).stat()
-        return f"{owner.st_uid}:{owner.st_gid}"
+    def _sockets(self) -> Path:
+        """Return the folder of its sockets, which only Envoy and root may enter: no instance has it."""
+        folder = edge_layout.sockets(self.folder)
+        if os.geteuid() == 0:
+            os.chown(folder, *self._user())
+        return folder
+
+    def _user(self) -> tuple[int, int]:
+        """Return who Envoy runs as, with the group: whoever reaches its sockets, and may read its key.
+
+        That is the user who runs tailrace; for root the owner of the key, or the image's own user.
+        """
+        tls = self.layout.settings.tls
+        key = Path(tls.key).stat() if tls else None
+        if (own := os.geteuid()) != 0:
+            return own, key.st_gid if key else os.getegid()
+        return (key.st_uid, key.st_gid) if key else (IMAGE_USER, IMAGE_USER)
 
     def _container(self) -> Any:
         return dockerd.find(self.client(), self.name)

@@ -8,23 +8,20 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tailrace.deploy.edge import layout
+from tailrace.deploy.engines.process import shared_memory
 from tailrace.errors import EdgeRejected, PartMissing
 from tailrace.host import processes
 
 NAME = "edge"
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where Envoy puts it)
 
 
 @dataclass(frozen=True)
 class EdgeProcess:
-    """Runs Envoy, with its supervisor, on `<folder>/bootstrap.yaml`; its record and log are in `records`.
-
-    `base_id` distinguishes the Envoys of one machine: it is the admin port, which no two of them share.
-    """
+    """Runs Envoy, with its supervisor, on `<folder>/bootstrap.yaml`; its record and log are in `records`."""
 
     folder: Path
     records: Path
-    base_id: int
     linger_s: int = 30
     """How long a replaced process may finish its requests; it stays for all of that time."""
 
@@ -41,7 +38,7 @@ class EdgeProcess:
             "tailrace.deploy.engines.process.supervisor",
             str(binary()),
             str(self.folder),
-            str(self.base_id),
+            str(layout.sockets(self.folder)),
             str(self.linger_s),
         ]
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "TZ") if name in os.environ}
@@ -51,8 +48,7 @@ class EdgeProcess:
         """End it at once, without draining."""
         process = processes.find(self.records, NAME)
         how = processes.end(process, 3.0) if process else "gone"
-        # Envoy leaves its shared memory behind; it is named after the base id, times ten.
-        (SHARED_MEMORY / f"envoy_shared_memory_{self.base_id * 10}").unlink(missing_ok=True)
+        shared_memory.remove(layout.sockets(self.folder))  # a supervisor that was killed has left it
         return how
 
     def replace(self) -> None:

@@ -149,7 +149,7 @@ class ProcessEngine:
         files.mkdir(parents=True, exist_ok=True)
         layout = edge_layout.read_or_choose(profile, files, folder / edge_layout.NAME)
         linger_s = math.ceil(profile.rollout.drain_timeout_s)
-        server = EdgeProcess(files, self._records(profile.name), layout.admin.port, linger_s)
+        server = EdgeProcess(files, self._records(profile.name), linger_s)
         return edge.Edge(files, server, layout, profile.edge)
 
     def sweep(self, deployment: str) -> list[str]:

@@ -1,8 +1,9 @@
 """Keep Envoy running: restart it on the same files when it dies, replace it without losing a request on SIGHUP.
 
-Run as `python -m tailrace.deploy.engines.process.supervisor ENVOY FOLDER BASE_ID LINGER_S`. A replacement is the hot
+Run as `python -m tailrace.deploy.engines.process.supervisor ENVOY FOLDER SOCKETS LINGER_S`. A replacement is the hot
 restart of Envoy itself: the new process takes over the listening sockets and counts from zero, the old one has LINGER_S
-to finish its requests. SIGTERM ends all of them.
+to finish its requests. SIGTERM ends all of them. Envoy runs in the folder SOCKETS, which nobody else may enter, and all
+by which it is controlled is there: the socket of its admin, and those of the hot restart.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from tailrace.deploy.edge import configuration, envoy, route_file
+from tailrace.deploy.engines.process import shared_memory
 from tailrace.errors import EdgeRejected
 
 RETRY_S = 0.1
@@ -28,10 +30,11 @@ class Supervisor:
 
     binary: str
     folder: Path
-    base_id: str
+    sockets: Path
     linger_s: str
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
     epoch: int = 0
+    base_id: int = 0
     stopping: bool = False
     replacing: bool = False
 
@@ -52,15 +55,24 @@ class Supervisor:
 
     def _start(self, epoch: int) -> None:
         self.epoch = epoch
+        if not epoch:
+            self.base_id = shared_memory.choose(self.sockets)
         command = [
             self.binary, "--config-path", str(self.folder / "bootstrap.yaml"),
             # One worker: once it has answered with a generation, every later request sees that generation too.
-            "--concurrency", "1", "--base-id", self.base_id, "--restart-epoch", str(epoch),
+            "--concurrency", "1", "--base-id", str(self.base_id), "--restart-epoch", str(epoch),
+            "--socket-path", "restart", "--socket-mode", "600",
             # A connection of a listener that was changed is closed after its next answer, and cut after this time.
             "--drain-time-s", DRAIN_S, "--drain-strategy", "immediate", "--parent-shutdown-time-s", self.linger_s,
             "--log-level", "error",
         ]  # fmt: skip
-        self.children.append(subprocess.Popen(command))
+        self.children.append(subprocess.Popen(command, cwd=self.sockets))
+
+    def _clear(self) -> None:
+        """Remove what an Envoy that ended has left: its shared memory and its sockets, named after its base id."""
+        shared_memory.remove(self.sockets)
+        for left in self.sockets.glob("restart_*"):
+            left.unlink(missing_ok=True)
 
     def _restart(self, status: int) -> None:
         print(f"envoy left with {status}; starting it again", file=sys.stderr, flush=True)
@@ -86,6 +98,7 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+        self._clear()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
@@ -95,5 +108,5 @@ class Supervisor:
 
 
 if __name__ == "__main__":
-    binary, folder, base_id, linger_s = sys.argv[1:]
-    Supervisor(binary, Path(folder), base_id, linger_s).run()
+    binary, folder, sockets, linger_s = sys.argv[1:]
+    Supervisor(binary, Path(folder), Path(sockets), linger_s).run()
