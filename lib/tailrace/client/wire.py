@@ -116,10 +116,11 @@ def received(raw: RawHeaders) -> Headers:
 
 def raw(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Return `headers` as the bytes of the wire."""
-    return [(_octets(name), _octets(value)) for name, value in headers]
+    return [(octets(name), octets(value)) for name, value in headers]
 
 
-def _octets(text: str) -> bytes:
+def octets(text: str) -> bytes:
+    """Return a name or a value as the bytes of the wire."""
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:  # it did not come over a wire, but from a store or a sender of the caller's own

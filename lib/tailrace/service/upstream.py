@@ -15,9 +15,10 @@ from urllib.parse import unquote_to_bytes
 import openai
 
 from tailrace.client import context, errors, wire
-from tailrace.headers import ATTEMPTS, CACHE, COLOUR, OURS, RELEASE
+from tailrace.headers import ATTEMPTS, OURS
 from tailrace.protocol import media
-from tailrace.service.http_response import Headers, HttpError, HttpResponse, error_response, retry_after
+from tailrace.service.http_response import HttpError, HttpResponse, error_response, retry_after
+from tailrace.service.response_headers import HOP_BY_HOP, passed
 from tailrace.service.settings import Settings
 
 Driver = Callable[[wire.Request], Awaitable[wire.Response]]
@@ -26,19 +27,14 @@ RETRY_AFTER_S = 2.0
 """Sent to callers during an outage, unless the provider sends a Retry-After of its own."""
 
 CREDENTIALS = frozenset({b"authorization", b"api-key", b"x-api-key"})
-HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding "
-    b"upgrade content-length".split()
-)
 NOT_SENT = HOP_BY_HOP | frozenset(b"host expect accept-encoding cookie forwarded via x-real-ip x-request-id".split())
 """Request headers about the hop to this service, or of no concern to a provider. Responses are requested uncompressed,
 because a cached one may go to a caller that accepts no compression."""
-INSTANCE = frozenset({COLOUR.encode(), RELEASE.encode()})
-"""Response headers in which an instance names itself: this one's are sent, never those of one behind it."""
 NOT_SENT_PREFIXES = (b"x-forwarded-", b"x-envoy-")
-NOT_RETURNED = HOP_BY_HOP | frozenset(b"date server set-cookie alt-svc strict-transport-security".split())
-"""Response headers about the hop from the provider, or meant for one caller only."""
 OUTAGE = frozenset({502, 503, 504})
+LAST_STATUS = 599
+NO_STATUS = 502
+"""What a status beyond the last one is for the caller: none is defined there, and HTTP/1.1 servers cannot send it."""
 
 
 class UpstreamHeaders(NamedTuple):
@@ -99,14 +95,15 @@ def upstream_path(raw_path: bytes, query: bytes) -> str:
 
 def caller_response(response: wire.Response) -> HttpResponse:
     """Return the provider's response for the caller, without hop-by-hop headers; an outage gets a Retry-After."""
-    cache = wire.header(response.headers, CACHE) or "bypass"
-    outcome = cache if response.status < 400 else "error"
-    if response.status >= 500 and not _is_json(response.headers):
+    headers, cache = passed(response.headers)
+    status = response.status if response.status <= LAST_STATUS else NO_STATUS
+    if status >= 500 and not _is_json(response.headers):
         message = f"The provider answered {response.status} without JSON."
-        error = error_response(response.status, message, "provider_error")
-        headers = tuple(pair for pair in _passed(response.headers) if pair[0].startswith(OURS.encode()))
-        return _with_retry_after(error._replace(headers=error.headers + headers))
-    return _with_retry_after(HttpResponse(response.status, _passed(response.headers), response.body, outcome))
+        error = error_response(status, message, "provider_error")
+        ours = tuple(pair for pair in headers if pair[0].startswith(OURS.encode()))
+        return _with_retry_after(error._replace(headers=error.headers + ours))
+    outcome = cache or "bypass" if status < 400 else "error"
+    return _with_retry_after(HttpResponse(status, headers, response.body, outcome))
 
 
 def failure_response(error: openai.APIError) -> HttpResponse:
@@ -127,18 +124,6 @@ def _with_retry_after(response: HttpResponse) -> HttpResponse:
     if response.status not in OUTAGE or any(name == b"retry-after" for name, _ in response.headers):
         return response
     return response._replace(headers=(*response.headers, retry_after(RETRY_AFTER_S)))
-
-
-def _passed(headers: wire.Headers) -> Headers:
-    passed = []
-    for text, value in headers:
-        name = text.lower().encode("latin-1")
-        if name == b"x-request-id":
-            name = b"x-upstream-request-id"  # the provider's own; ours is the caller's
-        elif name in NOT_RETURNED or name in INSTANCE:
-            continue
-        passed.append((name, value.encode("latin-1")))
-    return tuple(passed)
 
 
 def _is_json(headers: wire.Headers) -> bool:
