@@ -30,7 +30,7 @@ SECRET_NAME = re.compile(r"(?i)(?:^|_)(?:api_?key|key|secret|token|passwd|passwo
 """Matches the names of settings whose values have to come from the environment."""
 
 
-_PRIVATE_KEY = re.compile(r"(?s)-----BEGIN (?:[A-Z]{1,20} ){0,4}PRIVATE KEY-----.*?(?:-----END[^\n]*+|\Z)")
+_PRIVATE_KEY = re.compile(r"(?s)-----BEGIN (?:[A-Z]{1,20} ){0,4}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,80}-----|\Z)")
 _REPLACED = {"password in a URL": "://[password in a URL]@"}
 _ARGUMENT_OF_URL = re.compile(
     r"(?i)([?&](?:[a-z0-9_.-]{0,40}[_.-])?"

@@ -21,6 +21,7 @@ GROUND = {
     "errors",
     "headers",
     "histogram",
+    "masking",
     "measures",
     "numbers",
     "objectives",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from tailrace.cli import terminal
 from tailrace.errors import PartMissing
 
 if TYPE_CHECKING:
@@ -58,15 +59,13 @@ def purge(place: tuple[str, str, bool], model: str, tenant: str, older_than: str
     """
     if everything == bool(model or tenant or older_than):
         raise click.UsageError("say what to delete: --model, --tenant or --older-than, or else --all")
-    import json
-
     from tailrace.client.stores import contents as stored
 
     before = time.time() - _age_s(older_than) if older_than else None
     with _opened(place[0], place[1]) as contents:
         removed, size_bytes = stored.purge(contents, stored.Selection(model, tenant, before))
     answer = {"removed": removed, "bytes": size_bytes}
-    click.echo(json.dumps(answer) if place[2] else f"removed {removed} entries, {size_bytes} bytes")
+    click.echo(terminal.document(answer) if place[2] else f"removed {removed} entries, {size_bytes} bytes")
 
 
 @contextmanager

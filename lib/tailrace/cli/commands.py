@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from tailrace import __version__
+from tailrace.cli import terminal
 from tailrace.errors import PartMissing, TailraceError
 
 _EDGE: Final = "tailrace.cli.edge"
@@ -80,14 +81,19 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except TailraceError as error:
             for line in str(error).splitlines():
-                click.echo(f"tailrace: {line}", err=True)
+                terminal.say(f"tailrace: {line}", err=True)
             sys.exit(error.exit_code)
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
             place = f"{error.filename}: " if error.filename else ""
-            click.echo(f"tailrace: {place}{error.strerror}; {UNWRITABLE[error.errno]}", err=True)
+            terminal.say(f"tailrace: {place}{error.strerror}; {UNWRITABLE[error.errno]}", err=True)
             sys.exit(PartMissing.exit_code)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # a defect: its traceback may hold what others wrote
+            terminal.print_exception(error)
+            sys.exit(1)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tailrace.cli import terminal
+
 if TYPE_CHECKING:
     from tailrace.deploy import Deployment
     from tailrace.deploy.account import Account
@@ -33,7 +35,9 @@ def load(name: str) -> tuple[Profile, Path]:
     from tailrace.run.folder import find_project
 
     root = find_project(Path.cwd())
-    return profile.load(name, root), root
+    chosen = profile.load(name, root)
+    terminal.know(chosen.secret_names)
+    return chosen, root
 
 
 def opened(name: str) -> Deployment:
@@ -48,7 +52,7 @@ def observer(as_json: bool) -> Callable[[str, int, str], None]:
     """Return what prints each state as it is reached: to standard error where standard output is for JSON."""
 
     def observe(state: str, t_ns: int, fact: str) -> None:
-        click.echo(f"  {state:<12} {fact}", err=as_json)
+        terminal.say(f"  {state:<12} {fact}", err=as_json)
 
     return observe
 
@@ -60,9 +64,7 @@ def end_like_ctrl_c() -> None:
 
 def show(answer: Any, as_json: bool, text: str) -> None:
     """Print `answer` as JSON, or else `text`."""
-    import orjson
-
-    click.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() if as_json else text)
+    click.echo(terminal.document(answer) if as_json else terminal.shown(text))
 
 
 def show_outcome(outcome: CommandResult, as_json: bool) -> None:
@@ -77,5 +79,5 @@ def show_outcome(outcome: CommandResult, as_json: bool) -> None:
 def leave(account: Account, serving: str = "") -> None:
     """Leave with 1, and say why, when a command was no success for the users of the deployment."""
     if account.felt:
-        click.echo(f"tailrace: no success for users{serving}: {account.felt}. {account.text}", err=True)
+        terminal.say(f"tailrace: no success for users{serving}: {account.felt}. {account.text}", err=True)
         sys.exit(1)

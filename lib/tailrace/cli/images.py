@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from tailrace.cli import terminal
+
 
 @click.command(name="base-image")
 @click.option("--again", is_flag=True, help="Make it anew, although there is one.")
@@ -17,4 +19,4 @@ def base_image(again: bool) -> None:
     from tailrace.testbed import stack
 
     name = images.ensure(dockerd.connect(), stack.home(find_project(Path.cwd())) / "images", again=again)
-    click.echo(f"base image: {name}")
+    terminal.say(f"base image: {name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tailrace.cli import deployment
+from tailrace.cli import deployment, terminal
 
 
 @click.command()
@@ -23,9 +23,9 @@ def logs(profile: str, colour: str | None, part: str | None, lines: int, follow:
         raise click.UsageError(f"--{part} names one log; --colour and --previous choose among those of instances")
     opened = deployment.opened(profile)
     name = logs.name(opened, logs.Wanted(part or "", colour or "", previous))
-    click.echo(f"{name}: {opened.engine.log_path(opened.profile.name, name)}", err=True)
+    terminal.say(f"{name}: {opened.engine.log_path(opened.profile.name, name)}", err=True)
     try:
         for line in logs.lines(opened.engine.output(opened.profile.name, name, lines, follow)):
-            click.echo(line)
+            terminal.say(line)
     except KeyboardInterrupt:
         return

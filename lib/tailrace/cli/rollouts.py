@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tailrace.cli import deployment
+from tailrace.cli import deployment, terminal
 
 
 @click.command()
@@ -20,7 +20,7 @@ def deploy(profile: str, as_json: bool, id: str, force: bool) -> None:
     chosen, root = deployment.load(profile)
     parameters.check_profile(root, chosen)
     for note in chosen.notes:
-        click.echo(f"  note         {note}", err=True)
+        terminal.say(f"  note         {note}", err=True)
     stack = Stack.open(chosen, root)
     release = stack.deployment.releases.find(id) if id else stack.build(_show_build_line)
     observe = deployment.observer(as_json)
@@ -81,4 +81,4 @@ def promote(profile: str, as_json: bool) -> None:
 
 def _show_build_line(line: str) -> None:
     """Show a line of the build's log: an image may take a minute."""
-    click.echo(f"  building     {line}", err=True)
+    terminal.say(f"  building     {line}", err=True)

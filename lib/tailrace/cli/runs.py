@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+
+from tailrace.cli import terminal
 
 if TYPE_CHECKING:
     from tailrace.runner.run import RunOptions
@@ -64,7 +65,7 @@ def bench(plan_file: Path, profile: str, resume: Path | None) -> None:
 
     root = folder.find_project(Path.cwd())
     plan = benchmark.load(plan_file)  # a mistake in it is said before anything starts
-    click.echo(f"{plan_file}: {len(plan.cells())} measurements, at most {plan.longest_s / 60:.0f} min")
+    terminal.say(f"{plan_file}: {len(plan.cells())} measurements, at most {plan.longest_s / 60:.0f} min")
     values = {"grid": os.path.relpath(plan_file.resolve(), root), "resume": RunDir.of(resume).id if resume else ""}
     overrides = tuple(Override(BENCHMARK, name, value) for name, value in values.items())
     sys.exit(execute(RunOptions(root, profile, overrides, (BENCHMARK,))))
@@ -81,9 +82,9 @@ def execute(options: RunOptions) -> int | None:
     record = runner.run(options, Display(Console(highlight=False)))
     latest = folder.latest(options.root)
     if latest.report.exists():
-        click.echo(f"report: {_near(latest.report)}")
+        terminal.say(f"report: {_near(latest.report)}")
     else:
-        click.echo(f"report: none was written; see {_near(latest.record)}")
+        terminal.say(f"report: none was written; see {_near(latest.record)}")
     return record.exit_code
 
 
@@ -94,7 +95,7 @@ def report(run: Path) -> None:
     from tailrace.report import page
     from tailrace.run.folder import RunDir
 
-    click.echo(f"report: {_near(page.write(RunDir.of(run).path))}")
+    terminal.say(f"report: {_near(page.write(RunDir.of(run).path))}")
 
 
 @click.command()
@@ -117,9 +118,9 @@ def compare(run_a: Path, run_b: Path, tolerance: float, on: str, as_json: bool) 
     compared = baseline.against(after.path, before.path, tolerance, on)
     if as_json:
         answer = {"a": before.id, "b": after.id, "tolerance": tolerance, **baseline.document(compared)}
-        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        click.echo(terminal.document(answer))
     else:
-        click.echo(f"a  {before.id}\nb  {after.id}\n\n{baseline.text(compared)}")
+        terminal.say(f"a  {before.id}\nb  {after.id}\n\n{baseline.text(compared)}")
     sys.exit(EXIT_CODES[compared.judgement.verdict])
 
 
@@ -131,7 +132,7 @@ def down(profile: str) -> None:
     from tailrace.runner import run as runner
 
     for line in runner.down(find_project(Path.cwd()), profile) or [f"{profile}: nothing was running"]:
-        click.echo(line)
+        terminal.say(line)
 
 
 def _near(path: Path) -> str:

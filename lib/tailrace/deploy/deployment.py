@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from tailrace import masking
 from tailrace.deploy import (
     bring_up,
     faults,
@@ -30,8 +32,9 @@ from tailrace.deploy.release import Release
 from tailrace.deploy.release_commands import Step
 from tailrace.deploy.releases import Releases
 from tailrace.deploy.rollout import CommandResult, Deployed, Environment, Observe, Rollout, Switched
-from tailrace.errors import DeployError, Unfinished
+from tailrace.errors import DeployError, TailraceError, Unfinished
 from tailrace.host import files, lock
+from tailrace.masking import Mask
 from tailrace.profile import Profile
 
 
@@ -101,7 +104,12 @@ class Deployment:
     @cached_property
     def journal(self) -> Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
-        return Journal(self.folder / "journal.jsonl", self.fault)
+        return Journal(self.folder / "journal.jsonl", self.fault, self.mask)
+
+    @cached_property
+    def mask(self) -> Mask:
+        """What masks the secrets of this deployment in all that is journalled, raised and shown."""
+        return Mask.of(masking.known(os.environ, self.profile.secret_names))
 
     @property
     def layout(self) -> Path:
@@ -241,7 +249,11 @@ class Deployment:
                     f"{self.profile.name}: {left[0].fact} stopped half-way at {left[-1].state} ({left[-1].who}, "
                     f"{left[-1].at}); continue with resume, or go back with abort"
                 )
-            yield
+            try:
+                yield
+            except TailraceError as error:  # it may hold what a service or a provider answered
+                error.args = tuple(self.mask.document(error.args))
+                raise
 
     def refuse_paused(self) -> None:
         if self.serving and self.edge.routes().hold_s:

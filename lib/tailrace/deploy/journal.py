@@ -20,8 +20,10 @@ from typing import Any, BinaryIO, Literal
 
 from tailrace.errors import DeployError
 from tailrace.host import excerpts, files
+from tailrace.masking import Mask
 
 Kind = Literal["begin", "intent", "reached", "end", "note"]
+ENVIRONMENT = "environment"
 FACT_BYTES = 8_000
 """A longer fact is cut: the journal is read as a whole, again and again."""
 
@@ -48,6 +50,8 @@ class Journal:
 
     path: Path
     fault: Callable[[str], None] = files.nothing
+    mask: Mask = field(default=Mask(), repr=False)
+    """Masks what an entry says; not the environment of an instance, which is plain and is handed on again."""
 
     def append(self, transition: str, kind: Kind, state: str, fact: str = "", **data: Any) -> JournalEntry:
         """Write one entry and return once it is durable; raises DeployError when it cannot be written."""
@@ -65,8 +69,8 @@ class Journal:
             fcntl.flock(file, fcntl.LOCK_EX)  # the supervisor of an instance appends notes, beside a controller
             whole = _drop_torn_line(file)
             entry = JournalEntry(
-                whole.count(b"\n"), transition, kind, state, excerpts.shortened(fact, FACT_BYTES),
-                time.perf_counter_ns(), datetime.now(UTC).isoformat(timespec="milliseconds"), _who(), data,
+                whole.count(b"\n"), transition, kind, state, self._said(fact), time.perf_counter_ns(),
+                datetime.now(UTC).isoformat(timespec="milliseconds"), _who(), self._masked(data),
             )  # fmt: skip
             file.write(json.dumps(asdict(entry)).encode() + b"\n")
             file.flush()
@@ -75,6 +79,13 @@ class Journal:
             files.sync(self.path.parent)
         self.fault(f"{state}:{kind}:after")
         return entry
+
+    def _said(self, fact: str) -> str:
+        """Return `fact` as it may be kept: without secrets, bounded, and harmless to a terminal."""
+        return excerpts.shortened(excerpts.harmless(self.mask(fact)), FACT_BYTES)
+
+    def _masked(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value if name == ENVIRONMENT else self.mask.document(value) for name, value in data.items()}
 
     def entries(self) -> list[JournalEntry]:
         """Return all entries, oldest first.

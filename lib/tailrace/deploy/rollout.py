@@ -201,14 +201,14 @@ class Rollout:
     def reached(self, state: str, fact: str) -> None:
         """Journal what was done and what the edge has counted by now, and notify the observer."""
         entry = self.journal.append(self.id, "reached", state, fact, **self._count(state))
-        self._notify(state, entry.t_ns, fact)
+        self._notify(state, entry.t_ns, entry.fact)
 
     def end(self, state: str, *facts: str) -> None:
         """Journal how the rollout ended, with what users got of it, and notify the observer."""
         counted = self._count(state)
         fact = "; ".join(filter(None, (facts[0], self.account.text, *facts[1:])))
         entry = self.journal.append(self.id, "end", state, fact, **counted)
-        self._notify(state, entry.t_ns, fact)
+        self._notify(state, entry.t_ns, entry.fact)
 
     def route(self, weights: dict[str, int], canary: CanaryRoute | None = None) -> int:
         """Write routes of the next generation, unless the file has these already; return the generation.

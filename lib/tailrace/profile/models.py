@@ -265,6 +265,14 @@ class Profile(ProfileSection):
         return handed_on
 
     @property
+    def secret_names(self) -> tuple[str, ...]:
+        """The variables, where tailrace runs, whose values are secrets that this profile names."""
+        named = [*self.service.secrets, *self.service.variables, *self.policy.variables, self.provider.api_key_env]
+        for _, hook in self.rollout.hooks:
+            named += hook.secrets if hook else ()
+        return tuple(dict.fromkeys(named))
+
+    @property
     def model(self) -> str:
         """The model that traffic and probes name."""
         return self.service.model or self.provider.model

@@ -1,25 +1,32 @@
-"""Scans the files of a run for credentials, and reports them by file and kind, never by value.
+"""Scans the files of a run, and of a deployment, for credentials; reports them by file and kind, never by value.
 
 Text files are read as they are; of Parquet files, which are compressed, the distinct values of the text columns.
-A leak is anything that looks like a credential (`tailrace.credentials`), or the exact value of a secret that the
-profile names, in plain, JSON-escaped, URL-quoted or base64 form.
+A leak is anything that looks like a credential (`tailrace.credentials`), or the value of a secret that is known, in any
+form (`tailrace.masking`). The scan is bounded, and says what it left out.
 """
 
 from __future__ import annotations
 
-import base64
+import codecs
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import quote
+from typing import BinaryIO, Final, NamedTuple
 
-from tailrace import credentials
+from tailrace import credentials, masking
 from tailrace.errors import LeakFound
+from tailrace.host import files
+from tailrace.masking import Mask
 from tailrace.profile import Profile
 
-SHORTEST = 6
-"""Shorter values would match ordinary text everywhere."""
+FILE_BYTES: Final = 64 << 20
+"""Of a larger file the beginning and the end are read, half of this each; a larger Parquet file is left out."""
+TOTAL_BYTES: Final = 512 << 20
+"""The files beyond this are left out; the smallest are read first, so that one huge log hides no other file."""
+PIECE: Final = 1 << 20
+OVERLAP: Final = 8 << 10
+"""Characters of a piece that are read again with the next one: a longer credential is found by its beginning."""
 
 
 class Leak(NamedTuple):
@@ -29,49 +36,146 @@ class Leak(NamedTuple):
     kind: str
 
 
+@dataclass
+class Scan:
+    """What a scan has found, how many files it has read, and which it has left out, wholly or in part."""
+
+    leaks: list[Leak] = field(default_factory=list)
+    read: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def limits(self) -> str:
+        """What was left out and why; "" when all was read."""
+        if not self.left_out:
+            return ""
+        more = f" and {len(self.left_out) - 3} more" if len(self.left_out) > 3 else ""
+        limits = f"{FILE_BYTES >> 20} MiB of a file, {TOTAL_BYTES >> 20} MiB in all"
+        return f"not read whole: {', '.join(self.left_out[:3])}{more} (limits: {limits})"
+
+
 def secrets(profile: Profile, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the secrets that `profile` names and `environment` holds, by name."""
-    named = (*profile.service.secrets, *profile.service.variables, *profile.policy.variables)
-    names = (*named, profile.provider.api_key_env)
-    return {name: value for name in names if len(value := environment.get(name, "")) >= SHORTEST}
+    return masking.known(environment, profile.secret_names, all_=False)
+
+
+def read(folder: Path, known: Mapping[str, str] | None = None, only: Iterable[Path] | None = None) -> Scan:
+    """Scan all files below `folder`, or those of `only`; `known` are secrets by name."""
+    mask, scan, total = Mask.of(known or {}), Scan(), 0
+    for size, file in _by_size(folder.rglob("*") if only is None else only):
+        name = str(file.relative_to(folder))
+        if size > FILE_BYTES:
+            scan.left_out.append(name)
+        if total > TOTAL_BYTES or (size > FILE_BYTES and file.suffix == ".parquet"):
+            scan.left_out += [] if size > FILE_BYTES else [name]
+            continue
+        total += min(size, FILE_BYTES)
+        scan.read += 1
+        scan.leaks += dict.fromkeys(Leak(name, kind) for text in _texts(file) for kind in _kinds(text, mask))
+    scan.leaks.sort()
+    return scan
 
 
 def scan(folder: Path, known: Mapping[str, str] | None = None, only: Iterable[Path] | None = None) -> list[Leak]:
     """Return the leaks in all files below `folder`, or in those of `only`; `known` are secrets by name."""
-    files = sorted(folder.rglob("*") if only is None else only)
-    forms = {name: _forms(value) for name, value in (known or {}).items()}
-    leaks = (
-        Leak(str(file.relative_to(folder)), kind)
-        for file in files
-        if file.is_file() and not file.is_symlink()
-        for kind in _kinds(_text(file), forms)
-    )
-    return list(dict.fromkeys(leaks))
+    return read(folder, known, only).leaks
 
 
-def require_none(folder: Path, known: Mapping[str, str] | None = None, only: Iterable[Path] | None = None) -> None:
-    """Raise LeakFound, with the file and kind of each leak, when `scan` finds any."""
-    if leaks := scan(folder, known, only):
+def require_none(folder: Path, known: Mapping[str, str] | None = None, only: Iterable[Path] | None = None) -> Scan:
+    """Return the scan; raise LeakFound, with the file and kind of each leak, when it finds any.
+
+    The text files in which a leak was found are masked: what is left there afterwards may be kept.
+    """
+    found = read(folder, known, only)
+    if leaks := found.leaks:
+        mask = Mask.of(known or {})
+        masked = [mask_file(folder / name, mask) for name in dict.fromkeys(leak.file for leak in leaks)]
         named = "; ".join(f"{leak.file}: {leak.kind}" for leak in leaks[:5])
         more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
-        raise LeakFound(f"{folder.name}: credentials in {named}{more}. Revoke them, and do not share this run")
+        now = "they are masked there now" if all(masked) else "do not share this run"
+        raise LeakFound(f"{folder.name}: credentials in {named}{more}. Revoke them; {now}")
+    return found
 
 
-def _kinds(text: str, forms: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+def require_none_in_state(folder: Path, known: Mapping[str, str]) -> Scan:
+    """Scan what a deployment keeps in its `folder`: journal, releases, and the logs of what it runs.
+
+    Raises LeakFound, as `require_none`; the files are left as they are, because processes write into them. The edge's
+    own configuration is left out: it may hold the private key of its TLS.
+    """
+    found = read(folder, known, [file for file in folder.rglob("*") if file.parent != folder / "edge"])
+    if leaks := found.leaks:
+        named = "; ".join(f"{leak.file}: {leak.kind}" for leak in leaks[:5])
+        more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
+        raise LeakFound(
+            f"{folder}: credentials in {named}{more}. Revoke them, have the service write none, and delete these files"
+        )
+    return found
+
+
+def mask_file(file: Path, mask: Mask) -> bool:
+    """Replace a text file by its masked text, and return whether that was done.
+
+    It is not of Parquet, huge and binary files, nor of a document that would be damaged.
+    """
+    try:
+        if file.suffix == ".parquet" or file.stat().st_size > FILE_BYTES:
+            return False
+        text = file.read_bytes().decode("utf-8")
+        masked = "".join(map(mask, text.splitlines(keepends=True))) if file.suffix == ".jsonl" else mask(text)
+        if file.suffix in (".json", ".ipynb"):
+            json.loads(masked)
+        files.replace(file, masked)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _by_size(found: Iterable[Path]) -> list[tuple[int, Path]]:
+    """Return the regular files with their sizes, the smallest first."""
+    sized = []
+    for file in found:
+        try:
+            if file.is_file() and not file.is_symlink():
+                sized.append((file.stat().st_size, file))
+        except OSError:
+            continue
+    return sorted(sized)
+
+
+def _kinds(text: str, mask: Mask) -> Iterator[str]:
     yield from (finding.kind for finding in credentials.find(text))
-    yield from (f"value of {name}" for name, written in forms.items() if any(form in text for form in written))
+    yield from (f"value of {name}" for name in mask.named_in(text))
 
 
-def _forms(value: str) -> tuple[str, ...]:
-    encoded = base64.b64encode(value.encode()).decode().rstrip("=")
-    # The last character of the base64 form also depends on the text after the value.
-    return tuple({value, json.dumps(value)[1:-1], quote(value, safe=""), encoded[:-1]})
-
-
-def _text(file: Path) -> str:
+def _texts(file: Path) -> Iterator[str]:
     if file.suffix == ".parquet":
-        return "\n".join(_strings(file))
-    return file.read_bytes().decode("utf-8", errors="replace")
+        yield "\n".join(_strings(file))
+        return
+    try:
+        with file.open("rb") as content:
+            size = content.seek(0, 2)
+            half = FILE_BYTES // 2
+            for begin, end in [(0, size)] if size <= FILE_BYTES else [(0, half), (size - half, size)]:
+                content.seek(begin)
+                yield from _pieces(_blocks(content, end))
+    except OSError:
+        return  # rotated away, or ended meanwhile
+
+
+def _blocks(content: BinaryIO, end: int) -> Iterator[bytes]:
+    """Yield what is in the file from where it stands up to `end`."""
+    while block := content.read(min(PIECE, end - content.tell())):
+        yield block
+
+
+def _pieces(blocks: Iterable[bytes]) -> Iterator[str]:
+    """Yield the text of `blocks` in pieces that overlap."""
+    decoder, held = codecs.getincrementaldecoder("utf-8")("replace"), ""
+    for block in blocks:
+        text = held + decoder.decode(block)
+        yield text
+        held = text[-OVERLAP:]
 
 
 def _strings(file: Path) -> Iterator[str]:

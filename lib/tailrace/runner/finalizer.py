@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from tailrace.errors import DeployError, LeakFound
 from tailrace.run import events, leaks
@@ -91,10 +92,14 @@ class Finalizer:
         judgement = baseline.against(self.run.path, gate.baseline.path, gate.tolerance).judgement
         return judgement.ok, judgement.text
 
-    def _scan(self) -> str:
-        self._require_no_leak()
-        files = sum(1 for file in self.run.path.rglob("*") if file.is_file())
-        return f"{files} files scanned"
+    def _scan(self) -> tuple[bool | None, str]:
+        """Scan the run, and what its deployment keeps; what could not be read whole leaves the check undecided."""
+        scan = self._require_no_leak()
+        state = self.context.root / ".tailrace" / self.context.profile.name
+        kept = self._apart("tailrace.run.leaks", "require_none_in_state", state, self._secrets)
+        fact = f"{scan.read} files of the run scanned, {kept.read} of its deployment"
+        limits = "; ".join(filter(None, (scan.limits, kept.limits)))
+        return (None, f"{fact}; {limits}") if limits else (True, fact)
 
     def _write_report(self) -> str:
         self._apart("tailrace.report.page", "write", self.run.path)
@@ -114,13 +119,17 @@ class Finalizer:
         except Exception as error:
             self.display.print_line(f"runs/index.html was not written: {type(error).__name__}: {error}", "yellow")
 
-    def _require_no_leak(self, *files: object) -> None:
-        secrets = leaks.secrets(self.context.profile, os.environ)
-        self._apart("tailrace.run.leaks", "require_none", self.run.path, secrets, *files)
+    def _require_no_leak(self, *files: object) -> leaks.Scan:
+        found: leaks.Scan = self._apart("tailrace.run.leaks", "require_none", self.run.path, self._secrets, *files)
+        return found
 
-    def _apart(self, module: str, function: str, *arguments: object) -> None:
+    @property
+    def _secrets(self) -> dict[str, str]:
+        return leaks.secrets(self.context.profile, os.environ)
+
+    def _apart(self, module: str, function: str, *arguments: object) -> Any:
         """Call a function in a process that has imported what it needs already."""
-        forking.call(self.context.server, module, function, *arguments)
+        return forking.call(self.context.server, module, function, *arguments)
 
     def _write(self) -> RunRecord:
         checks = tuple(self.checks.values())

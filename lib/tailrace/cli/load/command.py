@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
+from tailrace.cli import terminal
 from tailrace.cli.load import values as read
 from tailrace.cli.load.options import ENDPOINTS, LAWS, SHAPES, LoadOptions, TrafficOptions
 from tailrace.cli.load.sections import SectionedCommand
@@ -142,7 +143,7 @@ def load(context: click.Context, /, find: bool, **values: Any) -> None:
     try:
         status = measurement.find_capacity(options) if find else measurement.run_load(options)
     except KeyboardInterrupt:  # before there was anything to keep, or for the second time
-        click.echo("interrupted", err=True)
+        terminal.say("interrupted", err=True)
         status = measurement.INTERRUPTED
     sys.exit(status)
 

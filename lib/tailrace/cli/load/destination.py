@@ -9,8 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-import click
-
+from tailrace.cli import terminal
 from tailrace.errors import LoadError
 
 CLAIM: Final = ".in-use"
@@ -30,7 +29,7 @@ def claimed(out: Path | None) -> Iterator[Path]:
     except OSError as error:
         raise LoadError(f"--out {wanted}: cannot be used: {error.strerror}; name another folder") from None
     if out is not None and folder != out:
-        click.echo(f"--out {out} is not empty: this load is in {folder}", err=True)
+        terminal.say(f"--out {out} is not empty: this load is in {folder}", err=True)
     try:
         yield folder
     finally:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import orjson
 
 from tailrace import load
+from tailrace.cli import terminal
 from tailrace.cli.load import reasons, screen, tables
 from tailrace.cli.load.destination import claimed
 from tailrace.cli.load.options import LoadOptions
@@ -52,7 +52,7 @@ def run_load(options: LoadOptions) -> int:
             floor_facts = _floor(options.traffic.rate) if options.floor else None
         except KeyboardInterrupt:
             load_run.stop(grace_s=1.0)
-            click.echo(KEPT, err=True)
+            terminal.say(KEPT, err=True)
             interrupted = True
         with _unbroken():
             more = {"findings": prepared.findings, **({"floor": floor_facts} if floor_facts else {})}
@@ -110,7 +110,7 @@ def find_capacity(options: LoadOptions) -> int:
             with beside.during(options.beside, folder, "search"):
                 capacity = rate_search.find(_reported(probe), search)
         except KeyboardInterrupt:
-            click.echo(KEPT, err=True)
+            terminal.say(KEPT, err=True)
             return INTERRUPTED
         content = {**asdict(capacity), "objectives": asdict(objectives), "url": options.shown_url}
         content["findings"] = prepared.findings
@@ -144,7 +144,7 @@ def _reported(measure: Callable[[float], Point]) -> Callable[[float], Point]:
 
     def measured(rate_rps: float) -> Point:
         point = measure(rate_rps)
-        click.echo(screen.point(point), err=True)
+        terminal.say(screen.point(point), err=True)
         return point
 
     return measured
@@ -152,10 +152,10 @@ def _reported(measure: Callable[[float], Point]) -> Callable[[float], Point]:
 
 def _publish(options: LoadOptions, file: Path, content: dict[str, Any], lines: list[str]) -> None:
     """Write `content` as JSON into `file`, and print it, or `lines`."""
-    text = orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+    text = terminal.document(content)
     files.replace(file, text + "\n")
     with contextlib.suppress(BrokenPipeError):
         lines = [*lines, f"records and {file.name}: {file.parent}"]
         if sys.stdout.isatty():
             lines = [tables.wrapped(line, max(80, _width())) for line in lines]
-        click.echo(text if options.as_json else "\n".join(lines))
+        click.echo(text if options.as_json else terminal.shown("\n".join(lines)))

@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import click
-
 from tailrace import request_headers
+from tailrace.cli import terminal
 from tailrace.cli.load import traffic
 from tailrace.cli.load.options import LoadOptions
 from tailrace.errors import LoadError
@@ -32,6 +31,7 @@ class Prepared:
 
 def prepare(options: LoadOptions) -> Prepared:
     """Return the traffic; LoadError or ProfileError when it cannot be sent. Each finding goes to stderr at once."""
+    terminal.know((*request_headers.variables(options.header), options.api_key_env))
     sender = options.sender
     file = options.traffic.prompts
     own = corpus.load(file) if file else None
@@ -42,7 +42,7 @@ def prepare(options: LoadOptions) -> Prepared:
         planned = rehearsal.traffic
         findings += [f"rehearsal: {_redacted(finding, options)}" for finding in rehearsal.findings]
     for finding in findings:
-        click.echo(finding, err=True)
+        terminal.say(finding, err=True)
     return Prepared(options, planned, tuple(findings))
 
 
