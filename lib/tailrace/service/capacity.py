@@ -27,6 +27,11 @@ class Capacity:
     connections: int = MOST_CONNECTIONS
     """Open connections of callers; beyond it, those that have waited longest for their caller are closed."""
 
+    @property
+    def backlog(self) -> int:
+        """Connections that the kernel keeps until they are accepted, which may be all at once."""
+        return min(2048, max(8, self.connections // 4))
+
 
 MOST: Final = Capacity()
 

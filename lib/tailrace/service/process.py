@@ -22,6 +22,7 @@ from tailrace.service import capacity, server, stores
 from tailrace.service.app import App
 from tailrace.service.capacity import MOST, Capacity
 from tailrace.service.components import assemble
+from tailrace.service.connections import Connections
 from tailrace.service.health import reason
 from tailrace.service.in_flight import InFlight
 from tailrace.service.logs import Bridge, Log
@@ -32,7 +33,7 @@ def run(settings: Settings, host: str, port: int) -> None:
     """Serve on `host` and `port` until a signal; exit 3 when the port cannot be had, or too few open files."""
     try:
         holds = capacity.derived(descriptors.raise_limit(), settings.max_in_flight)
-        listener = server.listen(host, port, settings.silence_s)
+        listener = server.listen(host, port, settings.silence_s, holds.backlog)
     except OSError as error:
         click.echo(f"{host}:{port}: cannot listen there: {reason(error)}; choose another port", err=True)
         sys.exit(3)
@@ -54,7 +55,9 @@ async def serving(
     asyncio.get_running_loop().set_exception_handler(_exception_handler(log))
     in_flight = InFlight()
     async with assemble(settings, log, in_flight, holds) as components:
-        http = server.make(App(components), [(RELEASE, settings.release), (COLOUR, settings.colour)])
+        http = server.make(
+            App(components), [(RELEASE, settings.release), (COLOUR, settings.colour)], Connections(holds.connections)
+        )
         server.watch_signals(lambda: server.drain(in_flight, http, listener, log, settings.drain_s), log)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

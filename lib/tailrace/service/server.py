@@ -16,15 +16,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tailrace.service.http_response import error_response
+from tailrace.service.capacity import MOST
+from tailrace.service.connection import Connection
+from tailrace.service.connections import KEEP_ALIVE_S, Connections
 from tailrace.service.in_flight import InFlight
 from tailrace.service.logs import Log
 
-KEEP_ALIVE_S = 3_660
-"""Longer than Envoy keeps an idle connection (an hour): if the receiver closes first, a request that was just sent on
-that connection is lost."""
 LISTEN_ON_S = 5.0
 QUIET_S = 0.1
 """Time for the connection accepted last to send its request."""
@@ -32,22 +30,16 @@ LAST_BYTES_S = 2
 """Time for connections to take the bytes that are already written."""
 
 
-class Protocol(HttpToolsProtocol):
-    """uvicorn's parser, with malformed requests answered in OpenAI's shape."""
-
-    def send_400_response(self, msg: str) -> None:
-        response = error_response(400, "The request is not valid HTTP/1.1.", "malformed_request")
-        body = response.body
-        assert isinstance(body, bytes)
-        fields = [*self.server_state.default_headers, *response.headers, (b"connection", b"close")]
-        fields.append((b"content-length", b"%d" % len(body)))
-        head = b"".join(b"%b: %b\r\n" % field for field in fields)
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + body)
-        self.transport.close()
-
-
 class Server(uvicorn.Server):
-    """uvicorn's server, without its signal handlers."""
+    """uvicorn's server, without its signal handlers, and with limits on connections."""
+
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        super().__init__(config)
+        self.server_state = self._connections = connections
+
+    async def on_tick(self, counter: int) -> bool:
+        self._connections.close_late(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -72,26 +64,26 @@ class Server(uvicorn.Server):
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
 
     def _protocol(self) -> asyncio.Protocol:
-        return Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
-def make(app: Any, headers: list[tuple[str, str]]) -> Server:
+def make(app: Any, headers: list[tuple[str, str]], connections: Connections | None = None) -> Server:
     """Return a server for `app` that adds `headers` to every response."""
     config = uvicorn.Config(
-        app, http=Protocol, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
+        app, http=Connection, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
         proxy_headers=False, server_header=False, headers=headers, timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=LAST_BYTES_S)  # fmt: skip
-    return Server(config)
+    return Server(config, connections or Connections(MOST.connections))
 
 
-def listen(host: str, port: int, silence_s: float) -> socket.socket:
+def listen(host: str, port: int, silence_s: float, backlog: int = 2048) -> socket.socket:
     """Return a bound socket; port 0 takes any free one.
 
     The kernel ends a connection whose other side takes nothing of what was sent for `silence_s`, where it can (Linux):
     else a caller who does not read would hold his request, and the provider's stream, for ever.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=2048)
+    listener = socket.create_server((host, port), family=family, backlog=backlog)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets inherit it
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(silence_s * 1e3))
     return listener

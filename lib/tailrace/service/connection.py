@@ -1,0 +1,109 @@
+"""One caller's connection: uvicorn's parser, with limits on what it takes before a handler sees anything of it.
+
+uvicorn itself bounds neither a head nor what frames a body. A request that comes whole in one piece pays only two
+comparisons for these limits.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tailrace.service.http_response import HttpResponse, error_response
+
+HEAD_BYTES: Final = 64 << 10
+"""Of request line and headers, and of what frames a body: the sizes of chunks, their extensions, trailers."""
+HEADERS: Final = 128
+"""Envoy lets 100 through, and adds a few."""
+BYTES_PER_CHUNK: Final = 16
+"""What may frame one byte of a body, when each comes in a chunk of its own."""
+PIPELINED: Final = 64
+"""Requests that may wait on a connection for the answers before theirs."""
+_REFUSED: Final = {400: b"HTTP/1.1 400 Bad Request\r\n", 431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n"}
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol, which answers what is no HTTP/1.1, or too large, in OpenAI's shape."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.made_at = self.loop.time()
+        self._body_bytes = 0
+        """Of the latest piece."""
+        self._frame_bytes = 0
+        """What came of the message that is not whole, without its body."""
+        self._refusal: HttpResponse | None = None
+
+    @property
+    def unfinished(self) -> Any:
+        """The scope of the request whose head or body is not whole; None when there is none."""
+        return None if self.scope is None or (self._in_time and not self.cycle.more_body) else self.scope
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being done for the caller: a request has to come, or to come whole."""
+        return not self.pipeline and (self.cycle is None or self.cycle.response_complete or self.cycle.more_body)
+
+    @property
+    def _in_time(self) -> bool:
+        """Whether the head of the newest request is whole."""
+        return self.cycle is not None and self.cycle.scope is self.scope
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.server_state.made(self)  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        if len(data) <= HEAD_BYTES:
+            self._receive(data)
+            return
+        for start in range(0, len(data), HEAD_BYTES):  # so each piece is checked before the next one is read
+            if not self.transport.is_closing():
+                self._receive(data[start : start + HEAD_BYTES])
+
+    def _receive(self, data: bytes) -> None:
+        scope, self._body_bytes = self.scope, 0
+        super().data_received(data)
+        cycle = self.cycle
+        if cycle is not None and cycle.scope is self.scope and not cycle.more_body:
+            self._frame_bytes = 0
+            return
+        if self.scope is scope:  # of the message that had begun before
+            self._frame_bytes = max(0, self._frame_bytes + len(data) - BYTES_PER_CHUNK * self._body_bytes)
+        else:
+            self._frame_bytes = 0 if self._in_time else sum(len(name) + len(value) for name, value in self.headers)
+        if self._frame_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(_too_large())
+
+    def on_headers_complete(self) -> None:
+        if len(self.headers) > HEADERS:
+            self._refusal = _too_large()
+            raise ValueError
+        if len(self.pipeline) >= PIPELINED:
+            raise ValueError
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer a request that the parser refuses."""
+        self._refuse(self._refusal or error_response(400, "The request is not valid HTTP/1.1.", "malformed_request"))
+
+    def _refuse(self, response: HttpResponse) -> None:
+        """Answer in place of a handler, unless that has begun or an earlier request is to be answered first; close."""
+        cycle, body = self.cycle, response.body
+        assert isinstance(body, bytes)
+        if cycle is None or cycle.response_complete or (self._in_time and not cycle.response_started):
+            fields = [*self.server_state.default_headers, *response.headers, (b"connection", b"close")]
+            fields.append((b"content-length", b"%d" % len(body)))
+            head = b"".join(b"%b: %b\r\n" % field for field in fields)
+            self.transport.write(_REFUSED[response.status] + head + b"\r\n" + body)
+        self.transport.close()
+
+
+def _too_large() -> HttpResponse:
+    message = f"The request's head has more than {HEADERS} headers or {HEAD_BYTES} bytes."
+    return error_response(431, message, "headers_too_large")
