@@ -200,6 +200,8 @@ def require_healthy(deployment: Deployment, timeout_s: float) -> None:
             f"GET {asked.health.live} gets {found}. See `tailrace status`, and its log; the release before is one "
             "`rollback` away"
         )
+    if not (reached := reachability.ask(edge)).ok:
+        raise EdgeRejected(f"{name}: {serving.name} is healthy, and nobody is answered: {reached.fact}")
 
 
 def upgrade(deployment: Deployment, cold: bool) -> CommandResult:

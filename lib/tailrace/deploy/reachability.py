@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tailrace.deploy.edge import Edge
+from tailrace.deploy.edge import Edge, tls
 from tailrace.errors import EdgeRejected
 from tailrace.headers import COLOUR
 from tailrace.host import waiting
@@ -38,13 +38,29 @@ def ask(edge: Edge, held: bool = False) -> Reached:
     """Ask `edge` once, within some seconds; where requests are `held`, only its doors."""
     door = edge.layout.ingress
     try:
-        socket.create_connection((door.reached, door.port), CONNECT_S).close()
-        edge.counters()
+        with socket.create_connection((door.reached, door.port), CONNECT_S) as user:
+            edge.counters()
+            reached = Reached(True, True, "requests are held") if held else _answer(edge)
+            if _is_closed(user):
+                return Reached(False, True, f"the front door at {door} is full: it closes each new connection")
     except OSError as error:
         return Reached(False, False, f"the front door at {door} takes no connection ({error})")
     except EdgeRejected:
         return Reached(False, False, f"the edge at {door} is there and does not answer: it hangs")
-    return Reached(True, True, "requests are held") if held else _answer(edge)
+    if reached.ok and edge.layout.settings.tls and not tls.speaks(door):
+        return Reached(False, True, f"the front door at {door} does not speak TLS; see the edge's log", reached.colour)
+    return reached
+
+
+def _is_closed(user: socket.socket) -> bool:
+    """Return whether the edge has closed a connection that nothing was sent on; what it was asked since came later."""
+    user.setblocking(False)
+    try:
+        return user.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _answer(edge: Edge) -> Reached:

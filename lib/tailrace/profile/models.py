@@ -109,6 +109,15 @@ class EdgeSettings(ProfileSection):
     """The values of `Upgrade` that are passed to the service. Any other is ignored: the request goes on without it."""
     max_header_kb: int = Field(default=60, ge=1, le=8192)
     """A request with more than this in its headers gets a 431."""
+    max_body_mb: int = Field(default=64, ge=1, le=4000)
+    """A request with a larger body gets a 413, where requests are buffered."""
+    request_s: PositiveSeconds = 120.0
+    """A request that is not whole after so long gets a 408. An answer that has begun has no such limit."""
+    buffered: bool | None = None
+    """Whether a request goes to its instance once it is whole, so that a slow caller occupies none.
+
+    Without a value it does with HTTP/1.1. With `protocol: h2c` it goes on as it comes: gRPC may answer a first message
+    before the second."""
     tls: Tls | None = None
     """Without it the front door speaks plain HTTP. The doors for probes, previews and the admin always do."""
 
@@ -228,6 +237,13 @@ class Profile(ProfileSection):
         """The service with all settings that are part of its release: its own, and the policy."""
         environment = {**self.service.environment, **self.policy.environment}
         return self.service.model_copy(update={"environment": environment})
+
+    @property
+    def configured_edge(self) -> EdgeSettings:
+        """The settings of the edge, with those that depend on the service."""
+        if self.edge.buffered is not None:
+            return self.edge
+        return self.edge.model_copy(update={"buffered": self.service.protocol == "http1"})
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -116,6 +116,14 @@ def test_the_edge_gives_what_the_table_says(deployed, engine, protocol, record_p
     assert not wrong, described(wrong)
 
 
+def test_an_edge_that_does_not_buffer_passes_a_request_as_it_comes(deployed):
+    """Then trailers, and an answer before the request is whole, are passed: where they are the point."""
+    with deployed["process"](HTTP1, buffered=False) as d:
+        found = asked(d, [row for row in ROWS if row.protocol == HTTP1 and (row.streamed or "POST" in row.request)])
+    assert {row.request: edge for row, _, edge in found} == {row.request: row.expected_streamed for row, _, _ in found}
+    assert sum(row.expected_streamed != row.expected for row, _, _ in found) == 3
+
+
 def test_without_our_options_the_rows_that_need_them_are_red(deployed, monkeypatch):
     """The negative control: Envoy by itself gives something else for each of these, and the same for the others."""
     ours = listeners.listener

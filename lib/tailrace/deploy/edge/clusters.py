@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tailrace import profile
-from tailrace.deploy.edge import envoy
+from tailrace.deploy.edge import envoy, limits
 from tailrace.deploy.edge.envoy import TYPE, Document, discovered, file, socket
 from tailrace.deploy.edge.layout import NOBODY, Address, Layout
 from tailrace.deploy.edge.route_file import COLOURS
@@ -27,6 +27,8 @@ CHECK_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 60
 """How long a request waits for its connection to an instance: one that is busy lets connections queue, and the kernel
 leaves those beyond its queue to be tried again after 1, 3, 7, 15 and 31 s. A dead one refuses at once."""
+TO_INSTANCE = limits.MAX_CONNECTIONS * 2 // 5
+"""Connections to an instance: requests beyond wait for one. With those of the other colour, there are files for all."""
 PANIC_PERCENT = 1
 """When less than this share of a colour's endpoints is healthy, all of them get requests: when none is."""
 
@@ -85,11 +87,10 @@ def read(path: Path) -> dict[str, UpstreamSettings]:
 
 def cluster(name: str, colour: str, settings: UpstreamSettings, layout: Layout) -> Document:
     """Return the cluster of that name for `colour`; those for traffic have a health check."""
-    unlimited = {
-        "max_connections": 100_000,
-        "max_pending_requests": 100_000,
-        "max_requests": 100_000,
-        "max_retries": 100_000,
+    # As many as may come through the front door: what is under way, waits, or is held.
+    most = {
+        "max_connections": TO_INSTANCE,
+        **dict.fromkeys(("max_pending_requests", "max_requests", "max_retries"), limits.MAX_CONNECTIONS),
     }
     # Shorter than any server's own keep-alive: otherwise a request may meet a connection that is being closed.
     connections: Document = {"idle_timeout": "1s", "max_headers_count": 1000, "max_response_headers_kb": 1024}
@@ -107,7 +108,7 @@ def cluster(name: str, colour: str, settings: UpstreamSettings, layout: Layout) 
         "type": "EDS",
         "connect_timeout": f"{CONNECT_TIMEOUT_S}s",
         "eds_cluster_config": {"service_name": colour, "eds_config": file(layout, colour)},
-        "circuit_breakers": {"thresholds": [unlimited]},
+        "circuit_breakers": {"thresholds": [most]},
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol},
         # No window: otherwise the workers learn of an endpoint's health up to a second after the admin does.
         "common_lb_config": {"healthy_panic_threshold": {"value": PANIC_PERCENT}, "update_merge_window": "0s"},

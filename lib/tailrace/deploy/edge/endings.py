@@ -31,11 +31,14 @@ def _log(name: str, which: str, **tags: str) -> Document:
 
 
 LOGS: list[Document] = [
-    # A page that the routes hold was meant, and a request for no path (CONNECT, OPTIONS *) is for no route.
+    # A page that the routes hold was meant, and a request for no path (CONNECT, OPTIONS *) is for no route. What its
+    # client did wrong has a status of 4xx, but for gRPC: there it is 200, like an answer that was cut.
     _log(
         ENDED,
         "!(response.code_details in ['via_upstream', 'direct_response', 'absolute_path_rejected']"
-        " || (request.method == 'CONNECT' && response.code == 404))",
+        " || (request.method == 'CONNECT' && response.code == 404)"
+        " || (response.code == 200 && response.code_details in"
+        " ['request_overall_timeout', 'request_header_timeout', 'request_payload_too_large']))",
         of="%UPSTREAM_CLUSTER%", status="%RESPONSE_CODE%", flags="%RESPONSE_FLAGS%",
     ),
     _log(ANSWERED, "response.code_details == 'via_upstream' && response.code >= 500", of="%UPSTREAM_CLUSTER%"),
@@ -44,7 +47,7 @@ LOGS: list[Document] = [
 
 CLIENT_LEFT = frozenset({"DC", "DR"})
 BROKEN = frozenset({"UC", "UR", "UPE"})
-NOT_OURS = frozenset({400, 408, 431})
+NOT_OURS = frozenset({400, 408, 413, 431})
 """Answers to a request that was malformed, too large, or that its client did not finish sending."""
 REASONS = {
     "UH": "no healthy upstream",

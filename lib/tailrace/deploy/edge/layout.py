@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tailrace import profile
+from tailrace.deploy.edge import limits
 from tailrace.host import files, ports
 from tailrace.host.http import unix_url
 
@@ -56,6 +57,8 @@ class Layout:
     settings: profile.EdgeSettings = field(default_factory=profile.EdgeSettings)
     bind: str = ""
     """Where every listener binds instead, when something else than Envoy listens on the host."""
+    connections: int = limits.MAX_CONNECTIONS
+    """So many connections the front door takes at once."""
 
     def changed(self, settings: profile.EdgeSettings) -> Layout:
         """Return the layout of the same edge with other settings; without a port in them it keeps its own."""
@@ -92,8 +95,10 @@ def read_or_choose(chosen: profile.Profile, folder: Path, path: Path) -> Layout:
         doors = {door: Address(**kept[door]) for door in DOORS}
         if not doors["admin"].port:
             doors["admin"] = admin(folder)  # the project may have been moved
-        return _layout(doors, folder, _settings(kept, chosen.edge))
-    layout = _layout({**_choose(chosen.edge), "admin": admin(folder)}, folder, chosen.edge)
+        connections = int(kept.get("connections", limits.max_connections()))
+        return _layout(doors, folder, _settings(kept, chosen.configured_edge), connections)
+    doors = {**_choose(chosen.edge), "admin": admin(folder)}
+    layout = _layout(doors, folder, chosen.configured_edge, limits.max_connections())
     save(layout, path)
     return layout
 
@@ -101,12 +106,15 @@ def read_or_choose(chosen: profile.Profile, folder: Path, path: Path) -> Layout:
 def save(layout: Layout, path: Path) -> None:
     """Keep `layout` in the file `path`: its doors, and the settings by which the edge goes."""
     kept = {door: asdict(getattr(layout, door)) for door in DOORS}
-    files.write(path, json.dumps({**kept, "settings": layout.settings.model_dump(mode="json")}, indent=1) + "\n")
+    more = {"connections": layout.connections, "settings": layout.settings.model_dump(mode="json")}
+    files.write(path, json.dumps({**kept, **more}, indent=1) + "\n")
 
 
-def _layout(doors: dict[str, Address], folder: Path, settings: profile.EdgeSettings) -> Layout:
+def _layout(doors: dict[str, Address], folder: Path, settings: profile.EdgeSettings, connections: int) -> Layout:
     ingress, probe, preview_blue, preview_green, admin = (doors[name] for name in DOORS)
-    return Layout(ingress, probe, preview_blue, preview_green, admin, str(folder), settings)
+    return Layout(
+        ingress, probe, preview_blue, preview_green, admin, str(folder), settings, connections=connections
+    )  # fmt: skip
 
 
 def _settings(kept: dict[str, Any], default: profile.EdgeSettings) -> profile.EdgeSettings:

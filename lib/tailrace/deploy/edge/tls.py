@@ -81,13 +81,23 @@ def _shake_hands(server: ssl.SSLContext, certificate: str) -> str:
 
 def served(address: Address, tls: Tls) -> bool:
     """Return whether who listens at `address` speaks TLS with the certificate that is in the file now."""
+    return _certificate(address) == _leaf(tls.certificate)
+
+
+def speaks(address: Address) -> bool:
+    """Return whether who listens at `address` speaks TLS, with whatever certificate."""
+    return _certificate(address) is not None
+
+
+def _certificate(address: Address) -> bytes | None:
+    """Return the certificate, in DER, of who listens at `address`; None without one."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
     try:
         with socket.create_connection((address.reached, address.port), 2.0) as plain, client.wrap_socket(plain) as side:
-            return side.getpeercert(binary_form=True) == _leaf(tls.certificate)
+            return side.getpeercert(binary_form=True)
     except OSError:
-        return False
+        return None
 
 
 def _leaf(certificate: str) -> bytes:

@@ -188,7 +188,7 @@ class DockerEngine:
         inside = replace(outside, folder="/edge", bind=EVERYWHERE)
         scope, marked = self.scope(profile.name), self._marked({"deployment": profile.name, "part": "edge"})
         server = EdgeContainer(lambda: self.client, files, inside, scope, marked, self._source, self.home)
-        return Edge(files, server, inside, profile.edge)
+        return Edge(files, server, inside, profile.configured_edge)
 
     def sweep(self, deployment: str) -> list[str]:
         """Return nothing: a container has its labels from its creation, so none is unrecorded."""

@@ -150,7 +150,7 @@ class ProcessEngine:
         layout = edge_layout.read_or_choose(profile, files, folder / edge_layout.NAME)
         linger_s = math.ceil(profile.rollout.drain_timeout_s)
         server = EdgeProcess(files, self._records(profile.name), linger_s)
-        return edge.Edge(files, server, layout, profile.edge)
+        return edge.Edge(files, server, layout, profile.configured_edge)
 
     def sweep(self, deployment: str) -> list[str]:
         """End each process that has a mark but no record; return their names."""
