@@ -23,7 +23,6 @@ SHORTEST: Final = 6
 SHORTEST_UNNAMED: Final = 12
 """The same for a variable of the environment that is only named like a secret: its value may be an ordinary word."""
 _NO_SECRET: Final = re.compile(r"[./~]\S*|[\d.,:]+|[a-z]+(?:[ _-][a-z]+){0,3}")
-"""A path, a number or plain words: a variable may be named like a secret and hold none."""
 
 
 def known(environment: Mapping[str, str], named: Iterable[str] = (), *, all_: bool = True) -> dict[str, str]:
@@ -31,9 +30,14 @@ def known(environment: Mapping[str, str], named: Iterable[str] = (), *, all_: bo
     found = {name: value for name in named if len(value := environment.get(name, "")) >= SHORTEST}
     for name, value in environment.items() if all_ else ():
         unnamed = name not in found and credentials.SECRET_NAME.search(name) and len(value) >= SHORTEST_UNNAMED
-        if unnamed and not _NO_SECRET.fullmatch(value):
+        if unnamed and not is_plain(value):
             found[name] = value
     return found
+
+
+def is_plain(value: str) -> bool:
+    """Whether `value` is a path, a number or plain words: a variable may be named like a secret and hold none."""
+    return _NO_SECRET.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,12 +57,15 @@ class Mask:
         """Return `text` with the name of each known secret, and the kind of each other credential, in its place."""
         return credentials.masked(self.values(text))
 
-    def values(self, text: str) -> str:
-        """Return `text` without the values of the known secrets; what else looks like a credential stays."""
+    def values(self, text: str, whole: bool = True) -> str:
+        """Return `text` without the values of the known secrets; what else looks like a credential stays.
+
+        Of a text that is `whole`, also the beginning of a secret is masked where the text was cut.
+        """
         for form, name in self.forms:
             if form in text:
                 text = text.replace(form, f"[value of {name}]")
-        for form, name in self.forms:
+        for form, name in self.forms if whole else ():
             if form[:SHORTEST] in text:
                 text = _without_beginning(text, form, f"[value of {name}]")
         return text
@@ -95,10 +102,10 @@ def _without_beginning(text: str, form: str, replacement: str) -> str:
 
 def forms(value: str) -> tuple[str, ...]:
     """Return `value` as texts hold it: plain, escaped for JSON, URLs and HTML, and in base64 (RFC 4648)."""
-    escaped = (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], html.escape(value))
+    in_json = (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], value.replace("/", "\\/"))
     quoted = (quote(value, safe=""), quote(value), quote_plus(value))
     lowered = (re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), text) for text in quoted)
-    return tuple(dict.fromkeys(chain((value,), escaped, quoted, lowered, _in_base64(value))))
+    return tuple(dict.fromkeys(chain((value, html.escape(value)), in_json, quoted, lowered, _in_base64(value))))
 
 
 def _in_base64(value: str) -> Iterator[str]:

@@ -90,6 +90,7 @@ class App:
     ) -> None:  # fmt: skip
         context.status = response.status
         context.outcome = response.outcome
+        response = self._components.held_keys.hidden(response)
         headers = [*response.headers, (b"x-request-id", context.request_id.encode())]
         if self._components.in_flight.draining:
             headers.append((b"connection", b"close"))
@@ -117,12 +118,12 @@ class App:
         self, body: AsyncIterator[bytes], path: str, send: Send, watch: DisconnectWatch | None
     ) -> None:  # fmt: skip
         """Send an event stream; one that is cut gets an error event first, then the exception is raised."""
-        lines = Lines()
+        lines, hidden = Lines(), self._components.held_keys.in_lines
         try:
             async with aclosing(chunks(body)) as stream:
                 async for chunk in stream:
                     if whole := lines.feed(chunk):
-                        await send({"type": "http.response.body", "body": whole, "more_body": True})
+                        await send({"type": "http.response.body", "body": hidden(whole), "more_body": True})
             if getattr(body, "cut", False):
                 raise StreamCut
         except BaseException as error:
@@ -135,7 +136,7 @@ class App:
                 raise StreamCut from error
             raise
         if rest := lines.close():
-            await send({"type": "http.response.body", "body": rest, "more_body": True})
+            await send({"type": "http.response.body", "body": hidden(rest), "more_body": True})
 
     async def _cancelled(
         self, task: asyncio.Task[Any], watch: DisconnectWatch | None, context: RequestContext, send: Send

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -20,6 +21,7 @@ from tailrace.service import request_context, stores
 from tailrace.service.ask import Ask
 from tailrace.service.capacity import MOST, Capacity
 from tailrace.service.health import HealthCheck, HealthResult, LoopMonitor, Readiness
+from tailrace.service.held_keys import HeldKeys
 from tailrace.service.http_response import HttpResponse
 from tailrace.service.in_flight import InFlight
 from tailrace.service.logs import Log
@@ -48,6 +50,7 @@ class Components:
     metrics: Metrics
     log: Log
     in_flight: InFlight
+    held_keys: HeldKeys
     bodies: Bodies
     max_in_flight: int
 
@@ -72,7 +75,7 @@ async def assemble(
     try:
         yield Components(
             forward=upstream, ask=Ask(settings, upstream), loop_monitor=loop_monitor, metrics=metrics, log=log,
-            in_flight=in_flight,
+            in_flight=in_flight, held_keys=HeldKeys.of(settings, os.environ),
             readiness=Readiness(checks, in_flight, timeout_s=settings.ready_timeout_s),
             bodies=Bodies(settings.max_body_bytes, settings.max_bodies_bytes, settings.silence_s),
             max_in_flight=capacity.in_flight)  # fmt: skip
