@@ -81,8 +81,8 @@ class Log:
 
 def places(trace: TracebackType | None) -> list[str]:
     """Return the frames of a traceback as `file:line function`, outermost first, the last twelve at most."""
-    frames = traceback.extract_tb(trace)[-12:]
-    return [f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(trace)][-12:]  # `extract_tb` opens the sources
+    return [f"{_short(code.co_filename)}:{line} {code.co_name}" for code, line in frames]
 
 
 class Bridge(logging.Handler):

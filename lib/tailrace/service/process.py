@@ -27,6 +27,7 @@ from tailrace.service.health import reason
 from tailrace.service.in_flight import InFlight
 from tailrace.service.logs import Bridge, Log
 from tailrace.service.settings import Settings
+from tailrace.service.warm_up import warm_up
 
 
 def run(settings: Settings, host: str, port: int) -> None:
@@ -62,6 +63,7 @@ async def serving(
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         log.event("listening", url=url, cache=stores.name(settings.cache), own_key=bool(settings.api_key))
+        warm_up(settings.provider_url, settings.model)
         gc.collect()
         gc.freeze()  # modules are not garbage: full collections need not walk them again
         click.echo(f"service listening on {url}")
