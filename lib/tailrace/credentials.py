@@ -1,10 +1,11 @@
-"""Patterns of credentials, for profiles, images and the files of a run."""
+"""What is a credential: texts (for profiles, images and the files of a run), names of settings, and HTTP headers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 PATTERNS: dict[str, re.Pattern[str]] = {
     "OpenAI-style key": re.compile(r"\bsk-(?:proj-|svcacct-|admin-|ant-)?[A-Za-z0-9_-]{20,}"),
@@ -22,6 +23,29 @@ PATTERNS: dict[str, re.Pattern[str]] = {
 SECRET_NAME = re.compile(r"(?i)(?:^|_)(?:api_?key|key|secret|token|passwd|password|credentials?)$")
 """Matches the names of settings whose values have to come from the environment."""
 
+HEADERS: Final = (
+    "authorization",  # OpenAI and most others
+    "api-key",  # Azure: https://learn.microsoft.com/azure/ai-services/openai/reference
+    "ocp-apim-subscription-key",  # Azure's API Management
+    "x-api-key",  # Anthropic: https://docs.anthropic.com/en/api/overview
+    "x-goog-api-key",  # Google: https://ai.google.dev/api
+    "x-goog-iam-authorization-token", "x-serverless-authorization",  # https://cloud.google.com/run/docs/authenticating
+    "x-amz-security-token",  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
+    "cf-aig-authorization", "x-auth-key", "x-auth-email",  # https://developers.cloudflare.com/ai-gateway/configuration/
+    "cf-access-client-id", "cf-access-client-secret", "cf-access-jwt-assertion", "cf-access-token",
+    "x-litellm-api-key", "x-portkey-api-key", "x-portkey-virtual-key", "helicone-auth", "x-rapidapi-key", "apikey",
+    "xi-api-key",  # ElevenLabs
+    "proxy-authorization", "cookie",
+)  # fmt: skip
+"""Headers, in lower case, that say who asks, by the documentation of providers and gateways."""
+_HEADERS: Final = frozenset(HEADERS)
+_HEADER: Final = re.compile(
+    r"(?:.*[-_])?(?:authorization|auth|api-?key|key|token|secret|passwd|password|credentials?|signature|cookie)"
+)
+_NO_SECRET: Final = frozenset(
+    {"idempotency-key", "x-idempotency-key", "sec-websocket-key", "x-trace-options-signature"}
+)
+
 
 class Finding(NamedTuple):
     """The kind and place of a credential, without its text."""
@@ -29,6 +53,12 @@ class Finding(NamedTuple):
     kind: str
     start: int
     length: int
+
+
+@lru_cache(maxsize=1024)  # callers send the same names again and again
+def in_header(name: str) -> bool:
+    """Whether a header of this name (lower case) may hold a credential: one that is known, or named like one."""
+    return name in _HEADERS or (name not in _NO_SECRET and _HEADER.fullmatch(name) is not None)
 
 
 def masked(text: str) -> str:

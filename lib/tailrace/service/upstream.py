@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 import openai
 
+from tailrace import credentials
 from tailrace.client import context, errors, wire
 from tailrace.headers import ATTEMPTS, CACHE, COLOUR, OURS, RELEASE
 from tailrace.protocol import media
@@ -25,7 +26,6 @@ Driver = Callable[[wire.Request], Awaitable[wire.Response]]
 RETRY_AFTER_S = 2.0
 """Sent to callers during an outage, unless the provider sends a Retry-After of its own."""
 
-CREDENTIALS = frozenset({b"authorization", b"api-key", b"x-api-key"})
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding "
     b"upgrade content-length".split()
@@ -78,10 +78,13 @@ def upstream_headers(headers: Iterable[tuple[bytes, bytes]], key: str) -> Upstre
     credential = b""
     extra = _named_by_connection(headers)
     for name, value in headers:
-        if name in CREDENTIALS and key:
+        if name in NOT_SENT or name in extra or name.startswith(NOT_SENT_PREFIXES):
+            continue
+        text = name.decode("latin-1")
+        if key and credentials.in_header(text):
             credential += b"%b:%b\n" % (name, value)
-        elif name not in NOT_SENT and name not in extra and not name.startswith(NOT_SENT_PREFIXES):
-            sent.append((name.decode("latin-1"), value.decode("latin-1")))
+        else:
+            sent.append((text, value.decode("latin-1")))
     if not key:
         return UpstreamHeaders(tuple(sent), "")
     sent.append(("authorization", f"Bearer {key}"))

@@ -4,9 +4,10 @@ import openai
 import orjson
 import pytest
 
+from tailrace import credentials
 from tailrace.client import errors, wire
 from tailrace.service.http_response import HttpError, HttpResponse
-from tailrace.service.upstream import caller_response, failure_response, upstream_headers, upstream_path
+from tailrace.service.upstream import NOT_SENT, caller_response, failure_response, upstream_headers, upstream_path
 
 REQUEST = wire.Request("POST", "http://127.0.0.1:9/v1/chat/completions", (), b"")
 
@@ -25,6 +26,22 @@ def test_the_services_key_replaces_the_callers() -> None:
     assert mine.tenant != yours.tenant
     assert "mine" not in mine.tenant
     assert upstream_headers([], "service").tenant == ""
+
+
+@pytest.mark.parametrize("name", [name for name in credentials.HEADERS if name.encode() not in NOT_SENT])
+def test_the_key_header_of_no_provider_is_sent_on(name: str) -> None:
+    """A caller's key tells tenants apart, and stays here if the service has one of its own, in any header."""
+    mine, yours = (upstream_headers([(name.encode(), key)], "service") for key in (b"mine", b"yours"))
+    assert mine.headers == yours.headers == (("authorization", "Bearer service"),)
+    assert mine.tenant != yours.tenant
+    assert upstream_headers([(name.encode(), b"mine")], "").headers == ((name, "mine"),)
+
+
+def test_a_header_that_is_no_credential_tells_nobody_apart() -> None:
+    """The negative control: other headers are sent on, and two callers without a credential are one."""
+    for name in (b"openai-beta", b"anthropic-version", b"idempotency-key"):
+        sent = upstream_headers([(name, b"1")], "service")
+        assert sent == (((name.decode(), "1"), ("authorization", "Bearer service")), "")
 
 
 def test_without_a_key_of_its_own_the_service_sends_the_callers() -> None:

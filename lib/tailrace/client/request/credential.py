@@ -6,25 +6,18 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
+from tailrace import credentials
 from tailrace.client.request.key_headers import neutral
 from tailrace.client.wire import Headers
 
-_HEADER: Final = re.compile(
-    r"(?:.*-)?(?:authorization|auth|api-?key|key|token|secret|passwd|password|credentials?|signature|cookie)"
-)
 _QUERY: Final = re.compile(r"(?:.*[-_.])?(?:auth|api_?key|key|token|secret|password|credential|sig|signature)")
 _ACCOUNT: Final = frozenset({"openai-organization", "openai-project", "x-goog-user-project"})
 """Not secret, but a part of what is billed and limited."""
 
 
-def is_credential(name: str) -> bool:
-    """Whether a header of this name (lower case) may hold a credential."""
-    return name != "idempotency-key" and _HEADER.fullmatch(name) is not None
-
-
 def belongs_to_account(name: str) -> bool:
     """Whether a header of this name (lower case) means nothing to another account."""
-    return name in _ACCOUNT or is_credential(name)
+    return name in _ACCOUNT or credentials.in_header(name)
 
 
 def without_credentials(query: str) -> str:
