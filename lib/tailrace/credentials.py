@@ -1,4 +1,4 @@
-"""What is a credential: texts (for profiles, images and the files of a run), names of settings, and HTTP headers."""
+"""What is a credential: texts (of profiles, images and runs), names of settings, HTTP headers and queries."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, urlencode
 
 PATTERNS: dict[str, re.Pattern[str]] = {
     "OpenAI-style key": re.compile(r"\bsk-(?:proj-|svcacct-|admin-|ant-)?[A-Za-z0-9_-]{20,}"),
@@ -42,6 +43,7 @@ _HEADERS: Final = frozenset(HEADERS)
 _HEADER: Final = re.compile(
     r"(?:.*[-_])?(?:authorization|auth|api-?key|key|token|secret|passwd|password|credentials?|signature|cookie)"
 )
+_ARGUMENT: Final = re.compile(r"(?:.*[-_.])?(?:auth|api_?key|key|token|secret|password|credential|sig|signature)")
 _NO_SECRET: Final = frozenset(
     {"idempotency-key", "x-idempotency-key", "sec-websocket-key", "x-trace-options-signature"}
 )
@@ -59,6 +61,18 @@ class Finding(NamedTuple):
 def in_header(name: str) -> bool:
     """Whether a header of this name (lower case) may hold a credential: one that is known, or named like one."""
     return name in _HEADERS or (name not in _NO_SECRET and _HEADER.fullmatch(name) is not None)
+
+
+def in_argument(name: str) -> bool:
+    """Whether an argument of this name, in the query of a URL, may hold a credential."""
+    return _ARGUMENT.fullmatch(name.lower()) is not None
+
+
+def without_arguments(query: str) -> str:
+    """Return the query of a URL without the arguments that may hold a credential."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    kept = [(name, value) for name, value in pairs if not in_argument(name)]
+    return query if len(kept) == len(pairs) else urlencode(kept)
 
 
 def masked(text: str) -> str:

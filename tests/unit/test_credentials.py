@@ -85,3 +85,9 @@ def test_a_header_with_a_credential_is_known_by_its_name(name, secret):
     """The key headers of known providers, and names that say key, token, secret or authorisation; others are not."""
     assert name == name.lower()
     assert credentials.in_header(name) is secret
+
+
+def test_the_credentials_of_a_query_are_taken_out():
+    """`key`, `sig` and their like go; everything else stays as it was written."""
+    assert credentials.without_arguments("api-version=1&key=a&x-goog-api_key=b&sig=c") == "api-version=1"
+    assert credentials.without_arguments("api-version=1%20b&a=") == "api-version=1%20b&a="

@@ -24,6 +24,7 @@ GROUND = {
     "numbers",
     "objectives",
     "percentiles",
+    "policy_rules",
     "protocol",
     "records",
     "request_headers",

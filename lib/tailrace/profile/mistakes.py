@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tailrace import policy_rules
 from tailrace.profile import schema
 from tailrace.profile.schema import Place, Schema
 
@@ -113,7 +114,10 @@ def _shown(value: Any) -> str:
         return f"a mapping of {', '.join(map(str, list(value)[:5]))}" if value else "an empty mapping"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
-    shown = repr(value) if isinstance(value, str) else _yaml(value)
+    if isinstance(value, str) and "://" in value:
+        shown = policy_rules.shown_url(value)
+    else:
+        shown = repr(value) if isinstance(value, str) else _yaml(value)
     return shown if len(shown) <= MOST_CHARACTERS else f"{shown[:MOST_CHARACTERS]}…"
 
 

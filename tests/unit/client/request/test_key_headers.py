@@ -69,7 +69,7 @@ def test_an_identity_takes_the_place_of_the_credential():
      ({"ignore_headers": ("x-a",) * 65}, "at most 64"), ({"ignore_headers": ("x a",)}, "not the name of a header"),
      ({"ignore_headers": ("*",)}, "not the name"), ({"ignore_headers": ("x-*-id",)}, "not the name"),
      ({"ignore_headers": (7,)}, "7 is not the name"), ({"ignore_headers": ("Authorization",)}, "says who asks"),
-     ({"ignore_headers": ("x-ap*",)}, r"x-api-key, which says who asks; give Cache\(identity"),
+     ({"ignore_headers": ("x-ap*",)}, r"x-api-key, which says who asks; give the cache an identity"),
      ({"identity": ""}, "an empty text"), ({"identity": 7}, "found int")],
 )  # fmt: skip
 def test_a_wrong_setting_is_named_with_what_to_do(setting, fact):
