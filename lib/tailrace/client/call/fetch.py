@@ -63,8 +63,8 @@ class Fetcher:
                 stored = yield from self._lease(call)
                 if stored is not None:
                     return FetchResult(stored, "coalesced", call.original.key)
-            if self._policy.spend is not None:
-                yield from self._ledger.reserve(call)
+            if self._ledger.spend_limiter is not None and (asked := self._ledger.reserve(call)) is not None:
+                yield from asked
             response = yield from self._fallbacks(call) if self._policy.fallbacks else self.attempts.run(call)
         except BaseException as error:
             stale = yield from self._failed(call, error)
@@ -87,9 +87,7 @@ class Fetcher:
         call.over = not keep
         entry = self._entry(call, response, (response.body,), facts, cost_usd) if keep else None
         failed = failure(call, facts, response)
-        yield from self._close(
-            call, entry, partial(self._ledger.answered, call, facts, response.status, cost_usd, failed)
-        )
+        yield from self._close(call, entry, partial(self._ledger.book, call, response.status, cost_usd, failed, facts))
         key = current.key if keep else ""
         return FetchResult(response, call.cache, key, call.sent, call.backoff_s, cost_usd, failed)
 
@@ -211,7 +209,7 @@ class Fetcher:
         call.over = not keep
         entry = self._entry(call, response, chunks, facts, cost_usd) if keep and chunks else None
         failed = failure(call, facts, response)
-        book = partial(self._ledger.answered, call, facts, response.status, cost_usd, failed)
+        book = partial(self._ledger.book, call, response.status, cost_usd, failed, facts)
         # a reader who has the terminator, or an error, may leave; without it, the stream was left or broke
         if error is not None and (facts.failure in UNFINISHED or not call.current.known):
             book = partial(self._ledger.failed, call, error, facts, response.status)
@@ -250,7 +248,8 @@ class Fetcher:
     def _settle(self, call: PendingCall, facts: Answer, response: Response[Any]) -> float | None:
         """Tell rates and ledger what the answer used, and return its cost."""
         cost_usd = self._ledger.cost_usd(call, facts, response)
-        self.attempts.used(call, facts.usage)
+        if self.attempts.rates is not None:
+            self.attempts.used(call, facts.usage)
         self._ledger.settle(call, cost_usd)
         return cost_usd
 
@@ -263,11 +262,11 @@ class Fetcher:
         self, call: PendingCall, response: Response[Any], chunks: tuple[bytes, ...], facts: Answer,
         cost_usd: float | None,
     ) -> Entry:  # fmt: skip
-        usage, now = facts.usage, self._clock.wall()
+        usage, now, tenant = facts.usage, self._clock.wall(), tenant_digest(call.tenant) if call.tenant else ""
         return Entry(
             response.status, _stored_headers(response.headers), chunks, not isinstance(response.body, bytes), now,
             now + self._kept_s, facts.model or call.current.model, usage.in_tok, usage.out_tok, usage.cached_tok,
-            usage.reasoning_tok, cost_usd, call.original.model[:_LONGEST_MODEL], tenant_digest(call.tenant),
+            usage.reasoning_tok, cost_usd, call.original.model[:_LONGEST_MODEL], tenant,
         )  # fmt: skip
 
 
