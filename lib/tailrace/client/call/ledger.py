@@ -237,7 +237,7 @@ class Ledger:
             detections=call.detections,
             asked_model=parsed.model,
             provider=parsed.envelope.provider,
-            fallback=parsed is not call.original,
+            fallback=parsed is not call.original and not call.target,  # a target is no fallback
         )
         if answer.chunks:
             row = row._replace(

@@ -406,6 +406,16 @@ def test_each_target_has_rates_of_its_own(world):
     assert took == [pytest.approx(50, abs=1), pytest.approx(110, abs=1)]
 
 
+def test_an_answer_of_a_target_is_not_booked_as_that_of_a_fallback(world):
+    """Rows say `fallback` only where one answered; negative control: all targets fail, and one does."""
+    calls = []
+    world.policy(hooks=(calls.append,), fallbacks=(Fallback(model="gpt-4o"),), retry=Retry(attempts=1))
+    assert world.call(request()).status == 200
+    world.answers = {"a": LIMITED, "b": LIMITED, "c": (500, b"{}")}
+    assert world.call(request()).status == 200
+    assert [row.fallback for row in calls] == [False, True]
+
+
 def test_each_attempt_is_told_with_its_target_and_no_key(world):
     """Rows of attempts name the target by its settings; a fallback is none of them."""
     told = []
