@@ -180,6 +180,7 @@ def processes(provider, path, number, calls):
     return sum(int(one.communicate(timeout=120)[0]) for one in running)
 
 
+@pytest.mark.deep
 def test_a_budget_by_day_holds_across_four_processes_and_a_restart(provider, opened, tmp_path):
     """Four processes at once send ten of sixteen calls; one that starts later sends none."""
     assert processes(provider, tmp_path / "llm.db", 4, 4) == 10
@@ -281,6 +282,7 @@ del stream
 """
 
 
+@pytest.mark.deep
 def test_a_stream_that_nobody_closes_is_settled_when_its_process_ends(provider, tmp_path):
     """A forgotten stream counts as its whole reservation in the store, also when no other call follows."""
     subprocess.run([sys.executable, "-c", FORGOTTEN, provider.url, str(tmp_path / "llm.db")], check=True, timeout=120)
