@@ -29,7 +29,8 @@ def converted(document: Any, model: type[BaseModel]) -> Iterator[str]:
     """Yield a sentence for each value that pydantic would convert: what it means is not guessed."""
     for place, value, at in schema.values(document, Schema(model)):
         kinds = {option.annotation for option in at.options}
-        number = bool(kinds & {int, float}) and not kinds & {str, bool, Any}
+        word = isinstance(value, str) and any(value in getattr(kind, "__args__", ()) for kind in kinds)
+        number = bool(kinds & {int, float}) and not kinds & {str, bool, Any} and not word
         if (number and isinstance(value, str | bool)) or (bool in kinds and not isinstance(value, bool | None)):
             yield _told(place, value, at)
 

@@ -149,3 +149,14 @@ def test_what_the_service_takes_is_taken_here(loaded):
     """The negative control: names and addresses that hold no credential."""
     targets = "[{base_url: 'http://h/v1'}, {base_url: 'http://h/v2?api-version=1'}]"
     assert loaded(f"policy: {{cache: {{ignore_headers: [x-tag, x-lab-*]}}, targets: {targets}}}")
+
+
+@pytest.mark.parametrize(("word", "right"), [("adaptive", True), ("8", True), ("'8'", False), ("adaptiv", False)])
+def test_a_word_may_stand_where_a_number_may(loaded, word, right):
+    """`adaptive` and a number are concurrencies; a number in quotes and a word that is none, the controls, are not."""
+    text = f"policy: {{limits: {{concurrency: {word}}}}}"
+    if right:
+        assert handed_on(loaded(text))
+    else:
+        with pytest.raises(ProfileError, match=r"policy\.limits\.concurrency: found"):
+            loaded(text)

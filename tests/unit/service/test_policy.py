@@ -33,7 +33,7 @@ FORMS: dict[str, tuple[Any, type[BaseModel], dict[str, Any]]] = {
 """The dataclass and the section of each part, and what it needs to be valid."""
 LISTS = ("fallbacks", "targets")
 MAPS = ("prices",)
-PROBES = (-1, 0, 0.5, 1, 2.5, 10**12, True, "x", "", None, [], ["x"], {})
+PROBES = (-1, 0, 0.5, 1, 2.5, 10**12, True, "x", "adaptive", "", None, [], ["x"], {})
 HEADERS = ("authorization", "X-API-Key", "x-ap*", "cookie", "x-team-token", "a b", "*", "", "x-*-a", "x-tag", "x-lab-*")
 ADDRESSES = ("http://h/v1", "https://h", "http://h:1/a?api-version=1", "ftp://h", "h/v1", "http://", "http://h:99999/v1",
              "https://u:pw@h/v1", "https://u@h", "https://h/a@b", "https://h/v1?key=k", "https://h/v1?x-api-key=k",
