@@ -131,7 +131,8 @@ class Attempts:
                 breaker.withdraw()
             call.release_permit()
             return
-        failed, overloaded = _health(outcome)
+        good = isinstance(outcome, Response) and outcome.status < 400
+        failed, overloaded = (False, False) if good else _health(outcome)
         if breaker is not None:
             breaker.report(True if call.malformed else failed)
         if isinstance(outcome, Unanswered) or isinstance(outcome.body, bytes):
