@@ -258,6 +258,8 @@ POLICIES: dict[str, dict[str, Any]] = {
     "renamed": {"targets": [{"model": "model-c"}]},
     "weighed": {"targets": [{"api_key_env": "OTHER_KEY", "weight": 3}, {"weight": 1}]},
     "halved": {"targets": [{"api_key_env": "OTHER_KEY"}, {}]},
+    "counted": {"targets": [{"api_key_env": "OTHER_KEY"}, {}]},
+    "failing over": {"fallbacks": [{"model": "model-b"}], "retry": None},
     "served": {"targets": [{"api_key_env": "OTHER_KEY", "serves": ["model-d"]}, {}]},
     "model": {"fallbacks": [{"model": "model-b"}], "retry": None},
     "keyless": {"fallbacks": [{"base_url": "{other}"}], "retry": None},
@@ -645,20 +647,20 @@ def test_the_series_of_targets_are_those_of_the_policy(
         found = (line.rpartition(" ") for line in text.splitlines() if line.startswith(metric))
         return {labels.removeprefix(metric): float(value) for labels, _, value in found if "_created" not in labels}
 
-    for number, name in ((number, name) for number in range(12) for name in ("halved", "model")):
+    for number, name in ((number, name) for number in range(12) for name in ("counted", "failing over")):
         body = {"model": f"{name}-{number}", "messages": [{"role": "user", "content": "hello"}]}
         providers[0].scripts[f"{name}-{number}"] = [Reply((200, 500, 429)[number % 3]), Reply()]
         key = {"authorization": f"Bearer sk-caller-{number}"}
         assert http.post(f"{service(name)}/v1/chat/completions", json=body, headers=key).status_code == 200
-    found = series("halved", "tailrace_target_attempts_total")
+    found = series("counted", "tailrace_target_attempts_total")
     expected = {f'{{cause="{cause}",target="{target}"}}' for cause in ("", "server", "rate_limit")
                 for target in ("OTHER_KEY", "own")}  # fmt: skip
     assert found.keys() <= expected
     assert {'target="OTHER_KEY"', 'target="own"'} == {one.strip("{}").partition(",")[2] for one in found}
     assert sum(found.values()) >= 12
-    assert "sk-caller" not in http.get(f"{service('halved')}/metrics").text
-    assert series("halved", "tailrace_fallbacks_total") == {"": 0.0}, "a target is no fallback"
-    assert series("model", "tailrace_fallbacks_total") == {"": 8.0}, "of twelve calls eight failed at first"
+    assert "sk-caller" not in http.get(f"{service('counted')}/metrics").text
+    assert series("counted", "tailrace_fallbacks_total") == {"": 0.0}, "a target is no fallback"
+    assert series("failing over", "tailrace_fallbacks_total") == {"": 8.0}, "of twelve calls eight failed at first"
     plain = http.post(f"{service('none')}/v1/chat/completions", json=body)
     assert plain.status_code == 200
     assert series("none", "tailrace_target_attempts_total") == {}, "without targets and fallbacks nobody counts them"
