@@ -1,6 +1,7 @@
 """Each call is one row in the accounts, however it ends, over real HTTP."""
 
 import asyncio
+import threading
 import time
 
 import openai
@@ -109,7 +110,11 @@ def test_a_deadline_that_passes_is_one_row(provider, make, key, asynchronous):
 
 def test_those_who_wait_for_a_failing_call_are_a_row_each(provider, make, key):
     """Each waiting call is one row; when there is a stale answer, each gets it."""
-    rows = []
+    rows, joined = [], threading.Event()
+
+    def failing(seen):
+        joined.wait(60)
+        return make.answer(500, b"{}")
 
     async def main():
         cache = Cache(ttl_s=0.05, stale_if_error_s=60)
@@ -117,11 +122,14 @@ def test_those_who_wait_for_a_failing_call_are_a_row_each(provider, make, key):
         async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
             await client.chat.completions.create(**ASK)
             await asyncio.sleep(0.1)
-            provider.usual = lambda seen: make.answer(500, b"{}", delay_s=0.2)
+            provider.usual = failing
             create = client.chat.completions.with_raw_response.create
             wanted = [create(**ASK) for _ in range(3)]
             strict = create(**ASK, extra_headers={"cache-control": "max-age=0"})
-            return await asyncio.gather(*wanted, strict, return_exceptions=True)
+            asking = asyncio.gather(*wanted, strict, return_exceptions=True)
+            await asyncio.sleep(0.2)  # of the loop's own time, in which all of them join
+            joined.set()
+            return await asking
 
     *found, strict = asyncio.run(main())
     assert [answer.headers["x-tailrace-cache"] for answer in found] == ["stale"] * 3
