@@ -25,6 +25,8 @@ Driver = Callable[[wire.Request], Awaitable[wire.Response]]
 
 RETRY_AFTER_S = 2.0
 """Sent to callers during an outage, unless the provider sends a Retry-After of its own."""
+NO_RETRY = (b"x-should-retry", b"false")
+"""The SDK retries every other 429."""
 
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding "
@@ -113,17 +115,37 @@ def caller_response(response: wire.Response) -> HttpResponse:
 
 
 def failure_response(error: openai.APIError) -> HttpResponse:
-    """Return the response for a call that failed: 400 rejected, 429 over budget, 503 unavailable, 504 timeout."""
+    """Return the response for a call that failed: 400 rejected or without a price, 429 over budget or the service's own
+    rate, 503 unavailable or overloaded, 504 timeout.
+    """
     attempts = (ATTEMPTS.encode(), b"%d" % getattr(error, "attempts", 0))
     if isinstance(error, errors.InputRejected):
         return error_response(400, error.message, "input_rejected", attempts, param=error.where)
+    if isinstance(error, errors.PriceUnknown):
+        message = "The service has a spend limit, and no price for this call; choose another model."
+        return error_response(400, message, "price_unknown", attempts, param="model")
     if isinstance(error, errors.BudgetExceeded):
-        anew = () if error.retry_after_s is None else (retry_after(error.retry_after_s),)
-        return error_response(429, "The call is beyond the service's spend limit.", "budget_exceeded", attempts, *anew)
+        # of itself, or by another call of the same kind, it will not come right
+        anew = NO_RETRY if error.retry_after_s is None else retry_after(error.retry_after_s)
+        return error_response(429, "The call is beyond the service's spend limit.", "budget_exceeded", attempts, anew)
+    if isinstance(error, errors.DeadlineExceeded) and error.waited_for:
+        return _own_limit(error, attempts)
     later = retry_after(RETRY_AFTER_S)
     if isinstance(error, openai.APITimeoutError):
         return error_response(504, "The provider did not answer in time.", "provider_timeout", later, attempts)
     return error_response(503, "The provider cannot be reached now.", "provider_unavailable", later, attempts)
+
+
+def _own_limit(error: errors.DeadlineExceeded, attempts: tuple[bytes, bytes]) -> HttpResponse:
+    """Return the response for a call that the service itself held back until its deadline."""
+    later = retry_after(RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s)
+    if error.waited_for == "rate":
+        message = "The call is beyond the service's own rate limit."
+        return error_response(429, message, "rate_limit_exceeded", attempts, later)
+    if error.waited_for == "permit":
+        message = "As many calls are under way as the service sends at once."
+        return error_response(503, message, "service_overloaded", attempts, later)
+    return error_response(503, "No target of the service is ready now.", "provider_unavailable", attempts, later)
 
 
 def _with_retry_after(response: HttpResponse) -> HttpResponse:

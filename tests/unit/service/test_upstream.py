@@ -108,6 +108,12 @@ def test_an_error_page_is_not_passed_back() -> None:
     assert dict(response.headers)[b"x-tailrace-attempts"] == b"3"
 
 
+def late(waited_for: errors.Own, retry_after_s: float | None = None) -> errors.DeadlineExceeded:
+    error = errors.DeadlineExceeded("m", REQUEST)
+    error.waited_for, error.retry_after_s = waited_for, retry_after_s
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code", "later"),
     [
@@ -115,7 +121,12 @@ def test_an_error_page_is_not_passed_back() -> None:
         (errors.CircuitOpen("m", REQUEST), 503, "provider_unavailable", True),
         (errors.TimedOut("m", REQUEST), 504, "provider_timeout", True),
         (errors.DeadlineExceeded("m", REQUEST), 504, "provider_timeout", True),
+        (late("rate", 7.2), 429, "rate_limit_exceeded", True),
+        (late("permit"), 503, "service_overloaded", True),
+        (late("target", 7.2), 503, "provider_unavailable", True),
         (errors.BudgetExceeded("m", REQUEST), 429, "budget_exceeded", False),
+        (errors.BudgetExceeded("m", REQUEST, 60.0), 429, "budget_exceeded", True),
+        (errors.PriceUnknown("m", REQUEST), 400, "price_unknown", False),
         (errors.InputRejected("too long", REQUEST, "messages[0]"), 400, "input_rejected", False),
     ],
 )
@@ -127,3 +138,15 @@ def test_each_error_has_its_status(error: openai.APIError, status: int, code: st
     assert body["code"] == code
     assert set(body) == {"message", "type", "param", "code"}
     assert (b"retry-after" in dict(response.headers)) is later
+
+
+def test_a_caller_is_told_when_the_services_own_limit_is_free() -> None:
+    """The wait goes up to whole seconds; where nobody knows it, it is that of an outage."""
+    waits = [dict(failure_response(late(*one)).headers)[b"retry-after"] for one in (("rate", 7.2), ("permit",))]
+    assert waits == [b"8", b"2"]
+
+
+def test_a_budget_that_does_not_begin_anew_is_not_asked_again() -> None:
+    """The SDK retries a 429 unless it is told not to; one that comes right, the control, it may ask again."""
+    headers = [dict(failure_response(errors.BudgetExceeded("m", REQUEST, wait)).headers) for wait in (None, 60.0)]
+    assert [one.get(b"x-should-retry") for one in headers] == [b"false", None]

@@ -151,7 +151,7 @@ class Attempts:
                 if not acquired:
                     permits.withdraw(event)
             if not acquired:
-                raise call.late("waiting for a permit")
+                raise call.late("waiting for a permit", "permit")
         call.queued_s += self._clock.monotonic() - began
 
     def _wait_for_rates(self, call: PendingCall, taken: Rates) -> Work[None]:
@@ -161,7 +161,7 @@ class Attempts:
         left_s = call.left_s()
         if left_s is not None and wait_s >= left_s:
             taken.give_back(1.0, estimated_tok)
-            raise call.late(f"the rate limit demands a wait of {wait_s:.1f} s")
+            raise call.late(f"the rate limit demands a wait of {wait_s:.1f} s", "rate", wait_s)
         if wait_s > 0:
             yield Sleep(wait_s)
             call.queued_s += self._clock.monotonic() - began

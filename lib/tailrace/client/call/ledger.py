@@ -16,7 +16,7 @@ from tailrace.client.call.effects import Blocking, Work
 from tailrace.client.call.pending import PendingCall
 from tailrace.client.call.prices import Prices
 from tailrace.client.clock import Clock
-from tailrace.client.errors import BudgetExceeded
+from tailrace.client.errors import BudgetExceeded, PriceUnknown
 from tailrace.client.limiters.spend import SpendLimiter
 from tailrace.client.policy import Policy, Spend
 from tailrace.client.request.parsed import ParsedRequest
@@ -56,7 +56,8 @@ class Ledger:
         self._warned_at = self._paused_until = -inf
 
     def reserve(self, call: PendingCall) -> Work[None] | None:
-        """Reserve the most that `call` can cost. Raise BudgetExceeded when less than that is left.
+        """Reserve the most that `call` can cost. Raise BudgetExceeded when less than that is left, and
+        PriceUnknown when nobody knows it.
 
         Returns what is still to be carried out, when the budget is in a store.
         """
@@ -94,13 +95,14 @@ class Ledger:
                     f"the budget in {limiter.place!r} cannot be asked ({type(error).__name__}); check that its path or "
                     "server exists, answers and is writable, or let calls go on: Spend(store_failure='allow')",
                     call.original.request,
+                    _PAUSE_S,
                 ) from None
             return
         if not balance.granted:
             raise _exceeded(call, spend, limiter, balance)
 
     def _most_usd(self, parsed: ParsedRequest, by: charges.By, spend: Spend) -> float:
-        """Return the most that a call can cost, 0 for an unknown price that is allowed; else raise BudgetExceeded."""
+        """Return the most that a call can cost, 0 for an unknown price that is allowed; else raise PriceUnknown."""
         if not (parsed.known and by == "tokens"):
             cost_usd = charges.most_usd(parsed, by, self.prices, spend.assumed_output_tok)
             return self._known_usd(cost_usd, parsed, parsed.model, spend)
@@ -116,14 +118,14 @@ class Ledger:
         return most_usd
 
     def _known_usd(self, cost_usd: float | None, parsed: ParsedRequest, model: str, spend: Spend) -> float:
-        """Return a known cost, and 0 for an unknown one that is allowed; else raise BudgetExceeded."""
+        """Return a known cost, and 0 for an unknown one that is allowed; else raise PriceUnknown."""
         if cost_usd is not None:
             return cost_usd
         if spend.unknown_price == "allow":
             return 0.0
         operation = parsed.envelope.operation
         of, key = (f"model {model[:80]!r}", model[:80]) if model else (f"operation {operation!r}", operation)
-        raise BudgetExceeded(
+        raise PriceUnknown(
             f"the price of {of} is not known for this call, so the limit of ${spend.max_usd:g} cannot count it; choose "
             f"another model, give its price: Policy(prices={{{key!r}: Price(…)}}), or Spend(unknown_price='allow')",
             parsed.request,

@@ -211,8 +211,10 @@ def test_when_all_cool_down_the_first_to_be_ready_is_waited_for(world):
     world.policy(limits=Limits(deadline_s=3))
     assert world.call(request()).status == 429
     world.seen.clear()
-    with pytest.raises(DeadlineExceeded, match="every target cools down"):
+    with pytest.raises(DeadlineExceeded, match="every target cools down") as caught:
         world.call(request())
+    assert caught.value.waited_for == "target"
+    assert caught.value.retry_after_s > 3
     assert world.seen == []
 
 
