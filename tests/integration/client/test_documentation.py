@@ -108,6 +108,7 @@ FEATURES = {
     "DeadlineExceeded": ["except DeadlineExceeded"],
     "CircuitOpen": ["errors == [ConnectionFailed, ConnectionFailed, CircuitOpen]"],
     "BudgetExceeded": ["except BudgetExceeded"],
+    "PriceUnknown": ["isinstance(error, PriceUnknown)"],
     "InputRejected": ["except InputRejected"],
     "WrongEventLoop": ["except WrongEventLoop"],
     "an error's story": ["error.attempts == 2", "error.__cause__"],
