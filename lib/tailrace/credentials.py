@@ -1,10 +1,12 @@
-"""Patterns of credentials, for profiles, images and the files of a run."""
+"""What is a credential: texts (of profiles, images and runs), names of settings, HTTP headers and queries."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, urlencode
 
 PATTERNS: dict[str, re.Pattern[str]] = {
     "OpenAI-style key": re.compile(r"sk-(?<!\wsk-)(?:proj-|svcacct-|admin-|ant-)?[A-Za-z0-9_-]{20,}+"),
@@ -29,6 +31,30 @@ PATTERNS: dict[str, re.Pattern[str]] = {
 SECRET_NAME = re.compile(r"(?i)(?:^|_)(?:api_?key|key|secret|token|passwd|password|credentials?)$")
 """Matches the names of settings whose values have to come from the environment."""
 
+HEADERS: Final = (
+    "authorization",  # OpenAI and most others
+    "api-key",  # Azure: https://learn.microsoft.com/azure/ai-services/openai/reference
+    "ocp-apim-subscription-key",  # Azure's API Management
+    "x-api-key",  # Anthropic: https://docs.anthropic.com/en/api/overview
+    "x-goog-api-key",  # Google: https://ai.google.dev/api
+    "x-goog-iam-authorization-token", "x-serverless-authorization",  # https://cloud.google.com/run/docs/authenticating
+    "x-amz-security-token",  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
+    "cf-aig-authorization", "x-auth-key", "x-auth-email",  # https://developers.cloudflare.com/ai-gateway/configuration/
+    "cf-access-client-id", "cf-access-client-secret", "cf-access-jwt-assertion", "cf-access-token",
+    "x-litellm-api-key", "x-portkey-api-key", "x-portkey-virtual-key", "helicone-auth", "x-rapidapi-key", "apikey",
+    "xi-api-key",  # ElevenLabs
+    "proxy-authorization", "cookie",
+)  # fmt: skip
+"""Headers, in lower case, that say who asks, by the documentation of providers and gateways."""
+_HEADERS: Final = frozenset(HEADERS)
+_HEADER: Final = re.compile(
+    r"(?:.*[-_])?(?:authorization|auth|api-?key|key|token|secret|passwd|password|credentials?|signature|cookie)"
+)
+_ARGUMENT: Final = re.compile(r"(?:.*[-_.])?(?:auth|api_?key|key|token|secret|password|credential|sig|signature)")
+_NO_SECRET: Final = frozenset(
+    {"idempotency-key", "x-idempotency-key", "sec-websocket-key", "x-trace-options-signature"}
+)
+
 
 _PRIVATE_KEY = re.compile(r"(?s)-----BEGIN (?:[A-Z]{1,20} ){0,4}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,80}-----|\Z)")
 _REPLACED = {"password in a URL": "://[password in a URL]@"}
@@ -44,6 +70,24 @@ class Finding(NamedTuple):
     kind: str
     start: int
     length: int
+
+
+@lru_cache(maxsize=1024)  # callers send the same names again and again
+def in_header(name: str) -> bool:
+    """Whether a header of this name (lower case) may hold a credential: one that is known, or named like one."""
+    return name in _HEADERS or (name not in _NO_SECRET and _HEADER.fullmatch(name) is not None)
+
+
+def in_argument(name: str) -> bool:
+    """Whether an argument of this name, in the query of a URL, may hold a credential."""
+    return _ARGUMENT.fullmatch(name.lower()) is not None
+
+
+def without_arguments(query: str) -> str:
+    """Return the query of a URL without the arguments that may hold a credential."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    kept = [(name, value) for name, value in pairs if not in_argument(name)]
+    return query if len(kept) == len(pairs) else urlencode(kept)
 
 
 def masked(text: str) -> str:

@@ -17,7 +17,6 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _FRAMING = {"connection", "content-length", "transfer-encoding", "upgrade", "expect", "te", "trailer"}
-_CREDENTIALS = {"authorization", "proxy-authorization", "cookie"}
 
 
 def problem(name: str, value: str) -> str:
@@ -30,7 +29,7 @@ def problem(name: str, value: str) -> str:
         return f"{name} holds '${{' that begins no ${{NAME}} of an environment variable"
     if not _VALUE.fullmatch(value):
         return f"{name} holds a line break, or another character that no header may hold"
-    if _is_credential(name) and value and not VARIABLE.search(value):
+    if credentials.in_header(name.lower()) and value and not VARIABLE.search(value):
         return f"{name} is a credential; expected the name of an environment variable in it: ${{NAME}}"
     return ""
 
@@ -71,7 +70,3 @@ def redacted(text: str, headers: Mapping[str, str], environment: Mapping[str, st
         if value := environment.get(name):
             text = text.replace(value, f"${{{name}}}")
     return text
-
-
-def _is_credential(name: str) -> bool:
-    return name.lower() in _CREDENTIALS or bool(credentials.SECRET_NAME.search(name.replace("-", "_")))

@@ -69,3 +69,25 @@ def test_names_of_secrets_are_known(name):
 def test_names_of_plain_settings_are_not(name):
     """Names that merely contain such a word are ordinary settings."""
     assert not credentials.SECRET_NAME.search(name)
+
+
+NAMES = {
+    **dict.fromkeys(credentials.HEADERS, True), "x-apikey": True, "x-client-secret": True,
+    "openai-api-credentials": True, "x-team-token": True, "x_api_key": True,
+    "idempotency-key": False, "x-idempotency-key": False, "content-type": False, "user-agent": False, "author": False,
+    "x-max-tokens": False, "x-monkey": False, "accept": False, "openai-beta": False, "anthropic-version": False,
+    "openai-organization": False, "x-trace-options-signature": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "secret"), NAMES.items())
+def test_a_header_with_a_credential_is_known_by_its_name(name, secret):
+    """The key headers of known providers, and names that say key, token, secret or authorisation; others are not."""
+    assert name == name.lower()
+    assert credentials.in_header(name) is secret
+
+
+def test_the_credentials_of_a_query_are_taken_out():
+    """`key`, `sig` and their like go; everything else stays as it was written."""
+    assert credentials.without_arguments("api-version=1&key=a&x-goog-api_key=b&sig=c") == "api-version=1"
+    assert credentials.without_arguments("api-version=1%20b&a=") == "api-version=1%20b&a="

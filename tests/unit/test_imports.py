@@ -26,6 +26,7 @@ GROUND = {
     "numbers",
     "objectives",
     "percentiles",
+    "policy_rules",
     "protocol",
     "records",
     "request_headers",

@@ -11,6 +11,7 @@ from tailrace.client.errors import (
     ConnectionFailed,
     DeadlineExceeded,
     InputRejected,
+    PriceUnknown,
     TimedOut,
     WrongEventLoop,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "OpenAI",
     "Policy",
     "Price",
+    "PriceUnknown",
     "Retry",
     "Spend",
     "Sqlite",

@@ -8,6 +8,7 @@
     │       ├── TimedOut          the last attempt got no answer within its timeout
     │       └── DeadlineExceeded  the deadline of the whole call passed, or would pass before the next step
     ├── BudgetExceeded            the call could exceed the spend limit: nothing was sent
+    │   └── PriceUnknown          the spend limit cannot count the call, now or later
     └── InputRejected             the input guard refused the request: nothing was sent
     openai.OpenAIError
     └── WrongEventLoop            an http_client of the caller's own belongs to another event loop: nothing was sent
@@ -20,6 +21,7 @@ an answer, a header or a key, and `request` is bare: method and URL only.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Literal, TypeAlias
 
 import httpx2
 import openai
@@ -33,9 +35,13 @@ __all__ = [
     "ConnectionFailed",
     "DeadlineExceeded",
     "InputRejected",
+    "PriceUnknown",
     "TimedOut",
     "WrongEventLoop",
 ]
+
+Own: TypeAlias = Literal["rate", "permit", "target", ""]
+"""What of the policy's own a call waits for: its rate, a permit, a target that is ready; "" for none of them."""
 
 
 def bare(request: Request | httpx2.Request) -> httpx2.Request:
@@ -75,7 +81,13 @@ class TimedOut(_Late):
 
 
 class DeadlineExceeded(_Late):
-    pass
+    """`waited_for` says that the provider was not late: the call waited, or would have to wait, for the policy's own.
+
+    `retry_after_s` is the time until that is free; None when nobody knows.
+    """
+
+    waited_for: Own = ""
+    retry_after_s: float | None = None
 
 
 class BudgetExceeded(_Traced, openai.APIError):
@@ -84,6 +96,10 @@ class BudgetExceeded(_Traced, openai.APIError):
     def __init__(self, message: str, request: Request, retry_after_s: float | None = None) -> None:
         super().__init__(message, bare(request), body=None)
         self.retry_after_s = retry_after_s
+
+
+class PriceUnknown(BudgetExceeded):
+    """The price of the call is not known, so the limit cannot count it: to wait, or to call again, changes nothing."""
 
 
 class InputRejected(_Traced, openai.APIError):

@@ -5,9 +5,7 @@ None passes where `optional` says so.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
-from tailrace.client.request.credential import without_credentials
+from tailrace.policy_rules import base_url_problem, shown_url
 
 
 def instance(owner: str, kind: type, *, optional: bool = False, **values: object) -> None:
@@ -45,19 +43,5 @@ def positive(owner: str, *, optional: bool = False, **values: object) -> None:
 
 def base_url(owner: str, value: str) -> None:
     """Raise when `value` is neither "" nor the address of an API, or holds a credential."""
-    if not value:
-        return
-    if not value.startswith(("http://", "https://")):
-        raise ValueError(f"{owner}(base_url={value!r}): expected http:// or https://, with the API's /v1")
-    try:
-        place = urlsplit(value)
-        host = place.hostname if place.port is None or place.port else None
-    except ValueError:
-        host = None
-    if "@" in value or (host and without_credentials(place.query) != place.query):
-        raise ValueError(
-            f"{owner}(base_url=…): found a credential in the address, as a user name or in its query; expected none "
-            "there: name the variable that holds the key, api_key_env='…'"
-        )
-    if not host:
-        raise ValueError(f"{owner}(base_url={value!r}): expected a host, as in https://api.openai.com/v1")
+    if reason := base_url_problem(value):
+        raise ValueError(f"{owner}(base_url={shown_url(value)}): {reason}")

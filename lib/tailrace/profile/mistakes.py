@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tailrace import policy_rules
 from tailrace.profile import schema
 from tailrace.profile.schema import Place, Schema
 
@@ -28,7 +29,8 @@ def converted(document: Any, model: type[BaseModel]) -> Iterator[str]:
     """Yield a sentence for each value that pydantic would convert: what it means is not guessed."""
     for place, value, at in schema.values(document, Schema(model)):
         kinds = {option.annotation for option in at.options}
-        number = bool(kinds & {int, float}) and not kinds & {str, bool, Any}
+        word = isinstance(value, str) and any(value in getattr(kind, "__args__", ()) for kind in kinds)
+        number = bool(kinds & {int, float}) and not kinds & {str, bool, Any} and not word
         if (number and isinstance(value, str | bool)) or (bool in kinds and not isinstance(value, bool | None)):
             yield _told(place, value, at)
 
@@ -113,7 +115,10 @@ def _shown(value: Any) -> str:
         return f"a mapping of {', '.join(map(str, list(value)[:5]))}" if value else "an empty mapping"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
-    shown = repr(value) if isinstance(value, str) else _yaml(value)
+    if isinstance(value, str) and "://" in value:
+        shown = policy_rules.shown_url(value)
+    else:
+        shown = repr(value) if isinstance(value, str) else _yaml(value)
     return shown if len(shown) <= MOST_CHARACTERS else f"{shown[:MOST_CHARACTERS]}…"
 
 

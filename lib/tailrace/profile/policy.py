@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
+from tailrace import policy_rules
 from tailrace.profile.section import EnvironmentName, ProfileSection
 
 SETTING: Final = "TAILRACE_POLICY"
@@ -37,10 +38,23 @@ Store = Annotated[
         description="one of memory, sqlite:PATH, redis://HOST:PORT/DATABASE, or ${NAME} for a variable with such a URL",
     ),
 ]
+
+
+def _refusing(rule: Callable[[Any], str]) -> AfterValidator:
+    """Return the validator that refuses what `rule` has a reason against."""
+
+    def checked(value: Any) -> Any:
+        if reason := rule(value):
+            raise ValueError(reason)
+        return value
+
+    return AfterValidator(checked)
+
+
 BaseUrl = Annotated[
-    str,
-    Field(pattern=r"^(?:https?://[^\s/@]+(?:/[^\s]*)?)?$", description="an http(s) URL with the API's /v1"),
+    str, Field(description="an http(s) URL with the API's /v1"), _refusing(policy_rules.base_url_problem)
 ]
+IgnoredHeaders = Annotated[tuple[str, ...], Field(max_length=64), _refusing(policy_rules.ignored_headers_problem)]
 Cause = Literal[
     "connection", "timeout", "malformed", "rate_limit", "quota", "credential", "model", "context_length",
     "content_filter", "server", "request",
@@ -61,7 +75,7 @@ class CachePolicy(ProfileSection):
     max_entry_bytes: Count = 4 << 20
     coalesce: bool = True
     lease_s: Amount = 30.0
-    ignore_headers: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    ignore_headers: IgnoredHeaders = ()
     identity: Annotated[str, Field(min_length=1)] | None = None
 
 
@@ -187,8 +201,8 @@ class Policy(ProfileSection):
     @field_validator("targets")
     @classmethod
     def _each_once(cls, targets: tuple[TargetPolicy, ...]) -> tuple[TargetPolicy, ...]:
-        if len({(one.base_url, one.model, one.api_key_env) for one in targets}) < len(targets):
-            raise ValueError("expected each target once, with the weight of both")
+        if reason := policy_rules.targets_problem([(one.base_url, one.model, one.api_key_env) for one in targets]):
+            raise ValueError(reason)
         return targets
 
     @field_validator("prices")

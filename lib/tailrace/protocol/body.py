@@ -57,14 +57,13 @@ def failure_of(document: object) -> str:
     if not isinstance(document, dict):
         first = document[0] if isinstance(document, list) and document else None
         return failures.ERROR_BODY if isinstance(first, dict) and first.get("error") else ""
-    if document.get("error") or document.get("status") == "failed" or "error" in (
-        document.get("object"), document.get("type"),
-    ):  # fmt: skip
+    get = document.get
+    if get("error") or get("status") == "failed" or get("object") == "error" or get("type") == "error":
         return failures.ERROR_BODY
-    choices = document.get("choices", document)
+    choices = get("choices", document)
     if choices is document:
-        told = document.get("message") or document.get("msg") or document.get("detail") or document.get("errors")
-        failed = document.get("type") == "response.failed" or (told and document.keys().isdisjoint(_ANSWERS))
+        told = get("message") or get("msg") or get("detail") or get("errors")
+        failed = get("type") == "response.failed" or (told and document.keys().isdisjoint(_ANSWERS))
         return failures.ERROR_BODY if failed else ""
     if not choices:
         return failures.EMPTY_ANSWER

@@ -39,15 +39,16 @@ def counted(counts: object) -> Usage:
     if not isinstance(counts, dict):
         return NO_USAGE
     read, details, written, more = _RESPONSES if "input_tokens" in counts else _CHAT
-    in_tok = _number(counts.get(read))
+    in_tok, out_tok = counts.get(read), counts.get(written)
+    if type(in_tok) is not int or not 0 <= in_tok < MOST_TOKENS:
+        in_tok = _number(in_tok)
+    if type(out_tok) is not int or not 0 <= out_tok < MOST_TOKENS:
+        out_tok = _number(out_tok)
     cached = _part(counts[details], "cached_tokens") if details in counts else 0
-    return Usage(
-        in_tok is not None,
-        in_tok or 0,
-        _number(counts.get(written)) or 0,
-        cached or _part(counts, "prompt_cache_hit_tokens"),  # DeepSeek
-        _part(counts[more], "reasoning_tokens") if more in counts else 0,
-    )
+    if not cached and "prompt_cache_hit_tokens" in counts:  # DeepSeek
+        cached = _part(counts, "prompt_cache_hit_tokens")
+    reasoning = _part(counts[more], "reasoning_tokens") if more in counts else 0
+    return Usage(in_tok is not None, in_tok or 0, out_tok or 0, cached, reasoning)
 
 
 def _part(counts: object, name: str) -> int:

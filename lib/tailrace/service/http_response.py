@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -48,7 +49,7 @@ def error_response(
 
 def retry_after(seconds: float) -> tuple[bytes, bytes]:
     """Return the header, in whole seconds, at least one."""
-    return (b"retry-after", b"%d" % max(1, round(seconds)))
+    return (b"retry-after", b"%d" % max(1, math.ceil(seconds)))
 
 
 def not_found() -> HttpResponse:

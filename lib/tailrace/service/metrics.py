@@ -57,7 +57,7 @@ class Metrics:
             "tailrace_tokens", "Tokens paid for; `cached` is part of `in`.", ["kind"], registry=registry)  # fmt: skip
         self.cost = Counter("tailrace_cost_usd", "Cost of calls whose price is known.", registry=registry)
         self.saved = Counter("tailrace_saved_usd", "What hits would have cost.", registry=registry)
-        self.unpriced = Counter("tailrace_unpriced_calls", "Calls whose price is not known.", registry=registry)
+        self.unpriced = Counter("tailrace_unpriced_calls", "Good calls whose cost is not known.", registry=registry)
         self.detections = Counter(
             "tailrace_detections", "Calls whose input looks like a known injection.", ["pattern"],
             registry=registry)  # fmt: skip
@@ -110,7 +110,7 @@ class Metrics:
             self._cached.inc(call.cached_tok)
             if call.cost_usd is not None:
                 self.cost.inc(call.cost_usd)
-            elif call.outcome == "ok" and call.in_tok:
+            elif call.outcome == "ok":
                 self.unpriced.inc()
         if call.saved_usd:
             self.saved.inc(call.saved_usd)

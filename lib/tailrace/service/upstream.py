@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 import openai
 
+from tailrace import credentials
 from tailrace.client import context, errors, wire
 from tailrace.headers import ATTEMPTS, OURS
 from tailrace.protocol import media
@@ -25,8 +26,9 @@ Driver = Callable[[wire.Request], Awaitable[wire.Response]]
 
 RETRY_AFTER_S = 2.0
 """Sent to callers during an outage, unless the provider sends a Retry-After of its own."""
+NO_RETRY = (b"x-should-retry", b"false")
+"""The SDK retries every other 429."""
 
-CREDENTIALS = frozenset({b"authorization", b"api-key", b"x-api-key"})
 NOT_SENT = HOP_BY_HOP | frozenset(b"host expect accept-encoding cookie forwarded via x-real-ip x-request-id".split())
 """Request headers about the hop to this service, or of no concern to a provider. Responses are requested uncompressed,
 because a cached one may go to a caller that accepts no compression."""
@@ -74,10 +76,13 @@ def upstream_headers(headers: Iterable[tuple[bytes, bytes]], key: str) -> Upstre
     credential = b""
     extra = _named_by_connection(headers)
     for name, value in headers:
-        if name in CREDENTIALS and key:
+        if name in NOT_SENT or name in extra or name.startswith(NOT_SENT_PREFIXES):
+            continue
+        text = name.decode("latin-1")
+        if key and credentials.in_header(text):
             credential += b"%b:%b\n" % (name, value)
-        elif name not in NOT_SENT and name not in extra and not name.startswith(NOT_SENT_PREFIXES):
-            sent.append((name.decode("latin-1"), value.decode("latin-1")))
+        else:
+            sent.append((text, value.decode("latin-1")))
     if not key:
         return UpstreamHeaders(tuple(sent), "")
     sent.append(("authorization", f"Bearer {key}"))
@@ -107,17 +112,37 @@ def caller_response(response: wire.Response) -> HttpResponse:
 
 
 def failure_response(error: openai.APIError) -> HttpResponse:
-    """Return the response for a call that failed: 400 rejected, 429 over budget, 503 unavailable, 504 timeout."""
+    """Return the response for a call that failed: 400 rejected or without a price, 429 over budget or the service's own
+    rate, 503 unavailable or overloaded, 504 timeout.
+    """
     attempts = (ATTEMPTS.encode(), b"%d" % getattr(error, "attempts", 0))
     if isinstance(error, errors.InputRejected):
         return error_response(400, error.message, "input_rejected", attempts, param=error.where)
+    if isinstance(error, errors.PriceUnknown):
+        message = "The service has a spend limit, and no price for this call; choose another model."
+        return error_response(400, message, "price_unknown", attempts, param="model")
     if isinstance(error, errors.BudgetExceeded):
-        anew = () if error.retry_after_s is None else (retry_after(error.retry_after_s),)
-        return error_response(429, "The call is beyond the service's spend limit.", "budget_exceeded", attempts, *anew)
+        # of itself, or by another call of the same kind, it will not come right
+        anew = NO_RETRY if error.retry_after_s is None else retry_after(error.retry_after_s)
+        return error_response(429, "The call is beyond the service's spend limit.", "budget_exceeded", attempts, anew)
+    if isinstance(error, errors.DeadlineExceeded) and error.waited_for:
+        return _own_limit(error, attempts)
     later = retry_after(RETRY_AFTER_S)
     if isinstance(error, openai.APITimeoutError):
         return error_response(504, "The provider did not answer in time.", "provider_timeout", later, attempts)
     return error_response(503, "The provider cannot be reached now.", "provider_unavailable", later, attempts)
+
+
+def _own_limit(error: errors.DeadlineExceeded, attempts: tuple[bytes, bytes]) -> HttpResponse:
+    """Return the response for a call that the service itself held back until its deadline."""
+    later = retry_after(RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s)
+    if error.waited_for == "rate":
+        message = "The call is beyond the service's own rate limit."
+        return error_response(429, message, "rate_limit_exceeded", attempts, later)
+    if error.waited_for == "permit":
+        message = "As many calls are under way as the service sends at once."
+        return error_response(503, message, "service_overloaded", attempts, later)
+    return error_response(503, "No target of the service is ready now.", "provider_unavailable", attempts, later)
 
 
 def _with_retry_after(response: HttpResponse) -> HttpResponse:

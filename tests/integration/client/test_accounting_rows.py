@@ -1,12 +1,13 @@
 """Each call is one row in the accounts, however it ends, over real HTTP."""
 
 import asyncio
+import threading
 import time
 
 import openai
 import pytest
 
-from tailrace import AsyncOpenAI, Cache, Guard, Limits, OpenAI, Policy, Retry, Spend
+from tailrace import AsyncOpenAI, Cache, Guard, Limits, Memory, OpenAI, Policy, Retry, Spend
 from tailrace.client import BudgetExceeded, InputRejected
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
@@ -56,7 +57,7 @@ FAILURES = {
     "a 500": {"status": 500, "body": b"{}"},
     "a 429": {"status": 429, "body": b"{}"},
     "no connection": {"cut": True},
-    "too slow": {"delay_s": 0.6},
+    "too slow": {"delay_s": 60},
 }
 
 
@@ -67,19 +68,23 @@ def test_an_old_answer_in_place_of_an_error_is_one_row_with_its_attempts(
     provider, make, key, asynchronous, failure, coalesce
 ):
     """`stale_if_error_s`: the call succeeds and its row counts the attempts; without a stale answer it fails."""
-    rows = []
-    policy = Policy(
-        cache=Cache(ttl_s=0.05, stale_if_error_s=60, coalesce=coalesce), retry=Retry(attempts=2, base_s=0.001),
-        limits=Limits(attempt_timeout_s=0.2), spend=Spend(max_usd=1), hooks=(rows.append,),
-    )  # fmt: skip
+    rows, store = [], Memory()
+
+    def policy(timeout_s):
+        return Policy(
+            cache=Cache(store=store, ttl_s=0.05, stale_if_error_s=600, coalesce=coalesce),
+            retry=Retry(attempts=2, base_s=0.001), limits=Limits(attempt_timeout_s=timeout_s), spend=Spend(max_usd=1),
+            hooks=(rows.append,),
+        )  # fmt: skip
+
+    first = ask(asynchronous, provider, key, policy(60), lambda one: one())
+    time.sleep(0.1)
+    provider.usual = lambda seen: make.answer(**FAILURES[failure])
 
     def script(one):
-        found = [one()]
-        time.sleep(0.1)
-        provider.usual = lambda seen: make.answer(**FAILURES[failure])
-        return [*found, one(), one(extra_headers={"cache-control": "max-age=0"})]
+        return [one(), one(extra_headers={"cache-control": "max-age=0"})]
 
-    first, second, third = ask(asynchronous, provider, key, policy, script)
+    second, third = ask(asynchronous, provider, key, policy(0.2 if failure == "too slow" else 60), script)
     assert first == ("miss", "1")
     assert second == ("stale", "2")
     assert isinstance(third, str), "negative control: who wants none so old gets the error"
@@ -93,16 +98,23 @@ def test_an_old_answer_in_place_of_an_error_is_one_row_with_its_attempts(
 @pytest.mark.parametrize("asynchronous", [True, False])
 def test_a_deadline_that_passes_is_one_row(provider, make, key, asynchronous):
     """The caller and the fetch that was made for it are one call."""
-    rows = []
-    provider.usual = lambda seen: make.answer(delay_s=1.0)
-    policy = Policy(limits=Limits(deadline_s=0.15), hooks=(rows.append,))
-    assert ask(asynchronous, provider, key, policy, lambda one: one()) == "DeadlineExceeded"
+    provider.usual = lambda seen: make.answer(delay_s=60)
+    for deadline_s in (0.15, 0.6, 2.4, 9.6):  # a longer one when the machine was too busy to send within the last
+        rows = []
+        policy = Policy(limits=Limits(deadline_s=deadline_s), hooks=(rows.append,))
+        assert ask(asynchronous, provider, key, policy, lambda one: one()) == "DeadlineExceeded"
+        if provider.seen:
+            break
     assert told(rows) == [("miss", "error", 0, 1)]
 
 
 def test_those_who_wait_for_a_failing_call_are_a_row_each(provider, make, key):
     """Each waiting call is one row; when there is a stale answer, each gets it."""
-    rows = []
+    rows, joined = [], threading.Event()
+
+    def failing(seen):
+        joined.wait(60)
+        return make.answer(500, b"{}")
 
     async def main():
         cache = Cache(ttl_s=0.05, stale_if_error_s=60)
@@ -110,11 +122,14 @@ def test_those_who_wait_for_a_failing_call_are_a_row_each(provider, make, key):
         async with AsyncOpenAI(api_key=key, base_url=provider.url, policy=policy) as client:
             await client.chat.completions.create(**ASK)
             await asyncio.sleep(0.1)
-            provider.usual = lambda seen: make.answer(500, b"{}", delay_s=0.2)
+            provider.usual = failing
             create = client.chat.completions.with_raw_response.create
             wanted = [create(**ASK) for _ in range(3)]
             strict = create(**ASK, extra_headers={"cache-control": "max-age=0"})
-            return await asyncio.gather(*wanted, strict, return_exceptions=True)
+            asking = asyncio.gather(*wanted, strict, return_exceptions=True)
+            await asyncio.sleep(0.2)  # of the loop's own time, in which all of them join
+            joined.set()
+            return await asking
 
     *found, strict = asyncio.run(main())
     assert [answer.headers["x-tailrace-cache"] for answer in found] == ["stale"] * 3

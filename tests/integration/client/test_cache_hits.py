@@ -170,9 +170,9 @@ def test_a_deadline_may_be_infinite(provider, make, key):
 
 
 FORKED = """
-import os, sys, threading, time
+import os, pathlib, sys, threading, time
 from tailrace import OpenAI
-url, when = sys.argv[1:]
+url, when, folder = sys.argv[1:]
 client = OpenAI(api_key="k", base_url=url, timeout=60)
 
 def ask(text):
@@ -183,8 +183,10 @@ if when == "between calls":
     ask("first")
 else:
     threading.Thread(target=ask, args=("child",)).start()
-    time.sleep(0.1)
+    while not pathlib.Path(folder, "asked").exists():
+        time.sleep(0.01)
 child = os.fork() == 0
+pathlib.Path(folder, "forked").touch()
 me = "child" if child else "parent"
 answer = ask(me).choices[0].message.content
 os.write(1, f"{me} {answer}\\n".encode())
@@ -193,11 +195,18 @@ os._exit(answer != me) if child else sys.exit(os.wait()[1])
 
 
 @pytest.mark.parametrize("when", ["between calls", "during a call"])
-def test_two_processes_never_read_each_others_answers(provider, make, when):
+def test_two_processes_never_read_each_others_answers(provider, make, tmp_path, when):
     """After a fork each process opens its own connections, and waits only for its own calls."""
-    provider.usual = lambda seen: make.answer(
-        body=make.completion(seen.json["messages"][0]["content"]), delay_s=0.3)  # fmt: skip
-    ran = subprocess.run([sys.executable, "-c", FORKED, provider.url, when], capture_output=True, text=True, timeout=20)
+
+    def answer(seen):
+        (tmp_path / "asked").touch()
+        while when == "during a call" and not (tmp_path / "forked").exists():
+            time.sleep(0.01)
+        return make.answer(body=make.completion(seen.json["messages"][0]["content"]), delay_s=0.3)
+
+    provider.usual = answer
+    command = [sys.executable, "-c", FORKED, provider.url, when, str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert sorted(ran.stdout.splitlines()) == ["child child", "parent parent"], ran.stderr
 
 

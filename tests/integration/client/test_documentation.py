@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 import tailrace
-from tailrace import Breaker, Cache, Fallback, Guard, Limits, Policy, Retry, Spend, Target
+from tailrace import Breaker, Cache, Fallback, Guard, Limits, Policy, Retry, Spend, Target, profile
 from tailrace.client import errors
+from tailrace.errors import ProfileError
+from tailrace.service.settings import Settings
 
 PATH = Path(__file__).parents[3] / "runbook" / "procedures" / "client.md"
 PAGE = PATH.read_text()
@@ -106,11 +108,13 @@ FEATURES = {
     "DeadlineExceeded": ["except DeadlineExceeded"],
     "CircuitOpen": ["errors == [ConnectionFailed, ConnectionFailed, CircuitOpen]"],
     "BudgetExceeded": ["except BudgetExceeded"],
+    "PriceUnknown": ["isinstance(error, PriceUnknown)"],
     "InputRejected": ["except InputRejected"],
     "WrongEventLoop": ["except WrongEventLoop"],
     "an error's story": ["error.attempts == 2", "error.__cause__"],
     "an answer's error": ["except openai.RateLimitError", "error.elapsed_s"],
     "service": ["SERVICE_URL", '== "hit"', "/ask"],
+    "policy of a service": ["TAILRACE_POLICY", "== [200, 429]", "tailrace_budget_usd"],
 }
 """The client's features, and what one example must contain to show each."""
 
@@ -196,6 +200,8 @@ def surroundings(simulator, key, monkeypatch, tmp_path, request, code):
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", key)
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", simulator.url.removesuffix("/v1"))
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("TAILRACE_") and "TAILRACE_POLICY" in code]:
+        monkeypatch.delenv(name)  # a service takes no other settings than its own
     for variable, fixture in (("REDIS_URL", "redis_url"), ("SERVICE_URL", "service")):
         if variable in code:
             monkeypatch.setenv(variable, request.getfixturevalue(fixture))
@@ -253,6 +259,31 @@ def test_a_fault_that_is_not_met_is_missed(simulator):
     """Negative control: a fault that no request met shows nothing."""
     simulator.faults({"kind": "hang"})
     assert unmet(simulator) == ["hang"]
+
+
+PROFILE = re.compile(r"```yaml\n(# runbook/profiles.*?)```", re.DOTALL)
+
+
+def test_the_policy_of_a_profile_is_one(tmp_path):
+    """The profile on the page loads with its variables set, and its service reads what it hands on.
+
+    Negative control: with another key in it, or without a variable, it does not load.
+    """
+    (found,) = PROFILE.findall(PAGE)
+    found = found.replace("/var/lib/tailrace", str(tmp_path))
+    names = dict.fromkeys(("CACHE_URL", "KEY_A", "KEY_B"), "redis://localhost:6379/1")
+    path = tmp_path / "page.yaml"
+    path.write_text(found)
+    loaded = profile.load(str(path), tmp_path, names)
+    assert set(loaded.secrets) == set(names)
+    assert {"targets", "spend", "prices", "fallback_on"} <= loaded.policy.model_fields_set
+    environment = {"TAILRACE_PROVIDER_URL": "http://p/v1", **loaded.configured_service.environment, **names}
+    assert Settings.read(environment).policy is not None
+    with pytest.raises(ProfileError, match="KEY_B is not set"):
+        profile.load(str(path), tmp_path, {**names, "KEY_B": ""})
+    path.write_text(found.replace("fallback_on", "fall_back_on"))
+    with pytest.raises(ProfileError, match="unknown key"):
+        profile.load(str(path), tmp_path, names)
 
 
 def test_every_section_has_an_example():

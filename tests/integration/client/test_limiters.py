@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from tailrace import AsyncOpenAI, Breaker, Fallback, Limits, OpenAI, Policy, Retry, Spend, limits
-from tailrace.client import BudgetExceeded, CircuitOpen, DeadlineExceeded, InputRejected
+from tailrace.client import BudgetExceeded, CircuitOpen, DeadlineExceeded, InputRejected, PriceUnknown
 
 ASK = {"model": "gpt-4o-mini", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -264,7 +264,7 @@ def test_a_spend_limit_reserves_before_and_settles_after(provider, make, key):
                 *(client.chat.completions.create(**ASK, seed=n) for n in range(4)), return_exceptions=True
             )
             after = await client.chat.completions.create(**ASK)
-            with pytest.raises(BudgetExceeded, match="not known"):
+            with pytest.raises(PriceUnknown, match="not known"):
                 await client.chat.completions.create(**{**ASK, "model": "my-own-7b"})
             return at_once, after, client._client._transport.driver.pipeline.ledger.spend_limiter.spent_usd()
 

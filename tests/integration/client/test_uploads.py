@@ -22,6 +22,13 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    """Let the stock SDK try again at once."""
+    monkeypatch.setattr(openai.OpenAI, "_calculate_retry_timeout", lambda *_: 0.0)
+    monkeypatch.setattr(openai.AsyncOpenAI, "_calculate_retry_timeout", lambda *_: 0.0)
+
+
 def moved(data, position):
     file = io.BytesIO(data)
     file.seek(position)

@@ -87,8 +87,11 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, {"object": "list", "data": []})
 
     def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        model, provider = request["model"], self.server
+        body, provider = self.rfile.read(int(self.headers["content-length"])), self.server
+        form = self.headers["content-type"].startswith("multipart/")
+        request = {"model": body.split(b'name="model"\r\n\r\n')[1].partition(b"\r\n")[0].decode()} if form else {}
+        request = request or json.loads(body)
+        model = request["model"]
         number = provider.asked[model]
         provider.asked[model] += 1
         provider.headers[model].append({name.lower(): value for name, value in self.headers.items()})
@@ -152,15 +155,16 @@ class Lab:
     peer: str
     """The URL of the service that is asked second."""
     folder: Path
+    http: httpx2.Client
 
     def ask(self, content: str = "hello", model: str = "", url: str = "", **more: Any) -> httpx2.Response:
         headers = more.pop("headers", {})
         messages = more.pop("messages", [{"role": "user", "content": content}])
         body = {"model": model or self.model, "messages": messages, **more}
-        return httpx2.post(f"{url or self.url}/v1/chat/completions", json=body, headers=headers, timeout=20)
+        return self.http.post(f"{url or self.url}/v1/chat/completions", json=body, headers=headers)
 
     def metric(self, name: str) -> float:
-        lines = httpx2.get(f"{self.url}/metrics", timeout=60).text.splitlines()
+        lines = self.http.get(f"{self.url}/metrics").text.splitlines()
         return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)), 0.0)
 
     def script(self, *replies: Reply) -> None:
@@ -243,7 +247,9 @@ POLICIES: dict[str, dict[str, Any]] = {
     "doubting": {"spend": {"max_usd": 1, "store": "sqlite:{folder}/locked.db"}},
     "priced": {"prices": {
         "in-7b": {"in_mtok": 1}, "out-7b": {"out_mtok": 1}, "call-7b": {"call": 1},
-        "cached-7b": {"in_mtok": 0, "cached_mtok": 10}, "reasoning-7b": {"reasoning_mtok": 10}, "alias-7b": "in-7b"}},
+        "cached-7b": {"in_mtok": 0, "cached_mtok": 10}, "reasoning-7b": {"reasoning_mtok": 10}, "alias-7b": "in-7b",
+        "image-7b": {"image": 0.5}, "speech-7b": {"mchar": 1000}, "audio-7b": {"audio_min": 3},
+        "video-7b": {"video_s": 0.25}}},
     "fallback on nothing": {"fallbacks": [{"model": "model-b"}], "fallback_on": ["quota"], "retry": None},
     "ignoring": {"cache": {"ignore_headers": ["x-ticket"]}},
     "everyone": {"cache": {"identity": "everyone"}},
@@ -252,6 +258,8 @@ POLICIES: dict[str, dict[str, Any]] = {
     "renamed": {"targets": [{"model": "model-c"}]},
     "weighed": {"targets": [{"api_key_env": "OTHER_KEY", "weight": 3}, {"weight": 1}]},
     "halved": {"targets": [{"api_key_env": "OTHER_KEY"}, {}]},
+    "counted": {"targets": [{"api_key_env": "OTHER_KEY"}, {}]},
+    "failing over": {"fallbacks": [{"model": "model-b"}], "retry": None},
     "served": {"targets": [{"api_key_env": "OTHER_KEY", "serves": ["model-d"]}, {}]},
     "model": {"fallbacks": [{"model": "model-b"}], "retry": None},
     "keyless": {"fallbacks": [{"base_url": "{other}"}], "retry": None},
@@ -354,10 +362,15 @@ def detected(lab: Lab) -> bool:
     return lab.metric('tailrace_detections_total{pattern="ignore_instructions"}') > 0
 
 
-def cost_usd(lab: Lab, model: str) -> float | None:
+def cost_usd(lab: Lab, model: str, path: str = "", answer: Any = None, **body: Any) -> float | None:
     """Return the cost of a call, as /metrics tell it; None where the price is not known."""
     before, unpriced = (lab.metric(name) for name in ("tailrace_cost_usd_total", "tailrace_unpriced_calls_total"))
-    lab.ask(f"{lab.model}", model=model)
+    if path:
+        lab.provider.scripts[model] = [Reply(body=answer)]
+        body = body if "files" in body else {"json": {"model": model, **body}}
+        assert lab.http.post(f"{lab.url}/v1/{path}", **body).status_code == 200
+    else:
+        lab.ask(f"{lab.model}", model=model)
     known = lab.metric("tailrace_unpriced_calls_total") == unpriced
     return round(lab.metric("tailrace_cost_usd_total") - before, 9) if known else None
 
@@ -429,9 +442,9 @@ EXPERIMENTS: dict[str, tuple[str, str, Experiment, Any, Any]] = {
     "limits.silence_s": ("silence", "none", streamed, False, True),
     "limits.concurrency": ("one", "none", lambda lab: at_once(lab, 2), 1, 2),
     "limits.requests_per_min": ("requests", "none", lambda lab: codes(lab, {"content": "a"}, {"content": "b"}),
-                                [200, 504], [200, 200]),
+                                [200, 429], [200, 200]),
     "limits.tokens_per_min": ("tokens", "none", lambda lab: codes(lab, {"max_tokens": 60}, {"max_tokens": 600}),
-                              [200, 504], [200, 200]),
+                              [200, 429], [200, 200]),
     "limits.hedge_after_s": ("hedge", "none", lambda lab: (hung(lab), lab.provider.asked[lab.model]),
                              ([200], 2), ([200], 1)),
     "limits.breaker.min_calls": ("open", "plain", lambda lab: failing(lab, 6), 2, 6),
@@ -466,7 +479,7 @@ EXPERIMENTS: dict[str, tuple[str, str, Experiment, Any, Any]] = {
     "spend.per_tenant": ("tenants", "together", lambda lab: [
         spent(lab, "", headers={"authorization": f"Bearer {who}"}) for who in ("a", "b", "a")],
         [[200], [200], [429]], [[200], [429], [429]]),
-    "spend.unknown_price": ("allowing", "frugal", lambda lab: codes(lab, {}), [200], [429]),
+    "spend.unknown_price": ("allowing", "frugal", lambda lab: codes(lab, {}), [200], [400]),
     "spend.store": ("kept", "together", lambda lab: spent(lab, "", lab.peer)[1], 429, 200),
     "spend.name": ("named", "kept", lambda lab: spent(lab, lab.peer, "")[1], 200, 429),
     "spend.reservation_s": ("brief", "lasting", while_one_is_held, 200, 429),
@@ -476,6 +489,15 @@ EXPERIMENTS: dict[str, tuple[str, str, Experiment, Any, Any]] = {
     "prices.call": ("priced", "none", lambda lab: cost_usd(lab, "call-7b"), 1.0, None),
     "prices.cached_mtok": ("priced", "none", lambda lab: cost_usd(lab, "cached-7b"), 0.001, None),
     "prices.reasoning_mtok": ("priced", "none", lambda lab: cost_usd(lab, "reasoning-7b"), 0.001, None),
+    "prices.image": ("priced", "none", lambda lab: cost_usd(lab, "image-7b", "images/generations", {
+        "created": 1, "data": [{"b64_json": "eA=="}] * 2}, prompt="a cat", n=2), 1.0, None),
+    "prices.mchar": ("priced", "none", lambda lab: cost_usd(lab, "speech-7b", "audio/speech", {"sound": 1},
+                                                            input="x" * 500, voice="alloy"), 0.5, None),
+    "prices.audio_min": ("priced", "none", lambda lab: cost_usd(
+        lab, "audio-7b", "audio/transcriptions", {"text": "hello", "usage": {"type": "duration", "seconds": 20}},
+        files={"file": ("a.wav", b"x" * 2000), "model": (None, "audio-7b")}), 1.0, None),
+    "prices.video_s": ("priced", "none", lambda lab: cost_usd(
+        lab, "video-7b", "videos", {"id": "1", "status": "queued"}, prompt="a cat", seconds="8"), 2.0, None),
     "fallbacks.model": ("model", "plain", lambda lab: failed_over(lab).json().get("model"), "model-b", None),
     "targets.base_url": ("target", "none", lambda lab: (lab.ask().status_code, lab.other.asked[lab.model]), (200, 1),
                          (200, 0)),
@@ -491,13 +513,17 @@ EXPERIMENTS: dict[str, tuple[str, str, Experiment, Any, Any]] = {
                            (200, 1), (500, 0)),
     "fallbacks.api_key_env": ("elsewhere", "keyless", other_key, "Bearer the-key-of-another", ""),
 }  # fmt: skip
-NOT_TRIED = {
-    "prices.image": "by the kind of call: tests/unit/client and tests/integration/client price images",
-    "prices.mchar": "the same for speech",
-    "prices.audio_min": "the same for transcriptions",
-    "prices.video_s": "the same for videos",
-}
-"""Keys that act in the client alone, where they are tested."""
+SLOW = frozenset(
+    {
+        "retry.base_s", "retry.budget", "retry.budget_burst", "retry.cap_s", "retry.idempotency_key",
+        "retry.max_retry_after_s",
+        "limits.attempt_timeout_s", "limits.breaker.failure_rate", "limits.breaker.open_s", "limits.breaker.window_s",
+        "limits.concurrency", "limits.deadline_s", "limits.first_byte_s", "limits.hedge_after_s", "limits.silence_s",
+        "cache.coalesce", "cache.lease_s", "spend.reservation_s", "spend.store_failure", "targets.serves",
+        "targets.weight",
+    }
+)  # fmt: skip
+"""Experiments for full depth: they wait, or do what another one of their section does."""
 
 
 @pytest.fixture(scope="module")
@@ -508,6 +534,13 @@ def providers() -> Iterator[tuple[Provider, Provider]]:
     for one in both:
         one.shutdown()
         one.server_close()
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[httpx2.Client]:
+    """One client for all callers: each would read the certificates of all authorities."""
+    with httpx2.Client(timeout=20, limits=httpx2.Limits(max_keepalive_connections=0)) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -578,18 +611,24 @@ def serving(given: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture
 def lab(
-    providers: tuple[Provider, Provider], service: Callable[[str], str], folder: Path, request: pytest.FixtureRequest
+    providers: tuple[Provider, Provider],
+    service: Callable[[str], str],
+    folder: Path,
+    http: httpx2.Client,
+    request: pytest.FixtureRequest,
 ) -> Callable[[str, float], Lab]:
     """Return a laboratory in front of the service with the policy of a name."""
 
     def make(name: str, patience_s: float) -> Lab:
         model = f"{request.node.callspec.params['key']}-{name}".replace(" ", "-")
-        return Lab(service(name), *providers, model, patience_s, service(PEERS.get(name, name)), folder)
+        return Lab(service(name), *providers, model, patience_s, service(PEERS.get(name, name)), folder, http)
 
     return make
 
 
-@pytest.mark.parametrize("key", EXPERIMENTS)
+@pytest.mark.parametrize("key", [
+    pytest.param(key, marks=pytest.mark.deep) if key in SLOW else key for key in EXPERIMENTS
+])  # fmt: skip
 def test_a_setting_acts(key: str, lab: Callable[[str, float], Lab]) -> None:
     """With the setting the service does what it says; without it, the control, it does not."""
     name, control, experiment, with_it, without = EXPERIMENTS[key]
@@ -598,9 +637,41 @@ def test_a_setting_acts(key: str, lab: Callable[[str, float], Lab]) -> None:
     assert experiment(lab(control, 0.5)) == without
 
 
+def test_the_series_of_targets_are_those_of_the_policy(
+    service: Callable[[str], str], providers: tuple[Provider, Provider], http: httpx2.Client
+) -> None:
+    """Callers with models and keys of their own add no series: there is one a target and cause, by its settings."""
+
+    def series(name: str, metric: str) -> dict[str, float]:
+        text = http.get(f"{service(name)}/metrics").text
+        found = (line.rpartition(" ") for line in text.splitlines() if line.startswith(metric))
+        return {labels.removeprefix(metric): float(value) for labels, _, value in found if "_created" not in labels}
+
+    for number, name in ((number, name) for number in range(12) for name in ("counted", "failing over")):
+        body = {"model": f"{name}-{number}", "messages": [{"role": "user", "content": "hello"}]}
+        providers[0].scripts[f"{name}-{number}"] = [Reply((200, 500, 429)[number % 3]), Reply()]
+        key = {"authorization": f"Bearer sk-caller-{number}"}
+        assert http.post(f"{service(name)}/v1/chat/completions", json=body, headers=key).status_code == 200
+    found = series("counted", "tailrace_target_attempts_total")
+    expected = {f'{{cause="{cause}",target="{target}"}}' for cause in ("", "server", "rate_limit")
+                for target in ("OTHER_KEY", "own")}  # fmt: skip
+    assert found.keys() <= expected
+    assert {'target="OTHER_KEY"', 'target="own"'} == {one.strip("{}").partition(",")[2] for one in found}
+    assert sum(found.values()) >= 12
+    assert "sk-caller" not in http.get(f"{service('counted')}/metrics").text
+    assert series("counted", "tailrace_fallbacks_total") == {"": 0.0}, "a target is no fallback"
+    assert series("failing over", "tailrace_fallbacks_total") == {"": 8.0}, "of twelve calls eight failed at first"
+    plain = http.post(f"{service('none')}/v1/chat/completions", json=body)
+    assert plain.status_code == 200
+    assert series("none", "tailrace_target_attempts_total") == {}, "without targets and fallbacks nobody counts them"
+
+
 def test_every_setting_is_tried() -> None:
-    """A key of the policy that no experiment shows has its reason here."""
-    assert EXPERIMENTS.keys() | NOT_TRIED.keys() == set(keys())
+    """Each key of the policy has its experiment, and at quick depth each section has some."""
+    assert EXPERIMENTS.keys() == set(keys())
+    assert EXPERIMENTS.keys() > SLOW
+    sections = {key.partition(".")[0] for key in EXPERIMENTS}
+    assert sections == {key.partition(".")[0] for key in EXPERIMENTS.keys() - SLOW}
 
 
 def keys() -> Iterator[str]:

@@ -121,3 +121,42 @@ def test_the_release_that_is_to_fail_hides_no_failure(said):
 def _json(text):
     return json.dumps(Profile.model_validate({"name": "p", "policy": profile.reader.core_schema.load(text)})
                       .policy.model_dump(mode="json", exclude_unset=True))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("{cache: {ignore_headers: [authorization]}}",
+      "policy.cache.ignore_headers: found a list of 1; 'authorization' leaves out authorization, which says who asks; "
+      "give the cache an identity in its place"),
+     ("{targets: [{base_url: 'https://h/v1?key=hunter2'}]}",
+      "policy.targets.0.base_url: found an address that may hold a credential (not shown); found a credential in the "
+      "address, as a user name or in its query; expected none there: name the variable that holds the key as "
+      "api_key_env"),
+     ("{fallbacks: [{base_url: 'https://hunter2@h/v1'}]}",
+      "policy.fallbacks.0.base_url: found an address that may hold a credential (not shown); found a credential"),
+     ("{targets: [{base_url: 'http://h/v1'}, {base_url: 'http://h'}]}",
+      "policy.targets: found a list of 2; targets[1] is targets[0] again (h); give it once")],
+)  # fmt: skip
+def test_what_the_service_would_refuse_is_refused_here(loaded, text, told):
+    """A profile whose service would not start does not load; its message names the key, and shows no credential."""
+    with pytest.raises(ProfileError) as caught:
+        loaded(f"policy: {text}")
+    assert f"p0.yaml: {told}" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_what_the_service_takes_is_taken_here(loaded):
+    """The negative control: names and addresses that hold no credential."""
+    targets = "[{base_url: 'http://h/v1'}, {base_url: 'http://h/v2?api-version=1'}]"
+    assert loaded(f"policy: {{cache: {{ignore_headers: [x-tag, x-lab-*]}}, targets: {targets}}}")
+
+
+@pytest.mark.parametrize(("word", "right"), [("adaptive", True), ("8", True), ("'8'", False), ("adaptiv", False)])
+def test_a_word_may_stand_where_a_number_may(loaded, word, right):
+    """`adaptive` and a number are concurrencies; a number in quotes and a word that is none, the controls, are not."""
+    text = f"policy: {{limits: {{concurrency: {word}}}}}"
+    if right:
+        assert handed_on(loaded(text))
+    else:
+        with pytest.raises(ProfileError, match=r"policy\.limits\.concurrency: found"):
+            loaded(text)

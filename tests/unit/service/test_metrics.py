@@ -5,7 +5,11 @@ from itertools import pairwise
 
 import pytest
 
-from tailrace.client.accounting import Call
+from tailrace.client import Policy, Spend, Target
+from tailrace.client.accounting import Attempt, Call
+from tailrace.client.call.causes import CAUSES
+from tailrace.client.limiters.spend import SpendLimiter
+from tailrace.service.components import told
 from tailrace.service.metrics import Metrics, buckets
 from tailrace.service.settings import Settings
 from tailrace.service.token_metrics import MODELS
@@ -127,3 +131,72 @@ def test_failures_are_counted_by_class(status: int, error_type: str, named: str)
     metrics = Metrics(SETTINGS)
     metrics.count_failure(status, error_type)
     assert value(metrics, "tailrace_request_failures_total", error_type=named) == 1
+
+
+def attempt(target: str = "", cause: object = None) -> Attempt:
+    return Attempt("chat", "m", "", "openai", 1, target, 200, cause, 0.1)  # type: ignore[arg-type]
+
+
+def test_attempts_are_counted_by_target_and_cause() -> None:
+    """A good one has no cause; the label of a target has its host and path, and none of its query."""
+    metrics = Metrics(SETTINGS)
+    target = Target(base_url="https://h/team/v1?api-version=1", model="m", api_key_env="KEY_A").label
+    for cause in (None, None, "rate_limit"):
+        metrics.count_attempt(attempt(target, cause))
+    name = "tailrace_target_attempts_total"
+    assert value(metrics, name, target="h/team m KEY_A", cause="") == 2
+    assert value(metrics, name, target="h/team m KEY_A", cause="rate_limit") == 1
+    assert value(metrics, name, target="h/team m KEY_A", cause="quota") is None
+    assert "api-version" not in metrics.text().decode()
+
+
+def test_a_target_has_no_more_series_than_causes() -> None:
+    """However many attempts there are, their number is that of the causes, and one for good ones."""
+    metrics = Metrics(SETTINGS)
+    for cause in (None, *CAUSES) * 20:
+        metrics.count_attempt(attempt("h KEY_A", cause))
+    assert metrics.text().decode().count("tailrace_target_attempts_total{") == len(CAUSES) + 1
+
+
+def test_attempts_are_told_only_where_they_may_go_elsewhere() -> None:
+    """With targets or fallbacks the service counts attempts; without, the control, a call pays nothing for it."""
+    metrics = Metrics(SETTINGS)
+    assert told(Policy(targets=(Target(model="m"),)), metrics).attempt_hooks == (metrics.count_attempt,)
+    assert told(Policy(), metrics).attempt_hooks == ()
+
+
+def test_calls_that_a_fallback_answered_are_counted() -> None:
+    """A good answer of a fallback counts; its failure, and an answer of the first choice, do not."""
+    metrics = Metrics(SETTINGS)
+    for row in (call(fallback=True), call(fallback=True, outcome="error"), call()):
+        metrics.count_call(row)
+    assert value(metrics, "tailrace_fallbacks_total") == 1
+
+
+def test_a_budget_shows_its_limit_what_is_left_and_its_end() -> None:
+    """Gauges follow the limiter; without a spend limit, the control, there are none."""
+    now = [1_000_000.0]
+    metrics, limiter = Metrics(SETTINGS), SpendLimiter(Spend(max_usd=2.0, per="day"), lambda: now[0])
+    names = [f"tailrace_budget_{name}" for name in ("usd", "left_usd", "ends_in_seconds")]
+    assert [value(metrics, name) for name in names] == [None] * 3
+    metrics.watch_budget(limiter)
+    one = limiter.reservation("", 0.5)
+    limiter.reserve(one)
+    end_s = 12 * 86_400 - 1_000_000
+    assert [value(metrics, name) for name in names] == [2.0, 1.5, end_s]
+    limiter.settle(one, 0.25)
+    now[0] += 100
+    assert [value(metrics, name) for name in names] == [2.0, 1.75, end_s - 100]
+    now[0] += end_s
+    assert value(metrics, names[1]) == 2.0
+    forever = Metrics(SETTINGS)
+    forever.watch_budget(SpendLimiter(Spend(max_usd=2.0)))
+    assert value(forever, names[2]) == float("inf")
+
+
+def test_a_call_of_unknown_cost_is_counted_whatever_it_is_charged_by() -> None:
+    """Also of an image, which counts no tokens; a failed call and one that is free, the controls, are not."""
+    metrics = Metrics(SETTINGS)
+    for row in (call(operation="images"), call(outcome="error"), call(cost_usd=0.0)):
+        metrics.count_call(row)
+    assert value(metrics, "tailrace_unpriced_calls_total") == 1

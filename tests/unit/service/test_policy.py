@@ -33,7 +33,13 @@ FORMS: dict[str, tuple[Any, type[BaseModel], dict[str, Any]]] = {
 """The dataclass and the section of each part, and what it needs to be valid."""
 LISTS = ("fallbacks", "targets")
 MAPS = ("prices",)
-PROBES = (-1, 0, 0.5, 1, 2.5, 10**12, True, "x", "", None, [], ["x"], {})
+PROBES = (-1, 0, 0.5, 1, 2.5, 10**12, True, "x", "adaptive", "", None, [], ["x"], {})
+HEADERS = ("authorization", "X-API-Key", "x-ap*", "cookie", "x-team-token", "a b", "*", "", "x-*-a", "x-tag", "x-lab-*")
+ADDRESSES = ("http://h/v1", "https://h", "http://h:1/a?api-version=1", "ftp://h", "h/v1", "http://", "http://h:99999/v1",
+             "https://u:pw@h/v1", "https://u@h", "https://h/a@b", "https://h/v1?key=k", "https://h/v1?x-api-key=k",
+             "http://h /v1", "http://[::1]:8/v1", "http://[::1/v1")  # fmt: skip
+TARGETS = ([{"base_url": "http://h/v1"}, {"base_url": "http://h"}], [{}, {}], [{"model": "m"}, {"model": "n"}],
+           [{"base_url": "http://h/v1"}, {"base_url": "http://h/v2"}])  # fmt: skip
 URL = {"TAILRACE_PROVIDER_URL": "http://127.0.0.1:9/v1"}
 
 
@@ -71,6 +77,10 @@ def probes() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield policies that have one value of every kind in every field."""
     for value in ({"a": "b", "b": "a"}, {"a": "a"}, {"": "b"}, {"a": "b", "b": "gpt-4o"}, {"a": 1}):
         yield f"prices={value}", {"prices": value}
+    yield from ((f"ignore_headers={one!r}", {"cache": {"ignore_headers": [one]}}) for one in HEADERS)
+    for place in LISTS:
+        yield from ((f"{place}={one!r}", {place: [{"base_url": one}]}) for one in ADDRESSES)
+    yield from ((f"targets={one}", {"targets": one}) for one in TARGETS)
     for place, (_, section, needed) in FORMS.items():
         for name in section.model_fields:
             for value in PROBES:

@@ -4,9 +4,10 @@ import openai
 import orjson
 import pytest
 
+from tailrace import credentials
 from tailrace.client import errors, wire
 from tailrace.service.http_response import HttpError, HttpResponse
-from tailrace.service.upstream import caller_response, failure_response, upstream_headers, upstream_path
+from tailrace.service.upstream import NOT_SENT, caller_response, failure_response, upstream_headers, upstream_path
 
 REQUEST = wire.Request("POST", "http://127.0.0.1:9/v1/chat/completions", (), b"")
 
@@ -25,6 +26,22 @@ def test_the_services_key_replaces_the_callers() -> None:
     assert mine.tenant != yours.tenant
     assert "mine" not in mine.tenant
     assert upstream_headers([], "service").tenant == ""
+
+
+@pytest.mark.parametrize("name", [name for name in credentials.HEADERS if name.encode() not in NOT_SENT])
+def test_the_key_header_of_no_provider_is_sent_on(name: str) -> None:
+    """A caller's key tells tenants apart, and stays here if the service has one of its own, in any header."""
+    mine, yours = (upstream_headers([(name.encode(), key)], "service") for key in (b"mine", b"yours"))
+    assert mine.headers == yours.headers == (("authorization", "Bearer service"),)
+    assert mine.tenant != yours.tenant
+    assert upstream_headers([(name.encode(), b"mine")], "").headers == ((name, "mine"),)
+
+
+def test_a_header_that_is_no_credential_tells_nobody_apart() -> None:
+    """The negative control: other headers are sent on, and two callers without a credential are one."""
+    for name in (b"openai-beta", b"anthropic-version", b"idempotency-key"):
+        sent = upstream_headers([(name, b"1")], "service")
+        assert sent == (((name.decode(), "1"), ("authorization", "Bearer service")), "")
 
 
 def test_without_a_key_of_its_own_the_service_sends_the_callers() -> None:
@@ -91,6 +108,12 @@ def test_an_error_page_is_not_passed_back() -> None:
     assert dict(response.headers)[b"x-tailrace-attempts"] == b"3"
 
 
+def late(waited_for: errors.Own, retry_after_s: float | None = None) -> errors.DeadlineExceeded:
+    error = errors.DeadlineExceeded("m", REQUEST)
+    error.waited_for, error.retry_after_s = waited_for, retry_after_s
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code", "later"),
     [
@@ -98,7 +121,12 @@ def test_an_error_page_is_not_passed_back() -> None:
         (errors.CircuitOpen("m", REQUEST), 503, "provider_unavailable", True),
         (errors.TimedOut("m", REQUEST), 504, "provider_timeout", True),
         (errors.DeadlineExceeded("m", REQUEST), 504, "provider_timeout", True),
+        (late("rate", 7.2), 429, "rate_limit_exceeded", True),
+        (late("permit"), 503, "service_overloaded", True),
+        (late("target", 7.2), 503, "provider_unavailable", True),
         (errors.BudgetExceeded("m", REQUEST), 429, "budget_exceeded", False),
+        (errors.BudgetExceeded("m", REQUEST, 60.0), 429, "budget_exceeded", True),
+        (errors.PriceUnknown("m", REQUEST), 400, "price_unknown", False),
         (errors.InputRejected("too long", REQUEST, "messages[0]"), 400, "input_rejected", False),
     ],
 )
@@ -110,3 +138,15 @@ def test_each_error_has_its_status(error: openai.APIError, status: int, code: st
     assert body["code"] == code
     assert set(body) == {"message", "type", "param", "code"}
     assert (b"retry-after" in dict(response.headers)) is later
+
+
+def test_a_caller_is_told_when_the_services_own_limit_is_free() -> None:
+    """The wait goes up to whole seconds; where nobody knows it, it is that of an outage."""
+    waits = [dict(failure_response(late(*one)).headers)[b"retry-after"] for one in (("rate", 7.2), ("permit",))]
+    assert waits == [b"8", b"2"]
+
+
+def test_a_budget_that_does_not_begin_anew_is_not_asked_again() -> None:
+    """The SDK retries a 429 unless it is told not to; one that comes right, the control, it may ask again."""
+    headers = [dict(failure_response(errors.BudgetExceeded("m", REQUEST, wait)).headers) for wait in (None, 60.0)]
+    assert [one.get(b"x-should-retry") for one in headers] == [b"false", None]

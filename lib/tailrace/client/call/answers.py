@@ -7,8 +7,6 @@ read as JSON, as in the SDK; in answer to one that wants a stream it is a stream
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 from tailrace.client.call.pending import PendingCall
@@ -21,12 +19,7 @@ from tailrace.protocol.body import failure_of
 _EVENTS: Final = re.compile(rb"\s*(data|event|id|retry)?:")
 
 
-def reader(call: PendingCall) -> Callable[[Response[Any]], Opening | None] | None:
-    """Return what gives the reader of a stream's beginning; None when the operation is not known."""
-    return partial(_opening, call) if call.current.known else None
-
-
-def _opening(call: PendingCall, response: Response[Any]) -> Opening | None:
+def opening(call: PendingCall, response: Response[Any]) -> Opening | None:
     """Return what reads the stream of `response` ahead; None when it has an error status."""
     if response.status >= 400:
         return None

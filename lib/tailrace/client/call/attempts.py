@@ -6,6 +6,7 @@ The permit is released during backoff. When the next wait would pass the deadlin
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 from tailrace.client.call import answers
@@ -36,6 +37,7 @@ class Attempts:
     def __init__(self, policy: Policy, clock: Clock, event: Callable[[], Event]) -> None:
         self._retry = retry = policy.retry
         self._limits = limits = policy.limits or (Limits() if policy.targets else Limits(breaker=None))
+        self._timeout_s, self._silence_s = limits.attempt_timeout_s, limits.idle_s
         self._clock = clock
         self._event = event
         self._hooks = attempt_hooks(policy)
@@ -62,6 +64,8 @@ class Attempts:
             outcome = yield from self._attempt(call, request)
             failures += 1
             why = cause(outcome, call.malformed)
+            if why is None and turn is None and self._hooks is None:
+                return _answer(call, outcome)
             if turn is not None:
                 turn.ended(outcome, why)
             again = why is not None and _hopeful(outcome, why, turn)
@@ -102,11 +106,12 @@ class Attempts:
             began = self._clock.monotonic()
             if destination is not None:
                 destination.used_at = began
-            timeout_s = self._timeout_s(call, began)
+            timeout_s, silence_s = self._time_s(call, began)
             call.sent += 1
             try:
+                opening = partial(answers.opening, call) if call.current.known else None
                 hedge = None if self._limits.hedge_after_s is None else self._hedge(call, permits)
-                outcome = yield Send(request, timeout_s, self._silence_s(call), hedge, answers.reader(call))
+                outcome = yield Send(request, timeout_s, silence_s, hedge, opening)
             except Unanswered as error:
                 outcome = error.with_traceback(None)  # it holds this frame, and with it a stream that comes later
             call.attempts_s.append(self._clock.monotonic() - began)
@@ -126,7 +131,8 @@ class Attempts:
                 breaker.withdraw()
             call.release_permit()
             return
-        failed, overloaded = _health(outcome)
+        good = isinstance(outcome, Response) and outcome.status < 400
+        failed, overloaded = (False, False) if good else _health(outcome)
         if breaker is not None:
             breaker.report(True if call.malformed else failed)
         if isinstance(outcome, Unanswered) or isinstance(outcome.body, bytes):
@@ -145,7 +151,7 @@ class Attempts:
                 if not acquired:
                     permits.withdraw(event)
             if not acquired:
-                raise call.late("waiting for a permit")
+                raise call.late("waiting for a permit", "permit")
         call.queued_s += self._clock.monotonic() - began
 
     def _wait_for_rates(self, call: PendingCall, taken: Rates) -> Work[None]:
@@ -155,24 +161,22 @@ class Attempts:
         left_s = call.left_s()
         if left_s is not None and wait_s >= left_s:
             taken.give_back(1.0, estimated_tok)
-            raise call.late(f"the rate limit demands a wait of {wait_s:.1f} s")
+            raise call.late(f"the rate limit demands a wait of {wait_s:.1f} s", "rate", wait_s)
         if wait_s > 0:
             yield Sleep(wait_s)
             call.queued_s += self._clock.monotonic() - began
 
-    def _timeout_s(self, call: PendingCall, now: float) -> float | None:
-        """Return how long this attempt may take."""
-        deadline_at, most_s = call.deadline_at, self._limits.attempt_timeout_s
-        if deadline_at is None:
-            return most_s
-        if deadline_at <= now:
-            raise call.late("before an attempt")
-        return deadline_at - now if most_s is None or deadline_at - now < most_s else most_s
-
-    def _silence_s(self, call: PendingCall) -> float | None:
-        """Return how long each wait within a stream may take."""
-        left_s, most_s = call.stream_left_s(), self._limits.idle_s
-        return most_s if left_s is None or (most_s is not None and most_s < left_s) else left_s
+    def _time_s(self, call: PendingCall, now: float) -> tuple[float | None, float | None]:
+        """Return how long this attempt may take, and how long each wait within its stream."""
+        deadline_at, ends_at, timeout_s, silence_s = call.deadline_at, call.ends_at, self._timeout_s, self._silence_s
+        if deadline_at is not None:
+            if deadline_at <= now:
+                raise call.late("before an attempt")
+            if timeout_s is None or deadline_at - now < timeout_s:
+                timeout_s = deadline_at - now
+        if ends_at is not None and (silence_s is None or ends_at - now <= silence_s):
+            silence_s = ends_at - now
+        return timeout_s, silence_s
 
     def _next_wait_s(
         self, call: PendingCall, request: Request, outcome: Outcome, failures: int, turn: Turn | None
@@ -217,7 +221,7 @@ class Attempts:
         after_s = self._limits.hedge_after_s
         if after_s is None or _must_go_once(call.current):
             return None
-        release = permits.release if permits is not None else _nothing
+        release: Callable[[], None] = permits.release if permits is not None else lambda: None
 
         def admit() -> bool:
             if permits is not None and not permits.try_acquire():
@@ -294,7 +298,3 @@ def _must_go_once(current: ParsedRequest) -> bool:
     if current.request.upload is not None or current.form is not None:
         return True
     return current.known and current.has_side_effect
-
-
-def _nothing() -> None:
-    pass

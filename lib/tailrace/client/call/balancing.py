@@ -201,7 +201,7 @@ class Turn:
                 raise call.traced(CircuitOpen(self._refusal(now), call.original.request))
             left_s = call.left_s()
             if left_s is not None and wait_s >= left_s:
-                raise call.late(f"every target cools down, the first for {wait_s:.1f} s")
+                raise call.late(f"every target cools down, the first for {wait_s:.1f} s", "target", wait_s)
             yield Sleep(wait_s)
             call.queued_s += targets.clock.monotonic() - now
 

@@ -24,7 +24,7 @@ from tailrace.client.policy import Policy
 from tailrace.client.response.watch import StreamWatch
 from tailrace.client.stores import Entry
 from tailrace.client.stores.entry import tenant_digest
-from tailrace.client.wire import Headers, Response, header
+from tailrace.client.wire import Response, header
 from tailrace.protocol import failures, media
 from tailrace.protocol.answer import AnswerReader
 from tailrace.protocol.body import read_sound
@@ -63,8 +63,8 @@ class Fetcher:
                 stored = yield from self._lease(call)
                 if stored is not None:
                     return FetchResult(stored, "coalesced", call.original.key)
-            if self._policy.spend is not None:
-                yield from self._ledger.reserve(call)
+            if self._ledger.spend_limiter is not None and (asked := self._ledger.reserve(call)) is not None:
+                yield from asked
             response = yield from self._fallbacks(call) if self._policy.fallbacks else self.attempts.run(call)
         except BaseException as error:
             stale = yield from self._failed(call, error)
@@ -84,12 +84,18 @@ class Fetcher:
         facts = read_sound(call.document, current.envelope.operation) if readable else NO_ANSWER
         cost_usd = self._settle(call, facts, response)
         keep = facts.complete and response.status == 200 and len(response.body) <= self._most_bytes(call)
-        call.over = not keep
-        entry = self._entry(call, response, (response.body,), facts, cost_usd) if keep else None
-        failed = failure(call, facts, response)
-        yield from self._close(
-            call, entry, partial(self._ledger.answered, call, facts, response.status, cost_usd, failed)
-        )
+        call.over, failed = not keep, failure(call, facts, response)
+        stopped: BaseException | None = None  # as in `_close`, without a generator more for every call
+        if keep:
+            try:
+                yield Save(current.key, self._entry(call, response, (response.body,), facts, cost_usd))
+            except BaseException as error:
+                stopped = error
+        self._ledger.book(call, response.status, cost_usd, failed, facts)
+        if call.lease or self._ledger.unsettled:
+            yield from self._give_back(call, stopped)
+        if stopped is not None:
+            raise stopped
         key = current.key if keep else ""
         return FetchResult(response, call.cache, key, call.sent, call.backoff_s, cost_usd, failed)
 
@@ -211,7 +217,7 @@ class Fetcher:
         call.over = not keep
         entry = self._entry(call, response, chunks, facts, cost_usd) if keep and chunks else None
         failed = failure(call, facts, response)
-        book = partial(self._ledger.answered, call, facts, response.status, cost_usd, failed)
+        book = partial(self._ledger.book, call, response.status, cost_usd, failed, facts)
         # a reader who has the terminator, or an error, may leave; without it, the stream was left or broke
         if error is not None and (facts.failure in UNFINISHED or not call.current.known):
             book = partial(self._ledger.failed, call, error, facts, response.status)
@@ -250,7 +256,8 @@ class Fetcher:
     def _settle(self, call: PendingCall, facts: Answer, response: Response[Any]) -> float | None:
         """Tell rates and ledger what the answer used, and return its cost."""
         cost_usd = self._ledger.cost_usd(call, facts, response)
-        self.attempts.used(call, facts.usage)
+        if self.attempts.rates is not None:
+            self.attempts.used(call, facts.usage)
         self._ledger.settle(call, cost_usd)
         return cost_usd
 
@@ -263,11 +270,12 @@ class Fetcher:
         self, call: PendingCall, response: Response[Any], chunks: tuple[bytes, ...], facts: Answer,
         cost_usd: float | None,
     ) -> Entry:  # fmt: skip
-        usage, now = facts.usage, self._clock.wall()
+        headers = tuple([(lower, value) for name, value in response.headers if (lower := name.lower()) in STORED])
+        usage, now, tenant = facts.usage, self._clock.wall(), tenant_digest(call.tenant) if call.tenant else ""
         return Entry(
-            response.status, _stored_headers(response.headers), chunks, not isinstance(response.body, bytes), now,
+            response.status, headers, chunks, not isinstance(response.body, bytes), now,
             now + self._kept_s, facts.model or call.current.model, usage.in_tok, usage.out_tok, usage.cached_tok,
-            usage.reasoning_tok, cost_usd, call.original.model[:_LONGEST_MODEL], tenant_digest(call.tenant),
+            usage.reasoning_tok, cost_usd, call.original.model[:_LONGEST_MODEL], tenant,
         )  # fmt: skip
 
 
@@ -290,7 +298,3 @@ def _reader(call: PendingCall, response: Response[Any]) -> AnswerReader | None:
         return None
     streamed = current.stream or media.is_event_stream(header(response.headers, "content-type") or "")
     return AnswerReader(streamed, current.envelope.operation)
-
-
-def _stored_headers(headers: Headers) -> Headers:
-    return tuple([(lower, value) for name, value in headers if (lower := name.lower()) in STORED])

@@ -16,12 +16,12 @@ from tailrace.client.call.effects import Blocking, Work
 from tailrace.client.call.pending import PendingCall
 from tailrace.client.call.prices import Prices
 from tailrace.client.clock import Clock
-from tailrace.client.errors import BudgetExceeded
+from tailrace.client.errors import BudgetExceeded, PriceUnknown
 from tailrace.client.limiters.spend import SpendLimiter
 from tailrace.client.policy import Policy, Spend
 from tailrace.client.request.parsed import ParsedRequest
 from tailrace.client.stores import Entry
-from tailrace.client.stores.budgets import KeepsBudgets
+from tailrace.client.stores.budgets import Balance, KeepsBudgets, Reservation
 from tailrace.client.stores.tally import Tally
 from tailrace.client.wire import Response, Unanswered
 from tailrace.protocol import failures
@@ -55,16 +55,31 @@ class Ledger:
         self._now = clock.monotonic
         self._warned_at = self._paused_until = -inf
 
-    def reserve(self, call: PendingCall) -> Work[None]:
-        """Reserve the most that `call` can cost. Raise BudgetExceeded when less than that is left."""
-        spend, limiter = self._spend, self.spend_limiter
+    def reserve(self, call: PendingCall) -> Work[None] | None:
+        """Reserve the most that `call` can cost. Raise BudgetExceeded when less than that is left, and
+        PriceUnknown when nobody knows it.
+
+        Returns what is still to be carried out, when the budget is in a store.
+        """
+        original, spend, limiter = call.original, self._spend, self.spend_limiter
         if spend is None or limiter is None:
-            return
-        by = charges.charged_by(call.original)
+            return None
+        by: charges.By = "tokens" if original.known and original.doubt is None else charges.charged_by(original)
         if by == "nothing":
-            return
-        most_usd, request = self._most_usd(call.original, by, spend), call.original.request
-        call.reservation = reservation = limiter.reservation(call.tenant, most_usd)  # also if the caller leaves now
+            return None
+        reservation = limiter.reservation(call.tenant, self._most_usd(original, by, spend))
+        call.reservation = reservation  # also if the caller leaves now
+        if limiter.stored:
+            return self._reserve_in_store(call, spend, limiter, reservation)
+        balance = limiter.reserve(reservation)
+        if not balance.granted:
+            raise _exceeded(call, spend, limiter, balance)
+        return None
+
+    def _reserve_in_store(
+        self, call: PendingCall, spend: Spend, limiter: SpendLimiter, reservation: Reservation
+    ) -> Work[None]:
+        """Reserve in the store. Raise BudgetExceeded when less is left, or the store fails and that must not be."""
         try:
             if self._now() < self._paused_until:
                 raise _Paused("it failed a moment ago")
@@ -79,21 +94,15 @@ class Ledger:
                 raise BudgetExceeded(
                     f"the budget in {limiter.place!r} cannot be asked ({type(error).__name__}); check that its path or "
                     "server exists, answers and is writable, or let calls go on: Spend(store_failure='allow')",
-                    request,
+                    call.original.request,
+                    _PAUSE_S,
                 ) from None
             return
         if not balance.granted:
-            call.reservation = None
-            period = "" if spend.per == "ever" else f" per {spend.per}"
-            raise BudgetExceeded(
-                f"the call could cost ${most_usd:.6f}, ${max(balance.left_usd, 0.0):.6f} of ${spend.max_usd:g}{period} "
-                "is left; lower max_tokens, or raise Spend(max_usd=…)",
-                request,
-                limiter.resets_in_s() if most_usd <= spend.max_usd else None,
-            )
+            raise _exceeded(call, spend, limiter, balance)
 
     def _most_usd(self, parsed: ParsedRequest, by: charges.By, spend: Spend) -> float:
-        """Return the most that a call can cost, 0 for an unknown price that is allowed; else raise BudgetExceeded."""
+        """Return the most that a call can cost, 0 for an unknown price that is allowed; else raise PriceUnknown."""
         if not (parsed.known and by == "tokens"):
             cost_usd = charges.most_usd(parsed, by, self.prices, spend.assumed_output_tok)
             return self._known_usd(cost_usd, parsed, parsed.model, spend)
@@ -109,14 +118,14 @@ class Ledger:
         return most_usd
 
     def _known_usd(self, cost_usd: float | None, parsed: ParsedRequest, model: str, spend: Spend) -> float:
-        """Return a known cost, and 0 for an unknown one that is allowed; else raise BudgetExceeded."""
+        """Return a known cost, and 0 for an unknown one that is allowed; else raise PriceUnknown."""
         if cost_usd is not None:
             return cost_usd
         if spend.unknown_price == "allow":
             return 0.0
         operation = parsed.envelope.operation
         of, key = (f"model {model[:80]!r}", model[:80]) if model else (f"operation {operation!r}", operation)
-        raise BudgetExceeded(
+        raise PriceUnknown(
             f"the price of {of} is not known for this call, so the limit of ${spend.max_usd:g} cannot count it; choose "
             f"another model, give its price: Policy(prices={{{key!r}: Price(…)}}), or Spend(unknown_price='allow')",
             parsed.request,
@@ -172,10 +181,6 @@ class Ledger:
         if reservation is not None and self.spend_limiter is not None:
             self.spend_limiter.settle(reservation, cost_usd)
 
-    def answered(self, call: PendingCall, answer: Answer, status: int, cost_usd: float | None, error_type: str) -> None:
-        """Book a call that got an answer from the provider; `error_type` is "" for a good one."""
-        self._book(call, status, cost_usd, error_type, answer)
-
     def failed(
         self, call: PendingCall, error: BaseException, answer: Answer = NO_ANSWER, status: int = 0
     ) -> None:  # fmt: skip
@@ -186,22 +191,25 @@ class Ledger:
             kind = failures.CUT_STREAM if status and error.kind == "connection" else f"unanswered_{error.kind}"
         cost_usd = None if call.sent else 0.0  # the provider may bill what was sent
         cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
-        self._book(call, status, cost_usd, kind, answer, cancelled=cancelled)
+        self.book(call, status, cost_usd, kind, answer, cancelled=cancelled)
 
     def shared(self, call: PendingCall, response: Response[Any], saved_usd: float | None, error_type: str) -> None:
         """Book a call that got the answer to another call: nothing was sent for it."""
-        self._book(call, response.status, 0.0, error_type, saved_usd=saved_usd)
+        self.book(call, response.status, 0.0, error_type, saved_usd=saved_usd)
 
     def hit(self, call: PendingCall, entry: Entry, cost_usd: float | None = 0.0) -> None:
         """Book an answer from the store. `cost_usd` is the cost of the attempts that were made before."""
-        self._book(call, entry.status, cost_usd, model=entry.model, usage=entry, saved_usd=entry.cost_usd)
+        self.book(call, entry.status, cost_usd, model=entry.model, usage=entry, saved_usd=entry.cost_usd)
 
-    def _book(
+    def book(
         self, call: PendingCall, status: int, cost_usd: float | None, error_type: str = "",
         answer: Answer = NO_ANSWER, *, model: str = "", usage: Usage | Entry | None = None,
         saved_usd: float | None = None, cancelled: bool = False,
     ) -> None:  # fmt: skip
-        """Hand one row to each hook. A hook that fails is logged by name; the call and the other hooks go on."""
+        """Hand one row to each hook. A hook that fails is logged by name; the call and the other hooks go on.
+
+        `error_type` is "" for a good answer.
+        """
         if self._tally is not None and call.cache != "bypass":
             self._tally.add(call.original.model, call.tenant, call.cache != "miss")
         if not self._hooks:
@@ -231,7 +239,7 @@ class Ledger:
             detections=call.detections,
             asked_model=parsed.model,
             provider=parsed.envelope.provider,
-            fallback=parsed is not call.original,
+            fallback=parsed is not call.original and not call.target,  # a target is no fallback
         )
         if answer.chunks:
             row = row._replace(
@@ -255,6 +263,19 @@ def _limiter(policy: Policy, clock: Clock) -> SpendLimiter | None:
     store = policy.cache.store if policy.cache is not None else None
     shared = store if getattr(store, "shared", False) and isinstance(store, KeepsBudgets) else None
     return SpendLimiter(policy.spend, clock.wall, shared)
+
+
+def _exceeded(call: PendingCall, spend: Spend, limiter: SpendLimiter, balance: Balance) -> BudgetExceeded:
+    """Return the error for a call whose reservation is refused, and take the reservation from the call."""
+    most_usd = call.reservation.usd if call.reservation is not None else 0.0
+    call.reservation = None
+    period = "" if spend.per == "ever" else f" per {spend.per}"
+    return BudgetExceeded(
+        f"the call could cost ${most_usd:.6f}, ${max(balance.left_usd, 0.0):.6f} of ${spend.max_usd:g}{period} "
+        "is left; lower max_tokens, or raise Spend(max_usd=…)",
+        call.original.request,
+        limiter.resets_in_s() if most_usd <= spend.max_usd else None,
+    )
 
 
 def failure(call: PendingCall, answer: Answer, response: Response[Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from tailrace.client.accounting import Label
 from tailrace.client.clock import Clock
-from tailrace.client.errors import CircuitOpen, ConnectionFailed, DeadlineExceeded, TimedOut
+from tailrace.client.errors import CircuitOpen, ConnectionFailed, DeadlineExceeded, Own, TimedOut
 from tailrace.client.limiters.concurrency import Permits
 from tailrace.client.limiters.rate import Rates
 from tailrace.client.request.parsed import ParsedRequest
@@ -107,12 +107,14 @@ class PendingCall:
         if permits is not None:
             permits.release(overloaded)
 
-    def late(self, step: str) -> DeadlineExceeded:
-        """Return the error for a deadline that passed, or cannot be met, at `step`."""
+    def late(self, step: str, waited_for: Own = "", free_in_s: float | None = None) -> DeadlineExceeded:
+        """Return the error for a deadline that passed, or cannot be met, at `step`; see `DeadlineExceeded`."""
         over = self.ends_at is not None and self.clock.monotonic() + _TICK_S >= self.ends_at
         limit_s = ((self.ends_at if over else self.deadline_at) or self.started) - self.started
         message = f"the deadline of {limit_s:.3f} s cannot be met: {step}, {self.elapsed_s():.3f} s after the start"
-        return self.traced(DeadlineExceeded(message, self.current.request))
+        error = DeadlineExceeded(message, self.current.request)
+        error.waited_for, error.retry_after_s = waited_for, free_in_s
+        return self.traced(error)
 
     def traced(self, error: Error) -> Error:
         """Return `error` with the number of attempts and the time that the call took."""

@@ -23,7 +23,7 @@ from tailrace.client.clock import Clock
 from tailrace.client.errors import ConnectionFailed, DeadlineExceeded, InputRejected
 from tailrace.client.policy import Cache, Policy
 from tailrace.client.request import envelope, guard
-from tailrace.client.request.identity import identifier
+from tailrace.client.request.identity import Identify, identifier
 from tailrace.client.request.key import cache_key
 from tailrace.client.request.parsed import ParsedRequest, parse
 from tailrace.client.response.shared_streams import Subscription
@@ -74,12 +74,15 @@ class Pipeline:
         headers = request.headers if request.upload is None else _without_content(request.headers)
         outside = self._envelope(scope.tenant, request.method, request.url, headers)
         parsed = parse(request, outside)
-        if cache is not None and parsed.known and _may_store(cache, parsed) and self._identified(parsed):
+        if cache is not None and parsed.known and _may_store(cache, parsed) and (
+            self._identify is None or _identified(parsed, self._identify)
+        ):  # fmt: skip
             asker = outside.asker + parsed.identity
             parsed.key = cache_key(asker, request.body, parsed.document if parsed.exact else None)
         started, ends_at = self.clock.monotonic(), scope.deadline_at
         if limits is not None and limits.deadline_s is not None:
-            ends_at = context.earlier(ends_at, started + limits.deadline_s)
+            most_at = started + limits.deadline_s
+            ends_at = most_at if ends_at is None else min(ends_at, most_at)
         deadline_at = ends_at
         if limits is not None and limits.first_byte_s is not None:
             deadline_at = context.earlier(deadline_at, started + limits.first_byte_s)
@@ -90,14 +93,6 @@ class Pipeline:
         if self.policy.guard is not None:
             self._guarded(call, self.policy.guard)
         return call
-
-    def _identified(self, parsed: ParsedRequest) -> bool:
-        """Whether it is known who asks: by the credential, or by what the policy puts in its place."""
-        if self._identify is None:
-            return True
-        identity = self._identify(parsed.request)
-        parsed.identity = identity or b""
-        return identity is not None
 
     def _guarded(self, call: PendingCall, rules: guard.Guard) -> None:
         """Raise InputRejected when the guard objects; note what it detects, when there is a hook to tell."""
@@ -130,8 +125,9 @@ class Pipeline:
             left_s = call.left_s()
             if left_s is not None and left_s <= 0:
                 return self._waited_in_vain(call, late())
+            stream_s = left_s if call.ends_at == call.deadline_at else call.stream_left_s()
             try:
-                result, ours = yield Join(call.original.key, fetch, call, left_s, late, call.stream_left_s())
+                result, ours = yield Join(call.original.key, fetch, call, left_s, late, stream_s)
             except TimeoutError:
                 if call.fetching:  # and a store stands still; the fetch goes on, and is booked when it ends
                     raise late() from None
@@ -199,6 +195,13 @@ def _may_store(cache: Cache, parsed: ParsedRequest) -> bool:
     if cache.deterministic_only and wishes.max_age_s is None:
         return parsed.deterministic
     return not parsed.has_side_effect
+
+
+def _identified(parsed: ParsedRequest, identify: Identify) -> bool:
+    """Whether it is known who asks, by what the policy puts in the place of the credential."""
+    identity = identify(parsed.request)
+    parsed.identity = identity or b""
+    return identity is not None
 
 
 def _without_content(headers: Headers) -> Headers:

@@ -53,11 +53,15 @@ class SpendLimiter:
         place = spend.store if spend.store is not None or spend.per == "ever" else shared
         self.place = place
         self._budgets: Budgets = place.budgets() if place is not None else MemoryBudgets()
+        self.stored = not isinstance(self._budgets, MemoryBudgets)
         self.slow = self._budgets.slow
         self._span = span(spend.per, now())
         self._left_usd = spend.max_usd
         self._tickets = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._count = 0
+        one = spend.per == "ever" and not spend.per_tenant
+        self._only = Account(spend.name, EVER.name, "", EVER.ends_at) if one else None
+        """The one account there is; None when there are several."""
         self.unsettled: deque[tuple[Reservation, float]] = deque(maxlen=MOST_UNSETTLED)
         # a stream that was left just before the process or the client ends is settled all the same
         self._end = weakref.finalize(self, _flush_at_the_end, self._budgets, self.unsettled)
@@ -95,8 +99,11 @@ class SpendLimiter:
 
     def reservation(self, tenant: str, most_usd: float) -> Reservation:
         """Return a reservation of `most_usd`, which is still to be made."""
-        self._count += 1
-        return Reservation(self._account(tenant), f"{self._tickets}-{os.getpid()}-{self._count}", most_usd)
+        ticket = ""
+        if self.stored:  # memory holds no single reservations
+            self._count += 1
+            ticket = f"{self._tickets}-{os.getpid()}-{self._count}"
+        return Reservation(self._only or self._account(tenant), ticket, most_usd)
 
     def reserve(self, reservation: Reservation) -> Balance:
         """Reserve, if as much is left; may block when `slow`."""

@@ -10,6 +10,7 @@ from tailrace.client.request import ignored_headers
 from tailrace.client.request.identity import Identity
 from tailrace.client.request.key_headers import LeftOut
 from tailrace.client.stores import Memory, Store
+from tailrace.policy_rules import ignored_headers_problem
 
 _MOST_IGNORED: Final = 64
 
@@ -66,7 +67,7 @@ class Cache:
                 f"Cache(ignore_headers=…): expected a tuple of at most {_MOST_IGNORED} names: ignore_headers=('x-tag',)"
             )
         object.__setattr__(self, "ignore_headers", tuple(names))
-        if reason := ignored_headers.objection(names):
+        if reason := ignored_headers_problem(names):
             raise ValueError(f"Cache(ignore_headers=…): {reason}")
         if self.identity is not None and not callable(self.identity) and not (
             isinstance(self.identity, str) and self.identity

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from tailrace.client import validation
+from tailrace.policy_rules import target_label, targets_problem
 
 MOST_WEIGHT: Final = 1_000_000
 
@@ -39,20 +39,10 @@ class Target:
 
     @property
     def label(self) -> str:
-        """Its name in rows and metrics, from its settings: address, model and variable; "own" for `Target()`."""
-        place = urlsplit(self.base_url)
-        address = place.netloc + place.path.rstrip("/").removesuffix("/v1")
-        return " ".join(part for part in (address, self.model, self.api_key_env) if part) or "own"
+        """Its name in rows and metrics, from its settings: host and path, model and variable; "own" for `Target()`."""
+        return target_label(self.base_url, self.model, self.api_key_env)
 
 
 def problem(targets: tuple[Target, ...]) -> str:
     """Return why these cannot be the targets of one policy; "" when they can."""
-    labels: dict[str, int] = {}
-    for number, target in enumerate(targets):
-        if target.label in labels:
-            return (
-                f"targets[{number}] is targets[{labels[target.label]}] again ({target.label}); "
-                "give it once, with the weight of both"
-            )
-        labels[target.label] = number
-    return ""
+    return targets_problem([(one.base_url, one.model, one.api_key_env) for one in targets])

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from tailrace.client.request.credential import belongs_to_account, without_credentials
+from tailrace.client.request.credential import belongs_to_account
 from tailrace.client.request.envelope import PATHS, RESOURCES, provider_of
 from tailrace.client.wire import Headers
+from tailrace.credentials import without_arguments
 
 
 def moved(url: str, base_url: str) -> str:
     """Return `url` at another base URL, with the same endpoint; its query goes along without credentials."""
     old, new = urlsplit(url), urlsplit(base_url)
-    query = "&".join(part for part in (new.query, without_credentials(old.query)) if part)
+    query = "&".join(part for part in (new.query, without_arguments(old.query)) if part)
     place = f"{new.scheme}://{new.netloc}{new.path.rstrip('/')}{_endpoint(old.path)}"
     return place + (f"?{query}" if query else "")
 

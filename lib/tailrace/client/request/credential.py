@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 from tailrace.client.request.key_headers import neutral
 from tailrace.client.wire import Headers
+from tailrace.credentials import in_argument, in_header
 
-_HEADER: Final = re.compile(
-    r"(?:.*-)?(?:authorization|auth|api-?key|key|token|secret|passwd|password|credentials?|signature|cookie)"
-)
-_QUERY: Final = re.compile(r"(?:.*[-_.])?(?:auth|api_?key|key|token|secret|password|credential|sig|signature)")
 _ACCOUNT: Final = frozenset({"openai-organization", "openai-project", "x-goog-user-project"})
 """Not secret, but a part of what is billed and limited."""
 
 
-def is_credential(name: str) -> bool:
-    """Whether a header of this name (lower case) may hold a credential."""
-    return name != "idempotency-key" and _HEADER.fullmatch(name) is not None
-
-
 def belongs_to_account(name: str) -> bool:
     """Whether a header of this name (lower case) means nothing to another account."""
-    return name in _ACCOUNT or is_credential(name)
-
-
-def without_credentials(query: str) -> str:
-    """Return `query` without the arguments that may hold a credential."""
-    pairs = parse_qsl(query, keep_blank_values=True)
-    kept = [(name, value) for name, value in pairs if not _is_secret(name)]
-    return query if len(kept) == len(pairs) else urlencode(kept)
+    return name in _ACCOUNT or in_header(name)
 
 
 def fingerprint(headers: Headers, query: str) -> int:
@@ -42,9 +26,5 @@ def fingerprint(headers: Headers, query: str) -> int:
     lowered = ((name.lower(), value) for name, value in headers)
     held = [(name, value) for name, value in lowered if belongs_to_account(name) and not neutral(name, value)]
     if query:
-        held += [pair for pair in parse_qsl(query) if _is_secret(pair[0])]
+        held += [pair for pair in parse_qsl(query) if in_argument(pair[0])]
     return hash(tuple(sorted(held)))
-
-
-def _is_secret(name: str) -> bool:
-    return _QUERY.fullmatch(name.lower()) is not None

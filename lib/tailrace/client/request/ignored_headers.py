@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final
 
-from tailrace.client.request.credential import is_credential
 from tailrace.client.request.key_headers import LeftOut, neutral
-
-CREDENTIALS: Final = (
-    "authorization", "api-key", "x-api-key", "proxy-authorization", "cookie", "x-goog-api-key",
-    "ocp-apim-subscription-key",
-)  # fmt: skip
-"""Of OpenAI, Azure, Anthropic, proxies, browsers, Google and Azure's API Management: no pattern may catch one."""
-_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+", re.I)  # a token of RFC 9110, which may end with our "*"
+from tailrace.credentials import in_header
 
 
 @lru_cache(maxsize=64)
-def left_out(ignored: tuple[str, ...] = (), credentials: bool = False) -> LeftOut:
-    """Return which headers are left out of the key: neutral ones, the `ignored`, and `credentials` where asked for.
+def left_out(ignored: tuple[str, ...] = (), identified: bool = False) -> LeftOut:
+    """Return which headers are left out of the key: neutral ones, the `ignored`, and, when who asks is `identified`
+    otherwise, credentials.
 
     A name in `ignored` that ends with `*` stands for all that begin so.
     """
-    if not ignored and not credentials:
+    if not ignored and not identified:
         return neutral
     lowered = [name.lower() for name in ignored]
     names = frozenset(name for name in lowered if name[-1:] != "*")
     prefixes = tuple(name[:-1] for name in lowered if name[-1:] == "*")
 
     def rule(name: str, value: str) -> bool:
-        if is_credential(name):
-            return credentials or neutral(name, value)
+        if in_header(name):
+            return identified or neutral(name, value)
         return name in names or name.startswith(prefixes) or neutral(name, value)
 
     return rule
-
-
-def objection(ignored: Iterable[str]) -> str:
-    """Return why these names cannot be left out of the key, and what to do; "" when they can."""
-    for name in ignored:
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or "*" in name[:-1] or name == "*":
-            return f"{name!r} is not the name of a header, or the beginning of names as 'x-trace-*'"
-        lowered, begins = name.lower(), name[-1] == "*"
-        if begins:
-            caught = next((one for one in CREDENTIALS if one.startswith(lowered[:-1])), "")
-        else:
-            caught = lowered if is_credential(lowered) else ""
-        if caught:
-            return f"{name!r} leaves out {caught}, which says who asks; give Cache(identity=…) in its place"
-    return ""

@@ -48,7 +48,7 @@ class ParsedRequest:
             temperature = fields.get("temperature")
             if type(temperature) not in (int, float) or temperature != 0:
                 return False
-        return not self.has_side_effect
+        return self.doubt is None and not has_side_effect(self.envelope.operation, fields, self.request.body)
 
     @property
     def has_side_effect(self) -> bool:

@@ -15,7 +15,7 @@ from aiohttp.http import HttpVersion11, RawResponseMessage
 from aiohttp.streams import StreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from tailrace.client.senders.fallback_parser import MOST_KEPT_BYTES, FallbackParser
+from tailrace.client.senders.fallback_parser import LONG_HEAD, MOST_HEAD_BYTES, MOST_KEPT_BYTES, FallbackParser
 
 Parsed: TypeAlias = tuple[Any, bool, bytes]
 """Pairs of head and body, whether the protocol was switched, and the bytes after that."""
@@ -59,9 +59,6 @@ class BackedParser:
             return self._read_again(self._fallback, data) if data else ([], False, b"")
         if self._raw is not None:
             self._raw.append(data)
-            self._raw_bytes += len(data)
-            if self._raw_bytes > MOST_KEPT_BYTES:
-                self._raw = None
         try:
             found: Parsed = self._fast.feed_data(data)
         except Exception:
@@ -73,7 +70,17 @@ class BackedParser:
         for head, body in found[0]:
             if head.code >= 200:  # before it there may be interim responses (1xx)
                 self._body = body
+        if self._raw is not None:
+            self._bound(len(data))
         return found
+
+    def _bound(self, read_bytes: int) -> None:
+        """Raise where a head is too long; forget what came once enough of it was read well."""
+        self._raw_bytes += read_bytes
+        if self._body is None and self._raw_bytes > MOST_HEAD_BYTES:
+            raise ConnectionError(LONG_HEAD)
+        if self._raw_bytes > MOST_KEPT_BYTES:
+            self._raw = None
 
     def feed_eof(self) -> Any:
         """Note the end of the connection; raise when the answer was to be longer."""

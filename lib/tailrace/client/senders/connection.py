@@ -13,7 +13,7 @@ import httptools
 import httpx2
 
 from tailrace.client.senders.decoding import ACCEPTED
-from tailrace.client.senders.fallback_parser import MOST_HEAD_BYTES, MOST_KEPT_BYTES, FallbackParser
+from tailrace.client.senders.fallback_parser import LONG_HEAD, MOST_HEAD_BYTES, MOST_KEPT_BYTES, FallbackParser
 from tailrace.client.wire import SENDER_HEADERS, Headers, Request
 from tailrace.protocol.encoding import EncodingError
 
@@ -125,24 +125,26 @@ class Connection:
         if self._fallback is not None:
             self._read_again(self._fallback, data)
         elif data:
-            self._keep_raw(data)
+            if self._raw is not None:
+                self._raw.append(data)
             try:
                 self._parser.feed_data(data)
             except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
                 self._refused(error)
+            else:
+                if self._raw is not None:
+                    self._bound(len(data))
         elif self._status and not self._framed:
             self._whole = True  # without a length, the end of the connection ends the answer
         else:
             raise ConnectionError("an answer was cut")
 
-    def _keep_raw(self, data: bytes) -> None:
-        if self._raw is None:
-            return
-        self._raw.append(data)
-        self._raw_bytes += len(data)
+    def _bound(self, read_bytes: int) -> None:
+        """Raise where a head is too long; forget what came once enough of it was read well."""
+        self._raw_bytes += read_bytes
+        if not self._status and self._raw_bytes > MOST_HEAD_BYTES:
+            raise ConnectionError(LONG_HEAD)
         if self._raw_bytes > MOST_KEPT_BYTES:
-            if not self._status:
-                raise ConnectionError(f"the head of an answer is longer than {MOST_HEAD_BYTES >> 10} KiB")
             self._raw = None
 
     def _refused(self, error: Exception) -> None:

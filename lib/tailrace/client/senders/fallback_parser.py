@@ -11,9 +11,10 @@ from typing import Final
 import h11
 
 MOST_HEAD_BYTES: Final = 100 << 10
-"""The longest head of an answer, as in the SDK's transport."""
+"""How much of an answer may come without its whole head, as in the SDK's transport."""
+LONG_HEAD: Final = f"the head of an answer is longer than {MOST_HEAD_BYTES >> 10} KiB"
 MOST_KEPT_BYTES: Final = 128 << 10
-"""How much of an answer is kept to be read again; what is odd about an answer shows in its head or first chunk."""
+"""How much is read before an answer cannot be read again; what is odd about one shows in its head or first chunk."""
 
 
 class FallbackParser:

@@ -69,52 +69,55 @@ class MemoryBudgets:
     slow = False
 
     def __init__(self) -> None:
-        self._spent: dict[Account, float] = {}
-        self._taken: dict[Account, float] = {}  # spent or reserved
+        self._sums: dict[Account, _Sums] = {}
         self._lock = threading.RLock()  # the garbage collector settles an abandoned stream at any moment
 
     def __len__(self) -> int:
-        return len(self._taken)
+        return len(self._sums)
 
     def reserve(self, reservation: Reservation, limit_usd: float, now: float, kept_s: float) -> Balance:
         with self._lock:
-            account = reservation.account
-            taken = self._taken.get(account)
-            if taken is None:
-                account = self._kept(account)
-                taken = self._taken.get(account)
-            if taken is None:
-                account, taken = self._opened(account, now)
-            left = limit_usd - taken
+            sums = self._sums.get(reservation.account)
+            if sums is None:
+                account = self._kept(reservation.account)
+                sums = self._sums.get(account) or self._opened(account, now)
+            left = limit_usd - sums.taken
             if reservation.usd > left + _ROUNDING_USD:
                 return Balance(False, left)
-            self._taken[account] += reservation.usd  # not from `taken`: the collector may have settled a stream since
+            sums.taken += reservation.usd  # not from `left`: the collector may have settled a stream since
             return Balance(True, left - reservation.usd)
 
     def settle(self, reservation: Reservation, cost_usd: float) -> None:
         with self._lock:
             account = reservation.account
-            if account not in self._taken:
-                account = self._kept(account)
-            if account in self._taken:
-                self._taken[account] += cost_usd - reservation.usd
-                self._spent[account] += cost_usd
+            sums = self._sums.get(account) or self._sums.get(self._kept(account))
+            if sums is not None:
+                sums.taken += cost_usd - reservation.usd
+                sums.spent += cost_usd
 
     def taken_usd(self, account: Account, now: float) -> tuple[float, float]:
         with self._lock:
-            account = self._kept(account)
-            spent = self._spent.get(account, 0.0)
-            return spent, self._taken.get(account, 0.0) - spent
+            sums = self._sums.get(self._kept(account))
+            return (0.0, 0.0) if sums is None else (sums.spent, sums.taken - sums.spent)
 
     def _kept(self, account: Account) -> Account:
         """Return the account under which `account` is kept: itself, or the one of all others."""
-        if account in self._taken or len(self._taken) < MOST_OWNERS:
+        if account in self._sums or len(self._sums) < MOST_OWNERS:
             return account
         return account._replace(owner=OTHERS)
 
-    def _opened(self, account: Account, now: float) -> tuple[Account, float]:
+    def _opened(self, account: Account, now: float) -> _Sums:
         """Open an account, and drop those of periods that are over."""
-        for old in [old for old in self._taken if old.ends_at <= now]:
-            del self._taken[old], self._spent[old]
-        self._spent[account] = self._taken[account] = 0.0
-        return account, 0.0
+        for old in [old for old in self._sums if old.ends_at <= now]:
+            del self._sums[old]
+        opened = self._sums[account] = _Sums()
+        return opened
+
+
+class _Sums:
+    """What was spent of one account, and what was taken: spent or reserved."""
+
+    __slots__ = ("spent", "taken")
+
+    def __init__(self) -> None:
+        self.spent = self.taken = 0.0

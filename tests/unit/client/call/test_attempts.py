@@ -49,8 +49,10 @@ def test_a_probe_that_is_never_made_is_anothers_to_make(gives_up):
         driver(ASKED)
     now[0] += 5.1
     if gives_up:
-        with limits(deadline_s=1), pytest.raises(DeadlineExceeded, match="rate limit"):
+        with limits(deadline_s=1), pytest.raises(DeadlineExceeded, match="rate limit") as caught:
             driver(ASKED)
+        assert caught.value.waited_for == "rate"
+        assert 1 < caught.value.retry_after_s <= 10
     assert driver(ASKED).status == 200
     assert len(within) == (not gives_up)
 
@@ -119,8 +121,9 @@ def test_a_stream_that_is_forgotten_after_a_retry_gives_its_permit_back_at_once(
     gc.disable()
     try:
         if held:
-            with pytest.raises(DeadlineExceeded, match="permit"):
+            with pytest.raises(DeadlineExceeded, match="permit") as caught:
                 asyncio.run(main())
+            assert (caught.value.waited_for, caught.value.retry_after_s) == ("permit", None)
         else:
             assert len(asyncio.run(main())) == 9
     finally:

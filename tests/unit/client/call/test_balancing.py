@@ -211,8 +211,10 @@ def test_when_all_cool_down_the_first_to_be_ready_is_waited_for(world):
     world.policy(limits=Limits(deadline_s=3))
     assert world.call(request()).status == 429
     world.seen.clear()
-    with pytest.raises(DeadlineExceeded, match="every target cools down"):
+    with pytest.raises(DeadlineExceeded, match="every target cools down") as caught:
         world.call(request())
+    assert caught.value.waited_for == "target"
+    assert caught.value.retry_after_s > 3
     assert world.seen == []
 
 
@@ -404,6 +406,16 @@ def test_each_target_has_rates_of_its_own(world):
             world.call(request())
         took.append(world.now - began)
     assert took == [pytest.approx(50, abs=1), pytest.approx(110, abs=1)]
+
+
+def test_an_answer_of_a_target_is_not_booked_as_that_of_a_fallback(world):
+    """Rows say `fallback` only where one answered; negative control: all targets fail, and one does."""
+    calls = []
+    world.policy(hooks=(calls.append,), fallbacks=(Fallback(model="gpt-4o"),), retry=Retry(attempts=1))
+    assert world.call(request()).status == 200
+    world.answers = {"a": LIMITED, "b": LIMITED, "c": (500, b"{}")}
+    assert world.call(request()).status == 200
+    assert [row.fallback for row in calls] == [False, True]
 
 
 def test_each_attempt_is_told_with_its_target_and_no_key(world):

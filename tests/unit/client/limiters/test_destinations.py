@@ -9,7 +9,7 @@ import pytest
 from tailrace import Breaker, Limits, Policy
 from tailrace.client import AsyncDriver, CircuitOpen, Driver, wire
 from tailrace.client.limiters.destinations import MOST, Destinations
-from tailrace.client.request import credential, envelope
+from tailrace.client.request import envelope
 from tailrace.client.request.parsed import parse
 
 GOOD = orjson.dumps({"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "hi"}}]})
@@ -135,24 +135,3 @@ def test_threads_that_come_at_once_share_one_destination():
     for thread in threads:
         thread.join()
     assert len(set(map(id, found))) == 1
-
-
-NAMES = {
-    "authorization": True, "api-key": True, "x-api-key": True, "x-goog-api-key": True, "cookie": True,
-    "proxy-authorization": True, "cf-aig-authorization": True, "helicone-auth": True, "x-amz-security-token": True,
-    "ocp-apim-subscription-key": True, "x-client-secret": True, "openai-api-credentials": True, "x-apikey": True,
-    "idempotency-key": False, "content-type": False, "user-agent": False, "x-max-tokens": False, "author": False,
-    "x-monkey": False, "accept": False, "openai-beta": False,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "secret"), NAMES.items())
-def test_a_credential_is_known_by_its_name(name, secret):
-    """Names that say key, token, secret or authorisation are credentials; others are not."""
-    assert credential.is_credential(name) is secret
-
-
-def test_the_credentials_of_a_query_are_taken_out():
-    """`key`, `sig` and their like go; everything else stays as it was written."""
-    assert credential.without_credentials("api-version=1&key=a&x-goog-api_key=b&sig=c") == "api-version=1"
-    assert credential.without_credentials("api-version=1%20b&a=") == "api-version=1%20b&a="
