@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +49,23 @@ def opened(name: str) -> Deployment:
 
     profile, root = load(name)
     return Deployment.open(profile, root / ".tailrace")
+
+
+@contextlib.contextmanager
+def leaks_said(profile: Profile, root: Path) -> Iterator[None]:
+    """Say at the end, however it ends, where a credential was written meanwhile in what the deployment keeps."""
+    from tailrace.errors import LeakFound
+    from tailrace.run import leaks
+
+    begun = time.time() - 1.0  # file systems may keep time less exactly
+    try:
+        yield
+    finally:
+        try:
+            secrets = leaks.secrets(profile, os.environ)
+            leaks.require_none_in_state(root / ".tailrace" / profile.name, secrets, begun)
+        except LeakFound as leak:
+            terminal.say(f"tailrace: {leak}", err=True)
 
 
 def observer(as_json: bool) -> Callable[[str, int, str], None]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from tailrace.cli import deployment, terminal
+
+if TYPE_CHECKING:
+    from tailrace.profile import Profile
 
 
 @click.command()
@@ -13,11 +19,16 @@ from tailrace.cli import deployment, terminal
 @click.option("--force", is_flag=True, help="Deploy the same content once more, as another edition of its release.")
 def deploy(profile: str, as_json: bool, id: str, force: bool) -> None:
     """Bring up the deployment of a profile, or switch it to another release without losing a request."""
+    deployment.end_like_ctrl_c()
+    chosen, root = deployment.load(profile)
+    with deployment.leaks_said(chosen, root):
+        _deploy(chosen, root, as_json, id, force)
+
+
+def _deploy(chosen: Profile, root: Path, as_json: bool, id: str, force: bool) -> None:
     from tailrace.runner import parameters
     from tailrace.testbed.stack import Stack
 
-    deployment.end_like_ctrl_c()
-    chosen, root = deployment.load(profile)
     parameters.check_profile(root, chosen)
     for note in chosen.notes:
         terminal.say(f"  note         {note}", err=True)

@@ -7,7 +7,6 @@ are known are those of the environment, and those that the profile of the comman
 from __future__ import annotations
 
 import os
-import re
 import traceback
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +20,6 @@ LINE_BYTES: Final = 32_768
 """A longer line is cut, and says how long it was."""
 _NAMES: Final = "tailrace.secrets"
 _MASK: Final = "tailrace.mask"
-_CONTROL: Final = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def know(names: Iterable[str]) -> None:
@@ -48,9 +46,11 @@ def document(content: Any) -> str:
     """Return JSON-able `content` as JSON, with its texts masked; what acts on a terminal is escaped as JSON has it."""
     import orjson
 
+    from tailrace.host import excerpts
+
     masked = _mask().document(orjson.loads(orjson.dumps(content)))
     text = orjson.dumps(masked, option=orjson.OPT_INDENT_2).decode()
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return excerpts.harmless_json(text)
 
 
 def print_exception(error: BaseException) -> None:

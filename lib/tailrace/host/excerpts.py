@@ -17,12 +17,25 @@ READ_BYTES = 1 << 20
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])"
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Controls (C0, C1), line separators, what changes the direction of text (UAX 9), and halves of a character.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def harmless(text: str) -> str:
     """Return `text` without escape sequences, and with any other control character but tab and newline made visible."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", _ESCAPES.sub("", text.replace("\r\n", "\n")))
+    return _CONTROL.sub(_visible, _ESCAPES.sub("", text.replace("\r\n", "\n")))
+
+
+def harmless_json(text: str) -> str:
+    """Return a document of JSON with every control character but tab and newline escaped, as JSON has it."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _visible(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def shortened(text: str, limit_bytes: int, whole_bytes: int | None = None) -> str:

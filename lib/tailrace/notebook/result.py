@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from tailrace.host import files
+from tailrace.masking import Mask
 from tailrace.run import events
 from tailrace.run.folder import RunDir
 from tailrace.verdict import Check, Verdict, fold
@@ -20,6 +21,7 @@ class Result:
 
     name: str
     run: RunDir
+    mask: Mask = field(default=Mask(), repr=False)
     checks: list[Check] = field(default_factory=list)
     figures: list[dict[str, Any]] = field(default_factory=list)
     """In their order, as specifications that can be drawn again from the records."""
@@ -30,6 +32,7 @@ class Result:
         """Add a check under a name of its own, and report it as an event of the run."""
         if any(known.name == check.name for known in self.checks):
             raise ValueError(f"{self.name}: check {check.name!r} was decided before; give this one another name")
+        check = replace(check, fact=self.mask(check.fact), why=self.mask(check.why))
         self.checks.append(check)
         self.write()
         events.append(self.run.path, "check", step=self.name, **check.document())

@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from tailrace import analysis, bench, load
+from tailrace import analysis, bench, load, masking
 from tailrace import profile as profiles
 from tailrace.checks import artefacts, checklist
 from tailrace.deploy import Release
@@ -30,6 +30,7 @@ from tailrace.deploy.outcome import DeployOutcome
 from tailrace.errors import StepFailed
 from tailrace.host.machine import MACHINE
 from tailrace.load import beside
+from tailrace.masking import Mask
 from tailrace.notebook import benchmark, output, reasons
 from tailrace.notebook.evidence import Evidence
 from tailrace.notebook.result import Result, checks_of
@@ -57,7 +58,7 @@ class Step(Evidence):
     @cached_property
     def result(self) -> Result:
         """The checks, facts, figures and tables so far."""
-        return Result(self.name, self.run)
+        return Result(self.name, self.run, Mask.of(masking.known(os.environ, self.profile.secret_names)))
 
     @cached_property
     def stack(self) -> stack.Stack:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from tailrace.host import excerpts
 from tailrace.verdict import INCONCLUSIVE, SIGNS, STATES, State
 
 _NUMBER: Final = re.compile(r"(?P<value>n/a|∞|[-−+]?\d[\d,]*(?:\.\d+)?(?: ?%)?)(?: (?P<range>\[.*\]|\(needs .*\)))?")
@@ -22,10 +23,15 @@ def mark(verdict: str) -> Mark:
     return Mark(verdict)
 
 
+def escaped(text: str) -> str:
+    """Return `text` as HTML shows it, without what acts on whoever reads it: escapes, and changes of direction."""
+    return html.escape(excerpts.harmless(text))
+
+
 def badge(verdict: str) -> str:
     """Return a verdict as a badge: sign and word."""
     known: State = next((state for state in STATES if state == verdict), INCONCLUSIVE)
-    return f'<span class="badge" data-verdict="{known}">{SIGNS[known]} {html.escape(verdict)}</span>'
+    return f'<span class="badge" data-verdict="{known}">{SIGNS[known]} {escaped(verdict)}</span>'
 
 
 def sign(verdict: str) -> str:
@@ -38,17 +44,17 @@ def sign(verdict: str) -> str:
 def why(check: Mapping[str, Any]) -> str:
     """Return why a check failed, as a paragraph; empty where that is not known."""
     text = str(check.get("why") or "")
-    return f'<p class="why"><b>Why:</b> {html.escape(text)}</p>' if text else ""
+    return f'<p class="why"><b>Why:</b> {escaped(text)}</p>' if text else ""
 
 
 def table(frame: pd.DataFrame, caption: str = "") -> str:
     """Return `frame` as an HTML table: columns of numbers aligned right, verdicts as badges."""
     names = [str(name) for name in frame.columns]
     right = [_numeric(frame[name]) for name in frame.columns]
-    head = "".join(f'<th scope="col"{_side(r)}>{html.escape(n)}</th>' for n, r in zip(names, right, strict=True))
+    head = "".join(f'<th scope="col"{_side(r)}>{escaped(n)}</th>' for n, r in zip(names, right, strict=True))
     rows = frame.itertuples(index=False, name=None)
     body = "".join(f"<tr>{''.join(_cell(v, r) for v, r in zip(row, right, strict=True))}</tr>" for row in rows)
-    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    title = f"<caption>{escaped(caption)}</caption>" if caption else ""
     dense = ' class="dense"' if len(names) > 9 else ""
     return f'<div class="wide"><table{dense}>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -58,7 +64,7 @@ def _cell(value: Any, right: bool) -> str:
         return f"<td>{sign(value)}</td>"
     if value in STATES:
         return f"<td>{badge(value)}</td>"
-    text = html.escape(str(value))
+    text = escaped(str(value))
     if right and (parts := _NUMBER.fullmatch(text)) and parts["range"]:
         text = f"{parts['value']} <small>{parts['range']}</small>"
     return f"<td{_side(right)}>{text}</td>"

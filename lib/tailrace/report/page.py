@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tailrace.host import files
+from tailrace.host import excerpts, files
 from tailrace.numbers import number
 from tailrace.report import markup, style
 from tailrace.report.sections import hero, sections
@@ -68,7 +68,7 @@ def render(template: str, **values: Any) -> str:
         badge=_escaped(markup.badge), sign=_escaped(markup.sign), why=_escaped(markup.why),
         state=state_of, number=number,
     )  # fmt: skip
-    return page.replace("://", ":&#47;&#47;")
+    return excerpts.harmless(page.replace("://", ":&#47;&#47;"))
 
 
 def evidence_files(run_dir: Path) -> list[tuple[str, str]]:

@@ -97,13 +97,14 @@ def require_none(folder: Path, known: Mapping[str, str] | None = None, only: Ite
     return found
 
 
-def require_none_in_state(folder: Path, known: Mapping[str, str]) -> Scan:
+def require_none_in_state(folder: Path, known: Mapping[str, str], since: float = 0.0) -> Scan:
     """Scan what a deployment keeps in its `folder`: journal, releases, and the logs of what it runs.
 
     Raises LeakFound, as `require_none`; the files are left as they are, because processes write into them. The edge's
-    own configuration is left out: it may hold the private key of its TLS.
+    own configuration is left out: it may hold the private key of its TLS. So are files that were not written to since
+    the Unix time `since`.
     """
-    found = read(folder, known, [file for file in folder.rglob("*") if file.parent != folder / "edge"])
+    found = read(folder, known, [file for file in folder.rglob("*") if _belongs(file, folder, since)])
     if leaks := found.leaks:
         named = "; ".join(f"{leak.file}: {leak.kind}" for leak in leaks[:5])
         more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
@@ -113,22 +114,36 @@ def require_none_in_state(folder: Path, known: Mapping[str, str]) -> Scan:
     return found
 
 
+def _belongs(file: Path, folder: Path, since: float) -> bool:
+    try:
+        return file.parent != folder / "edge" and file.lstat().st_mtime >= since
+    except OSError:
+        return False  # it is gone
+
+
 def mask_file(file: Path, mask: Mask) -> bool:
     """Replace a text file by its masked text, and return whether that was done.
 
-    It is not of Parquet, huge and binary files, nor of a document that would be damaged.
+    It is not of Parquet, huge and binary files, nor of a document that is damaged.
     """
     try:
         if file.suffix == ".parquet" or file.stat().st_size > FILE_BYTES:
             return False
         text = file.read_bytes().decode("utf-8")
-        masked = "".join(map(mask, text.splitlines(keepends=True))) if file.suffix == ".jsonl" else mask(text)
-        if file.suffix in (".json", ".ipynb"):
-            json.loads(masked)
+        if file.suffix == ".jsonl":
+            masked = "".join(f"{_masked_json(line, mask)}\n" for line in text.splitlines())
+        elif file.suffix in (".json", ".ipynb"):
+            masked = _masked_json(text, mask, indent=1) + "\n"
+        else:
+            masked = mask(text)
         files.replace(file, masked)
     except (OSError, ValueError):
         return False
     return True
+
+
+def _masked_json(text: str, mask: Mask, indent: int | None = None) -> str:
+    return json.dumps(mask.document(json.loads(text)), ensure_ascii=False, indent=indent)
 
 
 def _by_size(found: Iterable[Path]) -> list[tuple[int, Path]]:

@@ -12,10 +12,15 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from tailrace.host import excerpts
+from tailrace.masking import Mask
 from tailrace.run.record import RunRecord, StepOutcome
 from tailrace.verdict import FAIL, INCONCLUSIVE, PASS, SIGNS, SKIPPED, State, of_ok
 
 STYLES: Mapping[str, str] = {PASS: "green", FAIL: "bold red", INCONCLUSIVE: "yellow", SKIPPED: "dim"}
+
+FACT_BYTES = 8_000
+"""A longer fact or reason is cut on the screen."""
 
 
 class Display:
@@ -26,6 +31,7 @@ class Display:
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console
+        self.mask = Mask()
         self.clock = clock
         self.etas: Mapping[str, float] = {}
         self._started = self._step_started = clock()
@@ -44,7 +50,7 @@ class Display:
 
     def print_line(self, text: str, style: str = "") -> None:
         """Print one line."""
-        self.console.print(Text(text, style=style), soft_wrap=True)
+        self.console.print(Text(self._shown(text), style=style), soft_wrap=True)
 
     def step_started(self, name: str, title: str, later_steps: tuple[str, ...]) -> None:
         """Print the heading of a step."""
@@ -60,15 +66,17 @@ class Display:
     def check(self, name: str, state: State, fact: str, why: str = "") -> None:
         """Print a decided check, the fact that decided it and, below them, why it failed."""
         line = Text(f"  {SIGNS[state]} ", style=STYLES[state])
-        self.console.print(line.append(f"{name}: ", style="default").append(fact, style="dim"), soft_wrap=True)
+        line.append(f"{self._shown(name)}: ", style="default").append(self._shown(fact), style="dim")
+        self.console.print(line, soft_wrap=True)
         if why:
-            self.console.print(Text("    why: ", style=STYLES[state]).append(why, style="default"), soft_wrap=True)
+            reason = Text("    why: ", style=STYLES[state]).append(self._shown(why), style="default")
+            self.console.print(reason, soft_wrap=True)
 
     def step_ended(self, step: StepOutcome) -> None:
         """Print the outcome of a step."""
         self._step = ""
         line = Text("  ").append(step.verdict, style=STYLES[step.verdict]).append(f"  {step.duration_s:.1f} s", "dim")
-        self.console.print(line.append(f"  {step.reason}" if step.reason else ""), soft_wrap=True)
+        self.console.print(line.append(f"  {self._shown(step.reason)}" if step.reason else ""), soft_wrap=True)
 
     def summary(self, record: RunRecord, passed_checks: Mapping[str, str]) -> None:
         """Print the table of verdicts and the verdict; `passed_checks` has "7 of 8" for each step."""
@@ -78,17 +86,28 @@ class Display:
         for step in record.steps:
             verdict = Text(step.verdict, style=STYLES[step.verdict])
             table.add_row(
-                step.name, verdict, f"{step.duration_s:.1f} s", passed_checks.get(step.name, ""), Text(step.reason)
+                step.name,
+                verdict,
+                f"{step.duration_s:.1f} s",
+                passed_checks.get(step.name, ""),
+                Text(self._shown(step.reason)),
             )
         for check in record.checks:
             state = of_ok(check.ok)
-            table.add_row(check.name, Text(state, style=STYLES[state]), "", "", Text("" if check.ok else check.fact))
+            table.add_row(
+                check.name, Text(state, style=STYLES[state]), "", "", Text("" if check.ok else self._shown(check.fact))
+            )
         self.console.print()
         self.console.print(table, width=None if self.console.is_terminal else 160)
         self.console.print()
         total = Text(record.verdict or "", style=STYLES.get(record.verdict or "", ""))
         total.append(f"  {record.id}  {_time(record.duration_s or 0.0)}", "default")
-        self.console.print(total.append(f"  {record.reason}" if record.reason else "", "default"), soft_wrap=True)
+        total.append(f"  {self._shown(record.reason)}" if record.reason else "", "default")
+        self.console.print(total, soft_wrap=True)
+
+    def _shown(self, text: str) -> str:
+        """Return a text of others as it may be shown: masked, without escapes, and bounded."""
+        return excerpts.shortened(self.mask(excerpts.harmless(text)), FACT_BYTES)
 
     def _line(self) -> Spinner:
         now = self.clock()

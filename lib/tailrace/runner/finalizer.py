@@ -69,9 +69,9 @@ class Finalizer:
         try:
             answer = act()
             ok, fact = (True, answer) if isinstance(answer, str) else answer
-            check = RunCheck(name=name, ok=ok, fact=fact)
+            check = RunCheck(name=name, ok=ok, fact=self.context.mask(fact))
         except Exception as error:
-            check = RunCheck(name=name, ok=False, fact=f"{type(error).__name__}: {error}")
+            check = RunCheck(name=name, ok=False, fact=self.context.mask(f"{type(error).__name__}: {error}"))
         self.checks[name] = check
         events.append(self.run.path, "check", step="", **check.model_dump())
         if not check.ok:

@@ -88,6 +88,7 @@ def run(options: RunOptions, display: Display) -> RunRecord:
                 context = RunContext(
                     options.root, new, prepared.plan, prepared.profile, options.profile, prepared.parameters, server
                 )
+                display.mask = context.mask
                 try:
                     outcomes = steps.execute(context, display, interrupt)
                 finally:

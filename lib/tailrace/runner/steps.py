@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tailrace import masking
+from tailrace.masking import Mask
 from tailrace.profile import Profile
 from tailrace.run import events
 from tailrace.run.folder import RunDir
@@ -40,6 +43,11 @@ class RunContext:
     parameters: Mapping[str, Mapping[str, Any]]
     server: ForkServer | None = None
     """Kernels are forked from it; without it each is a new interpreter."""
+
+    @cached_property
+    def mask(self) -> Mask:
+        """What masks the secrets of the profile and of the environment in all that the run keeps and shows."""
+        return Mask.of(masking.known(os.environ, self.profile.secret_names))
 
 
 def execute(context: RunContext, display: Display, interrupt: Interrupt) -> tuple[StepOutcome, ...]:
@@ -82,6 +90,7 @@ def _execute_step(
         return bool(interrupt)
 
     result = execution.execute(job, _kernel(context, name), interrupted, checks.show_new)
+    result = replace(result, reason=context.mask(result.reason))
     decided = outcome.step_outcome(run, name, result, time.monotonic() - started_s, stopped)
     events.append(run.path, "step_ended", step=name, **decided.model_dump(exclude={"name"}))
     return decided

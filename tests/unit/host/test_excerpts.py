@@ -1,5 +1,7 @@
 """Excerpts: bounded in lines and bytes, read from the end, harmless to a terminal."""
 
+import json
+
 import pytest
 
 from tailrace.host import excerpts
@@ -53,6 +55,9 @@ def test_many_long_lines_fit_the_limit_and_the_last_is_kept(log):
         ("\x1b]8;;http://x\x1b\\link", "link"),
         ("\x1bcreset", "reset"),
         ("bell\x07 null\x00 back\x08", "bell\\x07 null\\x00 back\\x08"),
+        ("a\u202egnp.exe", "a\\u202egnp.exe"),
+        ("\x9b31mC1", "\\x9b31mC1"),
+        ("\u200fright\ufeff", "\\u200fright\\ufeff"),
         ("tab\tstays, ä and 漢 too", "tab\tstays, ä and 漢 too"),
     ],
 )
@@ -64,3 +69,11 @@ def test_control_characters_are_made_harmless(log, text, shown):
 def test_bytes_that_are_no_text_are_shown(log):
     """A program may write anything."""
     assert excerpts.tail(log(b"\xff\xfe\nend"), 2).splitlines()[-1] == "end"
+
+
+def test_json_stays_json_with_its_controls_escaped():
+    """What a reader parses is the same; a terminal sees none of it."""
+    text = json.dumps({"a": "\x9b31m \u202e \u2028 漢"}, ensure_ascii=False, indent=2)
+    shown = excerpts.harmless_json(text)
+    assert json.loads(shown) == json.loads(text)
+    assert not {"\x9b", "\u202e", "\u2028"} & set(shown)

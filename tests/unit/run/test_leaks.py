@@ -97,3 +97,64 @@ def test_the_variables_of_headers_are_secrets_and_found_in_a_run(tmp_path):
     assert known == {"A": "pearl-one", "B": "pearl-two"}
     (tmp_path / "results.json").write_text('{"fact": "401 (pearl-two)"}')
     assert leaks.scan(tmp_path, known) == [leaks.Leak("results.json", "value of B")]
+
+
+def test_a_text_file_with_a_leak_is_masked_there(tmp_path):
+    """What a run leaves may be kept: a log, lines of JSON, a notebook, which can still be read."""
+    (tmp_path / "a.log").write_text(f"before {KEY} after")
+    (tmp_path / "b.jsonl").write_text('{"fact": "-----BEGIN ' + 'PRIVATE KEY----- x"}\n{"fact": "good"}\n')
+    (tmp_path / "c.ipynb").write_text(json.dumps({"outputs": [f"no {SECRET}"]}))
+    with pytest.raises(LeakFound, match="they are masked there now"):
+        leaks.require_none(tmp_path, KNOWN)
+    assert (tmp_path / "a.log").read_text() == "before [OpenAI-style key] after"
+    assert (tmp_path / "b.jsonl").read_text().splitlines()[1] == '{"fact": "good"}'
+    assert json.loads((tmp_path / "c.ipynb").read_text()) == {"outputs": ["no [value of MY_TOKEN]"]}
+    leaks.require_none(tmp_path, KNOWN)
+
+
+def test_records_are_not_changed(tmp_path):
+    """A Parquet file is evidence: it stays, and the error says not to share the run."""
+    pd.DataFrame({"value": [KEY]}).to_parquet(tmp_path / "a.parquet")
+    content = (tmp_path / "a.parquet").read_bytes()
+    with pytest.raises(LeakFound, match="do not share this run"):
+        leaks.require_none(tmp_path)
+    assert (tmp_path / "a.parquet").read_bytes() == content
+
+
+def test_the_scan_is_bounded_and_says_what_it_left_out(tmp_path, monkeypatch):
+    """Of a large file its beginning and its end are read; small files are read before large ones."""
+    monkeypatch.setattr(leaks, "FILE_BYTES", 1000)
+    monkeypatch.setattr(leaks, "TOTAL_BYTES", 1500)
+    (tmp_path / "a.log").write_text("x" * 900 + KEY + "x" * 5000 + KEY[::-1] + "x" * 5000 + f" {KEY}")
+    (tmp_path / "b.log").write_text(f"x {KEY}")
+    (tmp_path / "c.log").write_text(f"{'x' * 20_000} {KEY}")
+    (tmp_path / "d.parquet").write_bytes(b"x" * 30_000)
+    found = leaks.read(tmp_path)
+    assert {leak.file for leak in found.leaks} == {"a.log", "b.log", "c.log"}
+    assert found.left_out == ["a.log", "c.log", "d.parquet"]
+    assert "not read whole: a.log, c.log, d.parquet (limits: " in found.limits
+    assert leaks.read(tmp_path, only=[tmp_path / "b.log"]).limits == ""
+
+
+def test_a_credential_across_two_pieces_is_found(tmp_path, monkeypatch):
+    """A file is read in pieces that overlap, whatever the text is encoded in."""
+    monkeypatch.setattr(leaks, "PIECE", 64)
+    for at in range(40, 80):
+        (tmp_path / "a.log").write_text("é" * (at // 2) + f" {KEY} {SECRET} " + "é" * 200)
+        kinds = {leak.kind for leak in leaks.scan(tmp_path, KNOWN)}
+        assert kinds == {"OpenAI-style key", "value of MY_TOKEN"}
+
+
+def test_what_a_deployment_keeps_is_scanned(tmp_path):
+    """Its journal and its logs, but not the edge's own files, nor what was not touched since; nothing is changed."""
+    (tmp_path / "processes").mkdir()
+    (tmp_path / "edge").mkdir()
+    (tmp_path / "processes" / "blue-1.log").write_text(f"starting with {SECRET}")
+    (tmp_path / "edge" / "blue.yaml").write_text("-----BEGIN " + "PRIVATE KEY-----")
+    with pytest.raises(LeakFound, match=r"processes/blue-1\.log: value of MY_TOKEN\. Revoke") as caught:
+        leaks.require_none_in_state(tmp_path, KNOWN)
+    assert SECRET not in str(caught.value)
+    assert SECRET in (tmp_path / "processes" / "blue-1.log").read_text()
+    later = (tmp_path / "processes" / "blue-1.log").stat().st_mtime + 1
+    assert leaks.require_none_in_state(tmp_path, KNOWN, since=later).leaks == []
+    assert leaks.require_none_in_state(tmp_path / "missing", KNOWN).leaks == []
