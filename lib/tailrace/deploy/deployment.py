@@ -24,7 +24,7 @@ from tailrace.deploy import (
     status,
     switch,
 )
-from tailrace.deploy.edge import Counters, Edge, Maintenance, Routes, other, route_file, tls
+from tailrace.deploy.edge import Counters, Edge, Maintenance, Routes, exposure, other, route_file
 from tailrace.deploy.edge import layout as edge_layout
 from tailrace.deploy.engines import Engine, Instance, Slot, choice
 from tailrace.deploy.journal import Journal
@@ -261,7 +261,7 @@ class Deployment:
 
     def ensure_edge(self, observe: Observe | None = None) -> tuple[str, ...]:
         """Have the edge run by the settings of the profile; return what of them was changed at a running edge."""
-        tls.check(self.profile.edge.tls)
+        exposure.check(self.profile.edge)
         if not self.is_up:
             # Routes to green, which has no instance yet: so the first instance becomes blue.
             page = front_door.intended_page(self)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tailrace.deploy import health, reachability
-from tailrace.deploy.edge import START_TIMEOUT_S, Maintenance, Upstream, tls
+from tailrace.deploy.edge import START_TIMEOUT_S, Maintenance, Upstream, exposure
 from tailrace.deploy.engines import Instance
 from tailrace.deploy.journal import JournalEntry
 from tailrace.deploy.rollout import CommandResult, Observe
@@ -158,7 +158,8 @@ def _apply(deployment: Deployment) -> Iterator[str]:
     if not (differences := edge.drift()):
         return
     moved = edge.intended.ingress != former
-    outside = moved or edge.intended.settings.tls != edge.layout.settings.tls
+    new, old = edge.intended.settings, edge.layout.settings
+    outside = moved or (new.tls, new.metrics_port) != (old.tls, old.metrics_port)
     if outside and (reason := deployment.engine.lacks.get("edge changes")):
         raise EdgeRejected(f"{deployment.profile.name}: {'; '.join(differences)}. {reason}. {COLD}")
     changes = edge.changes()
@@ -212,7 +213,7 @@ def upgrade(deployment: Deployment, cold: bool) -> CommandResult:
     name = deployment.profile.name
     if not deployment.is_up:
         raise DeployError(f"{name}: it is not up, so there is no edge to upgrade; use `deploy`")
-    tls.check(deployment.profile.edge.tls)
+    exposure.check(deployment.profile.edge)
     reason = deployment.engine.lacks.get("edge handover")
     if reason and not cold:
         raise EdgeRejected(f"{name}: {reason}. {COLD}")

@@ -5,15 +5,14 @@ Everything that is wrong is raised as one `ProfileError`, which names the file, 
 what was expected.
 """
 
+from tailrace.profile.edge import EdgeSettings, Tls
 from tailrace.profile.models import (
-    EdgeSettings,
     GateLimits,
     Profile,
     ProviderSettings,
     ResourceLimits,
     RolloutSettings,
     Simulator,
-    Tls,
     Warmup,
 )
 from tailrace.profile.reader import load

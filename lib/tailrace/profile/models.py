@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tailrace.profile import policy as policies
+from tailrace.profile.edge import METRICS, EdgeSettings
 from tailrace.profile.policy import Policy
 from tailrace.profile.rollout import Canary, Hooks
-from tailrace.profile.section import EnvironmentName, Port, PositiveSeconds, ProfileSection, Seconds, Share
+from tailrace.profile.section import EnvironmentName, PositiveSeconds, ProfileSection, Seconds, Share
 from tailrace.profile.service import Service
 from tailrace.profile.slo import Slo
 
@@ -62,71 +63,6 @@ class ProviderSettings(ProfileSection):
     @property
     def simulated(self) -> bool:
         return not self.base_url
-
-
-Upgrade = Annotated[
-    str,
-    Field(
-        pattern=r"^[a-z0-9!#$%&'*+.^_`|~/-]{1,64}$",
-        description="a value of the Upgrade header in lower case, as websocket",
-    ),
-]
-
-
-AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*[^/\x00]$", description="an absolute path of a file")]
-
-
-class Tls(ProfileSection):
-    """TLS at the front door. The files are read where they are, and again when renewed; the key is never copied."""
-
-    certificate: AbsolutePath
-    """In PEM: the certificate of this host first, then those above it."""
-    key: AbsolutePath
-    """In PEM, without a password."""
-    name: str = Field(
-        default="", pattern=r"^[A-Za-z0-9.-]{0,253}$", description="the name of a host, as api.example.com"
-    )
-    """The name in the deployment's URL, as the certificate has it and as this machine resolves it; empty: the host."""
-
-
-class EdgeSettings(ProfileSection):
-    """The proxy in front of the two slots."""
-
-    host: str = "127.0.0.1"
-    port: Port = 0
-    stream_idle_s: PositiveSeconds = 660.0
-    """The edge ends an answer that has been silent for this long, before its first byte or after. Otherwise it has no
-    limit. Longer than tailrace's own service waits, so that a caller hears from the service what happened."""
-    reuse_connections: bool = True
-    """False: each request gets a connection of its own to the instance. For a server that closes one after an answer
-    without having said so, as llama.cpp's does after each stream: a request on its way there would be a 503."""
-    trusted_hops: int | None = Field(default=None, ge=0, le=16)
-    """How many proxies in front of the edge are trusted. With 0 a client's own `X-Forwarded-*` headers are replaced.
-
-    Without a number it is 1 for an edge on loopback, which only programs of this machine reach, and 0 for any other.
-    """
-    upgrades: tuple[Upgrade, ...] = ("websocket",)
-    """The values of `Upgrade` that are passed to the service. Any other is ignored: the request goes on without it."""
-    max_header_kb: int = Field(default=60, ge=1, le=8192)
-    """A request with more than this in its headers gets a 431."""
-    max_body_mb: int = Field(default=64, ge=1, le=4000)
-    """A request with a larger body gets a 413, where requests are buffered."""
-    request_s: PositiveSeconds = 120.0
-    """A request that is not whole after so long gets a 408. An answer that has begun has no such limit."""
-    buffered: bool | None = None
-    """Whether a request goes to its instance once it is whole, so that a slow caller occupies none.
-
-    Without a value it does with HTTP/1.1. With `protocol: h2c` it goes on as it comes: gRPC may answer a first message
-    before the second."""
-    tls: Tls | None = None
-    """Without it the front door speaks plain HTTP. The doors for probes, previews and the admin always do."""
-
-    @property
-    def hops(self) -> int:
-        """How many proxies in front of the edge are trusted."""
-        if self.trusted_hops is None:
-            return int(self.host in ("localhost", "::1") or self.host.startswith("127."))
-        return self.trusted_hops
 
 
 class Warmup(ProfileSection):
@@ -241,9 +177,13 @@ class Profile(ProfileSection):
     @property
     def configured_edge(self) -> EdgeSettings:
         """The settings of the edge, with those that depend on the service."""
-        if self.edge.buffered is not None:
-            return self.edge
-        return self.edge.model_copy(update={"buffered": self.service.protocol == "http1"})
+        buffered, hidden = self.edge.buffered, self.edge.hidden_paths
+        if buffered is None:
+            buffered = self.service.protocol == "http1"
+        if hidden is None:
+            own = [self.service.metrics] if self.service.metrics.startswith("/") else []
+            hidden = tuple(dict.fromkeys([METRICS, *own]))
+        return self.edge.model_copy(update={"buffered": buffered, "hidden_paths": hidden})
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailrace.deploy import Deployment, Release, Target, Watch, watch
-from tailrace.deploy.edge import tls
+from tailrace.deploy.edge import exposure
 from tailrace.errors import DeployError
 from tailrace.profile import Probe, Profile, Simulator
 from tailrace.testbed import provider as providers
@@ -144,7 +144,7 @@ class Stack:
 
 def preflight(profile: Profile, root: Path) -> None:
     """Raise PartMissing, with what to do, when this machine lacks something that `profile` needs."""
-    tls.check(profile.edge.tls)
+    exposure.check(profile.edge)
     Deployment.open(profile, home(root)).engine.preflight()
 
 

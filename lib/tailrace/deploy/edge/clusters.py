@@ -14,6 +14,7 @@ from pathlib import Path
 from tailrace import profile
 from tailrace.deploy.edge import envoy, limits
 from tailrace.deploy.edge.envoy import TYPE, Document, discovered, file, socket
+from tailrace.deploy.edge.layout import ADMIN as ADMIN_SOCKET
 from tailrace.deploy.edge.layout import NOBODY, Address, Layout
 from tailrace.deploy.edge.route_file import COLOURS
 
@@ -22,6 +23,8 @@ PROTOCOLS: Mapping[str, Document] = {
     "h2c": {"http2_protocol_options": {"allow_connect": True}},
 }
 """How the edge speaks to an instance, by the protocol of its release."""
+ADMIN = "admin"
+"""The name of the cluster that is the edge's own admin."""
 CHECK_TIMEOUT_S = 2.0
 """How long the edge waits for the answer to a health check."""
 CONNECT_TIMEOUT_S = 60
@@ -72,12 +75,16 @@ def document(settings: Mapping[str, UpstreamSettings], layout: Layout) -> str:
     clusters = [
         cluster(name, colour, settings[colour], layout) for colour in COLOURS for name in (colour, f"preview-{colour}")
     ]
-    return discovered(*clusters)
+    return discovered(*clusters, *([_admin()] if layout.metrics else []))
 
 
 def read(path: Path) -> dict[str, UpstreamSettings]:
     """Return the settings of each colour in the file of clusters; raises EdgeRejected when it is damaged."""
-    found = {one["name"]: one["metadata"]["filter_metadata"]["tailrace"] for one in envoy.read(path)["resources"]}
+    found = {
+        one["name"]: one["metadata"]["filter_metadata"]["tailrace"]
+        for one in envoy.read(path)["resources"]
+        if "metadata" in one
+    }
     kept = {colour: found[colour] for colour in COLOURS}
     return {
         colour: UpstreamSettings(profile.Health.model_validate(own["health"]), own["protocol"])
@@ -119,6 +126,17 @@ def cluster(name: str, colour: str, settings: UpstreamSettings, layout: Layout) 
     if name == colour:
         cluster["health_checks"] = [_health_check(settings)]
     return cluster
+
+
+def _admin() -> Document:
+    """Return the edge's own admin, of which one door shows one page."""
+    endpoint = {"address": {"pipe": {"path": ADMIN_SOCKET}}}
+    return {
+        "@type": f"{TYPE}.config.cluster.v3.Cluster",
+        "name": ADMIN,
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": ADMIN, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
+    }
 
 
 def _health_check(settings: UpstreamSettings) -> Document:

@@ -31,11 +31,12 @@ def _log(name: str, which: str, **tags: str) -> Document:
 
 
 LOGS: list[Document] = [
-    # A page that the routes hold was meant, and a request for no path (CONNECT, OPTIONS *) is for no route. What its
-    # client did wrong has a status of 4xx, but for gRPC: there it is 200, like an answer that was cut.
+    # A page that the routes hold was meant, as is a hidden path, and a request for no path (CONNECT, OPTIONS *) is for
+    # no route. What its client did wrong has a status of 4xx, but for gRPC 200, like an answer that was cut.
     _log(
         ENDED,
-        "!(response.code_details in ['via_upstream', 'direct_response', 'absolute_path_rejected']"
+        "!(response.code_details in"
+        " ['via_upstream', 'direct_response', 'absolute_path_rejected', 'fault_filter_abort']"
         " || (request.method == 'CONNECT' && response.code == 404)"
         " || (response.code == 200 && response.code_details in"
         " ['request_overall_timeout', 'request_header_timeout', 'request_payload_too_large']))",

@@ -64,6 +64,12 @@ class Layout:
         """Return the layout of the same edge with other settings; without a port in them it keeps its own."""
         return replace(self, settings=settings, ingress=Address(settings.host, settings.port or self.ingress.port))
 
+    @property
+    def metrics(self) -> Address | None:
+        """Where the edge shows its own counters; None: nowhere."""
+        port = self.settings.metrics_port
+        return Address("127.0.0.1", port) if port else None
+
     def preview(self, colour: str) -> Address:
         return self.preview_blue if colour == "blue" else self.preview_green
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tailrace.deploy.edge import endings, overload, tls
+from tailrace.deploy.edge import clusters, endings, exposure, overload, tls
 from tailrace.deploy.edge.envoy import TYPE, Document, bound, discovered, file
 from tailrace.deploy.edge.layout import Address, Layout
 from tailrace.deploy.edge.route_file import COLOURS, DOOR
@@ -49,6 +49,10 @@ def document(layout: Layout, former: Layout | None = None) -> str:
         hosts = [{"name": "preview", "domains": ["*"], "routes": [everything]}]
         fixed = {"route_config": {"name": name, "virtual_hosts": hosts}}
         listeners.append(listener(name, name, layout.preview(colour), fixed, layout))
+    if layout.metrics:
+        only = {"match": {"path": "/stats/prometheus"}, "route": {"cluster": clusters.ADMIN}}
+        fixed = {"route_config": {"virtual_hosts": [{"name": "metrics", "domains": ["*"], "routes": [only]}]}}
+        listeners.append(listener("metrics", "metrics", layout.metrics, fixed, layout))
     return discovered(*listeners)
 
 
@@ -73,8 +77,11 @@ def listener(name: str, counted_as: str, address: Address, source: Document, lay
         "http_protocol_options": _http1(settings.upgrades),
         # A browser opens its WebSockets on the HTTP/2 connection that it has (RFC 8441).
         "http2_protocol_options": {"allow_connect": True, "max_concurrent_streams": STREAMS},
-        "upgrade_configs": [{"upgrade_type": upgrade, "filters": [ROUTER]} for upgrade in settings.upgrades],
-        "http_filters": _filters(settings),
+        "upgrade_configs": [
+            {"upgrade_type": upgrade, "filters": [*_hidden(settings, counted_as), ROUTER]}
+            for upgrade in settings.upgrades
+        ],
+        "http_filters": [*_hidden(settings, counted_as), *_filters(settings)],
         # Only what users get is accounted for.
         "access_log": endings.LOGS if counted_as == "ingress" else [],
         **source,
@@ -97,6 +104,10 @@ def listener(name: str, counted_as: str, address: Address, source: Document, lay
         "@type": f"{TYPE}.config.listener.v3.Listener", "name": name, "address": bound(address, layout),
         "per_connection_buffer_limit_bytes": BUFFER_BYTES, "filter_chains": [chain],
     }  # fmt: skip
+
+
+def _hidden(settings: EdgeSettings, counted_as: str) -> list[Document]:
+    return [exposure.hidden(path) for path in settings.hidden_paths or ()] if counted_as == "ingress" else []
 
 
 def _filters(settings: EdgeSettings) -> list[Document]:

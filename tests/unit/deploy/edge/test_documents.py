@@ -24,7 +24,7 @@ from tailrace.deploy.edge import (
 from tailrace.deploy.edge.maintenance import TYPES
 from tailrace.deploy.engines.process.edge import binary
 from tailrace.errors import EdgeRejected
-from tailrace.profile import Health
+from tailrace.profile import EdgeSettings, Health
 
 HERE = clusters.Upstream(Address("127.0.0.1", 18_001))
 
@@ -162,6 +162,13 @@ def complaints(layout, **changed):
 def test_envoy_accepts_every_file(layout):
     """By its own validation."""
     assert complaints(layout) == ""
+
+
+def test_envoy_accepts_every_setting_of_the_doors(layout):
+    """The longest paths to hide, as many as may be; a door for its own counters; requests that go on as they come."""
+    paths = tuple(f"/{chr(97 + n) * 20}/{'b.c-d' * 7}" for n in range(16))
+    settings = EdgeSettings(hidden_paths=paths, metrics_port=18_010, buffered=False, request_s=0.5)
+    assert complaints(replace(layout, settings=settings)) == ""
 
 
 def test_envoy_refuses_a_file_with_an_unknown_word(layout):

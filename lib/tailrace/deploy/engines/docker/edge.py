@@ -46,12 +46,13 @@ class EdgeContainer:
         self.stop()
         client = self.client()
         built = image.edge(client, self.source, self.home)
-        doors = (
+        doors = [
             self.layout.ingress,
             self.layout.probe,
             self.layout.preview_blue,
             self.layout.preview_green,
-        )
+            *([self.layout.metrics] if self.layout.metrics else []),
+        ]
         host = network.address(client, self.scope, EDGE)
         place = {network.name(self.scope): client.api.create_endpoint_config(ipv4_address=host)}
         with dockerd.translated(self.name):
