@@ -31,6 +31,7 @@ GROUND = {
     "records",
     "request_headers",
     "server_metrics",
+    "system_errors",
     "validity",
     "verdict",
 }

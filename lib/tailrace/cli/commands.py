@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import sys
 from typing import Final
 
 import click
 
-from tailrace import __version__
+from tailrace import __version__, system_errors
 from tailrace.cli import terminal
 from tailrace.errors import PartMissing, TailraceError
 
@@ -49,13 +48,8 @@ COMMANDS: Final = {
 """Module and summary of each command. Some live in their own rooms, because an image of the service lacks `cli`."""
 
 
-UNWRITABLE: Final = {
-    errno.ENOSPC: "free some space, then call it again",
-    errno.EDQUOT: "free some space, then call it again",
-    errno.EROFS: "make the folder writable, or call it in a copy of the project that is",
-    errno.EACCES: "make the folder writable for this user, or call it as its owner",
-}
-"""What to do where nothing can be written. The command could not run: exit status 3."""
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, the convention of shells: 1 would be the verdict FAIL."""
 
 
 class Commands(click.Group):
@@ -80,20 +74,26 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except TailraceError as error:
-            for line in str(error).splitlines():
-                terminal.say(f"tailrace: {line}", err=True)
-            sys.exit(error.exit_code)
-        except OSError as error:
-            if error.errno not in UNWRITABLE:
-                raise
-            place = f"{error.filename}: " if error.filename else ""
-            terminal.say(f"tailrace: {place}{error.strerror}; {UNWRITABLE[error.errno]}", err=True)
+            _say(str(error))
+            sys.exit(PartMissing.exit_code if system_errors.of_machine(error) else error.exit_code)
+        except BrokenPipeError:
+            raise  # nobody reads on: click ends quietly
+        except OSError as error:  # whatever the system refused: it is no verdict, and a traceback helps nobody
+            _say(system_errors.sentence(error, f"tailrace {ctx.invoked_subcommand or ''}".strip()))
             sys.exit(PartMissing.exit_code)
+        except KeyboardInterrupt:
+            _say("interrupted")
+            sys.exit(INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:  # a defect: its traceback may hold what others wrote
             terminal.print_exception(error)
             sys.exit(1)
+
+
+def _say(text: str) -> None:
+    for line in text.splitlines():
+        terminal.say(f"tailrace: {line}", err=True)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -12,6 +12,7 @@ Other rooms take these paths from `RunDir` and spell none themselves; a test wal
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 LATEST = "latest"
+RESERVE_BYTES = 65_536
 EVIDENCE = ("notebooks", "results", "records", "data")
 
 
@@ -68,6 +70,11 @@ class RunDir:
     @property
     def report(self) -> Path:
         return self.path / "report.html"
+
+    @property
+    def reserve(self) -> Path:
+        """A file of zeros that is removed at the end, so that the end can be written on a disk that is full."""
+        return self.path / ".reserve"
 
     def notebook(self, step: str) -> Path:
         return self.path / "notebooks" / f"{step}.ipynb"
@@ -137,14 +144,33 @@ def index(runs_dir: Path) -> Path:
 
 
 def create_run(root: Path, profile: Profile, kind: Literal["run", "exploratory"] = "run") -> RunDir:
-    """Create the folder of a new run under `root/runs`, with its `run.json` and `profile.json`."""
+    """Create the folder of a new run under `root/runs`, with its `run.json` and `profile.json`, or nothing at all.
+
+    Raises OSError where there is no place for it, or where `runs/latest` is not ours to replace.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     run = RunDir(root.resolve() / RUNS / f"{stamp}-{profile.name}-{secrets.token_hex(2)}")
-    for folder in EVIDENCE:
-        (run.path / folder).mkdir(parents=True)
-    files.replace(run.profile, profile.model_dump_json(indent=2, by_alias=True) + "\n")
-    run.write(RunRecord(id=run.id, profile=profile.name, engine=profile.engine, kind=kind))
+    if kind == "run":
+        _require_link(run.path.parent / LATEST)
+    try:
+        for folder in EVIDENCE:
+            (run.path / folder).mkdir(parents=True)
+        if kind == "run":
+            files.replace(run.reserve, bytes(RESERVE_BYTES))
+        files.replace(run.profile, profile.model_dump_json(indent=2, by_alias=True) + "\n")
+        run.write(RunRecord(id=run.id, profile=profile.name, engine=profile.engine, kind=kind))
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
     return run
+
+
+def _require_link(link: Path) -> None:
+    """Raise OSError when something other than a link stands at `link`: a folder or a file there is not ours."""
+    if link.exists() and not link.is_symlink():
+        number = errno.EISDIR if link.is_dir() else errno.EEXIST
+        kind = "a folder" if link.is_dir() else "a file"
+        raise OSError(number, f"is {kind} here, and not the link to the latest run", str(link))
 
 
 def close(run: RunDir, verdict: Verdict, steps: Sequence[str]) -> RunRecord:
@@ -177,11 +203,26 @@ def _link_missing(source: str, target: str) -> None:
         os.link(source, target)
 
 
+def begin_run(root: Path, profile: Profile) -> RunDir:
+    """Create the folder of a new run, and point `runs/latest` at it; raise OSError, and leave nothing, if it cannot."""
+    run = create_run(root, profile)
+    try:
+        point_latest(run)
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    return run
+
+
 def point_latest(run: RunDir) -> Path:
-    """Point the link `runs/latest` at this run, in one rename, and return the link."""
+    """Point the link `runs/latest` at this run, in one rename, and return the link; raises OSError."""
     link = run.path.parent / LATEST
+    _require_link(link)
     fresh = link.with_name(f".{LATEST}-{run.id}")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(run.id)
-    fresh.replace(link)
+    try:
+        fresh.replace(link)
+    finally:
+        fresh.unlink(missing_ok=True)
     return link

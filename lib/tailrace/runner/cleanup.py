@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tailrace.profile import Profile
 from tailrace.run import events
 from tailrace.run.folder import RunDir
-from tailrace.runner import history
 from tailrace.runner.session import Session
 from tailrace.verdict import INCONCLUSIVE
 
@@ -16,15 +15,15 @@ KILLED = "killed before its end"
 SESSIONS = {"kernel_started": "the kernel of {step}", "fork_server_started": "the fork server"}
 
 
-def sweep(root: Path, profile: Profile) -> Iterator[str]:
-    """End everything that earlier runs left, and yield a sentence for each thing. The caller holds the run lock."""
-    yield from clean_up_killed_runs(root, profile)
+def sweep(root: Path, profile: Profile, killed: Sequence[RunDir]) -> Iterator[str]:
+    """End all that the runs `killed` left, and yield a sentence for each thing. The caller holds the run lock."""
+    yield from clean_up_killed_runs(root, profile, killed)
     yield from tear_down(profile, root)
 
 
-def clean_up_killed_runs(root: Path, profile: Profile) -> Iterator[str]:
+def clean_up_killed_runs(root: Path, profile: Profile, killed: Sequence[RunDir]) -> Iterator[str]:
     """End the kernels of killed runs, and their deployments if of other profiles; mark these runs as killed."""
-    for run in history.unfinished(root):
+    for run in killed:
         yield f"run {run.id} was killed before its end; cleaning up after it"
         yield from _end_sessions(run)
         if (other := _profile_of(run)) is not None and other.name != profile.name:
@@ -58,6 +57,7 @@ def _profile_of(run: RunDir) -> Profile | None:
 
 def _mark_killed(run: RunDir) -> None:
     """Write an end into run.json, at the time of the last event."""
+    run.reserve.unlink(missing_ok=True)
     written = events.read(run.path)
     record = run.read()
     finished_at = written[-1].at if written else record.started_at

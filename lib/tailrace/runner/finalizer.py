@@ -43,6 +43,7 @@ class Finalizer:
     def finalize(self) -> RunRecord:
         """Tear down, compare, scan, report; return the finished record."""
         self.display.activity("ending the run")
+        self.run.reserve.unlink(missing_ok=True)
         if self.context.profile.teardown == "always":
             self._check("nothing is left running", self._tear_down)
         if self.gate and not self._was_cut_short:

@@ -15,7 +15,7 @@ from tailrace import profile
 from tailrace.host import lock
 from tailrace.profile import Profile
 from tailrace.run import events
-from tailrace.run.folder import RunDir, create_run, point_latest
+from tailrace.run.folder import RunDir, begin_run
 from tailrace.run.record import RunRecord, StepOutcome
 from tailrace.runner import cleanup, forking, history, outcome, parameters, plan, steps
 from tailrace.runner.display import Display
@@ -73,10 +73,10 @@ def run(options: RunOptions, display: Display) -> RunRecord:
     with record_signals() as interrupt:
         prepared = prepare(options)
         with _lock(options.root, f"a run of profile {prepared.profile.name}"):
-            for line in cleanup.sweep(options.root, prepared.profile):
+            before = history.unfinished(options.root)
+            new = begin_run(options.root, prepared.profile)  # first: without a place for it, nothing is touched
+            for line in cleanup.sweep(options.root, prepared.profile, before):
                 display.print_line(line, "yellow")
-            new = create_run(options.root, prepared.profile)
-            point_latest(new)
             names = [step.name for step in prepared.plan.steps]
             events.append(new.path, "run_started", profile=options.profile, steps=names)
             display.print_line(f"run {new.id}  profile {prepared.profile.name}  engine {prepared.profile.engine}")
@@ -122,7 +122,7 @@ def down(root: Path, profile_name: str) -> list[str]:
     """
     chosen = profile.load(profile_name, root, environment=None)
     with _lock(root, f"tailrace down for profile {chosen.name}"):
-        lines = list(cleanup.clean_up_killed_runs(root, chosen))
+        lines = list(cleanup.clean_up_killed_runs(root, chosen, history.unfinished(root)))
         if stopped := stack.down(chosen, root):
             lines.append(f"stopped: {', '.join(stopped)}")
         return lines

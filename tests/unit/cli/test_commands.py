@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from tailrace import __version__
 from tailrace.cli import commands as cli
-from tailrace.errors import PartMissing, ProfileError, TailraceError
+from tailrace.errors import DeployError, PartMissing, ProfileError, TailraceError
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = sorted(cli.COMMANDS)
@@ -117,15 +117,38 @@ def test_outside_of_a_project_there_is_nothing_to_run(tmp_path, monkeypatch):
     assert "found no runbook/plan.yaml here or above" in result.stderr
 
 
-@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 3), (errno.EROFS, 3), (errno.EIO, 1)])
-def test_where_nothing_can_be_written_a_command_could_not_run(monkeypatch, number, status):
-    """Exit status 3, with the place and what to do; any other error of the system, the control, is raised."""
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EISDIR, errno.ECONNREFUSED])
+def test_what_the_system_refuses_is_no_verdict(monkeypatch, number):
+    """Exit status 3 and one line, with the place and what to do, whatever the error of the system is."""
+    refused = call_raising(monkeypatch, OSError(number, os.strerror(number), "/somewhere"))
+    assert (refused.exit_code, refused.stdout, len(refused.stderr.splitlines())) == (3, "", 1)
+    assert refused.stderr.startswith(f"tailrace: /somewhere: {os.strerror(number)}; ")
 
-    @click.command()
+
+def test_an_error_of_ours_that_the_system_caused_is_no_verdict_either(monkeypatch):
+    """A full disk below a DeployError is exit status 3; the same error without it, the control, is 1."""
+    caused = DeployError("the journal could not be written")
+    caused.__cause__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert call_raising(monkeypatch, caused).exit_code == 3
+    assert call_raising(monkeypatch, DeployError("the journal could not be written")).exit_code == 1
+
+
+def test_ctrl_c_is_no_verdict(monkeypatch):
+    """Exit status 130, where click has 1, which is FAIL."""
+    assert call_raising(monkeypatch, KeyboardInterrupt()).exit_code == 130
+
+
+def test_an_error_in_the_program_has_its_traceback(monkeypatch):
+    """The control: what is a defect here keeps its traceback, and its exit status 1."""
+    defect = call_raising(monkeypatch, LookupError("a defect"))
+    assert (defect.exit_code, "Traceback" in defect.stderr, "a defect" in defect.stderr) == (1, True, True)
+
+
+def call_raising(monkeypatch, error):
+    """Call a command that raises `error`."""
+
     def version():
-        raise OSError(number, os.strerror(number), "/somewhere")
+        raise error
 
-    monkeypatch.setattr(cli, "version", version)
-    done = call("version")
-    assert done.exit_code == status
-    assert ("/somewhere: " in done.output) is (status == 3)
+    monkeypatch.setattr(cli, "version", click.Command("version", callback=version))
+    return call("version")
