@@ -82,7 +82,10 @@ class App:
                 watch.stop()
             in_flight.remove(task)
             bodies.release(body)
-            self._record(context)
+            try:
+                self._record(context)
+            except Exception as error:  # the answer is out, and its connection is to serve the next one
+                self._components.log.error("not accounted", error, request_id=context.request_id)
 
     async def _send(
         self, response: HttpResponse, context: RequestContext, send: Send, watch: DisconnectWatch | None = None,

@@ -68,6 +68,7 @@ async def assemble(
     driver = AsyncDriver(told(policy_of(settings, store, call_recorder(metrics), budget), metrics), sender)
     if (limiter := driver.pipeline.ledger.spend_limiter) is not None:
         metrics.watch_budget(limiter)
+    metrics.watch_accounts(lambda: driver.pipeline.mishaps)
     upstream = Upstream(settings, driver)
     loop_monitor = LoopMonitor(metrics.loop_lag.set)
     checks = {"provider": provider_check(settings, prober), "cache": cache_check(settings, store)}
@@ -123,10 +124,10 @@ def call_recorder(metrics: Metrics) -> policy.Hook:
     """Return the hook that counts each call and attaches it to the request that caused it."""
 
     def record(call: Call) -> None:
-        metrics.count_call(call)
         context = request_context.CURRENT.get(None)
         if context is not None:
             context.call = call
+        metrics.count_call(call)
 
     return record
 

@@ -46,7 +46,12 @@ class Log:
             return
         at = datetime.fromtimestamp(self._clock(), UTC)
         row = {"at": at, "level": level, "event": name, **self._always, **facts}
-        self._lines.append(orjson.dumps(row, default=_type_name, option=orjson.OPT_APPEND_NEWLINE))
+        try:
+            line = orjson.dumps(row, default=_type_name, option=orjson.OPT_APPEND_NEWLINE)
+        except orjson.JSONEncodeError:  # a number or a text that JSON does not have must not cost a request
+            self.dropped += 1
+            return
+        self._lines.append(line)
         if not self._wake.is_set():
             self._wake.set()
 

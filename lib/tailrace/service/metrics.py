@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -131,6 +132,13 @@ class Metrics:
         budget.set(limiter.max_usd)
         left.set_function(limiter.left_usd)
         ends.set_function(lambda: math.inf if (left_s := limiter.resets_in_s()) is None else left_s)
+
+    def watch_accounts(self, failures: Callable[[], int]) -> None:
+        """Show how often accounting has failed; a call goes on without it."""
+        gauge = Gauge(
+            "tailrace_accounting_failures", "Calls or prices that were not accounted.", registry=self.registry
+        )
+        gauge.set_function(failures)
 
     def text(self) -> bytes:
         """Return all metrics in the exposition format."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from tailrace.client.call.causes import error_of
 from tailrace.client.call.pending import PendingCall
 from tailrace.client.call.retry import parsed
 from tailrace.client.response.revealed import Opening, revealed
 from tailrace.client.wire import Replay, Response, Unanswered, header
-from tailrace.protocol import media
+from tailrace.protocol import failures, media
 from tailrace.protocol.body import failure_of
+from tailrace.protocol.reading import Answer
 
 _EVENTS: Final = re.compile(rb"\s*(data|event|id|retry)?:")
 
@@ -39,3 +41,14 @@ def read(call: PendingCall, outcome: Response[Any] | Unanswered) -> Response[Any
         return opened.answer or Response(outcome.status, outcome.headers, Replay((outcome.body,)))
     failure = failure_of(call.document) if call.document is not None else ""
     return revealed(outcome, call.document, failure) if failure else outcome
+
+
+def failure(call: PendingCall, answer: Answer, response: Response[Any]) -> str:
+    """Return the class of the failure that an answer is; "" for a good one."""
+    if call.malformed:
+        return failures.BAD_BODY
+    if response.failure:
+        return response.failure
+    if response.status >= 400:
+        return error_of(response).word or f"http_{response.status}"
+    return answer.failure

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from tailrace.client.accounting import Attempt
 from tailrace.client.call.causes import Cause
+from tailrace.client.call.mishaps import Mishaps
 from tailrace.client.call.pending import PendingCall
 from tailrace.client.policy import AttemptHook, Policy
 from tailrace.client.wire import Response, Unanswered
 
-log = logging.getLogger(__name__)
-
 
 class AttemptHooks:
-    """The hooks of a policy's attempts, and its predicate. One that fails is logged by name, and the call goes on."""
+    """The hooks of a policy's attempts, and its predicate. One that fails is counted, and the call goes on."""
 
     def __init__(self, hooks: tuple[AttemptHook, ...], retry_if: Callable[[Attempt], bool | None] | None) -> None:
+        self.mishaps = Mishaps()
         self._hooks = hooks
         self._retry_if = retry_if
 
@@ -44,7 +43,7 @@ class AttemptHooks:
         try:
             answer = self._retry_if(attempt)
         except Exception as error:
-            _log_failure("predicate", self._retry_if, error)
+            self.mishaps.add(_name("predicate", self._retry_if), error)
             return judgement
         return judgement if answer is None else bool(answer)
 
@@ -55,7 +54,7 @@ class AttemptHooks:
             try:
                 hook(row)
             except Exception as error:  # a reporter must not break the call that it reports
-                _log_failure("hook", hook, error)
+                self.mishaps.add(_name("hook", hook), error)
 
 
 def attempt_hooks(policy: Policy) -> AttemptHooks | None:
@@ -64,7 +63,5 @@ def attempt_hooks(policy: Policy) -> AttemptHooks | None:
     return AttemptHooks(policy.attempt_hooks, retry_if) if policy.attempt_hooks or retry_if is not None else None
 
 
-def _log_failure(kind: str, function: Any, error: Exception) -> None:
-    log.warning(
-        "%s %s failed: %s", kind, getattr(function, "__qualname__", type(function).__name__), type(error).__name__
-    )
+def _name(kind: str, function: Any) -> str:
+    return f"{kind} {getattr(function, '__qualname__', type(function).__name__)}"

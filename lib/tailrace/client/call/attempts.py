@@ -40,7 +40,7 @@ class Attempts:
         self._timeout_s, self._silence_s = limits.attempt_timeout_s, limits.idle_s
         self._clock = clock
         self._event = event
-        self._hooks = attempt_hooks(policy)
+        self.hooks = attempt_hooks(policy)
         has_budget = retry is not None and retry.budget is not None
         self._budget = RetryBudget(retry.budget or 0.0, retry.budget_burst) if has_budget and retry else None
         self._targets = self.destinations = None
@@ -64,18 +64,18 @@ class Attempts:
             outcome = yield from self._attempt(call, request)
             failures += 1
             why = cause(outcome, call.malformed)
-            if why is None and turn is None and self._hooks is None:
+            if why is None and turn is None and self.hooks is None:
                 return _answer(call, outcome)
             if turn is not None:
                 turn.ended(outcome, why)
             again = why is not None and _hopeful(outcome, why, turn)
             attempt = None
-            if self._hooks is not None:
-                attempt = self._hooks.row(call, outcome, why)
-                again = why is not None and self._hooks.retryable(attempt, again)
+            if self.hooks is not None:
+                attempt = self.hooks.row(call, outcome, why)
+                again = why is not None and self.hooks.retryable(attempt, again)
             pause_s = self._next_wait_s(call, request, outcome, failures, turn) if again else None
-            if self._hooks is not None and attempt is not None:
-                self._hooks.tell(attempt, pause_s)
+            if self.hooks is not None and attempt is not None:
+                self.hooks.tell(attempt, pause_s)
             if pause_s is None:
                 return _answer(call, outcome)
             call.backoff_s += pause_s

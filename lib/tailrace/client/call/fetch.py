@@ -13,11 +13,11 @@ from typing import Any, Final
 import openai
 
 from tailrace.client import errors
-from tailrace.client.call import fallback
+from tailrace.client.call import answers, fallback
 from tailrace.client.call.attempts import Attempts
 from tailrace.client.call.causes import Cause, cause
 from tailrace.client.call.effects import Blocking, Event, Lease, Load, Meter, Release, Save, Sleep, Work
-from tailrace.client.call.ledger import Ledger, failure
+from tailrace.client.call.ledger import Ledger
 from tailrace.client.call.pending import FetchResult, PendingCall
 from tailrace.client.clock import Clock
 from tailrace.client.policy import Policy
@@ -84,7 +84,7 @@ class Fetcher:
         facts = read_sound(call.document, current.envelope.operation) if readable else NO_ANSWER
         cost_usd = self._settle(call, facts, response)
         keep = facts.complete and response.status == 200 and len(response.body) <= self._most_bytes(call)
-        call.over, failed = not keep, failure(call, facts, response)
+        call.over, failed = not keep, answers.failure(call, facts, response)
         stopped: BaseException | None = None  # as in `_close`, without a generator more for every call
         if keep:
             try:
@@ -216,7 +216,7 @@ class Fetcher:
         keep = facts.complete and chunks and response.status == 200
         call.over = not keep
         entry = self._entry(call, response, chunks, facts, cost_usd) if keep and chunks else None
-        failed = failure(call, facts, response)
+        failed = answers.failure(call, facts, response)
         book = partial(self._ledger.book, call, response.status, cost_usd, failed, facts)
         # a reader who has the terminator, or an error, may leave; without it, the stream was left or broke
         if error is not None and (facts.failure in UNFINISHED or not call.current.known):

@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Collection
 from functools import partial
-from math import inf
+from math import inf, isfinite
 from typing import Any, Final, Literal
 
 from tailrace.client.accounting import Call
 from tailrace.client.call import charges
-from tailrace.client.call.causes import error_of
 from tailrace.client.call.effects import Blocking, Work
+from tailrace.client.call.mishaps import Mishaps
 from tailrace.client.call.pending import PendingCall
 from tailrace.client.call.prices import Prices
 from tailrace.client.clock import Clock
@@ -48,6 +48,7 @@ class Ledger:
         self._spend = policy.spend
         others = [target.model for target in policy.targets] + [fallback.model for fallback in policy.fallbacks]
         self._fallback_models = tuple(filter(None, others))
+        self.mishaps = Mishaps()
         self.prices = Prices(clock.monotonic, policy.prices)
         self.spend_limiter = _limiter(policy, clock)
         self.unsettled: Collection[Any] = self.spend_limiter.unsettled if self.spend_limiter is not None else ()
@@ -103,6 +104,15 @@ class Ledger:
 
     def _most_usd(self, parsed: ParsedRequest, by: charges.By, spend: Spend) -> float:
         """Return the most that a call can cost, 0 for an unknown price that is allowed; else raise PriceUnknown."""
+        try:
+            return self._priced(parsed, by, spend)
+        except BudgetExceeded:
+            raise
+        except Exception as error:
+            self.mishaps.add("the price of a call", error)
+            return self._known_usd(None, parsed, parsed.model, spend)
+
+    def _priced(self, parsed: ParsedRequest, by: charges.By, spend: Spend) -> float:
         if not (parsed.known and by == "tokens"):
             cost_usd = charges.most_usd(parsed, by, self.prices, spend.assumed_output_tok)
             return self._known_usd(cost_usd, parsed, parsed.model, spend)
@@ -153,7 +163,11 @@ class Ledger:
             )  # fmt: skip
 
     def cost_usd(self, call: PendingCall, answer: Answer, response: Response[Any] | None) -> float | None:
-        """Return the cost of an answer: 0 for an error status, None when the answer does not count its tokens."""
+        """Return the cost of an answer: 0 for an error status; None when its tokens or its price are not known."""
+        cost_usd = self.mishaps.guarded("the price of an answer", self._cost_usd, call, answer, response)
+        return cost_usd if cost_usd is None or isfinite(cost_usd) else None
+
+    def _cost_usd(self, call: PendingCall, answer: Answer, response: Response[Any] | None) -> float | None:
         if response is not None and response.status >= 400 and not response.failure:
             return 0.0
         parsed = call.current
@@ -179,7 +193,7 @@ class Ledger:
         """Give back the reservation, once, and count the cost."""
         reservation, call.reservation = call.reservation, None
         if reservation is not None and self.spend_limiter is not None:
-            self.spend_limiter.settle(reservation, cost_usd)
+            self.mishaps.guarded("the budget of a call", self.spend_limiter.settle, reservation, cost_usd)
 
     def failed(
         self, call: PendingCall, error: BaseException, answer: Answer = NO_ANSWER, status: int = 0
@@ -206,7 +220,7 @@ class Ledger:
         answer: Answer = NO_ANSWER, *, model: str = "", usage: Usage | Entry | None = None,
         saved_usd: float | None = None, cancelled: bool = False,
     ) -> None:  # fmt: skip
-        """Hand one row to each hook. A hook that fails is logged by name; the call and the other hooks go on.
+        """Hand one row to each hook. A hook that fails is counted; the call and the other hooks go on.
 
         `error_type` is "" for a good answer.
         """
@@ -252,8 +266,7 @@ class Ledger:
             try:
                 hook(row)
             except Exception as error:  # a reporter must not break the call that it reports
-                name = getattr(hook, "__qualname__", type(hook).__name__)
-                log.warning("hook %s failed: %s", name, type(error).__name__)
+                self.mishaps.add(f"hook {getattr(hook, '__qualname__', type(hook).__name__)}", error)
 
 
 def _limiter(policy: Policy, clock: Clock) -> SpendLimiter | None:
@@ -276,17 +289,6 @@ def _exceeded(call: PendingCall, spend: Spend, limiter: SpendLimiter, balance: B
         call.original.request,
         limiter.resets_in_s() if most_usd <= spend.max_usd else None,
     )
-
-
-def failure(call: PendingCall, answer: Answer, response: Response[Any]) -> str:
-    """Return the class of the failure that an answer is; "" for a good one."""
-    if call.malformed:
-        return failures.BAD_BODY
-    if response.failure:
-        return response.failure
-    if response.status >= 400:
-        return error_of(response).word or f"http_{response.status}"
-    return answer.failure
 
 
 def _tpot_s(answer: Answer) -> float | None:

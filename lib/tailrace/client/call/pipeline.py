@@ -45,6 +45,12 @@ class Pipeline:
         self._envelope = envelope.reader(cache.namespace, cache.left_out) if cache is not None else envelope.reader("")
         self._identify = identifier(cache.identity) if cache is not None else None
 
+    @property
+    def mishaps(self) -> int:
+        """How often a hook, the look-up of a price or a budget has failed; no call was lost by it."""
+        hooks = self.fetcher.attempts.hooks
+        return self.ledger.mishaps.count + (0 if hooks is None else hooks.mishaps.count)
+
     def run(self, request: Request) -> Work[Response[Any]]:
         """Carry `request` through the policy. Raise what `tailrace.client.errors` lists."""
         call, cache = self._opened(request), self.policy.cache
