@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -18,11 +18,10 @@ from tailrace.deploy.edge.samples import EDGE, EdgeRow
 from tailrace.errors import RecordsError
 from tailrace.host.machine import MACHINE, MachineRow
 from tailrace.load.beside import SERVER, ServerRow
-from tailrace.run import documents, folder
+from tailrace.run import documents
 from tailrace.run.folder import RunDir
 
 EVERY: Final = "all"
-HISTORY: Final = ["id", "started_at", "profile", "verdict", "n", "p99_ms", "p99_lo_ms", "p99_hi_ms"]
 LARGE: Final = 3_000_000
 """From this many records on, percentiles are computed from disk: in memory they would take about a gigabyte."""
 MARKS: Final = ["t_ns", "until_ns", "label", "kind"]
@@ -53,7 +52,7 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
     | "NAME" | a frame that `step` saved |
     | "STEP/NAME" | the same of another step; "STEP/marks" is empty when that step marked nothing |
     | "records:PHASE" | the requests of some phases, see `_matches` |
-    | "runs" | the history of all runs |
+    | "runs" | the history of the newest runs |
     """
     name, _, phases = name.partition(":")
     if phases:
@@ -64,7 +63,9 @@ def frame(run_dir: Path, step: str, name: str) -> pd.DataFrame:
         if not _NAME.fullmatch(part):
             raise RecordsError(f"{part!r} is not the name of a step or frame; expected letters, digits, - and _")
     if name == "runs" and not other:
-        return history(run_dir.parent)
+        from tailrace.report import store  # it reads evidence itself
+
+        return store.history(run_dir.parent)
     if name == "records":
         return _records(run_dir, other or _recorder(run_dir, step))
     if name == "gaps":
@@ -175,20 +176,6 @@ def _samples(run_dir: Path, step: str, name: str) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=list(SAMPLES[name]))
     return pd.concat(parts).sort_values("t_ns", kind="stable", ignore_index=True)
-
-
-def history(runs_dir: Path) -> pd.DataFrame:
-    """Return a row per run, oldest first: id, started_at, profile, verdict, n, p99_ms, p99_lo_ms, p99_hi_ms."""
-    rows = [_history_row(run.path) for run in folder.all_runs(runs_dir)]
-    return pd.DataFrame(rows, columns=HISTORY).sort_values(["started_at", "id"], ignore_index=True)
-
-
-def _history_row(run_dir: Path) -> dict[str, Any]:
-    run = documents.run(run_dir)
-    row = analysis.latency(subject_records(run_dir), by=(), percentiles=("p99",)).iloc[0]
-    named = {name: str(run.get(name) or "") for name in ("started_at", "profile")}
-    named["verdict"] = str(run.get("verdict") or "INCONCLUSIVE")
-    return {"id": run_dir.name, **named, "n": int(row["n"])} | {name: row[name] for name in HISTORY[5:]}
 
 
 def subject(run_dir: Path) -> str:

@@ -1,4 +1,4 @@
-"""`runs/index.html`: all runs, newest first, with verdicts and the trend of p99."""
+"""`runs/index.html`: the newest runs, newest first, with verdicts and the trend of p99."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from tailrace.host import files
-from tailrace.report import catalogue, evidence, page, tables
-from tailrace.report.summary import headline
-from tailrace.run import documents, folder
+from tailrace.report import catalogue, page, store, tables
+from tailrace.run import folder
 from tailrace.run.folder import RunDir
 
 
@@ -25,18 +24,21 @@ def write(runs_dir: Path, baseline: str = "") -> Path:
 
 
 def html(runs_dir: Path, baseline: str = "") -> str:
-    """Return the page of the runs in `runs_dir`."""
-    table = evidence.history(runs_dir)
-    load = {"runs": table}.__getitem__
-    trend = catalogue.draw("history", load, baseline=baseline).svg("trend") if len(table) else ""
-    rows = [_row(runs_dir, values) for values in table.iloc[::-1].to_dict("records")]
-    return page.render("index.html.j2", rows=rows, trend=Markup(trend))  # noqa: S704  our own SVG
+    """Return the page of the newest runs in `runs_dir`; those before them are counted."""
+    runs = folder.all_runs(runs_dir)
+    older, listed = runs[: -store.NEWEST], runs[-store.NEWEST :]
+    summaries = store.summaries(listed)
+    load = {"runs": store.frame(summaries)}.__getitem__
+    trend = catalogue.draw("history", load, baseline=baseline).svg("trend") if summaries else ""
+    newest_first = sorted(summaries, key=lambda row: (row["started_at"], row["id"]), reverse=True)
+    rows = [_row(runs_dir, values) for values in newest_first]
+    span = (older[0].id, older[-1].id) if older else ()
+    return page.render("index.html.j2", rows=rows, trend=Markup(trend), older=len(older), span=span)  # noqa: S704  our own SVG
 
 
 def _row(runs_dir: Path, values: dict[str, Any]) -> dict[str, Any]:
-    run_dir = runs_dir / values["id"]
-    results = {step: documents.result(run_dir, step) for step in documents.steps(run_dir)}
-    sentences = headline(documents.run(run_dir), results)
-    report = RunDir(run_dir).report.is_file()
+    report = RunDir(runs_dir / values["id"]).report.is_file()
+    if values["n"] < 0:
+        return {**values, "report": report, "n": "", "p99": "not read yet", "interval": ""}
     value, _, interval = tables.cell(values, "p99").partition(" ")
-    return {**values, "sentence": " ".join(sentences), "report": report, "p99": value, "interval": interval}
+    return {**values, "report": report, "n": f"{values['n']:,}", "p99": value, "interval": interval}

@@ -74,8 +74,8 @@ def render(template: str, **values: Any) -> str:
 def evidence_files(run_dir: Path) -> list[tuple[str, str]]:
     """Return the path, relative to the run's folder, and the size of each file that the run left."""
     left = [path for path in sorted(run_dir.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-    page = RunDir(run_dir).report
-    return [(str(path.relative_to(run_dir)), f"{path.stat().st_size:,}") for path in left if path != page]
+    made = (RunDir(run_dir).report, RunDir(run_dir).summary)  # from the evidence
+    return [(str(path.relative_to(run_dir)), f"{path.stat().st_size:,}") for path in left if path not in made]
 
 
 def _escaped(function: Any) -> Any:

@@ -72,6 +72,11 @@ class RunDir:
         return self.path / "report.html"
 
     @property
+    def summary(self) -> Path:
+        """What the list of all runs needs of this one; it can be made anew at any time."""
+        return self.path / "summary.json"
+
+    @property
     def reserve(self) -> Path:
         """A file of zeros that is removed at the end, so that the end can be written on a disk that is full."""
         return self.path / ".reserve"

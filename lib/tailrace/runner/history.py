@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tailrace.errors import RecordsError
+from tailrace.run import documents
 from tailrace.run.folder import RUNS, RunDir, all_runs
 from tailrace.run.record import RunRecord
 from tailrace.verdict import PASS
@@ -22,7 +23,7 @@ def durations(root: Path, profile: str) -> dict[str, float]:
 
 def unfinished(root: Path) -> list[RunDir]:
     """Return the runs whose record says that they are under way."""
-    runs = all_runs(root / RUNS)
+    runs = (run for run in all_runs(root / RUNS) if documents.run(run.path).get("verdict") is None)
     return [run for run in runs if (record := _read(run)) and record.verdict is None and record.kind == "run"]
 
 
