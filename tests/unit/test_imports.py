@@ -30,6 +30,7 @@ GROUND = {
     "protocol",
     "records",
     "request_headers",
+    "secret_files",
     "server_metrics",
     "system_errors",
     "validity",

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from tailrace import secret_files
 from tailrace.errors import SettingsError
 from tailrace.service.settings import TABLE, Settings
 
@@ -21,6 +22,7 @@ EPILOG = "Settings, from the environment:\n\n\b\n" + "\n".join(
 def serve(host: str, port: int) -> None:
     """Serve /v1/* and /ask through the resilient client until SIGTERM; exit 3 when it cannot start."""
     try:
+        secret_files.take(os.environ)
         settings = Settings.read(os.environ)
     except SettingsError as error:
         click.echo(str(error), err=True)

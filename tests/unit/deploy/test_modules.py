@@ -37,7 +37,10 @@ def test_a_program_that_is_not_there_is_refused(lib):
         modules.needed(lib, "tailrace.no")
 
 
-CLIENT = {"client", "credentials", "descriptors", "errors", "headers", "masking", "numbers", "percentiles", "protocol"}
+CLIENT = {
+    "client", "credentials", "descriptors", "errors", "headers", "masking", "numbers", "percentiles", "protocol",
+    "policy_rules", "secret_files",
+}  # fmt: skip
 """The client with all that lies under it."""
 
 

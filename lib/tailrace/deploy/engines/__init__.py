@@ -209,7 +209,12 @@ def environment(release: Release, slot: Slot) -> dict[str, str]:
             "TAILRACE_COLOUR": slot.colour,
             "TAILRACE_GENERATION": str(slot.generation),
         }
-    return variables | {name: os.environ[here] for name, here in slot.secrets.items() if here in os.environ}
+    return variables | secrets(slot)
+
+
+def secrets(slot: Slot) -> dict[str, str]:
+    """Return the secrets of an instance with their values of today, by the names that it knows."""
+    return {name: os.environ[here] for name, here in slot.secrets.items() if here in os.environ}
 
 
 def labels(release: Release, slot: Slot) -> dict[str, str]:

@@ -66,7 +66,7 @@ def remove(container: Any, timeout_s: float = 20.0) -> None:
     """Remove `container`, running or not, and return once its name and its ports are free."""
     with translated(container.name):
         try:
-            container.remove(force=True)
+            container.remove(force=True, v=True)  # with the volume of its secrets
         except docker.errors.NotFound:
             return
         except docker.errors.APIError as error:

@@ -12,18 +12,12 @@ from typing import Any
 
 from tailrace import credentials
 from tailrace.deploy.images import dockerd, layers
+from tailrace.deploy.images.confinement import PROOF
 from tailrace.host import waiting
 from tailrace.verdict import Check
 
 ROOT = ("", "root", "0")
 LABELS = ("revision", "version", "created")
-HARDENED: dict[str, Any] = {
-    "read_only": True,
-    "tmpfs": {"/tmp": "rw,noexec,nosuid,nodev,size=64m"},  # noqa: S108 (inside the container)
-    "cap_drop": ["ALL"],
-    "security_opt": ["no-new-privileges"],
-}
-"""How every container of ours is run."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +33,8 @@ class Image:
     """The command to run; empty: the image's own."""
     budget_mb: float = 100
     """Limit for its size above its base."""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """Options of Docker with the limits of an instance, in place of those of `PROOF`."""
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -165,7 +161,7 @@ def _run(image: Image) -> Any:
         detach=True,
         environment=dict(image.environment),
         network_mode="none",
-        **HARDENED,
+        **{**PROOF, **image.limits},
     )
 
 

@@ -19,6 +19,7 @@ import docker.errors
 
 from tailrace.deploy import build
 from tailrace.deploy.images import base_image, dockerd, registry, wheelhouse
+from tailrace.deploy.images.confinement import PROOF
 from tailrace.deploy.release import Release, digest
 from tailrace.errors import BuildFailed, PartMissing
 from tailrace.host import excerpts
@@ -28,6 +29,10 @@ CONTENT = "io.tailrace.content"
 """Label with the digest of what an image was built from: equal content is not built again."""
 BASE = "io.tailrace.base"
 """Label with the base image, whose layers the image inherits."""
+SECRETS = "io.tailrace.secrets"
+"""Label by which an image says that it reads its secrets from files, `NAME_FILE`; without it they are variables."""
+BY_FILE = "secret_files"
+"""The fact about a release that its image has this label."""
 
 OnProgress = Callable[[str], None]
 """Gets each line of a build's log."""
@@ -95,7 +100,8 @@ def _ours(client: Any, kind: Kind, source: Path, home: Path, on_progress: OnProg
     except docker.errors.ImageNotFound:
         pass
     base = base_image.ensure(client, home / "images", on_progress)
-    _build_ours(client, name, kind, base, source, home, on_progress, labels={CONTENT: content, BASE: base})
+    marks = {CONTENT: content, BASE: base} | ({SECRETS: "files"} if kind.programs else {})
+    _build_ours(client, name, kind, base, source, home, on_progress, labels=marks)
     return client.images.get(name), False
 
 
@@ -185,14 +191,15 @@ def _context(source: Path, wheels: Path, wheel: Path) -> io.BytesIO:
 
 def _facts(image: Any) -> dict[str, Any]:
     base = image.labels.get(BASE, "")
-    return {"image": image.id, "tags": image.tags, "size_bytes": image.attrs["Size"], "base": base}
+    files = image.labels.get(SECRETS, "") == "files"
+    return {"image": image.id, "tags": image.tags, "size_bytes": image.attrs["Size"], "base": base, BY_FILE: files}
 
 
 def _python(client: Any, base: str) -> str:
     """Return the version of Python in a base image, as "3.11"."""
     command = ["python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     with dockerd.translated(f"base image {base}"):
-        output: bytes = client.containers.run(base, command, remove=True, network_mode="none")
+        output: bytes = client.containers.run(base, command, remove=True, network_mode="none", **PROOF)
     return output.decode().strip()
 
 

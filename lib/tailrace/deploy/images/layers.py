@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import IO, Any
 
 from tailrace.deploy.images import dockerd
+from tailrace.deploy.images.confinement import PROOF
 
 LARGEST_TEXT = 1_000_000
 OURS = "tailrace-"
@@ -71,7 +72,7 @@ def parts(client: Any, image: str) -> list[tuple[str, int]]:
 
 def _printed(client: Any, image: str, program: str) -> Any:
     """Return the JSON that `program` prints, run by the image's own Python."""
-    options = {"entrypoint": "python", "remove": True, "network_mode": "none"}
+    options = {"entrypoint": "python", "remove": True, "network_mode": "none", **PROOF}
     with dockerd.translated(f"image {image[:19]}"):
         output: bytes = client.containers.run(image, ["-c", program], **options)
     return json.loads(output)

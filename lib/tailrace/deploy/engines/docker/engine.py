@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 import docker.errors
 import docker.types
 
+from tailrace import secret_files
 from tailrace.deploy.edge import Address, Edge, layout
-from tailrace.deploy.engines import Capability, Instance, Slot, environment, labels
+from tailrace.deploy.engines import Capability, Instance, Slot, environment, labels, secrets
 from tailrace.deploy.engines.docker import LACKS, container_state, network
 from tailrace.deploy.engines.docker.edge import EdgeContainer
 from tailrace.deploy.engines.docker.evidence import EVERYWHERE, DockerImages
 from tailrace.deploy.images import base_image, dockerd, image
-from tailrace.deploy.images.hardening import HARDENED
+from tailrace.deploy.images.confinement import HARDENED, limited
 from tailrace.deploy.release import Release, filled
 from tailrace.errors import StartFailed
 from tailrace.profile import Profile, ResourceLimits, Service
@@ -86,7 +87,7 @@ class DockerEngine:
         return self.beside(name, simulator, Slot(deployment, "", 0), filled(command, python="python"))
 
     def images(self) -> DockerImages:
-        return DockerImages(self.client, self._source, self.home)
+        return DockerImages(self.client, self._source, self.home, self.limits)
 
     def beside(self, name: str, release: Release, slot: Slot, command: Sequence[str]) -> Instance:
         """Run `command` in the image of `release` next to the instances; as `run_beside` otherwise."""
@@ -219,20 +220,26 @@ class DockerEngine:
         **more: Any,
     ) -> Instance:
         scope, name = self.scope(slot.deployment), self._name(slot.deployment, part)
+        variables, kept = environment(release, slot), secrets(slot) if release.facts.get(image.BY_FILE) else {}
+        variables = {key: value for key, value in variables.items() if key not in kept} | secret_files.variables(kept)
         place = {network.name(scope): self.client.api.create_endpoint_config(ipv4_address=address.host)}
         gateway = {"gateway": self._address(slot.deployment, network.GATEWAY)} if "{gateway}" in command else {}
         arguments = filled(command, host=EVERYWHERE, port=str(address.port), **gateway)
         with dockerd.translated(name):
             container = self.client.containers.create(
                 release.build, arguments or None, name=name,
-                environment=environment(release, slot), labels=self._marked({**marked, "port": str(address.port)}),
+                environment=variables, volumes=[secret_files.FOLDER] if kept else [],
+                labels=self._marked({**marked, "port": str(address.port)}),
                 network=network.name(scope), networking_config=place,
                 ports={f"{address.port}/tcp": (LOOPBACK, None)}, **{**self._hardened(), **more},
             )  # fmt: skip
             try:
+                if kept:
+                    user = self.client.images.get(release.build).attrs["Config"].get("User") or ""
+                    container.put_archive(secret_files.FOLDER, secret_files.archive(kept, user))
                 container.start()
             except docker.errors.APIError:
-                container.remove(force=True)
+                container.remove(force=True, v=True)
                 raise
             container.reload()
         return _instance(container)
@@ -241,9 +248,7 @@ class DockerEngine:
         """Return the options with which every instance is run."""
         return {
             **HARDENED,
-            "mem_limit": f"{self.limits.memory_mb}m",
-            "nano_cpus": round(self.limits.cpus * 1e9),
-            "pids_limit": self.limits.pids,
+            **limited(self.limits),
             "log_config": docker.types.LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
             # A restart of the engine brings it back, at the address that the edge knows.
             "restart_policy": {"Name": "unless-stopped"},

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tailrace.deploy.images import hardening, image, layers
+from tailrace.deploy.images.confinement import limited
 from tailrace.deploy.release import Release, filled
+from tailrace.profile import ResourceLimits
 from tailrace.verdict import Check
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (inside a container's own network; it is published on loopback only)
@@ -21,6 +23,8 @@ class DockerImages:
     client: Any
     source: Path
     home: Path
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    """Those of an instance: what is run to prove something has the same."""
 
     def packages(self, release: Release) -> list[tuple[str, str, int]]:
         return layers.packages(self.client, release.build)
@@ -43,5 +47,5 @@ class DockerImages:
         command = filled(release.command, host=EVERYWHERE, port=str(release.facts["port"]))
         settings = {**release.environment, **environment}
         base = str(release.facts["base"])
-        subject = hardening.Image(self.client, release.build, base, settings, command, budget_mb)
+        subject = hardening.Image(self.client, release.build, base, settings, command, budget_mb, limited(self.limits))
         return hardening.checks(subject)
