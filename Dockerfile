@@ -41,7 +41,8 @@ LABEL org.opencontainers.image.title="tailrace service" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.created="${CREATED}"
 COPY --from=build /opt/tailrace /opt/tailrace
-ENV PATH=/opt/tailrace/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# A container has a network of its own: who reaches the service is settled by what is published.
+ENV PATH=/opt/tailrace/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TAILRACE_OPEN=yes
 USER 65532:65532
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -13,7 +13,7 @@ from tailrace.client import AIConfig, wire
 from tailrace.protocol.reading import loads
 from tailrace.service.http_response import HttpError, HttpResponse, error_response, json_response
 from tailrace.service.settings import Settings
-from tailrace.service.upstream import Upstream, caller_response, failure_response, upstream_headers
+from tailrace.service.upstream import Upstream, caller_response, failure_response
 
 
 class Question(BaseModel):
@@ -31,12 +31,11 @@ class Ask:
     def __init__(self, settings: Settings, upstream: Upstream) -> None:
         self._url = f"{settings.provider_url}/chat/completions"
         self._model = settings.model
-        self._key = settings.api_key
         self._upstream = upstream
 
     async def __call__(self, scope: Mapping[str, Any], body: bytes) -> HttpResponse:
         prompt, config = parse(body, self._model)
-        sent = upstream_headers(scope["headers"], self._key)
+        sent = self._upstream.headers(scope)
         headers = tuple(pair for pair in sent.headers if pair[0] not in ("content-type", "accept"))
         headers = (*headers, ("content-type", "application/json"))
         try:

@@ -12,10 +12,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tailrace.service.http_response import HttpResponse, error_response
 
-HEAD_BYTES: Final = 64 << 10
-"""Of request line and headers, and of what frames a body: the sizes of chunks, their extensions, trailers."""
-HEADERS: Final = 128
-"""Envoy lets 100 through, and adds a few."""
+PIECE_BYTES: Final = 64 << 10
+"""So much is parsed before it is checked. What frames a body (sizes of chunks, extensions, trailers) may be as much."""
+HEADERS: Final = 1024
+"""The edge lets 1,000 through, and adds a few."""
 BYTES_PER_CHUNK: Final = 16
 """What may frame one byte of a body, when each comes in a chunk of its own."""
 PIPELINED: Final = 64
@@ -31,9 +31,12 @@ class Connection(HttpToolsProtocol):
         self.made_at = self.loop.time()
         self._body_bytes = 0
         """Of the latest piece."""
+        self._before: Any = None
+        """The request that had begun before the latest piece."""
         self._frame_bytes = 0
         """What came of the message that is not whole, without its body."""
         self._refusal: HttpResponse | None = None
+        self._most_head_bytes: int = self.server_state.head_bytes  # type: ignore[attr-defined]
 
     @property
     def unfinished(self) -> Any:
@@ -55,30 +58,32 @@ class Connection(HttpToolsProtocol):
         self.server_state.made(self)  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
-        if len(data) <= HEAD_BYTES:
+        if len(data) <= PIECE_BYTES:
             self._receive(data)
             return
-        for start in range(0, len(data), HEAD_BYTES):  # so each piece is checked before the next one is read
+        for start in range(0, len(data), PIECE_BYTES):  # so each piece is checked before the next one is read
             if not self.transport.is_closing():
-                self._receive(data[start : start + HEAD_BYTES])
+                self._receive(data[start : start + PIECE_BYTES])
 
     def _receive(self, data: bytes) -> None:
-        scope, self._body_bytes = self.scope, 0
+        self._before, self._body_bytes = self.scope, 0
         super().data_received(data)
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope and not cycle.more_body:
             self._frame_bytes = 0
             return
-        if self.scope is scope:  # of the message that had begun before
+        if self.scope is self._before:
             self._frame_bytes = max(0, self._frame_bytes + len(data) - BYTES_PER_CHUNK * self._body_bytes)
         else:
-            self._frame_bytes = 0 if self._in_time else sum(len(name) + len(value) for name, value in self.headers)
-        if self._frame_bytes > HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(_too_large())
+            self._frame_bytes = 0 if self._in_time else self._head_bytes()
+        most_bytes = PIECE_BYTES if self._in_time else self._most_head_bytes
+        if self._frame_bytes > most_bytes and not self.transport.is_closing():
+            self._refuse(self._too_large())
 
     def on_headers_complete(self) -> None:
-        if len(self.headers) > HEADERS:
-            self._refusal = _too_large()
+        one_piece = self.scope is not self._before and self._most_head_bytes >= PIECE_BYTES
+        if len(self.headers) > HEADERS or not (one_piece or self._head_bytes() <= self._most_head_bytes):
+            self._refusal = self._too_large()
             raise ValueError
         if len(self.pipeline) >= PIPELINED:
             raise ValueError
@@ -103,7 +108,9 @@ class Connection(HttpToolsProtocol):
             self.transport.write(_REFUSED[response.status] + head + b"\r\n" + body)
         self.transport.close()
 
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
-def _too_large() -> HttpResponse:
-    message = f"The request's head has more than {HEADERS} headers or {HEAD_BYTES} bytes."
-    return error_response(431, message, "headers_too_large")
+    def _too_large(self) -> HttpResponse:
+        message = f"The request's head has more than {HEADERS} headers or {self._most_head_bytes} bytes."
+        return error_response(431, message, "headers_too_large")

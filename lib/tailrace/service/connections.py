@@ -13,6 +13,8 @@ from uvicorn.server import ServerState
 
 from tailrace.service.connection import Connection
 
+HEAD_BYTES: Final = 64 << 10
+"""Of request line and headers: what the edge lets through by default, and the headers that it adds."""
 HEAD_S: Final = 30.0
 """For a head to come whole, from the first byte of it; for the first one, from the start of the connection."""
 REST_S: Final = 30.0
@@ -39,8 +41,9 @@ class Times:
 class Connections(ServerState):
     """uvicorn's state of a server, with limits on its connections."""
 
-    def __init__(self, most: int, times: Times = Times()) -> None:
+    def __init__(self, most: int, head_bytes: int = HEAD_BYTES, times: Times = Times()) -> None:
         super().__init__()
+        self.head_bytes = head_bytes
         self._most = most
         self._times = times
         self._seen: dict[Connection, tuple[Mark, float]] = {}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import ipaddress
 import logging
 import os
 import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -29,9 +30,25 @@ from tailrace.service.logs import Bridge, Log
 from tailrace.service.settings import Settings
 from tailrace.service.warm_up import warm_up
 
+OPEN: Final = (
+    "others than this machine's users reach that address, and the service does not ask who calls; listen on 127.0.0.1, "
+    "or say that it is meant: TAILRACE_OPEN=yes"
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
 
 def run(settings: Settings, host: str, port: int) -> None:
-    """Serve on `host` and `port` until a signal; exit 3 when the port cannot be had, or too few open files."""
+    """Serve on `host` and `port` until a signal; exit 3 when it cannot, or must not, listen there."""
+    if settings.open == "no" and not is_loopback(host):
+        click.echo(f"{host}:{port}: {OPEN}", err=True)
+        sys.exit(3)
     try:
         holds = capacity.derived(descriptors.raise_limit(), settings.max_in_flight)
         listener = server.listen(host, port, settings.silence_s, holds.backlog)
@@ -56,9 +73,9 @@ async def serving(
     asyncio.get_running_loop().set_exception_handler(_exception_handler(log))
     in_flight = InFlight()
     async with assemble(settings, log, in_flight, holds) as components:
-        http = server.make(
-            App(components), [(RELEASE, settings.release), (COLOUR, settings.colour)], Connections(holds.connections)
-        )
+        connections = Connections(holds.connections, settings.max_head_bytes)
+        names = [(RELEASE, settings.release), (COLOUR, settings.colour)]
+        http = server.make(App(components), names, connections)
         server.watch_signals(lambda: server.drain(in_flight, http, listener, log, settings.drain_s), log)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

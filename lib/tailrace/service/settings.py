@@ -94,6 +94,18 @@ TABLE: tuple[Setting, ...] = (
     Setting("release", _matching(_LABEL), "letters, digits and ._:+-", "sent as x-release"),
     Setting("colour", _matching(r"[a-z]{0,32}"), "lower-case letters", "sent as x-colour"),
     Setting("generation", _whole(0, 2**53), "a whole number from 0", "generation of the edge's routes at the start"),
+    Setting(
+        "open",
+        _matching("yes|no"),
+        "yes or no",
+        "yes lets it listen beyond loopback: the service does not ask who calls, so that is settled elsewhere",
+    ),
+    Setting(
+        "anonymous",
+        _matching("shared|apart"),
+        "shared or apart",
+        "whether callers without a credential get each other's cached answers; apart: theirs are not cached",
+    ),
     Setting("restarts", _whole(0, 2**53), "a whole number from 0", "how often its supervisor has started it again"),
     Setting("model", _matching(r"\S{1,256}"), "a model's name", "used by POST /ask unless its config names one"),
     Setting("cache", stores.parse, f"one of: {stores.EXPECTED}", "store of the cached responses"),
@@ -118,6 +130,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting("drain_s", _drain, "seconds, from 0 to 86400", "time for requests in flight after SIGTERM"),
     Setting("max_body_bytes", _whole(1, 2**40), "bytes, above 0", "limit for a request's body; 413 above it"),
+    Setting("max_head_bytes", _whole(1024, 2**24), "bytes, from 1024", "limit for a request's head; 431 above it"),
     Setting("max_bodies_bytes", _whole(1, 2**40), "bytes, above 0", "limit for all requests' bodies; 503 beyond it"),
     Setting(
         "max_in_flight",
@@ -155,6 +168,8 @@ class Settings:
     release: str = "unreleased"
     colour: str = ""
     generation: int = 0
+    open: str = "no"
+    anonymous: str = "shared"
     restarts: int = 0
     model: str = "gpt-4o-mini"
     cache: str = field(default="memory", repr=False)
@@ -168,6 +183,7 @@ class Settings:
     slo_ms: tuple[float, ...] = (100.0, 250.0, 500.0, 1000.0)
     drain_s: float = 30.0
     max_body_bytes: int = 20 << 20
+    max_head_bytes: int = 64 << 10
     max_bodies_bytes: int = 1 << 30
     max_in_flight: int | None = None
     ready_timeout_s: float = 1.0

@@ -53,14 +53,21 @@ class Upstream:
         self._base = settings.provider_url
         self._key = settings.api_key
         self._driver = driver
+        self._apart = settings.anonymous == "apart"
 
     async def __call__(self, scope: Mapping[str, Any], body: bytes) -> HttpResponse:
-        sent = upstream_headers(scope["headers"], self._key)
+        sent = self.headers(scope)
         url = self._base + upstream_path(scope["raw_path"], scope["query_string"])
         try:
             return caller_response(await self.send(wire.Request(scope["method"], url, sent.headers, body), sent.tenant))
         except openai.APIError as error:
             return failure_response(error)
+
+    def headers(self, scope: Mapping[str, Any]) -> UpstreamHeaders:
+        """Return the headers for the provider; a caller without a credential may be kept out of the cache."""
+        headers = scope["headers"]
+        sent = upstream_headers(headers, self._key)
+        return sent if not self._apart or _says_who_asks(headers) else UpstreamHeaders(_not_cached(sent.headers), "")
 
     async def send(self, request: wire.Request, tenant: str) -> wire.Response:
         """Return the driver's response; raises the client's errors when there is none."""
@@ -87,6 +94,15 @@ def upstream_headers(headers: Iterable[tuple[bytes, bytes]], key: str) -> Upstre
         return UpstreamHeaders(tuple(sent), "")
     sent.append(("authorization", f"Bearer {key}"))
     return UpstreamHeaders(tuple(sent), hashlib.sha256(credential).hexdigest()[:32] if credential else "")
+
+
+def _says_who_asks(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(value.strip() and credentials.in_header(name.decode("latin-1")) for name, value in headers)
+
+
+def _not_cached(headers: wire.Headers) -> wire.Headers:
+    kept = tuple(pair for pair in headers if pair[0] != "cache-control")
+    return (*kept, ("cache-control", "no-store"))
 
 
 def upstream_path(raw_path: bytes, query: bytes) -> str:

@@ -19,6 +19,8 @@ from tailrace.testbed.provider import Provider
 if TYPE_CHECKING:
     from tailrace import load  # brings numpy, which `tailrace status` does not need
 
+_HEAD_KB = 60
+"""The edge's default for heads, beyond which the service is told to take larger ones, too."""
 TEMPERATURES = (("cached", 0), ("fresh", 1))
 """Our service caches an answer at temperature 0, and at no other."""
 
@@ -70,6 +72,8 @@ class Stack:
             return {names.base_url: url, **key}
         limits_ms = sorted(self.profile.slo.objectives.all_limits_ms)
         limits = {"TAILRACE_SLO_MS": ",".join(f"{ms:g}" for ms in limits_ms)} if limits_ms else {}
+        if (head_kb := self.profile.edge.max_header_kb) > _HEAD_KB:
+            limits["TAILRACE_MAX_HEAD_BYTES"] = str((head_kb + 4) << 10)
         return {
             "TAILRACE_PROVIDER_URL": url,
             "TAILRACE_MODEL": self.profile.model,

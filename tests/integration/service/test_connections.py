@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from tests.integration.service.conftest import Service
 
-from tailrace.service import connection, server
-from tailrace.service.connection import HEAD_BYTES
-from tailrace.service.connections import Connections, Times
+from tailrace.service import server
+from tailrace.service.connections import HEAD_BYTES, Connections, Times
 
 MOST_SENT = 4 << 20
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
@@ -88,7 +87,7 @@ def test_what_has_no_end_is_refused(service: Service, name: str) -> None:
 
 GOOD = {
     "a large head": b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-a: " + b"a" * (HEAD_BYTES - 1000) + b"\r\n\r\n",
-    "many headers": b"GET /healthz HTTP/1.1\r\n" + b"".join(b"x-%d: a\r\n" % n for n in range(120)) + b"\r\n",
+    "many headers": b"GET /healthz HTTP/1.1\r\n" + b"".join(b"x-%d: a\r\n" % n for n in range(1000)) + b"\r\n",
     "chunks of a byte": CHUNKED + b"1;x=y\r\na\r\n" * 20_000 + b"0\r\nx-t: a\r\n\r\n",
     "a large body": POST + b"content-length: 6000000\r\n\r\n" + b"a" * 6_000_000,
     "requests in a row": b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n" * 50,
@@ -125,9 +124,11 @@ async def slow_app(scope: Any, receive: Any, send: Any) -> None:
 
 
 @contextmanager
-def serving(most: int = 100, **times: float) -> Iterator[tuple[Connections, Callable[[bytes], socket.socket]]]:
+def serving(
+    most: int = 100, head_bytes: int = HEAD_BYTES, **times: float
+) -> Iterator[tuple[Connections, Callable[[bytes], socket.socket]]]:
     """Serve `slow_app`; yield what holds the connections, and what opens one and sends the beginning of a request."""
-    connections = Connections(most, Times(**{"sweep_s": 0.05, **times}))
+    connections = Connections(most, head_bytes, Times(**{"sweep_s": 0.05, **times}))
     http = server.make(slow_app, [], connections)
     listener = server.listen("127.0.0.1", 0, 60.0)
     address = listener.getsockname()
@@ -200,10 +201,9 @@ def test_beyond_the_limit_those_are_closed_that_wait_for_their_caller() -> None:
         assert not any(closed(caller, 0.01) for caller in held)
 
 
-def test_without_the_limit_the_same_head_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_limit_the_same_head_is_taken() -> None:
     """The limit on heads is what refuses them: uvicorn has none."""
-    monkeypatch.setattr(connection, "HEAD_BYTES", 1 << 40)
-    with serving() as (_, opened):
+    with serving(head_bytes=1 << 40) as (_, opened):
         caller = opened(b"GET / HTTP/1.1\r\nx-a: ")
         for _ in range(64):
             caller.sendall(PIECE)

@@ -4,11 +4,16 @@ import contextlib
 import socket
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.integration.service.conftest import Service, Simulator, StartService, environment, question
+from tests.integration.service.conftest import Service, Simulator, StartService, ended, environment, launched, question
 
 from tailrace.service.settings import TABLE
 
@@ -131,3 +136,74 @@ def test_the_canary_would_be_seen(service: Service) -> None:
     """The control: a canary in the request's id is in the log."""
     service.chat(headers={"x-request-id": CANARY})
     assert CANARY in service.stderr.read_text() or CANARY in str(service.rows())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_beyond_loopback_it_listens_only_where_that_is_said(host: str) -> None:
+    """The service does not ask who calls: by default it is for this machine alone, and a message says what to do."""
+    done = start("--host", host, "--port", "0", TAILRACE_PROVIDER_URL="http://x/v1")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"{host}:0: others than this machine's users reach that address")
+    assert done.stderr.endswith("or say that it is meant: TAILRACE_OPEN=yes\n")
+
+
+@pytest.mark.parametrize(("host", "settings"), [("0.0.0.0", {"TAILRACE_OPEN": "yes"}), ("localhost", {})])
+def test_where_it_is_said_it_listens(tmp_path: Path, host: str, settings: dict[str, str]) -> None:
+    """With the setting any address will do, and loopback needs none."""
+    command = [sys.executable, "-m", "tailrace.service", "--host", host, "--port", "0"]
+    process, _ = launched(command, environment(TAILRACE_PROVIDER_URL="http://x/v1", **settings), tmp_path / "stderr")
+    ended(process)
+
+
+@pytest.mark.parametrize("own_key", [True, False])
+@pytest.mark.parametrize("anonymous", ["shared", "apart"])
+def test_callers_without_a_credential_are_kept_apart_where_that_is_said(
+    serve: StartService, provider: Simulator, anonymous: str, own_key: bool
+) -> None:
+    """Apart, nobody gets an answer that was given to another one; a caller with a credential gets his own again."""
+    service = serve(TAILRACE_ANONYMOUS=anonymous, own_key=own_key)
+    empty = {"cache-control": "max-age=100", "authorization": ""}
+    labels = [service.chat(temperature=0, headers=h).headers["x-tailrace-cache"] for h in ({}, {}, empty, empty)]
+    assert labels[1] == ("hit" if anonymous == "shared" else "bypass")
+    assert ("bypass" not in labels) == (anonymous == "shared")
+    known = {"authorization": "Bearer sk-someone"}
+    assert [service.chat(temperature=0, headers=known).headers["x-tailrace-cache"] for _ in range(2)] == ["miss", "hit"]
+    asked = [service.http.post("/ask", json={"prompt": "x", "config": {"temperature": 0}}) for _ in range(2)]
+    assert asked[1].headers["x-tailrace-cache"] == ("hit" if anonymous == "shared" else "bypass")
+
+
+def test_at_the_limit_new_requests_are_refused_and_health_is_answered(serve: StartService) -> None:
+    """A further request gets a 503 with `Retry-After`, and those in flight their answers; then there is room again."""
+    release = threading.Event()
+
+    class Provider(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            release.wait(60)
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            self.send_header("content-type", "application/json")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Provider) as provider, ThreadPoolExecutor(3) as pool:
+        threading.Thread(target=provider.serve_forever, daemon=True).start()
+        service = serve(TAILRACE_PROVIDER_URL=f"http://127.0.0.1:{provider.server_port}/v1", TAILRACE_MAX_IN_FLIGHT="3")
+        held = [pool.submit(service.chat, f"{n}") for n in range(3)]
+        while samples(service)[("tailrace_requests_in_flight",)] < 3:
+            time.sleep(0.02)
+        refused = service.chat("one more")
+        health = [service.http.get(path).status_code for path in ("/healthz", "/readyz", "/metrics")]
+        release.set()
+        answers = [one.result().status_code for one in held]
+        provider.shutdown()
+        assert service.http.get("/healthz").status_code == 200
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+    assert refused.headers["retry-after"] == "1"
+    assert (health, answers) == ([200] * 3, [200] * 3)

@@ -30,6 +30,7 @@ def test_every_setting_is_read() -> None:
         "TAILRACE_CACHE_TTL_S": "5.5", "TAILRACE_RETRY_ATTEMPTS": "1", "TAILRACE_DEADLINE_S": "3",
         "TAILRACE_ATTEMPT_TIMEOUT_S": "2", "TAILRACE_SLO_MS": "250,50", "TAILRACE_DRAIN_S": "0",
         "TAILRACE_MAX_BODY_BYTES": "10", "TAILRACE_MAX_BODIES_BYTES": "20", "TAILRACE_MAX_IN_FLIGHT": "9",
+        "TAILRACE_MAX_HEAD_BYTES": "2000", "TAILRACE_OPEN": "yes", "TAILRACE_ANONYMOUS": "apart",
         "TAILRACE_READY_TIMEOUT_S": "0.5", "TAILRACE_SILENCE_S": "4",
         "TAILRACE_POLICY": '{"limits": {"concurrency": 8}}',
     }  # fmt: skip
@@ -38,7 +39,8 @@ def test_every_setting_is_read() -> None:
         provider_url="https://api.example/v1", api_key_env="MY_KEY", api_key="k" * 9, release="0123456789ab",
         colour="green", generation=7, restarts=2, model="gpt-x", cache="off", cache_max_bytes=1000, cache_ttl_s=5.5,
         retry_attempts=1, deadline_s=3.0, attempt_timeout_s=2.0, silence_s=4.0, slo_ms=(50.0, 250.0), drain_s=0.0,
-        max_body_bytes=10, max_bodies_bytes=20, max_in_flight=9, ready_timeout_s=0.5,
+        max_body_bytes=10, max_bodies_bytes=20, max_in_flight=9, max_head_bytes=2000, open="yes", anonymous="apart",
+        ready_timeout_s=0.5,
         policy=PolicyDocument({"limits": {"concurrency": 8}}))  # fmt: skip
 
 
