@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Final
 
@@ -11,6 +12,7 @@ import click
 from tailrace import __version__, system_errors
 from tailrace.cli import terminal
 from tailrace.errors import PartMissing, TailraceError
+from tailrace.host.files import UMASK
 
 _EDGE: Final = "tailrace.cli.edge"
 _ROLLOUTS: Final = "tailrace.cli.rollouts"
@@ -71,6 +73,7 @@ class Commands(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in sorted(COMMANDS.items())])
 
     def invoke(self, ctx: click.Context) -> object:
+        os.umask(UMASK)  # for all that it makes and starts
         try:
             return super().invoke(ctx)
         except TailraceError as error:

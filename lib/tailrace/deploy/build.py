@@ -32,6 +32,8 @@ SERVE = ("{python}", "-m", "tailrace.service", "--host", "{host}", "--port", "{p
 SERVICE = "tailrace.service.__main__"
 SIMULATOR = "tailrace.simulator.__main__"
 EPOCH = "315532800"  # 1980-01-01, the first date that a zip file can hold
+UMASK = 0o022
+"""For uv: packages are links into its cache, which other environments share; the folder above keeps others out."""
 EXTRAS = ("service", "redis")
 """Extras whose packages a release has: the service, and every store that TAILRACE_CACHE can name."""
 METADATA = ("name", "version", "description", "requires-python", "license", "license-files")
@@ -86,7 +88,9 @@ def wheel(source: Path, folder: Path, *programs: str) -> Path:
             path.write_bytes(data)
         command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder.resolve())]
         _run(command, Path(scratch), SOURCE_DATE_EPOCH=EPOCH)
-    return next(folder.glob("*.whl"))
+    built = next(folder.glob("*.whl"))
+    built.chmod(files.FILE)  # hatchling gives it the same mode each time
+    return built
 
 
 def _ingredients(source: Path, *programs: str) -> dict[str, bytes]:
@@ -125,9 +129,10 @@ def _pyproject(project: dict[str, object]) -> str:
 
 def _make(source: Path, folder: Path) -> dict[str, object]:
     """Build the environment beside `folder`, then rename it; of two builders at once, the first wins."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder.parent)
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
+    files.make_folder(beside)
     try:
         built = wheel(source, beside)
         python = _environment(source, beside / "env", built)
@@ -138,7 +143,7 @@ def _make(source: Path, folder: Path) -> dict[str, object]:
             "packages": _packages(python),
             "size_bytes": sum(p.lstat().st_size for p in beside.rglob("*") if p.is_file()),
         }
-        (beside / "release.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        files.replace(beside / "release.json", json.dumps(facts, indent=1) + "\n")
         try:
             beside.rename(folder)
         except OSError:
@@ -154,13 +159,17 @@ def _environment(source: Path, folder: Path, built: Path) -> Path:
     """Install the locked packages, checked by their hashes, then the wheel without its dependencies."""
     tool = uv()
     python = folder / "bin" / "python"
-    _run([tool, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(folder)], source)
+    _run(
+        [tool, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(files.make_folder(folder))],
+        source,
+        UMASK,
+    )
     install = [tool, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
     if (source / LOCK).is_file():
-        _run([*install, "--require-hashes", "-r", LOCK], source)
-        _run([*install, "--no-deps", str(built)], source)
+        _run([*install, "--require-hashes", "-r", LOCK], source, UMASK)
+        _run([*install, "--no-deps", str(built)], source, UMASK)
     else:
-        _run([*install, str(built)], source)
+        _run([*install, str(built)], source, UMASK)
     return python
 
 
@@ -178,7 +187,7 @@ def uv() -> str:
     return str(find_uv_bin())
 
 
-def _run(command: Sequence[str], directory: Path, **variables: str) -> str:
+def _run(command: Sequence[str], directory: Path, umask: int = files.UMASK, **variables: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     done = subprocess.run(
         command, cwd=directory, env=environment | variables, capture_output=True, text=True, check=False

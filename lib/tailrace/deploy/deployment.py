@@ -103,7 +103,7 @@ class Deployment:
 
     @cached_property
     def journal(self) -> Journal:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.folder)
         return Journal(self.folder / "journal.jsonl", self.fault, self.mask)
 
     @cached_property

@@ -14,7 +14,7 @@ from io import RawIOBase
 from pathlib import Path
 
 from tailrace import credentials
-from tailrace.host import excerpts, processes, waiting
+from tailrace.host import excerpts, files, processes, waiting
 
 HEAD_BYTES = 1 << 20
 """This much of an output is kept in its log, from its beginning;"""
@@ -69,11 +69,11 @@ def running(
 
     Raises OSError when it cannot be started.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(log.parent)
     end_strays(log.parent)
     _prune(log.parent)
     marked = {**environment, **processes.marks(log.parent, log.stem)}
-    with open(log, "ab", buffering=0, opener=_for_the_owner) as output:
+    with open(log, "ab", buffering=0, opener=files.private) as output:
         child = subprocess.Popen(
             list(command), env=marked, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True,
@@ -121,10 +121,6 @@ def _keep(child: subprocess.Popen[bytes], output: RawIOBase) -> None:
             last = (last + rest)[-TAIL_BYTES:]
         with contextlib.suppress(OSError):
             output.write((f"\n… {dropped:,} bytes left out …\n".encode() if dropped else b"") + last)
-
-
-def _for_the_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _prune(folder: Path) -> None:

@@ -6,7 +6,6 @@ was left by a controller that died: it is resumed or aborted. The journal is als
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import json
 import os
@@ -16,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import IO, Any, Literal
 
 from tailrace.errors import DeployError
-from tailrace.host import excerpts, files
+from tailrace.host import excerpts, files, lock
 from tailrace.masking import Mask
 
 Kind = Literal["begin", "intent", "reached", "end", "note"]
@@ -65,8 +64,7 @@ class Journal:
 
     def _append(self, transition: str, kind: Kind, state: str, fact: str, data: Mapping[str, Any]) -> JournalEntry:
         self.fault(f"{state}:{kind}:before")
-        with self.path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # the supervisor of an instance appends notes, beside a controller
+        with lock.opened(self.path, "ab") as file:  # the supervisor of an instance appends notes, beside a controller
             whole = _drop_torn_line(file)
             entry = JournalEntry(
                 whole.count(b"\n"), transition, kind, state, self._said(fact), time.perf_counter_ns(),
@@ -132,7 +130,7 @@ def _parsed(line: bytes) -> JournalEntry | None:
         return None
 
 
-def _drop_torn_line(file: BinaryIO) -> bytes:
+def _drop_torn_line(file: IO[bytes]) -> bytes:
     """Truncate a last line that a crash has torn: it was never acted upon. Return the whole lines."""
     content = Path(file.name).read_bytes()
     whole = content.rfind(b"\n") + 1

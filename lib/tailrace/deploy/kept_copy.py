@@ -90,7 +90,7 @@ class KeptCopy:
     def make(self) -> None:
         """Make the copy, or complete what is there; raises DeployError when a changed file is not kept."""
         for folder in sorted(self.folders):
-            self.at(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+            files.make_folder(self.at(folder))
         for path, file in self.source.files.items():
             self._make_file(path, file)
         for folder in sorted(self.folders):
@@ -130,7 +130,7 @@ class KeptCopy:
             return
         content = self._content(path, file)
         if copy.is_symlink() or not copy.is_file() or copy.read_bytes() != content:
-            files.replace(copy, content, 0o600)
+            files.replace(copy, content)
         copy.chmod(0o700 if file.executable else 0o600)
 
     def _link_large(self, path: str, copy: Path) -> None:

@@ -20,7 +20,7 @@ class Releases:
     default: Acceptance
 
     def save(self, release: Release) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.folder)
         files.write(self._file(release.id), json.dumps(release.document(), indent=1) + "\n")
 
     def remove(self, id: str) -> None:

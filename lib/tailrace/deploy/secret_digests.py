@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tailrace.deploy.release import Release
 from tailrace.errors import DeployError
+from tailrace.host import files
 
 if TYPE_CHECKING:
     from tailrace.deploy.deployment import Deployment
@@ -56,7 +57,7 @@ def _salt(path: Path) -> bytes:
 
 def _create(path: Path) -> None:
     """Write a new salt beside `path` and link it there: of two processes at once, the first wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.unlink(missing_ok=True)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

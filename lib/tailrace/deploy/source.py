@@ -169,8 +169,7 @@ def _store(path: Path, content: bytes) -> None:
     if path.exists():
         os.utime(path)
         return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    files.replace(path, content, 0o600)
+    files.replace(path, content)
 
 
 def _same(path: Path, file: SourceFile, digests: FileDigests) -> bool:

@@ -1,4 +1,7 @@
-"""Atomic, durable writes: a reader, also after a crash, sees the old content of a file or the new, never half."""
+"""How files and folders are made: for their user alone, whatever the umask; a file is replaced whole or not at all.
+
+A reader, also after a crash, sees the old content of a file or the new, never half.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,31 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+FILE, FOLDER = 0o600, 0o700
+"""The modes of what tailrace makes: another user reads nothing of it, and locks nothing."""
+SHARED_FILE, SHARED_FOLDER = 0o640, 0o2750
+"""The same where the edge in a container runs as another user, whose group the folder hands on."""
+UMASK = 0o077
+"""For a process whose files are made by others: Parquet, notebooks, Envoy."""
+
+
+def make_folder(path: Path) -> Path:
+    """Make the folder `path`, and those above it that are missing; return it. One that is there stays as it is."""
+    try:
+        path.mkdir(FOLDER)
+    except FileNotFoundError:
+        make_folder(path.parent)
+        path.mkdir(FOLDER, exist_ok=True)
+    except OSError:
+        if not path.is_dir():
+            raise
+    return path
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file as `open(…, opener=private)` does: where it is missing, it is made for its user alone."""
+    return os.open(path, flags, FILE)
 
 
 def nothing(point: str) -> None:
@@ -21,7 +49,7 @@ def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> i
     """
     beside = _beside(path)
     try:
-        with beside.open("w", encoding="utf-8") as file:
+        with os.fdopen(_create(beside, _mode(path.parent)), "w", encoding="utf-8") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -35,15 +63,12 @@ def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> i
     return renamed_ns
 
 
-def replace(path: Path, content: str | bytes, mode: int = 0o666) -> None:
-    """Replace `path` atomically, with its folder created; a crash of the machine may lose the new content.
-
-    The new file has `mode`, less the umask.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
+def replace(path: Path, content: str | bytes) -> None:
+    """Replace `path` atomically, with its folder created; a crash of the machine may lose the new content."""
+    make_folder(path.parent)
     beside = _beside(path)
     try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        with os.fdopen(_create(beside, FILE), "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
         beside.replace(path)
     finally:
@@ -53,6 +78,15 @@ def replace(path: Path, content: str | bytes, mode: int = 0o666) -> None:
 def _beside(path: Path) -> Path:
     """Return where the new content of `path` is written first: each thread of each process has its own."""
     return path.with_name(f".{path.name}.{threading.get_native_id()}.new")
+
+
+def _create(path: Path, mode: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+
+
+def _mode(folder: Path) -> int:
+    """Return the mode of a new file in `folder`: its group may read it where the folder was made `SHARED_FOLDER`."""
+    return SHARED_FILE if folder.stat().st_mode & SHARED_FOLDER == SHARED_FOLDER else FILE
 
 
 def sync(directory: Path) -> None:

@@ -68,7 +68,7 @@ def _become(program: Program, report: int) -> None:
         for group in program.groups:
             with open(f"{group}/cgroup.procs", "w", encoding="ascii") as procs:
                 procs.write("0")  # the writer itself
-        log = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        log = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (log, 1), (log, 2)):
             os.dup2(source, target)

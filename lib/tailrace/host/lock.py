@@ -7,10 +7,10 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tailrace.errors import Locked
-from tailrace.host import waiting
+from tailrace.host import files, waiting
 
 PATIENCE_S = 0.1
 
@@ -18,12 +18,11 @@ PATIENCE_S = 0.1
 @contextlib.contextmanager
 def hold(path: Path, doing: str, advice: str) -> Iterator[None]:
     """Hold the lock file `path` while the context is open; raises Locked, with `advice`, when another process does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        if not _taken(file):
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise Locked(f"{holder} is under way; {advice}")
+    files.make_folder(path.parent)
+    file = waiting.until(lambda: _taken(path), PATIENCE_S, every_s=0.005)
+    if not file:
+        raise Locked(f"{holder(path) or 'another process'} is under way; {advice}")
+    with file:
         file.truncate(0)
         file.write(f"{doing} (pid {os.getpid()})")
         file.flush()
@@ -38,17 +37,30 @@ def holder(path: Path) -> str:
     return (path.read_text(encoding="utf-8").strip() or "another process") if is_held(path) else ""
 
 
-def _taken(file: IO[str]) -> bool:
-    """Take the lock; try for a moment, because `is_held` in another process takes it for an instant."""
+def opened(path: Path, mode: str, wait: bool = True) -> IO[Any]:
+    """Open `path` and lock it; raises BlockingIOError when another process has the lock and `wait` is false.
 
-    def taken() -> bool:
+    The file may have been replaced or removed meanwhile (`earlier_state.tighten`): it is opened again then.
+    """
+    while True:
+        file = open(path, mode, opener=files.private)  # noqa: SIM115 (the caller closes it)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
-    return waiting.until(taken, PATIENCE_S, every_s=0.005)
+
+def _taken(path: Path) -> IO[str] | None:
+    """Return the file with the lock, or None; `is_held` in another process takes it for an instant."""
+    try:
+        return opened(path, "a+", wait=False)
+    except BlockingIOError:
+        return None
 
 
 def is_held(path: Path) -> bool:

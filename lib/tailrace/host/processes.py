@@ -75,13 +75,13 @@ def spawn(
 
     Its output is appended to `<folder>/<name>.log`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     marked = {**environment, **marks(folder, name)}
     try:
-        with (folder / f"{name}.log").open("ab") as log:
+        with open(folder / f"{name}.log", "ab", opener=files.private) as log:
             child = subprocess.Popen(
                 list(command), env=marked, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
+                start_new_session=True, umask=files.UMASK,
             )  # fmt: skip
     except OSError as error:
         raise StartFailed(f"{name}: cannot start {command[0]}: {error.strerror}; check the command") from None

@@ -41,7 +41,7 @@ def rotate(log: str, above_bytes: int = 0) -> bool:
         if size <= (above_bytes or MAX_BYTES) or cut <= 0:
             return False
         keep_from = max(0, cut - MAX_BYTES)  # written faster than it was looked at: the older part is too much
-        with open(f"{log}.new", "wb") as copy:
+        with open(f"{log}.new", "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as copy:
             _copy(file.fileno(), copy.fileno(), keep_from, cut)
         for number in range(OLDER, 1, -1):
             if os.path.exists(f"{log}.{number - 1}"):

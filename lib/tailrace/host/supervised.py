@@ -82,7 +82,7 @@ def start(
 
     The order goes through a pipe, so that what is secret in it is in no file, and in no list of processes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     process = Process(name, 0, "", folder, tuple(order.command), dict(labels or {}))
     state, marks = _state(process), processes.marks(folder, name)
     state.unlink(missing_ok=True)
@@ -90,11 +90,12 @@ def start(
         **asdict(order), "environment": {**order.environment, **marks}, "state": str(state),
         "log": str(process.log), "directory": str(order.directory) if order.directory else None,
     }  # fmt: skip
-    with process.log.open("ab") as log:
+    with open(process.log, "ab", opener=files.private) as log:
         child = subprocess.Popen(
             [sys.executable, "-sSP", "-m", "tailrace.host.supervisor", name],
             env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(LIBRARY), **marks}, cwd="/",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+            umask=files.UMASK,
         )  # fmt: skip
     if problem := _problem(child, json.dumps(document).encode()):
         child.wait()

@@ -278,6 +278,7 @@ def _adopt_orphans() -> None:
 
 
 def main() -> None:
+    os.umask(0o077)  # what it and its program write is for their user alone
     order = Order(**json.loads(sys.stdin.buffer.read()))
     _adopt_orphans()
     supervisor = Supervisor(order, sys.argv[1])

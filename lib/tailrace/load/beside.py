@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tailrace.host import scrape
+from tailrace.host import files, scrape
 from tailrace.host.machine import MACHINE, Handles, Machine, nobody
 from tailrace.host.sampling import Sampler
 from tailrace.host.scrape import MetricsPage
@@ -108,5 +108,5 @@ def _write(rows: list[Any], path: Path) -> None:
     import pyarrow.parquet as pq
 
     columns = {name: [getattr(row, name) for row in rows] for name in rows[0]._fields}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     pq.write_table(pa.table(columns), path)

@@ -26,6 +26,7 @@ from typing import IO, Any, Self
 import orjson
 
 from tailrace.errors import LoadError
+from tailrace.host import files
 from tailrace.load import beside
 from tailrace.load.live import Board, LoadSnapshot, ShardProgress
 from tailrace.load.summary import LoadFacts, ShardResult, Summary, parts, summarise
@@ -235,7 +236,7 @@ class LoadRun:
         )
         self._summary = summarise(self.parts, facts)
         note = {"traffic": self.traffic.describe(), "facts": asdict(facts), "summary": asdict(self._summary)}
-        (self.out / f"_{self._prefix}.json").write_bytes(orjson.dumps(note, option=orjson.OPT_INDENT_2))
+        files.replace(self.out / f"_{self._prefix}.json", orjson.dumps(note, option=orjson.OPT_INDENT_2))
 
 
 def start(
@@ -257,7 +258,7 @@ def prepare(
 
     Several load runs can get ready side by side, before the first of them measures anything.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     prefix, board = f"part-{secrets.token_hex(4)}", Board()
     order = {"traffic": traffic.describe(), "url": url, "out": os.fspath(out), "sender": sender}
     order["options"] = dict(options or {})

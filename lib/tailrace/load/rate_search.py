@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tailrace.host import files
 from tailrace.load.driver import start
 from tailrace.load.gaps import beside
 from tailrace.load.rate_point import Point, judge
@@ -109,9 +110,9 @@ def probe(
     return measure
 
 
-def _set_aside(files: Sequence[Path], folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for file in files:
+def _set_aside(records: Sequence[Path], folder: Path) -> None:
+    files.make_folder(folder)
+    for file in records:
         file.rename(folder / file.name)
 
 

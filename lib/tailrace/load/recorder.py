@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, get_type_hints
 import numpy as np
 import pyarrow as pa
 
+from tailrace.host import files
 from tailrace.load import columns, gaps
 from tailrace.records import ERROR, Record
 
@@ -66,7 +67,7 @@ class Recorder:
         self._since, self._count = time.monotonic(), 0
         self._parts: queue.SimpleQueue[_Part | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         self._thread = threading.Thread(target=self._write_parts, name="recorder", daemon=True)
         self._thread.start()
 

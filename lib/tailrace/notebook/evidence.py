@@ -11,6 +11,7 @@ import pandas as pd
 
 from tailrace.checks.circumstances import STATES, Samples
 from tailrace.deploy.rollout import State
+from tailrace.host import files
 from tailrace.report import evidence
 from tailrace.run.folder import RunDir
 
@@ -27,7 +28,7 @@ class Evidence:
     def save(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Keep a frame as `data/<step>/<name>.parquet`, and return it."""
         path = self.run.data(self.name, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path.parent)
         frame.to_parquet(path, index=False)
         return frame
 

@@ -28,6 +28,7 @@ from tailrace.deploy import Release
 from tailrace.deploy.engines import choice
 from tailrace.deploy.outcome import DeployOutcome
 from tailrace.errors import StepFailed
+from tailrace.host import files
 from tailrace.host.machine import MACHINE
 from tailrace.load import beside
 from tailrace.masking import Mask
@@ -255,6 +256,7 @@ def begin(name: str, *, profile: str = "local", run_dir: str = "") -> Step:
 
     Raises ProfileError when the profile is refused, or when there is no project around the notebook.
     """
+    os.umask(files.UMASK)
     root = folder.find_project(Path.cwd())
     settings = profiles.load(profile, root)
     run = RunDir.of(Path(run_dir)) if run_dir else folder.create_run(root, settings, kind="exploratory")

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tailrace.host import files
 from tailrace.run.folder import RunDir
 
 
@@ -33,7 +34,7 @@ def append(run_dir: Path, event: str, **fields: Any) -> None:
     """Append one event to the run at `run_dir`; raise TypeError or ValueError when `fields` are not JSON."""
     stamped = {"event": event, "t_ns": time.perf_counter_ns(), "at": datetime.now(UTC).isoformat(), **fields}
     line = json.dumps(stamped, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    handle = os.open(RunDir(run_dir).events, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(RunDir(run_dir).events, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, files.FILE)
     try:
         os.write(handle, line)
     finally:

@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import ValidationError
 
 from tailrace.errors import ProfileError, RecordsError
-from tailrace.host import files
+from tailrace.host import earlier_state, files
 from tailrace.run.record import RunRecord, StepOutcome
 from tailrace.verdict import EXIT_CODES, Verdict
 
 if TYPE_CHECKING:
     from tailrace.profile import Profile
 
+STATE = ".tailrace"
 RUNS = "runs"
 LATEST = "latest"
 RESERVE_BYTES = 65_536
@@ -124,10 +125,15 @@ class RunDir:
 
 
 def find_project(start: Path) -> Path:
-    """Return the project around `start`: the nearest folder, here or above, with a `runbook/plan.yaml`."""
+    """Return the project around `start`: the nearest folder, here or above, with a `runbook/plan.yaml`.
+
+    Where an earlier version left its state open to other users, it is closed.
+    """
     here = start.resolve()
     for folder in (here, *here.parents):
         if (folder / "runbook" / "plan.yaml").is_file():
+            for made in (folder / STATE, folder / RUNS):
+                earlier_state.tighten(made)
             return folder
     raise ProfileError(f"{here}: found no runbook/plan.yaml here or above; run tailrace inside a tailrace project")
 
@@ -159,7 +165,7 @@ def create_run(root: Path, profile: Profile, kind: Literal["run", "exploratory"]
         _require_link(run.path.parent / LATEST)
     try:
         for folder in EVIDENCE:
-            (run.path / folder).mkdir(parents=True)
+            files.make_folder(run.path / folder)
         if kind == "run":
             files.replace(run.reserve, bytes(RESERVE_BYTES))
         files.replace(run.profile, profile.model_dump_json(indent=2, by_alias=True) + "\n")
@@ -197,7 +203,7 @@ def link_evidence(run: RunDir, source: RunDir) -> None:
 
 def link_records(run: RunDir, source: RunDir, step: str, prefixes: Sequence[str]) -> None:
     """Hard-link the records of `step` in `source` whose names begin with one of `prefixes` into `run`."""
-    run.records(step).mkdir(parents=True, exist_ok=True)
+    files.make_folder(run.records(step))
     for path in source.records(step).glob("*"):
         if any(path.name.lstrip("_").removeprefix("itl-").startswith(prefix) for prefix in prefixes):
             _link_missing(str(path), str(run.records(step) / path.name))

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tailrace.host import files
+
 if TYPE_CHECKING:
     from tailrace.runner.kernel import Kernel
 
@@ -107,7 +109,7 @@ def _plain(notebook: Path, copy: Path) -> Path:
         return notebook
     for cell in bare:
         cell["metadata"] = {}
-    copy.write_text(json.dumps(document), encoding="utf-8")
+    files.replace(copy, json.dumps(document))
     return copy
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from tailrace.host import processes
+from tailrace.host import files, processes
 
 LATER = "--later"
 """Separates the arguments of the fork server: modules to import first, and modules to import later."""
@@ -79,8 +79,7 @@ class Preload:
 def state_folder(root: Path) -> Path:
     """Create and return the folder for connection files and IPython's own files."""
     folder = root / ".tailrace" / "kernels"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return files.make_folder(folder)
 
 
 def environment(state: Path, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -132,7 +131,7 @@ class ForkServer:
         self._forked: list[int] = []
         self._statuses: dict[int, int] = {}
         module = "tailrace.runner.fork_server"
-        with log.open("ab") as errors:
+        with open(log, "ab", opener=files.private) as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *preload.first, LATER, *preload.later], env=dict(environment),
                 start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0,

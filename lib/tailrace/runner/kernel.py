@@ -8,12 +8,13 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
+from tailrace.host import files
 from tailrace.runner.forking import ForkServer, environment
 from tailrace.runner.session import Session
 
@@ -66,7 +67,7 @@ class Kernel:
                     options.setdefault("transport_encryption", "auto")
                 self.provisioner = provisioner = Provisioner(parent=self, kernel_spec=self.kernel_spec)
                 provisioner.server, provisioner.log = kernel.server, kernel.log
-                with kernel.log.open("ab") as log:
+                with kernel._opened_log() as log:
                     await super().start_kernel(env=variables, stdout=log, stderr=log, **options)
                 assert provisioner.pid is not None
                 kernel._started(provisioner.pid)
@@ -78,6 +79,9 @@ class Kernel:
                 return alive
 
         return Manager
+
+    def _opened_log(self) -> BinaryIO:
+        return open(self.log, "ab", opener=files.private)
 
     def _started(self, pid: int) -> None:
         self.session = Session.of(pid)

@@ -41,3 +41,55 @@ def test_with_one_draft_a_process_they_would(tmp_path, monkeypatch):
 
     with pytest.raises(FileNotFoundError):
         write_often()
+
+
+@pytest.fixture
+def no_umask():
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def mode(path):
+    return path.stat().st_mode & 0o7777
+
+
+@pytest.mark.parametrize("write", [files.write, files.replace])
+def test_what_is_made_is_for_its_user_alone(tmp_path, no_umask, write):
+    """Whatever the umask: folders, also those in between, and files. Negative control: `mkdir` and `open` heed it."""
+    folder = files.make_folder(tmp_path / "a" / "b")
+    write(folder / "one", "1")
+    with open(folder / "two", "ab", opener=files.private):
+        pass
+    assert [mode(path) for path in (tmp_path / "a", folder)] == [0o700] * 2
+    assert [mode(folder / name) for name in ("one", "two")] == [0o600] * 2
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "one").touch()
+    assert (mode(tmp_path / "c"), mode(tmp_path / "c" / "one")) == (0o777, 0o666)
+
+
+def test_a_folder_that_is_there_keeps_its_mode(tmp_path):
+    """A user may have made it for others; and a file in its place is an error."""
+    tmp_path.chmod(0o755)
+    assert mode(files.make_folder(tmp_path)) == 0o755
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        files.make_folder(tmp_path / "file")
+
+
+def test_a_folder_that_is_shared_with_a_group_hands_it_the_files(tmp_path):
+    """As the edge's in a container, which runs as another user; a group that may not enter gets nothing."""
+    tmp_path.chmod(files.SHARED_FOLDER)
+    files.write(tmp_path / "one", "1")
+    tmp_path.chmod(0o2700)
+    files.write(tmp_path / "two", "2")
+    assert (mode(tmp_path / "one"), mode(tmp_path / "two")) == (0o640, 0o600)
+
+
+def test_a_link_in_the_place_of_a_draft_is_not_followed(tmp_path):
+    """In a folder that others may write into, it would have another file overwritten."""
+    (tmp_path / "other").write_text("mine")
+    files._beside(tmp_path / "one").symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match="symbolic links"):
+        files.replace(tmp_path / "one", "1")
+    assert (tmp_path / "other").read_text() == "mine"

@@ -11,6 +11,7 @@ from typing import Final
 
 from tailrace.cli import terminal
 from tailrace.errors import LoadError
+from tailrace.host import files
 
 CLAIM: Final = ".in-use"
 """A file in the folder of a load that runs. It is made with O_EXCL, so that of two loads only one has the folder."""
@@ -43,7 +44,7 @@ def _taken(wanted: Path, number: int) -> tuple[Path, bool] | None:
     """Return the folder, and whether it was made here; None when another load has it, or anything is in it."""
     folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
     made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     claim = folder / CLAIM
     try:
         claim.touch(exist_ok=False)

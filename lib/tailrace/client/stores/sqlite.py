@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from tailrace.client.stores import private_file
 from tailrace.client.stores.entry import Entry
 from tailrace.client.stores.sqlite_budgets import SqliteBudgets
 from tailrace.client.stores.tally import MOST_ROWS, OTHERS, Row, Tally
@@ -197,7 +198,7 @@ class Sqlite:
         return database
 
     def _connected(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        private_file.make(self.path)
         database = sqlite3.connect(self.path, timeout=self._busy_s, check_same_thread=False)
         self._inode = _inode(self.path)
         try:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from tailrace.client.stores import private_file
 from tailrace.client.stores.budgets import MOST_OWNERS, OTHERS, Account, Balance, Reservation
 
 _NANO: Final = 1_000_000_000
@@ -99,7 +100,7 @@ class SqliteBudgets:
     def _open(self) -> sqlite3.Connection:
         """Return the connection; one must not be used after a fork."""
         if self._database is None or self._pid != os.getpid():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private_file.make(self.path)
             database = sqlite3.connect(self.path, timeout=self._busy_s, check_same_thread=False, isolation_level=None)
             try:
                 _prepare(database, time.monotonic() + self._busy_s)

@@ -16,6 +16,7 @@ from typing import Any
 from tailrace.deploy import build_failure
 from tailrace.deploy.images import dockerd, registry
 from tailrace.errors import PartMissing
+from tailrace.host import files
 
 VARIABLE = "BASE_IMAGE"
 OFFICIAL = "python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b"
@@ -93,7 +94,7 @@ def _make(archive: Path) -> None:
     tool = shutil.which("mmdebstrap")
     if tool is None:
         raise PartMissing(f"base image: no mmdebstrap here; type: apt-get install mmdebstrap, or export {VARIABLE}=…")
-    archive.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(archive.parent)
     beside = archive.with_suffix(".new.tar")
     excluded = [f"--dpkgopt=path-exclude={path}" for path in UNWANTED]
     command = [tool, "--variant=minbase", f"--include={PACKAGES}", *excluded, "bookworm", str(beside)]

