@@ -4,9 +4,9 @@ import re
 import time
 
 import pytest
-from tests.depth import scaled
-from tests.unit.test_credentials import EXAMPLES
 
+from credential_examples import EXAMPLES
+from depth import scaled
 from tailrace import credentials
 
 BYTES = 4 << 10

@@ -90,10 +90,8 @@ def require_none(folder: Path, known: Mapping[str, str] | None = None, only: Ite
     if leaks := found.leaks:
         mask = Mask.of(known or {})
         masked = [mask_file(folder / name, mask) for name in dict.fromkeys(leak.file for leak in leaks)]
-        named = "; ".join(f"{leak.file}: {leak.kind}" for leak in leaks[:5])
-        more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
         now = "they are masked there now" if all(masked) else "do not share this run"
-        raise LeakFound(f"{folder.name}: credentials in {named}{more}. Revoke them; {now}")
+        raise LeakFound(f"{folder.name}: credentials in {_named(leaks)}. Revoke them; {now}")
     return found
 
 
@@ -106,12 +104,19 @@ def require_none_in_state(folder: Path, known: Mapping[str, str], since: float =
     """
     found = read(folder, known, [file for file in folder.rglob("*") if _belongs(file, folder, since)])
     if leaks := found.leaks:
-        named = "; ".join(f"{leak.file}: {leak.kind}" for leak in leaks[:5])
-        more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
         raise LeakFound(
-            f"{folder}: credentials in {named}{more}. Revoke them, have the service write none, and delete these files"
+            f"{folder}: credentials in {_named(leaks)}. Revoke them, have their writer leave them out, and delete it"
         )
     return found
+
+
+def _named(leaks: Iterable[Leak]) -> str:
+    """Return the first files with a leak, each with its first kind, and how many more there are of both."""
+    kinds: dict[str, list[str]] = {}
+    for leak in leaks:
+        kinds.setdefault(leak.file, []).append(leak.kind)
+    named = [f"{file}: {of[0]}{f' and {len(of) - 1} others' if len(of) > 1 else ''}" for file, of in kinds.items()]
+    return "; ".join(named[:5]) + (f" and {len(named) - 5} more files" if len(named) > 5 else "")
 
 
 def _belongs(file: Path, folder: Path, since: float) -> bool:

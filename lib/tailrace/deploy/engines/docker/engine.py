@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 import docker.errors
 import docker.types
 
-from tailrace import secret_files
 from tailrace.deploy.edge import Address, Edge, layout
-from tailrace.deploy.engines import Capability, Instance, Slot, environment, labels, secrets
-from tailrace.deploy.engines.docker import LACKS, container_state, network
+from tailrace.deploy.engines import Capability, Instance, Slot, labels
+from tailrace.deploy.engines.docker import LACKS, container_state, network, secret_volume
 from tailrace.deploy.engines.docker.edge import EdgeContainer
 from tailrace.deploy.engines.docker.evidence import EVERYWHERE, DockerImages
 from tailrace.deploy.images import base_image, dockerd, image
@@ -221,23 +220,19 @@ class DockerEngine:
         **more: Any,
     ) -> Instance:
         scope, name = self.scope(slot.deployment), self._name(slot.deployment, part)
-        variables, kept = environment(release, slot), secrets(slot) if release.facts.get(image.BY_FILE) else {}
-        variables = {key: value for key, value in variables.items() if key not in kept} | secret_files.variables(kept)
         place = {network.name(scope): self.client.api.create_endpoint_config(ipv4_address=address.host)}
         gateway = {"gateway": self._address(slot.deployment, network.GATEWAY)} if "{gateway}" in command else {}
         arguments = filled(command, host=EVERYWHERE, port=str(address.port), **gateway)
         with dockerd.translated(name):
             container = self.client.containers.create(
                 release.build, arguments or None, name=name,
-                environment=variables, volumes=[secret_files.FOLDER] if kept else [],
                 labels=self._marked({**marked, "port": str(address.port)}),
                 network=network.name(scope), networking_config=place,
-                ports={f"{address.port}/tcp": (LOOPBACK, None)}, **{**self._hardened(), **more},
+                ports={f"{address.port}/tcp": (LOOPBACK, None)},
+                **{**self._hardened(), **secret_volume.options(release, slot), **more},
             )  # fmt: skip
             try:
-                if kept:
-                    user = self.client.images.get(release.build).attrs["Config"].get("User") or ""
-                    container.put_archive(secret_files.FOLDER, secret_files.archive(kept, user))
+                secret_volume.fill(self.client, container, release, slot)
                 container.start()
             except docker.errors.APIError:
                 container.remove(force=True, v=True)
