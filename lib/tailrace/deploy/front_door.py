@@ -127,9 +127,10 @@ def ensure(deployment: Deployment, observe: Observe | None = None) -> tuple[str,
     if damage := edge.configuration.damage():
         raise EdgeRejected(damage)
     if edge.layout.admin.port:
-        _retire(deployment)
+        changed += _retire(deployment)
         edge = deployment.edge
-    restored = edge.server.alive() and reachability.restore_edge(deployment)
+    restored = reachability.restore_edge(deployment) if edge.server.alive() else ""
+    changed += [restored] if restored else []
     if edge.server.alive():
         for fact in _apply(deployment):
             entry = deployment.journal.append("", "note", SETTINGS, fact)
@@ -143,13 +144,15 @@ def ensure(deployment: Deployment, observe: Observe | None = None) -> tuple[str,
     return tuple(changed)
 
 
-def _retire(deployment: Deployment) -> None:
-    """End an edge of an earlier version, which any user of this machine could control by its admin port."""
+def _retire(deployment: Deployment) -> list[str]:
+    """End an edge of an earlier version, which any user of this machine could control; return what was done."""
+    admin, facts = deployment.edge.layout.admin, list[str]()
     if deployment.edge.server.alive():
-        fact = f"its admin was open to all users of this machine at {deployment.edge.layout.admin}; it is started anew"
-        deployment.journal.append("", "note", SETTINGS, fact)
+        facts = [f"the edge was started anew: its admin was open to all users of this machine at {admin}"]
+        deployment.journal.append("", "note", SETTINGS, facts[0])
         deployment.edge.server.stop()
     deployment.edge.adopt()
+    return facts
 
 
 def _apply(deployment: Deployment) -> Iterator[str]:

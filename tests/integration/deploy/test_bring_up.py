@@ -108,7 +108,8 @@ def test_an_edge_that_hangs_is_told_and_deploy_starts_it_anew(deployment, releas
     os.kill(before, signal.SIGSTOP)
     now = d.status()
     assert (now.serving, now.edge_alive, "it hangs" in now.answer) == ("", True, True)
-    assert d.deploy(built, {}).result == "served already"
+    done = d.deploy(built, {})
+    assert (done.result, "it hangs; it was started anew on its files" in done.fact) == ("served already", True)
     assert (d.status().serving, envoy(d).pid != before) == ("blue", True)
     assert urllib.request.urlopen(d.url, timeout=60).status == 200
 

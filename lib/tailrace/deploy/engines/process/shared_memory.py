@@ -10,8 +10,8 @@ import secrets
 from pathlib import Path
 
 FOLDER = Path("/dev/shm")  # noqa: S108 (where Envoy puts it)
-IDS = 400_000_000
-"""Envoy keeps ten numbers, of 32 bits, for each of them."""
+IDS = 200_000_000
+"""Envoy keeps ten numbers for each of them, and writes those beyond 31 bits in another way."""
 RECORD = "base-id"
 
 
