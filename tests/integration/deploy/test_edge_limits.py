@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from depth import scaled
-from tailrace.deploy.edge import counters, limits, listeners
+from doors import fields
+from tailrace.deploy.edge import counters, limits, listeners, overload
 from tailrace.errors import EdgeRejected
 from tailrace.host import waiting
+from wire import Http2
 
 IDLE, SLOW = scaled(5000, 300), scaled(1000, 100)
 JSON = "Content-Type: application/json"
@@ -142,3 +144,52 @@ def test_a_full_front_door_is_told_and_the_operator_gets_in(deployment, release,
 def test_the_connections_are_bounded_below_the_files(files, connections):
     """Of them, and of those that they cost to both colours, where nobody runs an edge with a few hundred files."""
     assert limits.max_connections(files) == connections
+
+
+def sent(stream, size):
+    """Send a body of HTTP/2 that does not end, as far as the edge lets it; return whether the stream is still open."""
+    while size and not stream.ended:
+        window = min(stream.h2.local_flow_control_window(1), 16_384, size)
+        if window:
+            stream.send(b"x" * window)
+            size -= window
+        else:
+            read(stream)
+    return not stream.ended
+
+
+def read(stream):
+    try:
+        data = stream.socket.recv(65_536)
+    except OSError:
+        data = b""
+    stream.ended = stream.ended or ("" if data else "closed")
+    for event in stream.h2.receive_data(data):
+        stream._handle(event)
+    stream.flush()
+
+
+@pytest.mark.deep
+def test_bodies_of_http2_that_fill_the_memory_are_cut_and_others_go_on(deployment, release, load, monkeypatch):
+    """The largest first. Of HTTP/1.1 Envoy does not know whose the memory is: then it refuses what is new."""
+    monkeypatch.setattr(overload, "HEAP_BYTES", 100 << 20)
+    d = deployment()
+    d.up(release(d))
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            stream = stack.enter_context(Http2(d.edge.layout.ingress, fields("/echo", "POST"), end=False))
+            with contextlib.suppress(OSError):
+                sent(stream, 4 << 20)
+        assert waiting.until(lambda: any("OM" in ending.flags for ending in d.counters().endings), 60)
+        assert waiting.until(lambda: pressure(d) < overload.ACTIONS["stop_accepting_requests"] * 100, 60)
+        with load(d.url, rate=50, streams=0) as traffic:
+            time.sleep(1)
+    assert traffic.failed == 0
+    assert "cut for want of memory" in str(d.counters().refused)
+
+
+def pressure(d):
+    (found,) = counters.stats(
+        d.edge.layout.admin.url, r"^overload\.envoy\.resource_monitors\.fixed_heap\.pressure$", 10
+    )
+    return found["value"]

@@ -63,6 +63,7 @@ REASONS = {
     "NR": "no route",
     "NC": "no such cluster",
     "DPE": "request not accepted",
+    "OM": "cut for want of memory",
 }
 
 

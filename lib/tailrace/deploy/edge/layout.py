@@ -84,9 +84,7 @@ DOORS = ("ingress", "probe", "preview_blue", "preview_green", "admin")
 
 def sockets(folder: Path) -> Path:
     """Return the folder of the sockets of the edge whose files are in `folder`; it is made where it is missing."""
-    path = folder.with_name(SOCKETS)
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
+    return files.make_folder(folder.with_name(SOCKETS))
 
 
 def admin(folder: Path) -> Address:

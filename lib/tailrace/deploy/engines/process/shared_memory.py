@@ -9,6 +9,8 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+from tailrace.host import files
+
 FOLDER = Path("/dev/shm")  # noqa: S108 (where Envoy puts it)
 IDS = 200_000_000
 """Envoy keeps ten numbers for each of them, and writes those beyond 31 bits in another way."""
@@ -19,7 +21,7 @@ def choose(sockets: Path) -> int:
     """Return a base id by whose name there is nothing yet, and note it in the folder `sockets`."""
     while path(base_id := secrets.randbelow(IDS)).exists():
         pass
-    (sockets / RECORD).write_text(str(base_id), encoding="ascii")
+    files.replace(sockets / RECORD, str(base_id))
     return base_id
 
 
