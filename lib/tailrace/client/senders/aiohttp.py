@@ -16,7 +16,15 @@ from yarl import URL
 from tailrace.client.errors import WrongEventLoop
 from tailrace.client.event_loops import Opened, PerLoop
 from tailrace.client.senders.aiohttp_parser import connector as lenient_connector
-from tailrace.client.senders.decoding import ACCEPTED, adecoded, decoded_whole, encoding, pieces
+from tailrace.client.senders.decoding import (
+    ACCEPTED,
+    MOST_ANSWER_BYTES,
+    AnswerTooLarge,
+    adecoded,
+    decoded_whole,
+    encoding,
+    pieces,
+)
 from tailrace.client.wire import SENDER_HEADERS, Headers, Request, Response, Unanswered, received
 from tailrace.protocol import media
 from tailrace.protocol.encoding import EncodingError
@@ -84,7 +92,7 @@ class AiohttpSender:
             if answer.status < 400 and not media.is_json(answer.content_type):
                 return Response(answer.status, headers, _chunks(answer, encodings))
             async with answer:
-                body = await answer.read()
+                body = await _whole(answer)
             return Response(answer.status, headers, decoded_whole(pieces(body), encodings) if encodings else body)
         except TimeoutError as error:  # aiohttp's timeouts are TimeoutErrors, too; the driver's own must pass
             if not isinstance(error, aiohttp.ClientError):
@@ -137,6 +145,20 @@ def _utf8(value: str) -> str:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return value
+
+
+async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+    parts, left, content = [], MOST_ANSWER_BYTES, answer.content
+    try:
+        while part := await content.readany():
+            parts.append(part)
+            left -= len(part)
+            if left < 0:
+                raise AnswerTooLarge
+    except BaseException:
+        answer.close()
+        raise
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def _chunks(answer: aiohttp.ClientResponse, encodings: str) -> AsyncIterator[bytes]:

@@ -16,6 +16,17 @@ ACCEPTED: Final = "gzip, deflate"
 _PIECE_BYTES: Final = 64 << 10
 
 
+MOST_ANSWER_BYTES: Final = 128 << 20
+"""Of an answer that is read whole, as it comes and decoded: dozens of images. Streams are passed on piece by piece."""
+
+
+class AnswerTooLarge(ConnectionError):
+    """An answer that is to be read whole has more than `MOST_ANSWER_BYTES`."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the answer has more than {MOST_ANSWER_BYTES >> 20} MiB")
+
+
 class CutEncoding(ConnectionError):
     """A body that came whole, but its encoding did not come to its end."""
 
@@ -55,10 +66,9 @@ async def adecoded(chunks: AsyncIterator[bytes], encodings: str) -> AsyncIterato
 
 def decoded_whole(chunks: Iterator[bytes], encodings: str) -> bytes:
     """Return the decoded body; see `decoded`. JSON that is whole is an answer, also where its encoding has no end."""
-    parts = []
+    parts: list[bytes] = []
     try:
-        for part in decoded(chunks, encodings):
-            parts.append(part)
+        parts.extend(bounded(decoded(chunks, encodings)))
     except CutEncoding:
         body = b"".join(parts)
         try:
@@ -69,6 +79,16 @@ def decoded_whole(chunks: Iterator[bytes], encodings: str) -> bytes:
             return body
         raise
     return b"".join(parts)
+
+
+def bounded(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the chunks; raise AnswerTooLarge when they are too many bytes to be kept."""
+    left = MOST_ANSWER_BYTES
+    for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            raise AnswerTooLarge
+        yield chunk
 
 
 def pieces(body: bytes) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from tailrace.client.senders.connection import FAILURES, Connection, Origin, Times
-from tailrace.client.senders.decoding import decoded, decoded_whole
+from tailrace.client.senders.decoding import bounded, decoded, decoded_whole
 from tailrace.client.wire import TRANSFER_HEADERS, Headers, Request, Response, Unanswered
 from tailrace.protocol import media
 
@@ -81,7 +81,7 @@ class SocketSender:
             return Response(
                 status, kept, self._streamed(connection, decoded(chunks, encodings) if encodings else chunks)
             )
-        body = decoded_whole(chunks, encodings) if encodings else b"".join(chunks)
+        body = decoded_whole(chunks, encodings) if encodings else b"".join(bounded(chunks))
         self._keep(connection)
         return Response(status, kept, body)
 
