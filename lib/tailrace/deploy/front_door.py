@@ -222,7 +222,11 @@ def upgrade(deployment: Deployment, cold: bool) -> CommandResult:
         raise EdgeRejected(f"{name}: {reason}. {COLD}")
     _refuse_without_health(deployment)
     timeout_s = deployment.profile.rollout.ack_timeout_s
-    if reason:
+    if deployment.edge.layout.admin.port:
+        if not cold:
+            raise EdgeRejected(f"{name}: an edge of an earlier version cannot be handed over to this one. {COLD}")
+        fact = "; ".join(ensure(deployment))
+    elif reason:
         deployment.edge.adopt()
         fact = deployment.edge.replace_cold()
     else:

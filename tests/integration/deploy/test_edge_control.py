@@ -12,6 +12,7 @@ import pytest
 from tailrace.deploy import Deployment
 from tailrace.deploy.edge import layout
 from tailrace.deploy.engines.process import shared_memory
+from tailrace.errors import EdgeRejected
 from tailrace.host import ports, processes, waiting
 
 NOBODY = 65534
@@ -118,6 +119,9 @@ def test_an_edge_of_an_earlier_version_is_started_anew_and_the_journal_says_why(
     url, before = d.url, envoy(d).pid
     kept = json.loads(d.layout.read_text())
     d.layout.write_text(json.dumps(kept | {"admin": {"host": "127.0.0.1", "port": ports.free()}}))
+    with pytest.raises(EdgeRejected, match=r"of an earlier version cannot be handed over.*--cold"):
+        d.upgrade_edge()
+    assert envoy(d).pid == before
     done = d.deploy(built, {})
     assert (done.result, "the edge was started anew: its admin was open" in done.fact) == ("served already", True)
     assert (d.url, d.edge.layout.admin.port, envoy(d).pid == before) == (url, 0, False)
