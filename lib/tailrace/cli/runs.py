@@ -78,8 +78,13 @@ def execute(options: RunOptions) -> int | None:
     from tailrace.run import folder
     from tailrace.runner import run as runner
     from tailrace.runner.display import Display
+    from tailrace.runner.interrupt import EndedAtOnce
 
-    record = runner.run(options, Display(Console(highlight=False)))
+    try:
+        record = runner.run(options, Display(Console(highlight=False)))
+    except EndedAtOnce as end:
+        terminal.say(f"tailrace: {end}", err=True)
+        return end.exit_code
     latest = folder.latest(options.root)
     if latest.report.exists():
         terminal.say(f"report: {_near(latest.report)}")

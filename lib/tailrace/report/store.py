@@ -27,7 +27,7 @@ HISTORY: Final = ["id", "started_at", "profile", "verdict", "n", "p99_ms", "p99_
 LIMITS: Final = HISTORY[5:]
 NEWEST: Final = 200
 """So many runs are listed and drawn; those before them are counted."""
-PATIENCE_S: Final = 2.0
+PATIENCE_S: Final = 1.0
 """So long one list of runs computes summaries that are not there; the others get theirs with later lists."""
 
 

@@ -53,6 +53,28 @@ def execute(
     thread = threading.Thread(target=_run_papermill, args=(job, kernel, failures), name=job.notebook.stem, daemon=True)
     deadline = time.monotonic() + job.timeout_s
     thread.start()
+    try:
+        stopped = _follow(thread, job, deadline, interrupted, tick)
+    except BaseException:  # a second signal, or a disk that is full
+        kernel.stop()
+        kernel.close()
+        raise
+    if stopped is not None:
+        kernel.stop()
+        thread.join(30)
+    kernel.close()
+    tick()
+    return stopped or (_explain(failures[0], kernel) if failures else ExecutionResult("completed"))
+
+
+def _follow(
+    thread: threading.Thread,
+    job: NotebookJob,
+    deadline: float,
+    interrupted: Callable[[], bool],
+    tick: Callable[[], None],
+) -> ExecutionResult | None:
+    """Wait for the thread; return why it has to be stopped, None when it has ended."""
     stopped: ExecutionResult | None = None
     while thread.is_alive() and stopped is None:
         thread.join(TICK_S)
@@ -62,12 +84,7 @@ def execute(
         elif time.monotonic() > deadline:
             reason = f"StepTimeout: not done after {job.timeout_s:g} s, its hard limit; its kernel was ended"
             stopped = ExecutionResult("timeout", reason)
-    if stopped is not None:
-        kernel.stop()
-        thread.join(30)
-    kernel.close()
-    tick()
-    return stopped or (_explain(failures[0], kernel) if failures else ExecutionResult("completed"))
+    return stopped
 
 
 def _run_papermill(job: NotebookJob, kernel: Kernel, failures: list[BaseException]) -> None:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from tailrace import system_errors
 from tailrace.errors import DeployError, LeakFound
 from tailrace.run import events, leaks
 from tailrace.run.folder import RunDir
 from tailrace.run.record import RunCheck, RunRecord, StepOutcome
 from tailrace.runner import cleanup, forking, outcome
 from tailrace.runner.display import Display
-from tailrace.runner.interrupt import Interrupt
+from tailrace.runner.interrupt import PATIENCE_S, Interrupt
 from tailrace.runner.steps import INTERRUPTED, RunContext
 from tailrace.verdict import of_ok
 
@@ -39,6 +40,9 @@ class Finalizer:
     steps: tuple[StepOutcome, ...]
     gate: BaselineGate | None = None
     checks: dict[str, RunCheck] = field(default_factory=dict)
+    _was_cut: bool = False
+    _was_refused: bool = False
+    """The machine did not let one of the checks be made."""
 
     def finalize(self) -> RunRecord:
         """Tear down, compare, scan, report; return the finished record."""
@@ -62,18 +66,25 @@ class Finalizer:
 
     @property
     def _was_cut_short(self) -> bool:
-        """Whether a signal ended the steps; one that arrives after the last step changes nothing."""
-        return bool(self.interrupt) and (not self.steps or any(s.reason.startswith(INTERRUPTED) for s in self.steps))
+        """Whether a signal ended the steps, or cut what comes after them; what is done in time stands."""
+        steps = not self.steps or any(step.reason.startswith(INTERRUPTED) for step in self.steps)
+        return bool(self.interrupt) and (steps or self._was_cut)
 
     def _check(self, name: str, act: Callable[[], str | tuple[bool | None, str]]) -> None:
-        """Record the check that `act` decides; whatever it raises fails the check, and the finalizer goes on."""
+        """Record the check that `act` decides; whatever it raises fails the check, and the finalizer goes on.
+
+        A signal, and a machine that refuses, leave it undecided.
+        """
         try:
             answer = act()
             ok, fact = (True, answer) if isinstance(answer, str) else answer
-            check = RunCheck(name=name, ok=ok, fact=self.context.mask(fact))
+        except forking.Cut:
+            self._was_cut = True
+            ok, fact = None, f"not done {PATIENCE_S:g} s after the signal, so it was ended"
         except Exception as error:
-            check = RunCheck(name=name, ok=False, fact=self.context.mask(f"{type(error).__name__}: {error}"))
-        self.checks[name] = check
+            self._was_refused = self._was_refused or (refused := system_errors.of_machine(error))
+            ok, fact = (None if refused else False), f"{type(error).__name__}: {error}"
+        self.checks[name] = check = RunCheck(name=name, ok=ok, fact=self.context.mask(fact))
         events.append(self.run.path, "check", step="", **check.model_dump())
         if not check.ok:
             self.display.check(check.name, of_ok(check.ok), check.fact)
@@ -88,9 +99,8 @@ class Finalizer:
         return "; ".join(stopped) or "nothing was running"
 
     def _compare(self, gate: BaselineGate) -> tuple[bool | None, str]:
-        from tailrace.report import baseline
-
-        judgement = baseline.against(self.run.path, gate.baseline.path, gate.tolerance).judgement
+        paths = self.run.path, gate.baseline.path
+        judgement = self._apart("tailrace.report.baseline", "against", *paths, gate.tolerance).judgement
         return judgement.ok, judgement.text
 
     def _scan(self) -> tuple[bool | None, str]:
@@ -117,6 +127,8 @@ class Finalizer:
         baseline = self.gate.baseline.id if self.gate else ""
         try:
             self._apart("tailrace.report.index", "write", self.run.path.parent, baseline)
+        except forking.Cut:
+            self.display.print_line("runs/index.html was not written: the run was ended before", "yellow")
         except Exception as error:
             self.display.print_line(f"runs/index.html was not written: {type(error).__name__}: {error}", "yellow")
 
@@ -130,7 +142,7 @@ class Finalizer:
 
     def _apart(self, module: str, function: str, *arguments: object) -> Any:
         """Call a function in a process that has imported what it needs already."""
-        return forking.call(self.context.server, module, function, *arguments)
+        return forking.call(self.context.server, module, function, *arguments, cut=self.interrupt.overdue)
 
     def _write(self) -> RunRecord:
         checks = tuple(self.checks.values())
@@ -139,7 +151,7 @@ class Finalizer:
             code, reason = self.interrupt.exit_code, f"interrupted by {self.interrupt.signal.name}"
         else:
             missing = [f"{step.name} {step.reason}" for step in self.steps if step.could_not_run]
-            code = outcome.exit_code(verdict, self.steps)
+            code = outcome.exit_code(verdict, self.steps, self._was_refused)
             reason = "; ".join([*missing, *(check.fact for check in checks if not check.ok)])
         record = self.run.read().finished(verdict, code, reason=reason, steps=self.steps, checks=checks)
         self.run.write(record)

@@ -9,13 +9,15 @@ import json
 import os
 import pickle
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, Self
 
 from tailrace.host import files, processes
@@ -23,6 +25,7 @@ from tailrace.host import files, processes
 LATER = "--later"
 """Separates the arguments of the fork server: modules to import first, and modules to import later."""
 POLL_S = 0.02
+LOOK_S = 0.25
 CLOSE_S = 0.2
 FORK_TIMEOUT_S = 60.0
 
@@ -48,6 +51,7 @@ REPORT = (
     "matplotlib.figure",
     "openai",
     "pyarrow.dataset",
+    "tailrace.report.baseline",
     "tailrace.report.catalogue",
     "tailrace.report.index",
     "tailrace.report.page",
@@ -87,12 +91,49 @@ def environment(state: Path, inherited: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, "IPYTHONDIR": str(state / "ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 
-def call(server: ForkServer | None, module: str, function: str, *arguments: Any) -> Any:
-    """Call a function in a fork of the server, which spares the imports, or here when that is not possible."""
+class Cut(Exception):
+    """The call was ended before it was done."""
+
+
+def never() -> bool:
+    """Return False: nothing cuts the call."""
+    return False
+
+
+def call(
+    server: ForkServer | None, module: str, function: str, *arguments: Any, cut: Callable[[], bool] = never
+) -> Any:
+    """Call a function in a fork of the server, which spares the imports, or here when that is not possible.
+
+    Raises Cut when `cut` returns True before the end.
+    """
+    if cut():
+        raise Cut
     if server is not None:
         with contextlib.suppress(ChildProcessError):
-            return server.call(module, function, *arguments)
-    return getattr(importlib.import_module(module), function)(*arguments)
+            return server.call(module, function, *arguments, cut=cut)
+    with _cuttable(cut):
+        return getattr(importlib.import_module(module), function)(*arguments)
+
+
+@contextlib.contextmanager
+def _cuttable(cut: Callable[[], bool]) -> Iterator[None]:
+    """Raise Cut in the main thread, which has the signals, as soon as `cut` returns True."""
+
+    def look(number: int, frame: FrameType | None) -> None:
+        if cut():
+            raise Cut
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, LOOK_S, LOOK_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @dataclass(frozen=True)
@@ -110,6 +151,18 @@ class ForkedProcess:
         """Wait for the end of the process; return its exit code, or its signal as a negative number."""
         while (status := self.poll()) is None:
             time.sleep(POLL_S)
+        return status
+
+    def wait_unless(self, cut: Callable[[], bool]) -> int:
+        """Wait as `wait` does; when `cut` returns True, or anything is raised here, kill the process; raise Cut."""
+        try:
+            while (status := self.poll()) is None:
+                if cut():
+                    raise Cut
+                time.sleep(POLL_S)
+        except BaseException:
+            self.send_signal(signal.SIGKILL)
+            raise
         return status
 
     def send_signal(self, number: int) -> None:
@@ -148,9 +201,10 @@ class ForkServer:
         options = {"environment": environment, "folder": str(folder), "log": str(log.resolve())}
         return self._fork(kernel=list(arguments), **options)
 
-    def call(self, module: str, function: str, *arguments: Any) -> Any:
+    def call(self, module: str, function: str, *arguments: Any, cut: Callable[[], bool] = never) -> Any:
         """Return what a function of a preloaded module returns in a forked process, or raise what it raises there.
 
+        Kill it, and raise Cut, when `cut` returns True; kill it also when this process is interrupted.
         Raise ChildProcessError when the module is not preloaded, or when the process or the server dies or hangs.
         """
         if module not in (*self.preload.first, *self.preload.later):
@@ -159,7 +213,7 @@ class ForkServer:
         pickled = base64.b64encode(pickle.dumps(arguments)).decode()
         try:
             process = self._fork(call=[module, function], arguments=pickled, result=str(result))
-            if (status := process.wait()) or not result.exists():
+            if (status := process.wait_unless(cut)) or not result.exists():
                 raise ChildProcessError(f"{module}.{function} ended with status {status}; see {self.log}")
             returned, value = pickle.loads(result.read_bytes())  # noqa: S301 # our own child wrote it
         finally:

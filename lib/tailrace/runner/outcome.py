@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Iterable
 from typing import Any
 
+from tailrace import system_errors
 from tailrace.errors import PartMissing, RecordsError
 from tailrace.host import files
 from tailrace.run.folder import RunDir
@@ -26,7 +28,7 @@ def step_outcome(
     if verdict != result.get("verdict"):
         completed = {"step": step, "checks": [], **result, "verdict": verdict, "reason": reason}
         files.replace(run.result(step), json.dumps(completed, indent=2) + "\n")
-    missing = execution.exception == PartMissing.__name__
+    missing = execution.exception == PartMissing.__name__ or _of_machine(execution)
     return StepOutcome(
         name=step, verdict=verdict, duration_s=round(duration_s, 3), reason=reason, could_not_run=missing
     )
@@ -37,9 +39,12 @@ def overall(steps: Iterable[StepOutcome], checks: Iterable[RunCheck]) -> Verdict
     return fold([fold(step.verdict for step in steps), *(of_ok(check.ok) for check in checks)])
 
 
-def exit_code(verdict: Verdict, steps: Iterable[StepOutcome]) -> int:
-    """Return the exit status of a run: 3 when all that is known against it is that a step could not run."""
-    missing = any(step.could_not_run for step in steps)
+def exit_code(verdict: Verdict, steps: Iterable[StepOutcome], refused: bool = False) -> int:
+    """Return the exit status of a run: 3 when all that is known against it is that a step could not run.
+
+    `refused`: the machine did not let a check of the run be made, which is the same.
+    """
+    missing = refused or any(step.could_not_run for step in steps)
     return PartMissing.exit_code if missing and verdict == INCONCLUSIVE else EXIT_CODES[verdict]
 
 
@@ -62,6 +67,8 @@ def _decide(written: object, execution: ExecutionResult, before: str) -> tuple[V
         return FAIL, ""  # its checks say why
     if execution.exception == PartMissing.__name__:
         return INCONCLUSIVE, f"could not run: {execution.reason.partition(f'{PartMissing.__name__}: ')[2]}"
+    if _of_machine(execution):
+        return INCONCLUSIVE, f"could not run: {execution.reason}"
     if execution.exception == RecordsError.__name__ and before:
         return INCONCLUSIVE, f"skipped: there are no records for it, because {before}"
     if execution.status != "completed":
@@ -69,6 +76,14 @@ def _decide(written: object, execution: ExecutionResult, before: str) -> tuple[V
     if verdict := parse(written):
         return verdict, ""
     return FAIL, "it ended without a verdict: its last cell has to call step.finish()"
+
+
+def _of_machine(execution: ExecutionResult) -> bool:
+    """Return whether the machine refused what a cell, or papermill, did: a full disk is no finding on the service."""
+    name = execution.exception or execution.reason.partition(":")[0]
+    kind = getattr(builtins, name, None)
+    is_system = isinstance(kind, type) and issubclass(kind, OSError)
+    return execution.status == "error" and is_system and system_errors.in_text(execution.reason)
 
 
 def _read_result(run: RunDir, step: str) -> dict[str, Any]:

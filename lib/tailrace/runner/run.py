@@ -68,13 +68,15 @@ def run(options: RunOptions, display: Display) -> RunRecord:
     """Run the runbook and return the finished `run.json`; its folder holds everything else.
 
     Raises ProfileError, PartMissing or Locked before anything has started. What happens after that is in the
-    record. SIGINT, SIGTERM and SIGHUP end the run in order: the record says so, with exit code 128 + signal.
+    record. SIGINT, SIGTERM and SIGHUP end the run in order: the record says so, with exit code 128 + signal. A second
+    one ends it at once, as one does before the run has begun: EndedAtOnce is raised.
     """
     with record_signals() as interrupt:
         prepared = prepare(options)
         with _lock(options.root, f"a run of profile {prepared.profile.name}"):
             before = history.unfinished(options.root)
             new = begin_run(options.root, prepared.profile)  # first: without a place for it, nothing is touched
+            interrupt.begun = True
             for line in cleanup.sweep(options.root, prepared.profile, before):
                 display.print_line(line, "yellow")
             names = [step.name for step in prepared.plan.steps]
@@ -92,8 +94,9 @@ def run(options: RunOptions, display: Display) -> RunRecord:
                 try:
                     outcomes = steps.execute(context, display, interrupt)
                 finally:
-                    gate = BaselineGate(prepared.baseline, options.tolerance) if prepared.baseline else None
-                    record = Finalizer(context, display, interrupt, outcomes, gate).finalize()
+                    if not interrupt.at_once:
+                        gate = BaselineGate(prepared.baseline, options.tolerance) if prepared.baseline else None
+                        record = Finalizer(context, display, interrupt, outcomes, gate).finalize()
             display.summary(record, outcome.passed_checks(new, record.steps))
             return record
 

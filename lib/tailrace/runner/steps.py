@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailrace import masking
+from tailrace import masking, system_errors
 from tailrace.masking import Mask
 from tailrace.profile import Profile
 from tailrace.run import events
@@ -62,9 +62,19 @@ def execute(context: RunContext, display: Display, interrupt: Interrupt) -> tupl
             outcomes.append(StepOutcome(name=step.name, verdict=INCONCLUSIVE, duration_s=0.0, reason=reason))
             continue
         display.step_started(step.name, step.title, tuple(later.name for later in steps[place + 1 :]))
-        outcomes.append(_execute_step(context, step, display, interrupt, stopped))
+        try:
+            outcomes.append(_execute_step(context, step, display, interrupt, stopped))
+        except OSError as error:  # of the runner itself; a notebook's own are in what it returns
+            if not system_errors.of_machine(error):
+                raise
+            outcomes.append(_could_not_run(step.name, context.mask(system_errors.sentence(error, step.name))))
         display.step_ended(outcomes[-1])
     return tuple(outcomes)
+
+
+def _could_not_run(name: str, why: str) -> StepOutcome:
+    reason = f"could not run: {why}"
+    return StepOutcome(name=name, verdict=INCONCLUSIVE, duration_s=0.0, reason=reason, could_not_run=True)
 
 
 def _how(before: StepOutcome) -> str:

@@ -1,6 +1,15 @@
 """Where the machine refuses, a run could not run: exit status 3, one line, nothing half-written; the next one works."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
 import pytest
+
+from tailrace.host import processes
+from tailrace.runner.interrupt import SAME_S
 
 PASS = 'finish("PASS")'
 
@@ -40,4 +49,154 @@ def test_a_file_in_the_place_of_a_folder_is_named(project, place):
     (project.root / place).touch()
     assert f"{project.root / place}" in refused(project)
     (project.root / place).unlink()
+    assert project.run().exit_code == 0
+
+
+@pytest.fixture
+def small_disk(project):
+    """`runs/` on a disk of 4 MB."""
+    runs = project.root / "runs"
+    runs.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "t", runs]).returncode:
+        pytest.skip("needs root, to mount a small disk")
+    yield runs
+    subprocess.run(["umount", "-l", runs], check=True)
+
+
+FILL = """\
+path = Path(run_dir) / "fill"
+with path.open("wb", buffering=0) as file:
+    while True:
+        file.write(bytes(4096))"""
+
+
+@pytest.mark.parametrize(
+    "body", [FILL, f"try:\n    {FILL.replace(chr(10), chr(10) + '    ')}\nexcept OSError: pass\n{PASS}"]
+)
+def test_a_disk_that_fills_in_a_step_is_no_verdict(project, small_disk, body):
+    """The run could not run; its run.json is whole and says so; the run after it passes, and needs no cleaning up."""
+    project.step("01_one", body)
+    done = project.run()
+    record = project.record()
+    assert (done.exit_code, record["verdict"], record["exit_code"]) == (3, "INCONCLUSIVE", 3), done.output
+    assert "No space left on device" in record["reason"]
+    assert "Traceback" not in done.output
+    (project.latest / "fill").unlink()
+    (project.root / "runbook" / "plan.yaml").write_text("steps:\n")
+    project.step("02_next", PASS)
+    after = project.run()
+    assert (after.exit_code, "cleaning up" in after.output) == (0, False), after.output
+
+
+def test_a_run_without_room_to_begin_leaves_nothing(project, small_disk):
+    """The folder of the run is gone, `latest` is where it was, and what is deployed is not touched."""
+    project.step("01_one", PASS)
+    assert project.run().exit_code == 0
+    before = {path.name for path in small_disk.iterdir()}, (small_disk / "latest").readlink()
+    with contextlib.suppress(OSError), (small_disk / "fill").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    assert "No space left on device" in refused(project)
+    (small_disk / "fill").unlink()
+    assert ({path.name for path in small_disk.iterdir()}, (small_disk / "latest").readlink()) == before
+    assert project.run().exit_code == 0
+
+
+HOLD = """\
+import importlib, os, pathlib, time
+import tailrace.runner.interrupt as interrupt
+
+module, function = os.environ["HELD_AT"].split(":")
+interrupt.PATIENCE_S = float(os.environ["PATIENCE_S"])
+
+def held(*arguments, **options):
+    mark = pathlib.Path(os.environ["HELD_MARK"])
+    mark.with_suffix(".new").write_text(str(os.getpid()))
+    mark.with_suffix(".new").rename(mark)
+    time.sleep(600)
+
+setattr(importlib.import_module(module), function, held)
+"""
+
+
+@pytest.fixture
+def held(project, tmp_path):
+    """Return a function that starts a run which is held at a function, and the pid that is held there."""
+
+    def start(place, patience_s=600.0):
+        (tmp_path / "hold").mkdir()
+        (tmp_path / "hold" / "sitecustomize.py").write_text(HOLD)
+        mark = tmp_path / "held"
+        process = project.start(
+            "run", HELD_AT=place, HELD_MARK=str(mark), PATIENCE_S=str(patience_s), PYTHONPATH=str(tmp_path / "hold")
+        )
+        while not mark.exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        return process, int(mark.read_text())
+
+    return start
+
+
+def end(process, *numbers):
+    """Send the signals, as far apart as a person's, and return the outputs when the process has ended."""
+    for place, number in enumerate(numbers):
+        time.sleep(place and SAME_S + 0.2)
+        process.send_signal(number)
+    return process.communicate(timeout=60)
+
+
+def test_a_signal_before_the_run_begins_ends_it(project, held):
+    """Nothing is left, and the exit status is 143."""
+    project.step("01_one", PASS)
+    process, _ = held("tailrace.runner.plan:load")
+    _, errors = end(process, signal.SIGTERM)
+    assert (process.returncode, errors) == (143, "tailrace: SIGTERM: nothing had begun\n")
+    assert not (project.root / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "forked"),
+    [
+        ("tailrace.run.leaks:require_none", True),
+        ("tailrace.run.leaks:require_none", False),
+        pytest.param("tailrace.report.page:write", True, marks=pytest.mark.deep),
+    ],
+)
+def test_the_end_of_a_run_is_cut_when_its_time_is_over(project, held, place, forked):
+    """After one signal, a scan or a page that takes too long is ended; the run is whole, INCONCLUSIVE, and 143."""
+    project.step("01_one", "# tailrace.notebook, as every step of the runbook has it\n" * forked + PASS)
+    process, pid = held(place, patience_s=1.0)
+    assert (pid == process.pid) is not forked
+    output, errors = end(process, signal.SIGTERM)
+    record = project.record()
+    assert (process.returncode, record["exit_code"], errors) == (143, 143, ""), output
+    assert (record["verdict"], record["reason"]) == ("INCONCLUSIVE", "interrupted by SIGTERM")
+    assert [check["ok"] for check in record["checks"] if "after the signal" in check["fact"]]
+    assert processes.started(pid) is None
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "tailrace.run.leaks:require_none",
+        *(
+            pytest.param(place, marks=pytest.mark.deep)
+            for place in (
+                "tailrace.runner.cleanup:sweep",
+                "tailrace.runner.cleanup:tear_down",
+                "tailrace.report.page:write",
+                "tailrace.report.index:write",
+            )
+        ),
+    ],
+)
+def test_a_second_signal_ends_a_run_at_once(project, held, place):
+    """In whatever it is; nothing of it lives on, and the next run needs no hand."""
+    project.step("01_one", "# tailrace.notebook\n" + PASS)
+    process, pid = held(place)
+    _, errors = end(process, signal.SIGINT, signal.SIGINT)
+    assert process.returncode == 130
+    assert errors == "tailrace: SIGINT again: ended at once; the next run, or tailrace down, cleans up\n"
+    assert processes.started(pid) is None
     assert project.run().exit_code == 0
