@@ -128,8 +128,8 @@ class Fetcher:
         cost_usd = None if call.sent else 0.0
         if call.stale_entry is not None and isinstance(error, openai.APIConnectionError):
             return (yield from self._stale(call, call.stale_entry, cost_usd))
-        if isinstance(error, errors.BudgetExceeded):
-            error.after(0, call.elapsed_s())
+        if isinstance(error, errors.BudgetExceeded | errors.BodyChanged):
+            error.after(call.sent, call.elapsed_s())
         self._ledger.settle(call, cost_usd)
         self._ledger.failed(call, error)
         yield from self._give_back(call, error)
