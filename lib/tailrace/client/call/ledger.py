@@ -15,6 +15,7 @@ from tailrace.client.call.causes import error_of
 from tailrace.client.call.effects import Blocking, Work
 from tailrace.client.call.pending import PendingCall
 from tailrace.client.call.prices import Prices
+from tailrace.client.call.renewal import Renewal, life_s
 from tailrace.client.clock import Clock
 from tailrace.client.errors import BudgetExceeded, PriceUnknown
 from tailrace.client.limiters.spend import SpendLimiter
@@ -84,9 +85,10 @@ class Ledger:
             if self._now() < self._paused_until:
                 raise _Paused("it failed a moment ago")
             if limiter.slow:
-                balance = yield Blocking(partial(limiter.reserve, reservation))
+                balance = yield Blocking(partial(limiter.reserve, reservation, life_s(call)))
             else:
-                balance = limiter.reserve(reservation)
+                balance = limiter.reserve(reservation, life_s(call))
+            call.renewal = Renewal(call, limiter, self._store_failed)
         except Exception as error:  # only a store fails
             self._store_failed(error)
             if spend.store_failure == "reject":

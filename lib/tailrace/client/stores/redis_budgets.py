@@ -43,6 +43,24 @@ end
 return {granted and 1 or 0, string.format('%.0f', left)}
 """
 )
+_RENEW: Final = (
+    _FREE_EXPIRED
+    + """
+local owner, others, ticket, nano, kept_s, ends_at = unpack(ARGV)
+local expires = now + tonumber(kept_s)
+for _, held in ipairs({owner, others}) do
+  local member = ticket .. '|' .. held .. '|' .. nano
+  if redis.call('ZSCORE', KEYS[3], member) then return redis.call('ZADD', KEYS[3], expires, member) end
+end
+if redis.call('HEXISTS', KEYS[1], owner) == 0 then owner = others end
+redis.call('HINCRBY', KEYS[2], owner, nano)
+redis.call('ZADD', KEYS[3], expires, ticket .. '|' .. owner .. '|' .. nano)
+if ends_at ~= '' then
+  for _, key in ipairs(KEYS) do redis.call('EXPIREAT', key, ends_at) end
+end
+return 1
+"""
+)
 _SETTLE: Final = """
 local owner, others, ticket, nano, cost, ends_at = unpack(ARGV)
 for _, held in ipairs({owner, others}) do
@@ -71,8 +89,8 @@ class RedisBudgets:
 
     def __init__(self, client: Any, prefix: str) -> None:
         self._prefix = prefix
-        self._reserve, self._settle, self._taken = (
-            client.register_script(script) for script in (_RESERVE, _SETTLE, _TAKEN)
+        self._reserve, self._renew, self._settle, self._taken = (
+            client.register_script(script) for script in (_RESERVE, _RENEW, _SETTLE, _TAKEN)
         )
 
     def reserve(self, reservation: Reservation, limit_usd: float, now: float, kept_s: float) -> Balance:
@@ -80,6 +98,11 @@ class RedisBudgets:
         arguments = (account.owner, OTHERS, reservation.ticket, nano, round(limit_usd * _NANO), kept_s, MOST_OWNERS)
         granted, left = self._reserve(keys=self._keys(account), args=[*arguments, _expires_at(account)])
         return Balance(bool(granted), int(left) / _NANO)
+
+    def renew(self, reservation: Reservation, now: float, kept_s: float) -> None:
+        account, nano = reservation.account, round(reservation.usd * _NANO)
+        arguments = (account.owner, OTHERS, reservation.ticket, nano, kept_s, _expires_at(account))
+        self._renew(keys=self._keys(account), args=list(arguments))
 
     def settle(self, reservation: Reservation, cost_usd: float) -> None:
         account, nano = reservation.account, round(reservation.usd * _NANO)

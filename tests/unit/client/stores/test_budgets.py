@@ -77,6 +77,22 @@ def test_what_a_dead_process_reserved_is_free_again_after_a_while(tmp_path):
     kept.close()
 
 
+def test_a_reservation_is_renewed_also_when_it_has_expired(kept):
+    """It is held once, however often it is renewed, and is free again once it settles."""
+    if isinstance(kept, MemoryBudgets):
+        kept.reserve(held("a", 0.6), 1.0, 1000.0, 60.0)
+        kept.renew(held("a", 0.6), 5000.0, 60.0)
+    else:  # Redis has a clock of its own, so one that is over at once
+        kept.reserve(held("a", 0.6), 1.0, 1000.0, -1.0)
+        assert kept.taken_usd(EVER, 1000.0) == (0.0, 0.0)
+    for _ in range(2):
+        kept.renew(held("a", 0.6), 1000.0, 60.0)
+        assert kept.taken_usd(EVER, 1001.0) == (0.0, pytest.approx(0.6))
+    assert not kept.reserve(held("b", 0.6), 1.0, 1001.0, 60.0).granted
+    kept.settle(held("a", 0.6), 0.1)
+    assert kept.taken_usd(EVER, 1001.0) == (pytest.approx(0.1), pytest.approx(0.0))
+
+
 def test_a_clock_that_went_back_holds_nothing_for_ever(tmp_path):
     """A reservation that was made far in the future is dropped."""
     kept = Sqlite(tmp_path / "llm.db").budgets()
