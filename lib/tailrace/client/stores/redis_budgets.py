@@ -1,14 +1,18 @@
 """Budgets in Redis, shared by machines. Amounts are whole nano-dollars; reservations expire on the clock of Redis.
 
-With `maxmemory-policy allkeys-lru` Redis may drop any key. Each call touches its budget, which is then the last to go;
-where that is not enough, give budgets a Redis of their own.
+With `maxmemory-policy allkeys-lru` Redis may drop any key, and a budget that is dropped begins anew. Each call touches
+its budget, which is then the last to go; where that is not enough, give budgets a Redis of their own.
 """
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from typing import Any, Final
 
 from tailrace.client.stores.budgets import MOST_OWNERS, OTHERS, Account, Balance, Reservation
+
+log = logging.getLogger(__name__)
 
 _NANO: Final = 1_000_000_000
 _LATE_S: Final = 86_400
@@ -83,12 +87,18 @@ return {redis.call('HGET', KEYS[1], ARGV[1]) or '0', redis.call('HGET', KEYS[2],
 
 
 class RedisBudgets:
-    """Budgets under `prefix`; each operation is one script, which Redis carries out whole or not at all."""
+    """Budgets under `prefix`; each operation is one script, which Redis carries out whole or not at all.
+
+    The first one warns when this Redis, which `place` names, may evict a budget.
+    """
 
     slow = True
 
-    def __init__(self, client: Any, prefix: str) -> None:
+    def __init__(self, client: Any, prefix: str, place: str = "Redis") -> None:
+        self._client = client
         self._prefix = prefix
+        self._place = place
+        self._checked = False
         self._reserve, self._renew, self._settle, self._taken = (
             client.register_script(script) for script in (_RESERVE, _RENEW, _SETTLE, _TAKEN)
         )
@@ -96,6 +106,9 @@ class RedisBudgets:
     def reserve(self, reservation: Reservation, limit_usd: float, now: float, kept_s: float) -> Balance:
         account, nano = reservation.account, round(reservation.usd * _NANO)
         arguments = (account.owner, OTHERS, reservation.ticket, nano, round(limit_usd * _NANO), kept_s, MOST_OWNERS)
+        if not self._checked:
+            self._checked = True
+            self._warn_of_eviction(account)
         granted, left = self._reserve(keys=self._keys(account), args=[*arguments, _expires_at(account)])
         return Balance(bool(granted), int(left) / _NANO)
 
@@ -113,10 +126,28 @@ class RedisBudgets:
         spent, reserved = self._taken(keys=self._keys(account), args=[account.owner])
         return int(spent) / _NANO, int(reserved) / _NANO
 
+    def _warn_of_eviction(self, account: Account) -> None:
+        """Warn when this Redis may evict a budget; say nothing when it does not tell (`CONFIG` may be forbidden)."""
+        found: dict[Any, Any] = {}
+        with suppress(Exception):  # a Redis that cannot be asked fails the operation that follows
+            found = self._client.config_get("maxmemory*")
+        told = {_text(name): _text(value) for name, value in found.items()}
+        evicts = told.get("maxmemory-policy", "")
+        of_all = evicts.startswith("allkeys") or (evicts.startswith("volatile") and _expires_at(account) != "")
+        if of_all and told.get("maxmemory", "0") != "0":
+            log.warning(
+                "%s has maxmemory-policy %s and may evict a budget, which then begins anew; give budgets a Redis of "
+                "their own with maxmemory-policy noeviction: Spend(store=Redis(…))", self._place, evicts,
+            )  # fmt: skip
+
     def _keys(self, account: Account) -> list[str]:
         """Return the keys of what was spent, what is reserved, and when reservations expire; all in one slot."""
         period = f"{self._prefix}{{budget:{account.name}:{account.period}}}"
         return [f"{period}:{part}" for part in ("spent", "reserved", "expires")]
+
+
+def _text(word: Any) -> str:
+    return word.decode() if isinstance(word, bytes) else str(word)
 
 
 def _expires_at(account: Account) -> int | str:
