@@ -6,6 +6,7 @@ from tailrace.client.call.causes import Cause
 from tailrace.client.context import limits
 from tailrace.client.drivers import AsyncDriver, Driver
 from tailrace.client.errors import (
+    BodyChanged,
     BudgetExceeded,
     CircuitOpen,
     ConnectionFailed,
@@ -39,6 +40,7 @@ __all__ = [
     "AsyncOpenAI",
     "Attempt",
     "AttemptHook",
+    "BodyChanged",
     "Breaker",
     "BudgetExceeded",
     "Cache",

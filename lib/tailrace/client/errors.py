@@ -9,7 +9,8 @@
     │       └── DeadlineExceeded  the deadline of the whole call passed, or would pass before the next step
     ├── BudgetExceeded            the call could exceed the spend limit: nothing was sent
     │   └── PriceUnknown          the spend limit cannot count the call, now or later
-    └── InputRejected             the input guard refused the request: nothing was sent
+    ├── InputRejected             the input guard refused the request: nothing was sent
+    └── BodyChanged               a file of an upload changed so that no attempt can send the same bytes
     openai.OpenAIError
     └── WrongEventLoop            an http_client of the caller's own belongs to another event loop: nothing was sent
 
@@ -30,6 +31,7 @@ from tailrace.client.wire import Request, Unanswered
 from tailrace.headers import ATTEMPTS
 
 __all__ = [
+    "BodyChanged",
     "BudgetExceeded",
     "CircuitOpen",
     "ConnectionFailed",
@@ -109,6 +111,13 @@ class InputRejected(_Traced, openai.APIError):
         super().__init__(message, bare(request), body=None)
         self.where = where
         self.param = where
+
+
+class BodyChanged(_Traced, openai.APIError):
+    """A file of an upload was shortened or rewritten during the call. It is no failure of the provider."""
+
+    def __init__(self, message: str, request: Request | httpx2.Request) -> None:
+        super().__init__(message, bare(request), body=None)
 
 
 class WrongEventLoop(openai.OpenAIError, RuntimeError):

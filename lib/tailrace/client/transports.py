@@ -20,6 +20,7 @@ from tailrace.client import errors, uploads
 from tailrace.client.drivers import AsyncDriver, Driver
 from tailrace.client.event_loops import LoopTransport, OneLoop
 from tailrace.client.policy import Policy
+from tailrace.client.request import document
 from tailrace.client.response.streams import aclose, close
 from tailrace.client.sdk.fast_path import ANSWER_KEYS
 from tailrace.client.senders.httpx2 import AsyncSender, Sender
@@ -159,10 +160,8 @@ def _json(request: httpx2.Request) -> bool:
     if kind.startswith("application/json") or media.is_json(kind):
         return True
     # what has been read and looks like JSON is taken for it, whatever its type says: no way round a limit
-    return request.method in ("GET", "HEAD", "DELETE", "OPTIONS") or getattr(request, "_content", b"-")[:1] in (
-        b"",
-        b"{",
-    )
+    content: bytes = getattr(request, "_content", b"-")
+    return request.method in ("GET", "HEAD", "DELETE", "OPTIONS") or not content or document.begins(content)
 
 
 def _by_body(lean: Any, below: Any) -> Any:

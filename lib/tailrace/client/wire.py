@@ -36,6 +36,8 @@ class Upload:
     form: Fields | None = None
     """The text fields, when the body is a form."""
     size_bytes: int | None = None
+    body: Any = None
+    """The stream that a sender reads."""
 
 
 @dataclass(slots=True)

@@ -159,7 +159,7 @@ class Profile(ProfileSection):
 
     @model_validator(mode="after")
     def _policy_of_our_service(self) -> Self:
-        if self.policy.model_fields_set and not self.service.ours:
+        if self.policy != Policy() and not self.service.ours:  # a dump of a profile names what it leaves unset, too
             raise ValueError(
                 "policy is that of tailrace's own service, and this profile deploys another; take it out, or take out "
                 "service.command, image and dockerfile"

@@ -8,7 +8,10 @@
     {"detail": "…"}, {"detail": [{"msg", "type"}]}           FastAPI
     {"object": "error", "message", "type", "code"}           vLLM, Mistral
     {"code": 500, "msg": "…"}, {"fault": {"faultstring"}}    gateways
+    {"title": "…", "detail": "…", "status": 402}             problem details, RFC 9457
+    {"error": {"message": ["…", {"message": "…"}]}}          lists of messages
     {"type": "response.failed", "response": {"error": …}}    the last event of a stream of the responses API
+    You exceeded your current quota                          plain text, or the title of a proxy's page
 
 Only what is named here is read: what a provider repeats of the request, such as `input`, says nothing.
 """
@@ -19,14 +22,33 @@ import re
 from typing import Any, Final, NamedTuple
 
 _CONTAINERS: Final = frozenset(
-    {"error", "errors", "detail", "details", "innererror", "metadata", "fault", "violations", "response", "choices"}
+    {
+        "error",
+        "errors",
+        "detail",
+        "details",
+        "innererror",
+        "metadata",
+        "fault",
+        "violations",
+        "response",
+        "choices",
+        "message",
+        "msg",
+    }
 )
 _CODES: Final = frozenset(
     {"code", "type", "status", "reason", "error_code", "errorcode", "error_type", "limit_source", "quotaid", "__type"}
 )
-_TEXTS: Final = frozenset({"message", "msg", "error", "detail", "error_msg", "faultstring", "raw", "errors"})
+_TEXTS: Final = frozenset(
+    {"message", "msg", "error", "detail", "error_msg", "faultstring", "raw", "errors", "title", "error_description"}
+)
 _MOST_PARTS: Final = 64
 _MOST_CHARACTERS: Final = 4096
+_MOST_PLAIN_BYTES: Final = 512
+_MOST_PAGE_BYTES: Final = 8192
+_PAGE: Final = re.compile(r"\s*<(!doctype html|html|head|\?xml)\b", re.I)
+_HEADINGS: Final = re.compile(r"<(title|h1|h2)\b[^>]*>([^<]*)", re.I)
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
@@ -68,6 +90,14 @@ def read_error(document: object) -> ErrorDocument:
             texts.extend(value for key, value in part.items() if _name(key) in _TEXTS and isinstance(value, str))
     text = " ".join(text[:_MOST_CHARACTERS] for text in texts)[:_MOST_CHARACTERS]
     return ErrorDocument(tuple(code.strip().lower()[:100] for code in codes), text.lower(), _word(document))
+
+
+def read_error_text(body: bytes) -> ErrorDocument:
+    """Return what `body`, which is no JSON, says of an error: its first 512 bytes, or the headings of a page."""
+    page = body[:_MOST_PAGE_BYTES].decode("utf-8", "replace")
+    if _PAGE.match(page):
+        return ErrorDocument(text=" ".join(heading for _, heading in _HEADINGS.findall(page)).lower())
+    return ErrorDocument(text=body[:_MOST_PLAIN_BYTES].decode("utf-8", "replace").lower())
 
 
 def _word(document: object) -> str:

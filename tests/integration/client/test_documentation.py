@@ -111,6 +111,7 @@ FEATURES = {
     "PriceUnknown": ["isinstance(error, PriceUnknown)"],
     "InputRejected": ["except InputRejected"],
     "WrongEventLoop": ["except WrongEventLoop"],
+    "BodyChanged": ["except BodyChanged"],
     "an error's story": ["error.attempts == 2", "error.__cause__"],
     "an answer's error": ["except openai.RateLimitError", "error.elapsed_s"],
     "service": ["SERVICE_URL", '== "hit"', "/ask"],

@@ -1,17 +1,20 @@
 """Uploads over real HTTP: forms with files, files and iterables go through the policy, as the SDK would send them."""
 
 import asyncio
+import gzip
 import io
 import json
 import os
 import tracemalloc
+from pathlib import Path
 
+import h11
 import httpx2
 import openai
 import pytest
 
 from tailrace import AsyncOpenAI, Breaker, Guard, Limits, OpenAI, Policy, Retry, limits, transport
-from tailrace.client import InputRejected
+from tailrace.client import BodyChanged, InputRejected
 
 RETRY = Retry(base_s=0.001, cap_s=0.002)
 AUDIO = b"RIFF" * 50_000
@@ -281,6 +284,154 @@ def test_a_file_that_cannot_be_read_is_the_callers_error(provider, key, asynchro
         with pytest.raises(OSError, match="the disk is broken"):
             outcome(lambda client=client: client, act)
     assert [(call.outcome, call.attempts, call.error_type) for call in calls] == [("error", 1, "OSError")]
+
+
+def written(file, data, position=0):
+    """Write to a file that another handle reads, or to one in memory."""
+    if isinstance(file, io.BytesIO):
+        here = file.tell()
+        file.seek(position)
+        file.write(data)
+        file.seek(here)
+    else:
+        with Path(file.name).open("r+b") as other:
+            other.seek(position)
+            other.write(data)
+
+
+def whole(seen):
+    """Whether the body of a request came to its end."""
+    return len(seen.body) == int(seen.headers["content-length"])
+
+
+def shortened(file, length):
+    file.truncate(length) if isinstance(file, io.BytesIO) else os.truncate(file.name, length)
+
+
+NOISE = os.urandom(200_000)
+KEPT = {
+    "nobody writes to it": lambda file: None,
+    "it grows": lambda file: written(file, b"more" * 30_000, len(NOISE)),
+    "it grows by a byte": lambda file: written(file, b"!", len(NOISE)),
+}
+CHANGES = {
+    "it is shortened": lambda file: shortened(file, 1000),
+    "it is emptied": lambda file: shortened(file, 0),
+    "its first byte changes": lambda file: written(file, bytes([NOISE[0] ^ 1])),
+    "its last byte changes": lambda file: written(file, bytes([NOISE[-1] ^ 1]), len(NOISE) - 1),
+    "a longer file takes its place": lambda file: written(file, os.urandom(300_000)),
+}
+SENT = {
+    "a form": lambda client, file: client.files.create(purpose="batch", file=("a", file)),
+    "a body": posted,
+}
+OPENED = {"on disk": lambda path: path.open("rb"), "in memory": lambda path: io.BytesIO(NOISE)}
+
+
+@pytest.fixture(params=["a form, threads", "a form, asyncio", "a body, threads"])  # asyncio takes no file as a body
+def uploaded(request, provider, key, make, path):
+    """Return a function that changes a file after the first attempt: (outcome, the whole bodies that came, calls)."""
+    act, kinds = SENT[request.param[:6]], KINDS[request.param[8:]]
+
+    def run(change, opened, ours=True):
+        provider.seen.clear()
+        path.write_bytes(NOISE)
+        calls, file = [], opened(path)
+
+        def refuse_once(seen):
+            if not whole(seen) or len([one for one in provider.seen if whole(one)]) > 1:
+                return make.answer(body=b'{"id": "f"}')
+            change(file)
+            return make.answer(status=503, headers={"retry-after-ms": "1"})
+
+        provider.usual = refuse_once
+        more = {"policy": Policy(retry=RETRY, hooks=(calls.append,))} if ours else {"max_retries": 3}
+        kind = kinds[ours]
+        try:
+            result = outcome(lambda: kind(api_key=key, base_url=provider.url, **more), lambda c: act(c, file))
+        except (openai.APIError, httpx2.HTTPError) as error:
+            result = error
+        provider.seen[:] = filter(whole, provider.seen)
+        return result, [body for _, body in bodies(provider)], calls
+
+    run.form = act is not posted
+    return run
+
+
+@pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
+def test_a_retry_sends_the_bytes_of_the_first_attempt(uploaded, opened):
+    """What is appended between two attempts is left out; the stock SDK sends it in a form."""
+    for change in KEPT.values():
+        result, sent, calls = uploaded(change, opened)
+        assert result == "ok"
+        assert len(sent) == 2
+        assert sent[0] == sent[1]
+        assert NOISE in sent[0]
+        assert [call.attempts for call in calls] == [2]
+    if uploaded.form:
+        _, sent, _ = uploaded(KEPT["it grows"], opened, ours=False)
+        assert len(sent[1]) == len(sent[0]) + 120_000
+
+
+@pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_file_that_cannot_give_the_same_bytes_ends_the_call(uploaded, opened, change):
+    """The provider gets no second body, neither a part of one nor a mixed one; the caller gets an error."""
+    error, sent, calls = uploaded(change, opened)
+    assert isinstance(error, BodyChanged)
+    assert "a file of the body" in error.message
+    assert len(sent) == 1
+    assert [(call.outcome, call.error_type) for call in calls] == [("error", "BodyChanged")]
+    assert 1 <= error.attempts == calls[0].attempts <= 2
+    if uploaded.form:
+        stock, sent, _ = uploaded(change, opened, ours=False)
+        assert (stock, len(sent)) == ("ok", 2)
+        assert sent[0] != sent[1]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_file_that_grows_before_the_first_attempt_is_sent_as_long_as_its_header_says(
+    provider, key, make, path, asynchronous
+):
+    """The length was sent already, so what came later is left out; the stock SDK fails."""
+    provider.usual = lambda seen: make.answer(body=b'{"id": "f"}')
+    path.write_bytes(NOISE)
+    for ours in (True, False):
+        file = path.open("rb")
+
+        def grow(request, file=file):
+            written(file, b"more", Path(file.name).stat().st_size)
+
+        async def agrow(request, grow=grow):
+            grow(request)
+
+        http, hook = (httpx2.AsyncClient, agrow) if asynchronous else (httpx2.Client, grow)
+        http_client = http(event_hooks={"request": [hook]})
+        kind = KINDS["asyncio" if asynchronous else "threads"][ours]
+
+        def act(file=file, kind=kind, http_client=http_client):
+            make_client = lambda: kind(api_key=key, base_url=provider.url, http_client=http_client)  # noqa: E731
+            return outcome(make_client, lambda client: SENT["a form"](client, file))
+
+        provider.seen.clear()
+        if ours:
+            assert act() == "ok"
+            (seen,) = provider.seen
+            assert NOISE + b"\r\n--" in seen.body
+        else:
+            with pytest.raises(h11.LocalProtocolError, match="Too much data"):
+                act()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_file_that_gives_more_than_its_length_is_not_cut(provider, key, tmp_path, asynchronous):
+    """A compressed file says the length that it has on disk: the call ends before what it holds is cut to that."""
+    place = tmp_path / "a.gz"
+    place.write_bytes(gzip.compress(b"0" * 100_000))
+    kind = KINDS["asyncio" if asynchronous else "threads"][1]
+    with gzip.open(place, "rb") as file, pytest.raises(BodyChanged, match="more than the"):
+        outcome(lambda: kind(api_key=key, base_url=provider.url), lambda client: SENT["a form"](client, file))
+    assert not list(filter(whole, provider.seen))
 
 
 def test_json_is_read_whatever_its_type_is_called(provider, key, make):

@@ -53,9 +53,8 @@ class Attempts:
 
     def run(self, call: PendingCall) -> Work[Response[Any]]:
         """Return the provider's answer to the current request of `call`; raise what no answer means."""
-        failures = 0
         request = tagged = self._with_idempotency_key(call.current)
-        turn = self._targets.turn(call) if self._targets is not None else None
+        failures, turn = 0, self._targets.turn(call) if self._targets is not None else None
         if self._budget is not None:
             self._budget.earn()
         while True:
@@ -103,6 +102,8 @@ class Attempts:
                 if not permits.try_acquire():
                     yield from self._wait_for_permit(call, permits)
                 call.permits = permits
+            if call.renewal is not None and (due := call.renewal.due()) is not None:
+                yield from due
             began = self._clock.monotonic()
             if destination is not None:
                 destination.used_at = began
@@ -295,6 +296,5 @@ def _must_go_once(current: ParsedRequest) -> bool:
 
     Two copies of an upload would also read the same file at once.
     """
-    if current.request.upload is not None or current.form is not None:
-        return True
-    return current.known and current.has_side_effect
+    upload = current.request.upload is not None or current.form is not None
+    return upload or (current.known and current.has_side_effect)

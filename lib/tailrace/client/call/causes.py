@@ -17,10 +17,9 @@ import math
 import re
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-import orjson
-
 from tailrace.client.wire import Response, Unanswered, header
-from tailrace.protocol.error_document import NO_ERROR, ErrorDocument, read_error
+from tailrace.protocol.error_document import NO_ERROR, ErrorDocument, read_error, read_error_text
+from tailrace.protocol.reading import loads
 
 Cause: TypeAlias = Literal[
     "connection", "timeout", "malformed", "rate_limit", "quota", "credential", "model", "context_length",
@@ -53,6 +52,8 @@ def _codes(text: str) -> frozenset[str]:
 
 
 _REFUSALS: Final = frozenset(range(400, 500)) - {408, 409, 429}
+_REPEAT_THE_REQUEST: Final = frozenset({400, 422})
+"""What is wrong with the request stands in a text beside what the caller wrote, which says nothing."""
 _BUSY: Final = frozenset({200, 408, 409, 429, 498, *range(500, 600)})
 
 # The first that fits counts. The pages on which providers list their errors:
@@ -126,7 +127,7 @@ SPELLINGS: Final = (
             " insufficient_user_quota pre_consume_token_quota_failed exceeded_current_quota_error quota_exceeded"
             " quotaexceeded credit_limit_exceeded credits_exhausted spend_limit_exceeded spend_limit_reached"
             " enforced_spend_limit_reached usage_limit_reached arrearage accountoverdueerror"
-            " allocationquota.freetieronly openrouter_credits openrouter_key_limit 1113 1304 1308 1309 1310"
+            " allocationquota.freetieronly openrouter_credits openrouter_key_limit 402 1113 1304 1308 1309 1310"
         ),
     ),
     Spelling(  # a quota for a minute is a rate (Gemini, Vertex)
@@ -139,10 +140,10 @@ SPELLINGS: Final = (
         "quota",
         frozenset(),
         re.compile(
-            r"(insufficient|not enough)[ _](account )?(balance|credit|fund|quota)|credit balance is too low|over budget"
-            r"|exceeded your current quota|budget has been exceeded|exceededbudget|out of (credits|call volume quota)"
-            r"|used all available credits|(spend|spending|usage|billing hard) limit|overdue|in good standing"
-            r"|欠费|余额不足|额度不足|额度失败"
+            r"(insufficient|not enough)[ _-]?(account )?(balance|credit|fund|quota)|credit balance is too low"
+            r"|over budget|exceeded your current quota|budget has been exceeded|exceededbudget"
+            r"|out of (credits|call volume quota)|used all available credits|payment required|overdue"
+            r"|(spend|spending|usage|billing hard) limit|in good standing|欠费|余额不足|额度不足|额度失败"
         ),
     ),
     Spelling(
@@ -251,9 +252,9 @@ def error_of(response: Response[Any]) -> ErrorDocument:
     if not isinstance(body, bytes) or len(body) > _MOST_BYTES:
         return NO_ERROR
     try:
-        return read_error(orjson.loads(body))
-    except orjson.JSONDecodeError:
-        return NO_ERROR
+        return read_error(loads(body))
+    except ValueError:
+        return NO_ERROR if response.status in _REPEAT_THE_REQUEST else read_error_text(body)
 
 
 def _names_a_moment(response: Response[Any]) -> bool:

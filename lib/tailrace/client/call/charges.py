@@ -169,7 +169,7 @@ def _parts(counts: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
 
 
 def _document(body: object) -> dict[str, Any] | None:
-    if not isinstance(body, bytes) or body[:1] != b"{":
+    if not isinstance(body, bytes) or not document.begins(body):
         return None
     try:
         found = loads(body)
@@ -184,7 +184,8 @@ def _fields(parsed: ParsedRequest) -> Mapping[str, Any]:
         return parsed.document
     if parsed.form is not None:
         return dict(parsed.form)
-    fields, _, doubt = document.parsed(parsed.request.body) if parsed.request.body[:1] == b"{" else (None, True, None)
+    body = parsed.request.body
+    fields, _, doubt = document.parsed(body) if document.begins(body) else document.NONE
     return fields if fields is not None and doubt is None else {}
 
 

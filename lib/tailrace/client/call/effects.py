@@ -17,6 +17,7 @@ from tailrace.client.wire import Request, Response, Unanswered
 
 if TYPE_CHECKING:
     from tailrace.client.call.pending import PendingCall
+    from tailrace.client.call.renewal import Renewal
 
 T = TypeVar("T")
 
@@ -118,6 +119,8 @@ class Meter:
     deadline_at: float | None
     idle_is_late: bool = False
     """Whether `idle_s` is the time that was left until a deadline."""
+    renewal: Renewal | None = None
+    """Asked before each chunk; None when the call holds nothing that expires."""
 
 
 @dataclass(slots=True)

@@ -128,8 +128,8 @@ class Fetcher:
         cost_usd = None if call.sent else 0.0
         if call.stale_entry is not None and isinstance(error, openai.APIConnectionError):
             return (yield from self._stale(call, call.stale_entry, cost_usd))
-        if isinstance(error, errors.BudgetExceeded):
-            error.after(0, call.elapsed_s())
+        if isinstance(error, errors.BudgetExceeded | errors.BodyChanged):
+            error.after(call.sent, call.elapsed_s())
         self._ledger.settle(call, cost_usd)
         self._ledger.failed(call, error)
         yield from self._give_back(call, error)
@@ -201,9 +201,10 @@ class Fetcher:
             abandoned=partial(self._stream_abandoned, call),
             idle_s=limits.idle_s if limits is not None else None,
             deadline_at=call.ends_at,
+            renewal=call.renewal,
         )
-        streamed = Response(response.status, response.headers, body)
-        return FetchResult(streamed, call.cache, "", call.sent, call.backoff_s, None)
+        answer = Response(response.status, response.headers, body)
+        return FetchResult(answer, call.cache, "", call.sent, call.backoff_s, None)
 
     def _stream_ended(
         self, call: PendingCall, response: Response[Any], watch: StreamWatch, error: BaseException | None
@@ -281,9 +282,8 @@ class Fetcher:
 
 def _cause(error: openai.APIConnectionError) -> Cause:
     """Return why no answer came; a circuit is open because the provider failed."""
-    if isinstance(error, errors.CircuitOpen):
-        return "server"
-    return "timeout" if isinstance(error, openai.APITimeoutError) else "connection"
+    unanswered: Cause = "timeout" if isinstance(error, openai.APITimeoutError) else "connection"
+    return "server" if isinstance(error, errors.CircuitOpen) else unanswered
 
 
 def failing(response: Response[Any]) -> bool:

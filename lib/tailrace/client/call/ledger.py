@@ -15,6 +15,7 @@ from tailrace.client.call.effects import Blocking, Work
 from tailrace.client.call.mishaps import Mishaps
 from tailrace.client.call.pending import PendingCall
 from tailrace.client.call.prices import Prices
+from tailrace.client.call.renewal import Renewal, life_s
 from tailrace.client.clock import Clock
 from tailrace.client.errors import BudgetExceeded, PriceUnknown
 from tailrace.client.limiters.spend import SpendLimiter
@@ -85,9 +86,10 @@ class Ledger:
             if self._now() < self._paused_until:
                 raise _Paused("it failed a moment ago")
             if limiter.slow:
-                balance = yield Blocking(partial(limiter.reserve, reservation))
+                balance = yield Blocking(partial(limiter.reserve, reservation, life_s(call)))
             else:
-                balance = limiter.reserve(reservation)
+                balance = limiter.reserve(reservation, life_s(call))
+            call.renewal = Renewal(call, limiter, self._store_failed)
         except Exception as error:  # only a store fails
             self._store_failed(error)
             if spend.store_failure == "reject":
@@ -119,13 +121,14 @@ class Ledger:
         most_tok = parsed.max_output_tok
         # no tokenizer makes more tokens of a text than it has bytes; the tokens of images cannot be known here
         worst = Usage(True, len(parsed.request.body), spend.assumed_output_tok if most_tok is None else most_tok)
-        most_usd = 0.0
-        for model in (parsed.model, *self._fallback_models):
-            cost_usd = self.prices.cost_usd(model, parsed.request.url, worst)
-            if cost_usd is None:
-                cost_usd = self._known_usd(None, parsed, model, spend)
-            most_usd = cost_usd if cost_usd > most_usd else most_usd
+        most_usd = self._most_of_model(parsed.model, parsed, worst, spend)
+        for model in self._fallback_models:
+            most_usd = max(most_usd, self._most_of_model(model, parsed, worst, spend))
         return most_usd
+
+    def _most_of_model(self, model: str, parsed: ParsedRequest, worst: Usage, spend: Spend) -> float:
+        cost_usd = self.prices.cost_usd(model, parsed.request.url, worst)
+        return self._known_usd(None, parsed, model, spend) if cost_usd is None else cost_usd
 
     def _known_usd(self, cost_usd: float | None, parsed: ParsedRequest, model: str, spend: Spend) -> float:
         """Return a known cost, and 0 for an unknown one that is allowed; else raise PriceUnknown."""

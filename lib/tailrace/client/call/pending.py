@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tailrace.client.accounting import Label
 from tailrace.client.clock import Clock
@@ -15,6 +15,9 @@ from tailrace.client.request.parsed import ParsedRequest
 from tailrace.client.stores import Entry
 from tailrace.client.stores.budgets import Reservation
 from tailrace.client.wire import Response
+
+if TYPE_CHECKING:
+    from tailrace.client.call.renewal import Renewal
 
 SKEW_S: Final = 5.0
 """How far the clocks of machines that share a store may differ."""
@@ -67,6 +70,8 @@ class PendingCall:
     """Where this call holds a permit; None when it holds none."""
     reservation: Reservation | None = None
     """What it has reserved of the budget, until it settles."""
+    renewal: Renewal | None = None
+    """Keeps the reservation alive, when it expires in a store."""
     lease: str = ""
     """The key whose lease this call holds; "" when it holds none."""
 

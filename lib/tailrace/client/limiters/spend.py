@@ -49,6 +49,7 @@ class SpendLimiter:
 
     def __init__(self, spend: Spend, now: Callable[[], float] = time.time, shared: KeepsBudgets | None = None) -> None:
         self._spend = spend
+        self.reservation_s = spend.reservation_s
         self._now = now
         place = spend.store if spend.store is not None or spend.per == "ever" else shared
         self.place = place
@@ -105,12 +106,17 @@ class SpendLimiter:
             ticket = f"{self._tickets}-{os.getpid()}-{self._count}"
         return Reservation(self._only or self._account(tenant), ticket, most_usd)
 
-    def reserve(self, reservation: Reservation) -> Balance:
-        """Reserve, if as much is left; may block when `slow`."""
+    def reserve(self, reservation: Reservation, life_s: float = 0.0) -> Balance:
+        """Reserve, if as much is left, for a call that may live for `life_s`; may block when `slow`."""
         spend = self._spend
-        balance = self._budgets.reserve(reservation, spend.max_usd, self._now(), spend.reservation_s)
+        kept_s = max(spend.reservation_s, life_s)
+        balance = self._budgets.reserve(reservation, spend.max_usd, self._now(), kept_s)
         self._left_usd = balance.left_usd
         return balance
+
+    def renew(self, reservation: Reservation, life_s: float = 0.0) -> None:
+        """Keep the reservation as long again; may block when `slow`."""
+        self._budgets.renew(reservation, self._now(), max(self.reservation_s, life_s))
 
     def settle(self, reservation: Reservation, cost_usd: float | None) -> None:
         """Free the reservation and count the cost; an unknown cost counts as the whole reservation.

@@ -36,7 +36,9 @@ class Spend:
     store_failure: Literal["reject", "allow"] = "reject"
     """What to do with a call when the store cannot be asked; an allowed one is counted as soon as it can."""
     reservation_s: float = 900.0
-    """For this long a store keeps what a call has reserved, should its process die before it settles."""
+    """For this long a store keeps what a call has reserved, should its process die before it settles. A call with a
+    longer deadline reserves until then; any other is renewed before each attempt and while its stream is read, so give
+    more than the longest wait for an answer or a chunk."""
 
     def __post_init__(self) -> None:
         validation.positive("Spend", max_usd=self.max_usd, reservation_s=self.reservation_s)

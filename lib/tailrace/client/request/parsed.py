@@ -74,7 +74,7 @@ def parse(request: Request, envelope: Envelope) -> ParsedRequest:
     """Return `request`, whose envelope was read before, with its body parsed. Its key is still to be set."""
     if request.upload is not None or request.body[:2] == b"--":
         return _form(request, envelope)
-    if not envelope.known or request.body[:1] != b"{":
+    if not envelope.known or not document.begins(request.body):
         return ParsedRequest(request, envelope)
     fields, exact, doubt = document.parsed(request.body)
     if fields is None:

@@ -58,6 +58,7 @@ _RUN_BY_CALLER: Final = frozenset(
     {"apply_patch", "computer", "computer_use_preview", "custom", "function", "local_shell"}
 )
 """Types of tools of which the model only writes the call."""
+_FEW: Final = 4
 _STORED_ITEMS: Final = frozenset({"item_reference", "mcp_approval_response"})
 """Items of a responses input that stand for something at the provider, or have it run a tool."""
 
@@ -70,10 +71,24 @@ def has_side_effect(operation: str, fields: Mapping[str, Any], body: bytes) -> b
         return True
     if operation == "responses" and _uses_stored_items(fields):
         return True
+    if "input" not in fields and _is_plain(fields.get("messages")):
+        return False
     # CPython searches bytes from the end two to three times as fast; text that says the same has escaped quotes
     if body.rfind(b'"file_id"') < 0:
         return False
     return any(_names_a_file(fields.get(name)) for name in ("messages", "input"))
+
+
+def _is_plain(messages: object) -> bool:
+    """Whether `messages` are a few of a role and a text each: most are, and need no search of the body."""
+    if type(messages) is not list or len(messages) > _FEW:
+        return False
+    for message in messages:
+        if type(message) is not dict or len(message) != 2:
+            return False
+        if type(message.get("content")) is not str or type(message.get("role")) is not str:
+            return False
+    return True
 
 
 def _run_by_provider(tools: object) -> bool:

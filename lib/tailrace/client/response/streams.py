@@ -54,6 +54,9 @@ class AsyncMetered:
         if self._over:
             raise StopAsyncIteration
         try:
+            renewal = self._meter.renewal
+            if renewal is not None and (due := renewal.due()) is not None:
+                await self._run(due)
             chunk = await self._next()
         except StopAsyncIteration:
             await self._finish(None)
@@ -123,6 +126,9 @@ class Metered:
         if self._over:
             raise StopIteration
         try:
+            renewal = self._meter.renewal
+            if renewal is not None and (due := renewal.due()) is not None:
+                self._run(due)
             chunk = next(self._body)
             if self._too_late():
                 raise self._meter.late()

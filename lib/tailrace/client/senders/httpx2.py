@@ -66,7 +66,7 @@ def _request(request: Request) -> httpx2.Request:
     """Return the original httpx2 request, with our idempotency key, unless its URL, body or key has changed."""
     original = request.extensions
     if request.upload is not None:
-        return _upload(request, original)
+        return _upload(request, original, request.upload.body)
     if isinstance(original, httpx2.Request) and _unchanged(original, request):
         key = header(request.headers, "idempotency-key")
         if key is not None:
@@ -88,12 +88,12 @@ def _unchanged(original: httpx2.Request, request: Request) -> bool:
     )
 
 
-def _upload(request: Request, original: httpx2.Request) -> httpx2.Request:
-    """Return the request with the stream of `original`, which is read anew."""
+def _upload(request: Request, original: httpx2.Request, body: Any) -> httpx2.Request:
+    """Return the request with the stream `body`, which is read anew."""
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
     if header(request.headers, "host") is None:
         headers.insert(0, (b"host", httpx2.URL(request.url).netloc))
-    stream: Any = original.stream if request.timeout_s is None else _InTime(original.stream, request.timeout_s)
+    stream: Any = body if request.timeout_s is None else _InTime(body, request.timeout_s)
     return httpx2.Request(
         request.method, request.url, headers=headers, stream=stream, extensions=dict(original.extensions)
     )

@@ -47,6 +47,10 @@ class Budgets(Protocol):
         """Reserve what is left of `limit_usd`, or nothing. A store frees it by itself after `kept_s`."""
         ...
 
+    def renew(self, reservation: Reservation, now: float, kept_s: float) -> None:
+        """Keep the reservation for `kept_s` from now on, also when it has expired meanwhile."""
+        ...
+
     def settle(self, reservation: Reservation, cost_usd: float) -> None:
         """Free the reservation, and count the cost, also when the reservation has expired."""
         ...
@@ -86,6 +90,9 @@ class MemoryBudgets:
                 return Balance(False, left)
             sums.taken += reservation.usd  # not from `left`: the collector may have settled a stream since
             return Balance(True, left - reservation.usd)
+
+    def renew(self, reservation: Reservation, now: float, kept_s: float) -> None:
+        """Nothing expires here: with the process, its calls end as well."""
 
     def settle(self, reservation: Reservation, cost_usd: float) -> None:
         with self._lock:

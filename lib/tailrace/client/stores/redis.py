@@ -78,7 +78,7 @@ class Redis:
         self._redis.eval(_RELEASE, 1, self._lease(key), self._owner)
 
     def budgets(self) -> RedisBudgets:
-        return RedisBudgets(self._redis, self._prefix)
+        return RedisBudgets(self._redis, self._prefix, repr(self))
 
     def close(self) -> None:
         with suppress(redis.RedisError):

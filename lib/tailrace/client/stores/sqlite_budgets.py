@@ -61,6 +61,15 @@ class SqliteBudgets:
             database.execute("INSERT INTO reserved VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             return Balance(True, (left - nano) / _NANO)
 
+    def renew(self, reservation: Reservation, now: float, kept_s: float) -> None:
+        with self._transaction() as database:
+            times = (now + kept_s, kept_s, reservation.ticket)
+            kept = database.execute("UPDATE reserved SET expires_at = ?, kept_s = ? WHERE ticket = ?", times)
+            if not kept.rowcount:
+                account = _opened(database, reservation.account, now)
+                row = (reservation.ticket, *account[:3], round(reservation.usd * _NANO), now + kept_s, kept_s)
+                database.execute("INSERT INTO reserved VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
     def settle(self, reservation: Reservation, cost_usd: float) -> None:
         with self._transaction() as database:
             held = database.execute("SELECT owner FROM reserved WHERE ticket = ?", (reservation.ticket,)).fetchone()

@@ -43,6 +43,23 @@ ROWS = [
     ("errors in a list", 429, {"errors": [{"code": "insufficient_quota", "message": "m"}]}, "quota"),
     ("upstream's, in OpenRouter's metadata", 403, error("Provider returned error", code=403,
         metadata={"raw": '{"error":{"message":"Insufficient balance"}}'}), "quota"),
+    ("402 as a number", 429, error("m", code=402), "quota"),
+    ("402 as digits", 429, error("m", code="402"), "quota"),
+    ("402 as a status", 429, error("m", status=402), "quota"),
+    ("402 under 500", 500, error("m", code=402), "quota"),
+    ("problem details", 429, {"type": "about:blank", "title": "Payment Required", "status": 429}, "quota"),
+    ("OAuth's description", 429, {"error": "denied", "error_description": CURRENT}, "quota"),
+    ("a list of messages", 429, {"error": {"message": ["m", CURRENT]}}, "quota"),
+    ("messages in a message", 429, {"message": {"error": {"code": "insufficient_quota"}}}, "quota"),
+    ("in camel case", 429, error("m", code="InsufficientQuota"), "quota"),
+    ("with hyphens", 429, error("m", code="insufficient-funds"), "quota"),
+    ("text", 429, CURRENT.encode(), "quota"),
+    ("text in Latin-1", 429, f"Fehler für Müller: {CURRENT}".encode("latin-1"), "quota"),
+    ("events", 429, b'data: {"error": {"code": "insufficient_quota"}}', "quota"),
+    ("after a byte order mark", 429, b'\xef\xbb\xbf{"error": {"code": "insufficient_quota"}}', "quota"),
+    ("beside NaN", 429, b'{"error": {"code": "insufficient_quota", "left": NaN}}', "quota"),
+    ("a page of a proxy", 429, b"<!DOCTYPE html><title>402 Payment Required</title>", "quota"),
+    ("402 with a page", 402, b"<html><body>Too Many Requests</body></html>", "quota"),
     ("under 500", 500, error("user quota is not enough", code="insufficient_user_quota"), "quota"),
     # rates
     ("OpenAI, with talk of payment", 429, error(PER_MINUTE + "account.", code="rate_limit_exceeded"), "rate_limit"),
@@ -57,6 +74,13 @@ ROWS = [
     ("OpenRouter, in flight", 402, error("m", code=402, metadata={"limit_source": "openrouter_in_flight_budget"}),
      "rate_limit"),
     ("429 without a body", 429, None, "rate_limit"),
+    ("text", 429, b"slow down", "rate_limit"),
+    ("text of a quota for a minute", 429, b"quota exceeded: 10 requests per minute", "rate_limit"),
+    ("a page", 429, b"<html><title>429</title><p>payment required, insufficient balance</p>", "rate_limit"),
+    ("text far down", 429, b"x" * 512 + CURRENT.encode(), "rate_limit"),
+    ("402 in flight", 429, error("m", code=402, metadata={"limit_source": "openrouter_in_flight_budget"}),
+     "rate_limit"),
+    ("402 in the message", 429, error("wait 402 ms"), "rate_limit"),
     # credential
     ("401", 401, error("Incorrect API key provided", code="invalid_api_key"), "credential"),
     ("Gemini, as 400", 400, google("API key not valid. Please pass a valid API key.", "INVALID_ARGUMENT", 400),
@@ -107,6 +131,7 @@ ROWS = [
     # the request
     ("400", 400, error("Unsupported parameter: 'max_tokens' is not supported with this model.",
         code="unsupported_parameter"), "request"),
+    ("what the caller wrote is not read in a text", 400, f"cannot read: {CURRENT}".encode(), "request"),
     ("what the caller wrote is not read", 422, {"detail": [{"msg": "Field required", "type": "missing",
         "input": {"messages": "insufficient balance, maximum context length"}}]}, "request"),
     ("a response that is gone", 404, error("Previous response with id 'resp_1' not found.",
@@ -119,7 +144,7 @@ ROWS = [
                          ids=[f"{row[3]}: {row[0]}" for row in ROWS])  # fmt: skip
 def test_a_cause_is_found_in_each_spelling(status, document, expected):
     """Code, type, message and status are read in the shapes of the known providers."""
-    body = b"<html>" if document is None else orjson.dumps(document)
+    body = b"<html>" if document is None else document if isinstance(document, bytes) else orjson.dumps(document)
     assert cause(Response(status, (), body)) == expected
 
 

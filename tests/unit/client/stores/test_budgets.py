@@ -77,6 +77,66 @@ def test_what_a_dead_process_reserved_is_free_again_after_a_while(tmp_path):
     kept.close()
 
 
+def test_a_reservation_is_renewed_also_when_it_has_expired(kept):
+    """It is held once, however often it is renewed, and is free again once it settles."""
+    if isinstance(kept, MemoryBudgets):
+        kept.reserve(held("a", 0.6), 1.0, 1000.0, 60.0)
+        kept.renew(held("a", 0.6), 5000.0, 60.0)
+    else:  # Redis has a clock of its own, so one that is over at once
+        kept.reserve(held("a", 0.6), 1.0, 1000.0, -1.0)
+        assert kept.taken_usd(EVER, 1000.0) == (0.0, 0.0)
+    for _ in range(2):
+        kept.renew(held("a", 0.6), 1000.0, 60.0)
+        assert kept.taken_usd(EVER, 1001.0) == (0.0, pytest.approx(0.6))
+    assert not kept.reserve(held("b", 0.6), 1.0, 1001.0, 60.0).granted
+    kept.settle(held("a", 0.6), 0.1)
+    assert kept.taken_usd(EVER, 1001.0) == (pytest.approx(0.1), pytest.approx(0.0))
+
+
+@pytest.mark.parametrize(
+    ("policy", "memory", "account", "warns"),
+    [
+        ("allkeys-lru", "64mb", EVER, True),
+        ("volatile-lru", "64mb", Account("", "2999-01-01", "", 3.3e10), True),
+        ("volatile-lru", "64mb", EVER, False),
+        ("allkeys-lru", "0", EVER, False),
+        ("noeviction", "64mb", EVER, False),
+        ("forbidden", "64mb", EVER, False),
+    ],
+)
+def test_a_redis_that_may_evict_a_budget_is_told_of_once(redis_url, tmp_path, caplog, policy, memory, account, warns):
+    """Two reservations log one warning with what to do, and no password; where nothing is evicted, or `CONFIG` is
+    forbidden, there is none, and the budget is kept all the same.
+    """
+    redis = pytest.importorskip("redis")
+    from tailrace.client.stores.redis import Redis
+
+    url = redis_url.replace("redis://", "redis://caller:secret@")
+    admin = redis.Redis.from_url(redis_url)
+    admin.acl_setuser("caller", True, passwords=["+secret"], keys=["*"], categories=["+@all"], commands=[
+        "-config" if policy == "forbidden" else "+config"
+    ])  # fmt: skip
+    admin.config_set("maxmemory", memory)
+    admin.config_set("maxmemory-policy", "allkeys-lru" if policy == "forbidden" else policy)
+    store = Redis(url, tmp_path.name)
+    try:
+        kept = store.budgets()
+        assert kept.reserve(held("a", 0.3, account), 1.0, 1000.0, 60.0).granted
+        assert kept.reserve(held("b", 0.3, account), 1.0, 1000.0, 60.0).granted
+    finally:
+        store.close()
+        admin.config_set("maxmemory", "0")
+        admin.config_set("maxmemory-policy", "noeviction")
+        admin.acl_deluser("caller")
+        admin.close()
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == warns
+    if warns:
+        assert f"maxmemory-policy {policy} and may evict a budget" in warnings[0]
+        assert "noeviction" in warnings[0]
+        assert "secret" not in warnings[0]
+
+
 def test_a_clock_that_went_back_holds_nothing_for_ever(tmp_path):
     """A reservation that was made far in the future is dropped."""
     kept = Sqlite(tmp_path / "llm.db").budgets()
