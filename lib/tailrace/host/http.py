@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from tailrace.host.deadline import set_deadline
+
 FAILURES = (OSError, http.client.HTTPException)
 """The errors that `exchange` raises when it gets no whole answer."""
 
@@ -54,11 +56,12 @@ def exchange(
     else:
         opener = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = opener(parts.hostname or "", parts.port, timeout=timeout_s)
+    set_deadline(connection, started + timeout_s)
     try:
         target = parts.path or "/"
         connection.request(method, f"{target}?{parts.query}" if parts.query else target, body, dict(headers or {}))
         response = connection.getresponse()
-        content = _read(connection, response, started + timeout_s, limit_bytes)
+        content = _read(response, limit_bytes)
         named = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, named, content, time.perf_counter() - started)
     finally:
@@ -90,21 +93,13 @@ class _UnixConnection(http.client.HTTPConnection):
             os.close(folder)
 
 
-def _read(
-    connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float, limit_bytes: float
-) -> bytes:
-    """Read to the end, or to the deadline: a socket's own timeout starts again with each piece of an endless answer."""
+def _read(response: http.client.HTTPResponse, limit_bytes: float) -> bytes:
     pieces, size = [], 0
     while piece := response.read1(65_536):
         pieces.append(piece)
         size += len(piece)
         if size > limit_bytes:
             raise TooLarge(f"longer than {limit_bytes:,.0f} bytes")
-        remaining_s = deadline - time.perf_counter()
-        if remaining_s <= 0:
-            raise TimeoutError("timed out while the answer was still coming")
-        if connection.sock is not None:
-            connection.sock.settimeout(remaining_s)
     if response.length:
         raise http.client.IncompleteRead(b"".join(pieces), response.length)
     return b"".join(pieces)

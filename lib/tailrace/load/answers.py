@@ -81,5 +81,8 @@ def _failure(reply: HttpAnswer, answer: Answer) -> str:
     return "" if reply.whole else RESET
 
 
+@lru_cache(256)
 def _label(value: bytes | None) -> str:
-    return value[:_MOST_LABEL].decode("latin-1") if value else ""
+    """Return the label in a header: it goes to the terminal and to the page, so what no terminal should get is "?"."""
+    text = value[:_MOST_LABEL].decode("latin-1") if value else ""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -26,6 +26,10 @@ KEPT: Final = frozenset(
 """The headers of an answer that are read; all others are dropped."""
 RESET: Final = "reset"
 GARBAGE: Final = "garbage"
+MOST_FRAMING_BYTES: Final = 100 << 10
+"""The most bytes of heads, interim answers, sizes of chunks and trailers that one answer may have."""
+_FRAMING_PER_BYTE: Final = 16
+"""Beyond that: a stream has a chunk, with its size, for a few bytes of body."""
 AT_ONCE_NS: Final = 100_000_000
 END_WITHIN_S: Final = 1.0
 """How long the end of a body is awaited when its reader has all that it needs, so that the connection can be kept."""
@@ -82,6 +86,7 @@ class HttpConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[HttpAnswer] | None = None
         self._reader_of: ReaderOf | None = None
         self._at_ns = 0
+        self._framing_left = MOST_FRAMING_BYTES
         self._leaving: asyncio.TimerHandle | None = None
         self._fresh_parser()
 
@@ -89,6 +94,7 @@ class HttpConnection(asyncio.Protocol):
         """Send `message`; the future gets the answer, broken or whole, and an exception only from a reader's bug."""
         waiter: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
         self._waiter, self._reply, self._reader_of = waiter, HttpAnswer(), reader_of
+        self._framing_left = MOST_FRAMING_BYTES
         if self.usable:
             self._transport.write(message)
         else:
@@ -106,6 +112,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._at_ns = time.perf_counter_ns()
+        self._framing_left -= len(data)  # `on_body` gives back what was no framing
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
@@ -114,6 +121,11 @@ class HttpConnection(asyncio.Protocol):
             self._end(GARBAGE)
             self.close()
         else:
+            if self._framing_left < 0:
+                self._end(GARBAGE)
+                self.close()
+            elif self._framing_left > MOST_FRAMING_BYTES:
+                self._framing_left = MOST_FRAMING_BYTES
             if self._reply is not None and self._reply.reader is not None and self._reply.reader.over:
                 self._await_end(self._at_ns)
 
@@ -132,7 +144,9 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in KEPT and self._reply is not None:
+        if self._reply is None:
+            self.usable = False  # an answer that nobody asked for, which the next request must not get
+        elif name in KEPT:
             headers, value = self._reply.headers, value.strip()
             headers[name] = b"%b, %b" % (headers[name], value) if name == ENCODING and name in headers else value
 
@@ -145,6 +159,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         reply = self._reply
+        self._framing_left += len(data) * (1 + _FRAMING_PER_BYTE)
         if reply is not None:
             if not reply.byte_ns:
                 reply.byte_ns = self._at_ns

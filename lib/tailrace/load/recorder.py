@@ -41,6 +41,8 @@ STRINGS: Final = tuple(name for name, kind in TYPES.items() if kind == "u2")
 _ROW: Final = np.dtype([(name, f"<{kind}") for name, kind in TYPES.items()])
 _LETTERS: Final = "".join({"u2": "H", "?": "?", "i4": "i", "i8": "q"}[kind] for kind in TYPES.values())
 _PACK: Final = struct.Struct(f"<{_LETTERS}")
+MOST_LABELS: Final = 1_000
+"""The most different strings that the records of one shard hold."""
 _DELTA: Final = ("seq", "intended_ns", "send_lag_us", "service_us", "ttfc_us", "ttfb_us", "ttfa_us", "last_token_us")
 _MOST: Final = {"i": 2**31 - 1, "q": 2**63 - 1}
 
@@ -122,10 +124,10 @@ class Recorder:
         return value if letter == "?" else max(-_MOST[letter], min(value, _MOST[letter]))
 
     def _number(self, text: str) -> int:
-        """Return the number of a string. Beyond 60,000 (from a server that invents them) new ones share one."""
+        """Return the number of a string. Beyond MOST_LABELS (from a server that invents them) new ones share one."""
         if text in self._codes:
             return self._codes[text]
-        if len(self._codes) >= 60_000:
+        if len(self._codes) >= MOST_LABELS:
             return self._codes.setdefault("(too many)", len(self._codes))
         return self._codes.setdefault(text, len(self._codes))
 

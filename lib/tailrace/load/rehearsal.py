@@ -9,6 +9,7 @@ again without it, or by its other name. They cost what five small requests cost,
 from __future__ import annotations
 
 import http.client
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from tailrace.host.deadline import set_deadline
 from tailrace.load.bodies import Conversation, Prompt
 from tailrace.load.counting import AnswerLength, Counting, Target
 from tailrace.load.lengths import fixed
@@ -208,6 +210,7 @@ class _Model:
             if tls is None
             else http.client.HTTPSConnection(host, port, timeout=timeout_s, context=tls)
         )
+        set_deadline(connection, time.perf_counter() + timeout_s)
         try:
             connection.request("POST", self._address.target(probe.path), request.body, headers)
             answer = connection.getresponse()

@@ -99,3 +99,9 @@ def test_numbers():
 def test_a_label_is_short():
     """A peer cannot fill the memory with the name of a release."""
     assert len(answered(CHAT, x_release=b"r" * 60_000).release) == 100
+
+
+def test_a_label_holds_nothing_that_a_terminal_obeys():
+    """A colour is printed: control characters of both kinds become "?", and letters stay."""
+    assert answered(CHAT, x_colour=b"\x1b]0;a\x07 \x9b2J").colour == "?]0;a? ?2J"
+    assert answered(CHAT, x_colour="blü".encode("latin-1")).colour == "blü"

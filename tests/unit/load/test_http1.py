@@ -172,3 +172,36 @@ def test_asking_on_a_dead_connection_is_a_reset():
         return await connection.request(b"POST")
 
     assert asyncio.run(go()).broken == "reset"
+
+
+FLOODS = {
+    "head": HEAD + b"x-a: " + b"x" * http1.MOST_FRAMING_BYTES,
+    "many headers": HEAD + b"x-a: b\r\n" * (http1.MOST_FRAMING_BYTES // 8),
+    "interim": b"HTTP/1.1 100 Continue\r\n\r\n" * (http1.MOST_FRAMING_BYTES // 20),
+    "extension": HEAD + b"transfer-encoding: chunked\r\n\r\n5;a=" + b"x" * http1.MOST_FRAMING_BYTES,
+    "trailer": CHUNKED[:-2] + b"x-a: " + b"x" * 2 * http1.MOST_FRAMING_BYTES,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_what_frames_an_answer_is_bounded(flood: str):
+    """A peer that never ends its head, its interim answers or its trailers is left, before memory grows."""
+    data = FLOODS[flood]
+    (reply,), connection = exchange([[data[n : n + 4096] for n in range(0, len(data), 4096)]])
+    assert (reply.whole, reply.broken, connection.usable) == (False, "garbage", False)
+
+
+def test_chunks_of_one_byte_are_no_flood():
+    """The negative control: an answer with five bytes of framing for each one of its body is read whole."""
+    count = http1.MOST_FRAMING_BYTES
+    data = HEAD + b"transfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * count + b"0\r\n\r\n"
+    (reply,), connection = exchange([[data[n : n + 4096] for n in range(0, len(data), 4096)]])
+    assert (reply.whole, len(read(reply)), connection.usable) == (True, count, True)
+
+
+def test_an_answer_that_nobody_asked_for_ends_the_connection():
+    """Two answers to one request: the second is not taken for that of the next request."""
+    (reply,), connection = exchange([[LENGTH + LENGTH]])
+    assert (reply.whole, connection.usable) == (True, False)
+    (reply,), connection = exchange([[LENGTH]])
+    assert (reply.whole, connection.usable) == (True, True)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tailrace.load import recorder
-from tailrace.load.recorder import Recorder
+from tailrace.load.recorder import MOST_LABELS, Recorder
 from tailrace.records import Record
 
 PLAIN = Record(
@@ -117,10 +117,10 @@ def test_a_number_beyond_its_column_is_the_largest(tmp_path: Path, name: str):
 
 
 def test_endless_new_strings_do_not_grow_for_ever(tmp_path: Path):
-    """Beyond 60,000 different strings the rest share one name."""
+    """Beyond MOST_LABELS different strings the rest share one name."""
     keeper = Recorder(tmp_path, "part-a-0")
-    for n in range(60_100):
+    for n in range(MOST_LABELS + 100):
         keeper.add(PLAIN._replace(release=f"r{n}"))
-    assert len(keeper._codes) <= 60_001
+    assert len(keeper._codes) <= MOST_LABELS + 1
     keeper.close()
     assert rows(tmp_path)[-1].release == "(too many)"
