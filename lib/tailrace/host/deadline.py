@@ -10,7 +10,7 @@ import http.client
 import io
 import socket
 import time
-from typing import Any, cast
+from typing import Any
 
 
 def set_deadline(connection: http.client.HTTPConnection, at: float) -> None:
@@ -18,7 +18,7 @@ def set_deadline(connection: http.client.HTTPConnection, at: float) -> None:
 
     def answer(sock: socket.socket, *args: Any, **named: Any) -> http.client.HTTPResponse:
         response = http.client.HTTPResponse(sock, *args, **named)
-        response.fp = io.BufferedReader(_Timed(sock, cast(io.RawIOBase, response.fp.detach()), at))
+        response.fp = io.BufferedReader(_Timed(sock, response.fp.detach(), at))
         return response
 
     connection.response_class = answer  # type: ignore[assignment]
