@@ -108,5 +108,6 @@ def _write(rows: list[Any], path: Path) -> None:
     import pyarrow.parquet as pq
 
     columns = {name: [getattr(row, name) for row in rows] for name in rows[0]._fields}
-    files.make_folder(path.parent)
-    pq.write_table(pa.table(columns), path)
+    content = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), content)
+    files.replace(path, content.getvalue().to_pybytes())

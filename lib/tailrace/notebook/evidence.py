@@ -28,8 +28,7 @@ class Evidence:
     def save(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Keep a frame as `data/<step>/<name>.parquet`, and return it."""
         path = self.run.data(self.name, name)
-        files.make_folder(path.parent)
-        frame.to_parquet(path, index=False)
+        files.replace(path, frame.to_parquet(index=False))  # whole or not there, also on a disk that is full
         return frame
 
     def frame(self, name: str = "records") -> pd.DataFrame:

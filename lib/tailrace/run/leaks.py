@@ -71,7 +71,10 @@ def read(folder: Path, known: Mapping[str, str] | None = None, only: Iterable[Pa
             continue
         total += min(size, FILE_BYTES)
         scan.read += 1
-        scan.leaks += dict.fromkeys(Leak(name, kind) for text in _texts(file) for kind in _kinds(text, mask))
+        try:
+            scan.leaks += dict.fromkeys(Leak(name, kind) for text in _texts(file) for kind in _kinds(text, mask))
+        except ValueError:  # a Parquet file that is damaged: nobody can tell what is in it
+            scan.left_out.append(name)
     scan.leaks.sort()
     return scan
 

@@ -158,3 +158,14 @@ def test_what_a_deployment_keeps_is_scanned(tmp_path):
     later = (tmp_path / "processes" / "blue-1.log").stat().st_mtime + 1
     assert leaks.require_none_in_state(tmp_path, KNOWN, since=later).leaks == []
     assert leaks.require_none_in_state(tmp_path / "missing", KNOWN).leaks == []
+
+
+def test_a_damaged_parquet_file_leaves_the_scan_undecided(tmp_path):
+    """A disk was full when it was written: it is named, and hides no leak in another file; a whole one is read."""
+    pd.DataFrame({"value": ["a"]}).to_parquet(tmp_path / "whole.parquet")
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "whole.parquet").read_bytes()[:100])
+    (tmp_path / "empty.parquet").touch()
+    (tmp_path / "a.log").write_text(KEY)
+    found = leaks.read(tmp_path)
+    assert sorted(found.left_out) == ["cut.parquet", "empty.parquet"]
+    assert {leak.file for leak in found.leaks} == {"a.log"}
