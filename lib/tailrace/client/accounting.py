@@ -55,7 +55,8 @@ class Call(NamedTuple):
 class Attempt(NamedTuple):
     """One attempt of a call: one request to the provider, and what came of it. Durations in seconds.
 
-    An attempt that was stopped, because its caller left, has no row.
+    An attempt that was stopped, because its caller left or a hedge was faster, has no row. Of two side by side that
+    both ended, the one that was not taken comes first.
     """
 
     operation: str

@@ -197,7 +197,7 @@ BROKEN = {
     "every abandoned stream is booked": (fetch.Fetcher, "_account_for_abandoned", no_effects),
     "too old": (PendingCall, "age_s", lambda *_: 0.0),
     "another's answer": (pipeline, "cache_key", lambda *_: "key"),
-    "too late": (Attempts, "_time_s", lambda *_: (None, None)),
+    "too late": (Attempts, "time_s", lambda *_: (None, None)),
 }
 """What is broken on purpose, by the invariant that it violates."""
 

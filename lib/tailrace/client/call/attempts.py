@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from tailrace.client.call import answers
 from tailrace.client.call.attempt_hooks import attempt_hooks
 from tailrace.client.call.balancing import Targets, Turn
 from tailrace.client.call.causes import Cause, cause
-from tailrace.client.call.effects import Event, Hedge, Send, Sleep, Wait, Work
+from tailrace.client.call.effects import Event, Send, Sleep, Wait, Work
+from tailrace.client.call.hedging import Race, Way, must_go_once
 from tailrace.client.call.pending import PendingCall
-from tailrace.client.call.retry import backoff_s, retry_after_s, retryable, wait_s
+from tailrace.client.call.retry import Outcome, backoff_s, health, retry_after_s, retryable, wait_s
 from tailrace.client.clock import Clock
 from tailrace.client.errors import CircuitOpen, ConnectionFailed, TimedOut
 from tailrace.client.limiters.breaker import CircuitBreaker
@@ -28,8 +29,6 @@ from tailrace.client.request.parsed import ParsedRequest
 from tailrace.client.wire import Request, Response, Unanswered
 from tailrace.protocol.usage import Usage
 
-Outcome: TypeAlias = Response[Any] | Unanswered
-
 
 class Attempts:
     """The retry loop of one policy, and the limits that all its attempts share."""
@@ -38,7 +37,7 @@ class Attempts:
         self._retry = retry = policy.retry
         self._limits = limits = policy.limits or (Limits() if policy.targets else Limits(breaker=None))
         self._timeout_s, self._silence_s = limits.attempt_timeout_s, limits.idle_s
-        self._clock = clock
+        self.clock = clock
         self._event = event
         self.hooks = attempt_hooks(policy)
         has_budget = retry is not None and retry.budget is not None
@@ -60,7 +59,7 @@ class Attempts:
         while True:
             if turn is not None:
                 request = yield from turn.next(tagged)
-            outcome = yield from self._attempt(call, request)
+            outcome = yield from self._attempt(call, request, turn)
             failures += 1
             why = cause(outcome, call.malformed)
             if why is None and turn is None and self.hooks is None:
@@ -86,7 +85,7 @@ class Attempts:
         if taken is not None and usage.known:
             taken.give_back(0.0, _estimated_tok(call.current) - usage.in_tok - usage.out_tok)
 
-    def _attempt(self, call: PendingCall, request: Request) -> Work[Outcome]:
+    def _attempt(self, call: PendingCall, request: Request, turn: Turn | None) -> Work[Outcome]:
         """Make one attempt as soon as breaker, rates and permits allow it."""
         destination = self.destinations.of(call.current) if self.destinations is not None else None
         breaker, permits = (destination.breaker, destination.permits) if destination is not None else (None, None)
@@ -104,18 +103,24 @@ class Attempts:
                 call.permits = permits
             if call.renewal is not None and (due := call.renewal.due()) is not None:
                 yield from due
-            began = self._clock.monotonic()
+            began = self.clock.monotonic()
             if destination is not None:
                 destination.used_at = began
-            timeout_s, silence_s = self._time_s(call, began)
+            timeout_s, silence_s = self.time_s(call, began)
             call.sent += 1
+            opening = partial(answers.opening, call) if call.current.known else None
+            race = None
+            if (after_s := self._limits.hedge_after_s) is not None and not must_go_once(call.current):
+                first = Way(request, call.current, call.target, call.rates, breaker, permits, began)
+                race = Race(self, call, first, turn, after_s)
             try:
-                opening = partial(answers.opening, call) if call.current.known else None
-                hedge = None if self._limits.hedge_after_s is None else self._hedge(call, permits)
-                outcome = yield Send(request, timeout_s, silence_s, hedge, opening)
+                outcome = yield Send(request, timeout_s, silence_s, race, opening)
             except Unanswered as error:
                 outcome = error.with_traceback(None)  # it holds this frame, and with it a stream that comes later
-            call.attempts_s.append(self._clock.monotonic() - began)
+            finally:
+                if race is not None:
+                    breaker, began = race.won.breaker, race.won.began
+            call.attempts_s.append(self.clock.monotonic() - began)
             if call.current.known:
                 outcome = answers.read(call, outcome)
         finally:
@@ -133,7 +138,7 @@ class Attempts:
             call.release_permit()
             return
         good = isinstance(outcome, Response) and outcome.status < 400
-        failed, overloaded = (False, False) if good else _health(outcome)
+        failed, overloaded = (False, False) if good else health(outcome)
         if breaker is not None:
             breaker.report(True if call.malformed else failed)
         if isinstance(outcome, Unanswered) or isinstance(outcome.body, bytes):
@@ -143,7 +148,7 @@ class Attempts:
 
     def _wait_for_permit(self, call: PendingCall, permits: Permits) -> Work[None]:
         """Wait for a permit, at most until the deadline."""
-        began, event = self._clock.monotonic(), self._event()
+        began, event = self.clock.monotonic(), self._event()
         if not permits.acquire(event):
             acquired = False
             try:
@@ -153,11 +158,11 @@ class Attempts:
                     permits.withdraw(event)
             if not acquired:
                 raise call.late("waiting for a permit", "permit")
-        call.queued_s += self._clock.monotonic() - began
+        call.queued_s += self.clock.monotonic() - began
 
     def _wait_for_rates(self, call: PendingCall, taken: Rates) -> Work[None]:
         """Wait as long as the rates demand; fail at once when that would pass the deadline."""
-        began, estimated_tok = self._clock.monotonic(), _estimated_tok(call.current)
+        began, estimated_tok = self.clock.monotonic(), _estimated_tok(call.current)
         wait_s = taken.reserve(estimated_tok)
         left_s = call.left_s()
         if left_s is not None and wait_s >= left_s:
@@ -165,9 +170,9 @@ class Attempts:
             raise call.late(f"the rate limit demands a wait of {wait_s:.1f} s", "rate", wait_s)
         if wait_s > 0:
             yield Sleep(wait_s)
-            call.queued_s += self._clock.monotonic() - began
+            call.queued_s += self.clock.monotonic() - began
 
-    def _time_s(self, call: PendingCall, now: float) -> tuple[float | None, float | None]:
+    def time_s(self, call: PendingCall, now: float) -> tuple[float | None, float | None]:
         """Return how long this attempt may take, and how long each wait within its stream."""
         deadline_at, ends_at, timeout_s, silence_s = call.deadline_at, call.ends_at, self._timeout_s, self._silence_s
         if deadline_at is not None:
@@ -207,8 +212,8 @@ class Attempts:
         than the deadline, `left_s` from now, allows.
         """
         assert self._retry is not None
-        jittered_s = backoff_s(self._retry, failures, self._clock.chance)
-        demanded_s = retry_after_s(outcome.headers, self._clock.wall()) if isinstance(outcome, Response) else None
+        jittered_s = backoff_s(self._retry, failures, self.clock.chance)
+        demanded_s = retry_after_s(outcome.headers, self.clock.wall()) if isinstance(outcome, Response) else None
         if turn is not None:  # another target may be ready before
             demanded_s = turn.ready_in_s() or None
             if demanded_s is not None and not turn.waits:
@@ -218,29 +223,31 @@ class Attempts:
     def _may_retry(self) -> bool:
         return self._budget is None or self._budget.take()
 
-    def _hedge(self, call: PendingCall, permits: Permits | None) -> Hedge | None:
-        after_s = self._limits.hedge_after_s
-        if after_s is None or _must_go_once(call.current):
-            return None
-        release: Callable[[], None] = permits.release if permits is not None else lambda: None
-
-        def admit() -> bool:
-            if permits is not None and not permits.try_acquire():
-                return False
-            if not self._may_retry():
-                release()
-                return False
-            call.sent += 1
+    def affords(self, call: PendingCall, way: Way) -> bool:
+        """Whether a hedge may be made: without waiting for rates or a permit, and as a retry. It then has them."""
+        rates, estimated_tok = way.rates or self.rates, _estimated_tok(call.current)
+        if way.permits is not None and not way.permits.try_acquire():
+            return False
+        at_once = self.rates is None or rates is None or rates.reserve(estimated_tok) <= 0
+        if at_once and self._may_retry():
             return True
+        if self.rates is not None and rates is not None:
+            rates.give_back(1.0, estimated_tok)
+        if way.permits is not None:
+            way.permits.release()
+        return False
 
-        return Hedge(after_s, admit, release)
+    def tell(self, call: PendingCall, outcome: Outcome, why: Cause | None) -> None:
+        """Tell the hooks of an attempt that was made beside the one that counts."""
+        if self.hooks is not None:
+            self.hooks.tell(self.hooks.row(call, outcome, why), None)
 
     def _with_idempotency_key(self, current: ParsedRequest) -> Request:
         """Return the request with an idempotency key that is the same on every attempt."""
         retry, request = self._retry, current.request
         if retry is None or not retry.idempotency_key or current.envelope.tagged:
             return request
-        tag = ("idempotency-key", f"tailrace-{self._clock.unique(13).hex()}")
+        tag = ("idempotency-key", f"tailrace-{self.clock.unique(13).hex()}")
         return Request(
             request.method, request.url, (*request.headers, tag), request.body, None, request.extensions, None,
             request.upload,
@@ -259,15 +266,6 @@ def _answer(call: PendingCall, outcome: Outcome) -> Response[Any]:
         raise call.traced(TimedOut(f"no answer in time, {attempts}", request)) from outcome
     cause = type(outcome.__cause__).__name__ if outcome.__cause__ else str(outcome)
     raise call.traced(ConnectionFailed(f"no answer: {cause}, {attempts}", request)) from outcome
-
-
-def _health(outcome: Outcome) -> tuple[bool | None, bool]:
-    """Return whether the outcome shows a broken provider (None when it does not tell), and an overloaded one."""
-    if isinstance(outcome, Unanswered):
-        return True, outcome.kind == "timeout"
-    if outcome.status == 429:
-        return None, True
-    return outcome.status >= 500, outcome.status >= 500
 
 
 def _again(request: Request) -> bool:
@@ -289,12 +287,3 @@ def _estimated_tok(current: ParsedRequest) -> float:
     if current.form is not None:
         return sum(len(value) for _, value in current.form) / 4  # the tokens of a file cannot be told from its bytes
     return len(current.request.body) / 4 + (current.max_output_tok or 0)
-
-
-def _must_go_once(current: ParsedRequest) -> bool:
-    """Whether a second copy of the request would do something twice, such as a turn of a conversation or an upload.
-
-    Two copies of an upload would also read the same file at once.
-    """
-    upload = current.request.upload is not None or current.form is not None
-    return upload or (current.known and current.has_side_effect)

@@ -12,25 +12,24 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import orjson
 
 from tailrace.client.call.causes import Cause
 from tailrace.client.call.effects import Sleep, Work
 from tailrace.client.call.pending import PendingCall
-from tailrace.client.call.retry import retry_after_s
+from tailrace.client.call.retry import Outcome, retry_after_s
 from tailrace.client.clock import Clock
 from tailrace.client.errors import CircuitOpen
 from tailrace.client.limiters.destinations import Destination, Destinations
-from tailrace.client.limiters.rate import rates
+from tailrace.client.limiters.rate import Rates, rates
 from tailrace.client.policy import Limits, Policy, Target
 from tailrace.client.request import address, envelope
 from tailrace.client.request.envelope import Envelope
 from tailrace.client.request.parsed import ParsedRequest
-from tailrace.client.wire import Headers, Request, Response, Unanswered
+from tailrace.client.wire import Headers, Request, Response
 
-Outcome: TypeAlias = Response[Any] | Unanswered
 SETTLED_S: Final = 300.0
 """The cool-down of a target without quota, with a wrong key or without the model: that changes by somebody's hand."""
 MOST_S: Final = 3600.0
@@ -126,6 +125,8 @@ class Turn:
         self._tried: set[int] = set()
         self._last: Option | None = None
         self._why: Cause | None = None
+        self._more: Headers = ()
+        """The headers of an attempt beyond those of the request."""
         self.unpaid = 0
         """Attempts that went on to another target without being a retry."""
 
@@ -134,18 +135,42 @@ class Turn:
 
         Raises CircuitOpen when no target is ready in time and nothing is known that an attempt could tell.
         """
+        self._more = tagged.headers[len(self._call.original.request.headers) :]
         option = yield from self._chosen()
-        self._last, call = option, self._call
         self._tried.add(option.number)
-        call.current, call.target = option.current, option.target.label
-        call.rates = self._targets.rates[option.number]
-        request, more = option.current.request, tagged.headers[len(call.original.request.headers) :]
+        self.took(option)
+        return self.request_to(option)
+
+    def took(self, option: Option) -> None:
+        """Note that the attempt that counts goes to `option`."""
+        self._last, call = option, self._call
+        call.current, call.target, call.rates = option.current, option.target.label, self.rates_of(option)
+
+    def request_to(self, option: Option) -> Request:
+        """Return the request to `option`."""
+        request, more = option.current.request, self._more
         return replace(request, headers=(*request.headers, *more)) if more else request
+
+    def rates_of(self, option: Option) -> Rates | None:
+        """Return the rates of `option`."""
+        return self._targets.rates[option.number]
+
+    def beside(self) -> Option | None:
+        """Return the target for an attempt beside the last one: one that is ready and was not tried; None without."""
+        ready = self._untried()
+        return self._targets.choose(ready) if ready else None
+
+    def goes_to(self, option: Option) -> None:
+        """Note that an attempt goes to `option` as well."""
+        self._tried.add(option.number)
 
     def another(self) -> bool:
         """Whether a target is ready that this call has not tried."""
+        return bool(self._untried())
+
+    def _untried(self) -> list[Option]:
         now = self._targets.clock.monotonic()
-        return any(one.number not in self._tried and one.destination.wait_s(now) <= 0 for one in self._options)
+        return [one for one in self._options if one.number not in self._tried and one.destination.wait_s(now) <= 0]
 
     def ready_in_s(self) -> float:
         """Return the seconds until the first target is ready; 0.0 when one is."""
@@ -171,10 +196,15 @@ class Turn:
 
     def ended(self, outcome: Outcome, cause: Cause | None) -> None:
         """Note how the last attempt ended; None when it succeeded."""
-        assert self._last is not None
-        clock, destination = self._targets.clock, self._last.destination
-        now = clock.monotonic()
         self._why = cause
+        self.lost(None, outcome, cause)
+
+    def lost(self, option: Option | None, outcome: Outcome, cause: Cause | None) -> None:
+        """Note how an attempt at `option` ended; None for the one to which the last attempt went."""
+        at = option or self._last
+        assert at is not None
+        clock, destination = self._targets.clock, at.destination
+        now = clock.monotonic()
         if cause is None:
             if destination.cause not in HARD:
                 destination.ready_at = now

@@ -32,7 +32,7 @@ class Event(Protocol):
 
 @dataclass(slots=True)
 class Send:
-    """Send `request`; gives a Response, or throws `wire.Unanswered`. `hedge` may add a second copy."""
+    """Send `request`; gives a Response, or throws `wire.Unanswered`. `hedge` may add a second one."""
 
     request: Request
     timeout_s: float | None
@@ -42,13 +42,20 @@ class Send:
     """Gives what reads a stream ahead; None for one that is handed on with its first byte."""
 
 
-@dataclass(slots=True)
-class Hedge:
-    """After `after_s` without an answer, call `admit`; when it agrees, send a second copy, and `release` at its end."""
+class Hedge(Protocol):
+    """After `after_s` without an answer, `second()` gives the attempt to make beside the first one (0), or None.
+
+    If there is one: `ended(number, outcome)` says whether the attempt is to be taken at once; at the end
+    `over(number)` is told which is taken, None when both were stopped.
+    """
 
     after_s: float
-    admit: Callable[[], bool]
-    release: Callable[[], None]
+
+    def second(self) -> Send | None: ...
+
+    def ended(self, number: int, outcome: Response[Any] | Unanswered) -> bool: ...
+
+    def over(self, taken: int | None) -> None: ...
 
 
 @dataclass(slots=True)

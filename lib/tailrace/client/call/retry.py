@@ -6,18 +6,19 @@ import math
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from tailrace.client.call.causes import TRANSIENT, Cause
 from tailrace.client.policy import Retry
 from tailrace.client.wire import Headers, Response, Unanswered, header
 from tailrace.protocol.reading import loads
 
+Outcome: TypeAlias = Response[Any] | Unanswered
 _HOPELESS: Final[frozenset[Cause]] = frozenset({"quota", "context_length", "content_filter"})
 """Somebody has to pay, or the request has to change: no retry helps, whatever the provider says."""
 
 
-def retryable(outcome: Response[Any] | Unanswered, why: Cause) -> bool:
+def retryable(outcome: Outcome, why: Cause) -> bool:
     """Whether another attempt may succeed, after one that failed with `outcome`; `why` is its cause.
 
     The provider's own `x-should-retry` counts, unless the cause says that no retry helps.
@@ -28,7 +29,16 @@ def retryable(outcome: Response[Any] | Unanswered, why: Cause) -> bool:
     return should_retry == "true" if should_retry in ("true", "false") else why in TRANSIENT
 
 
-def parsed(outcome: Response[Any] | Unanswered) -> tuple[Any, bool]:
+def health(outcome: Outcome) -> tuple[bool | None, bool]:
+    """Return whether the outcome shows a broken provider (None when it does not tell), and an overloaded one."""
+    if isinstance(outcome, Unanswered):
+        return True, outcome.kind == "timeout"
+    if outcome.status == 429:
+        return None, True
+    return outcome.status >= 500, outcome.status >= 500
+
+
+def parsed(outcome: Outcome) -> tuple[Any, bool]:
     """Return the JSON of a successful answer that is not a stream, and whether it is malformed."""
     if isinstance(outcome, Unanswered) or not isinstance(outcome.body, bytes):
         return None, False

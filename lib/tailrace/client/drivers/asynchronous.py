@@ -94,7 +94,7 @@ class AsyncDriver:
 
     async def _on_send(self, effect: Send) -> Response:
         if effect.hedge is not None:
-            return await hedged(lambda: self._opened(effect), effect.hedge)
+            return await hedged(self._opened, effect, effect.hedge)
         response = await self._attempt(effect)
         return response if isinstance(response.body, bytes) else await self._ahead(effect, response)
 

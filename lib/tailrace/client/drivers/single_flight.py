@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from tailrace.client.call.effects import Background, Hedge, Join, Work
+from tailrace.client.call.effects import Background, Hedge, Join, Send, Work
 from tailrace.client.call.pending import FetchResult, PendingCall
 from tailrace.client.event_loops import PerLoop, in_loop
 from tailrace.client.response.shared_streams import Broadcast
@@ -153,35 +153,42 @@ def _subscribed(result: FetchResult, until: float | None, late: Callable[[], Exc
     return result
 
 
-async def hedged(attempt: Callable[[], Awaitable[Response]], hedge: Hedge) -> Response:
+async def hedged(attempt: Callable[[Send], Awaitable[Response]], first: Send, hedge: Hedge) -> Response:
     """Return the first good answer of an attempt and, if it is slow, of a second one; close the other."""
-    tasks = [asyncio.ensure_future(attempt())]
+    tasks: list[asyncio.Future[Response]] = [asyncio.ensure_future(attempt(first))]
     taken: asyncio.Future[Response] | None = None
-    admitted = False
     try:
         await asyncio.wait(tasks, timeout=hedge.after_s)
-        if not tasks[0].done() and (admitted := hedge.admit()):
-            tasks.append(asyncio.ensure_future(attempt()))
+        if not tasks[0].done() and (second := hedge.second()) is not None:
+            tasks.append(asyncio.ensure_future(attempt(second)))
+        else:
+            await asyncio.wait(tasks)
+            taken = tasks[0]
+        ranks: dict[asyncio.Future[Response], int] = {}
         running = set(tasks)
         while taken is None:
-            _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            best = min((task for task in tasks if task.done()), key=_rank)
-            taken = best if _rank(best) == 0 or not running else None
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            ranks |= {task: _rank(task, number, hedge) for number, task in enumerate(tasks) if task in done}
+            best = min(ranks, key=ranks.__getitem__)
+            taken = best if ranks[best] == 0 or not running else None
         return taken.result()
     finally:
         for task in tasks:
             if task is not taken:
                 task.add_done_callback(_close_answer)
                 task.cancel()
-        if admitted:
-            hedge.release()
+        if len(tasks) > 1:
+            hedge.over(None if taken is None else tasks.index(taken))
 
 
-def _rank(task: asyncio.Future[Response]) -> int:
+def _rank(task: asyncio.Future[Response], number: int, hedge: Hedge) -> int:
     """Return 0 for a good answer, 1 for a bad one, 2 for none."""
-    if task.cancelled() or task.exception() is not None:
-        return 2
-    return int(task.result().status >= 400)
+    error = asyncio.CancelledError() if task.cancelled() else task.exception()
+    if error is None:
+        return 0 if hedge.ended(number, task.result()) else 1
+    if isinstance(error, Unanswered):
+        hedge.ended(number, error)
+    return 2
 
 
 def _close_answer(task: asyncio.Future[Response]) -> None:
