@@ -198,9 +198,7 @@ class Ledger:
         if reservation is not None and self.spend_limiter is not None:
             self.mishaps.guarded("the budget of a call", self.spend_limiter.settle, reservation, cost_usd)
 
-    def failed(
-        self, call: PendingCall, error: BaseException, answer: Answer = NO_ANSWER, status: int = 0
-    ) -> None:  # fmt: skip
+    def failed(self, call: PendingCall, error: BaseException, answer: Answer = NO_ANSWER, status: int = 0) -> None:
         """Book a call that got no answer, or only a part of one."""
         kind = type(error).__name__
         if isinstance(error, Unanswered):
