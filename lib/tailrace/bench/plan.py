@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from itertools import product
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from tailrace import percentiles
 from tailrace.errors import ProfileError
 from tailrace.objectives import Goodput
-from tailrace.profile import Simulator, core_schema
+from tailrace.profile import Simulator, core_schema, mistakes
 from tailrace.profile.section import ProfileSection
 
 MOST_CELLS: Final = 2_000
@@ -111,7 +112,8 @@ class BenchPlan(ProfileSection):
         for name in ("concurrency", "rate_rps", "input_tokens", "output_tokens"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"{name}: found a value twice in {list(getattr(self, name))}")
-        if (cells := len(self.cells())) > MOST_CELLS:
+        axes = (self.targets, self.concurrency or self.rate_rps, self.input_tokens, self.output_tokens)
+        if (cells := self.repeats * math.prod(map(len, axes))) > MOST_CELLS:  # counted, not made
             raise ValueError(f"{cells:,} measurements; the limit is {MOST_CELLS:,}: use fewer values or repeats")
         return self
 
@@ -139,15 +141,16 @@ class BenchPlan(ProfileSection):
 def load(path: Path) -> BenchPlan:
     """Return the plan in the YAML file at `path`; raise ProfileError with a line per problem."""
     try:
-        document: Any = core_schema.load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        document: Any = core_schema.load(core_schema.read(path))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ProfileError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(document, dict):
         raise ProfileError(f"{path}: found {type(document).__name__}, expected the keys of a benchmark plan")
     try:
         return BenchPlan.model_validate({"name": path.stem, **document})
     except ValidationError as error:
-        raise ProfileError("\n".join(_problem(path, detail) for detail in error.errors(include_url=False))) from None
+        problems = [_problem(path, detail) for detail in error.errors(include_url=False)]
+        raise ProfileError(mistakes.listed(problems)) from None
 
 
 def _problem(path: Path, detail: Any) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from tailrace.deploy.engines import Capability
 from tailrace.errors import ProfileError
+from tailrace.profile import core_schema, mistakes
 from tailrace.verdict import FAIL, INCONCLUSIVE, PASS, Check, fold, ok_of
 
 
@@ -27,9 +28,9 @@ class Line(BaseModel):
 def read(path: Path) -> list[Line]:
     """Return the lines of the checklist at `path`; raise ProfileError when it is not a checklist."""
     try:
-        return TypeAdapter(list[Line]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise ProfileError(f"{path}: is not a checklist: {error}") from None
+        return TypeAdapter(list[Line]).validate_python(core_schema.load(core_schema.read(path)))
+    except (OSError, ValueError, yaml.YAMLError) as error:  # a ValidationError is a ValueError
+        raise ProfileError(f"{path}: is not a checklist: {mistakes.listed(str(error).splitlines())}") from None
 
 
 def decide(

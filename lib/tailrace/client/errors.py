@@ -22,7 +22,7 @@ an answer, a header or a key, and `request` is bare: method and URL only.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import httpx2
 import openai
@@ -41,6 +41,8 @@ __all__ = [
     "TimedOut",
     "WrongEventLoop",
 ]
+
+_MOST_DIGITS: Final = 10
 
 Own: TypeAlias = Literal["rate", "permit", "target", ""]
 """What of the policy's own a call waits for: its rate, a permit, a target that is ready; "" for none of them."""
@@ -134,7 +136,9 @@ def traced(error: openai.APIStatusError) -> openai.APIStatusError:
     """Return the SDK's error for an answer, with `attempts` and `elapsed_s` added."""
     response = error.response
     error.elapsed_s = 0.0  # type: ignore[attr-defined]
-    error.attempts = int(response.headers.get(ATTEMPTS, 1))  # type: ignore[attr-defined]
+    attempts = response.headers.get(ATTEMPTS, "")  # without a policy it is the peer's own, whatever that says
+    plain = attempts.isascii() and attempts.isdigit() and len(attempts) < _MOST_DIGITS
+    error.attempts = int(attempts) if plain else 1  # type: ignore[attr-defined]
     with suppress(RuntimeError):  # httpx2: an answer that was not read to its end has no duration yet
         error.elapsed_s = response.elapsed.total_seconds()  # type: ignore[attr-defined]
     return error

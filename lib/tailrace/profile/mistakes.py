@@ -17,12 +17,20 @@ from tailrace.profile.schema import Place, Schema
 
 MOST_CHARACTERS: Final = 80
 """A longer value is cut where it is shown."""
+MOST_TOLD: Final = 20
+"""Mistakes in one message."""
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Return a sentence for each mistake that pydantic has found."""
-    sentences = (_sentence(detail, model) for detail in error.errors(include_url=False))
+    """Return a sentence for each of the first `MOST_TOLD` mistakes that pydantic has found."""
+    sentences = (_sentence(detail, model) for detail in error.errors(include_url=False)[:MOST_TOLD])
     return list(dict.fromkeys(sentences))
+
+
+def listed(mistakes: Sequence[str], count: int = 0) -> str:
+    """Return the first mistakes, one a line, and how many more there are; `count` where that is more than are given."""
+    more = max(count, len(mistakes)) - MOST_TOLD
+    return "\n".join([*mistakes[:MOST_TOLD], *([f"and {more:,} more: correct these first"] if more > 0 else [])])
 
 
 def converted(document: Any, model: type[BaseModel]) -> Iterator[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
@@ -15,6 +16,12 @@ from tailrace import credentials, request_headers
 from tailrace.errors import ProfileError
 from tailrace.profile import core_schema, mistakes, policy
 from tailrace.profile.models import Profile
+
+MOST_EXTENDED: Final = 16
+"""Profiles in one chain of `extends`."""
+MOST_CHARACTERS: Final = 200
+"""Of the name of a profile, and of each part of a path."""
+MOST_PATH: Final = 4_000
 
 
 def load(name: str, root: Path, environment: Mapping[str, str] | None = os.environ) -> Profile:
@@ -33,36 +40,71 @@ def load(name: str, root: Path, environment: Mapping[str, str] | None = os.envir
 def _validated(path: Path, document: dict[str, Any]) -> Profile:
     """Return the profile in `document`; a line for each mistake otherwise."""
     named = {"name": path.stem, **document}
-    problems = list(mistakes.converted(named, Profile))
+    problems = list(islice(mistakes.converted(named, Profile), mistakes.MOST_TOLD))
+    count = len(problems)
     try:
         profile = Profile.model_validate(named)
     except ValidationError as error:
         problems += mistakes.explain(error, Profile)
+        count = max(count, error.error_count())
     if "name" not in document:
         slug = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")[:41] or "my-service"
         hint = f" (the name of its file); rename the file to {slug}.yaml, or write name: {slug} into it; expected"
         problems = [re.sub(r"; expected", hint, one, count=1) if one.startswith("name:") else one for one in problems]
     if problems:
-        raise ProfileError("\n".join(f"{path}: {problem}" for problem in dict.fromkeys(problems)))
+        raise ProfileError(mistakes.listed([f"{path}: {problem}" for problem in dict.fromkeys(problems)], count))
     return profile
 
 
 def _path(name: str, root: Path) -> Path:
     folder = root / "runbook" / "profiles"
-    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    if problem := _name_problem(name):
+        raise ProfileError(f"profile {_shown(name)}: {problem}")
+    is_path = name.endswith((".yaml", ".yml"))
+    if not is_path and ("/" in name or name.startswith(".")):
+        raise ProfileError(
+            f"profile {name!r}: found a path; expected the name of a file in {folder} without its ending, or a path "
+            "that ends in .yaml"
+        )
+    path = Path(name) if is_path else folder / f"{name}.yaml"
     if not path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.yaml"))
-        here = f"profiles here: {', '.join(known) or 'none'}{mistakes.near(name, known)}"
-        raise ProfileError(f"profile {name!r}: {path} does not exist; {here}")
+        raise ProfileError(f"profile {name!r}: {path} does not exist; profiles here: {_others(folder, name)}")
     return path
+
+
+def _name_problem(name: str) -> str:
+    """Return why this can be no name of a profile; "" when it can."""
+    longest = max(map(len, name.split("/")))
+    if longest > MOST_CHARACTERS or len(name) > MOST_PATH:
+        return f"found {len(name):,} characters; the limit is {MOST_CHARACTERS}: give a shorter name"
+    if not name.isprintable() or not name.strip():
+        return "found no letters, or some that cannot be printed; expected a plain name, such as local"
+    return ""
+
+
+def _shown(name: str) -> str:
+    return repr(name) if len(name) <= MOST_CHARACTERS else f"{name[:40]!r}…"
+
+
+def _others(folder: Path, name: str, but: Path | None = None) -> str:
+    """Return the names of the profiles in `folder`, and which of them `name` may mean."""
+    known = sorted(p.stem for p in folder.glob("*.yaml") if p != but)
+    shown = known[: mistakes.MOST_TOLD]
+    more = f" and {len(known) - len(shown):,} more" if len(known) > len(shown) else ""
+    return f"{', '.join(shown) or 'none'}{more}{mistakes.near(name, known)}"
 
 
 def _merged(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
     """Return the content of `path` merged into what it extends: mappings merge by key, other values replace."""
     if path in extending:
         raise ProfileError(f"{path}: extends: {' → '.join(p.stem for p in (*extending, path))} is a circle")
+    if len(extending) >= MOST_EXTENDED:
+        raise ProfileError(
+            f"{path}: extends: a chain of more than {MOST_EXTENDED} profiles, from {extending[0].stem} on; write "
+            "some of them into one"
+        )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = core_schema.read(path)
         content = core_schema.load(text) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ProfileError(f"{path}: cannot be read as YAML: {_unreadable(error)}") from None
@@ -80,15 +122,24 @@ def _merged(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
         return content
     if not isinstance(parent, str):
         raise ProfileError(f"{path}: extends: found {parent!r}, expected the name of a profile")
+    if problem := _name_problem(parent):
+        raise ProfileError(f"{path}: extends: {_shown(parent)}: {problem}")
+    if "/" in parent or parent.startswith("."):
+        raise ProfileError(
+            f"{path}: extends: found the path {parent!r}; expected the name of a profile in {path.parent}, "
+            "beside the one that extends it"
+        )
     parent_file = parent if parent.endswith(".yaml") else f"{parent}.yaml"
     if not (path.parent / parent_file).is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml") if p != path)
         raise ProfileError(
             f"{path}: extends: found {parent!r}, but {path.parent / parent_file} does not exist; profiles there: "
-            f"{', '.join(known) or 'none'}{mistakes.near(parent, known)}"
+            f"{_others(path.parent, parent, path)}"
         )
     above = _merged(path.parent / parent_file, (*extending, path))
-    return _merge(policy.newest(above, content), content)
+    try:
+        return _merge(policy.newest(above, content), content)
+    except RecursionError:
+        raise ProfileError(f"{path}: found an anchor that holds itself; expected a value, written out") from None
 
 
 def _unreadable(error: Exception) -> str:

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tailrace.errors import ProfileError
-from tailrace.profile.mistakes import near
+from tailrace.profile import core_schema
+from tailrace.profile.mistakes import listed, near
 
 
 class PlannedStep(BaseModel):
@@ -69,13 +70,13 @@ def load(root: Path) -> Plan:
     """Return the plan of the project at `root`; raise ProfileError when it is invalid or lacks a notebook."""
     path = root / "runbook" / "plan.yaml"
     try:
-        plan = Plan.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise ProfileError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        plan = Plan.model_validate(core_schema.load(core_schema.read(path)))
     except ValidationError as error:
-        raise ProfileError("\n".join(_problems(path, error))) from None
+        raise ProfileError(listed(_problems(path, error))) from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ProfileError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if missing := [step for step in plan.steps if not (root / step.notebook).is_file()]:
-        raise ProfileError("\n".join(f"{path}: steps: found {s.notebook}, but there is no such file" for s in missing))
+        raise ProfileError(listed([f"{path}: steps: found {s.notebook}, but there is no such file" for s in missing]))
     return Plan(steps=tuple(_with_title(root, step) for step in plan.steps))
 
 
