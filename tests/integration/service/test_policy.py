@@ -347,14 +347,15 @@ def refused_until(lab: Lab) -> bool:
     return 0 < int(answer.headers.get("retry-after", "0")) <= 86_400
 
 
-def with_a_locked_file(lab: Lab) -> list[int]:
-    """Return how a call ends whose budget cannot be read."""
+def with_a_locked_file(lab: Lab) -> tuple[int, str | None]:
+    """Return how a call ends whose budget cannot be read, and when its caller is told to come back."""
     spent(lab, "")  # it makes the tables
     with contextlib.closing(
         sqlite3.connect(lab.folder / "locked.db.budgets", timeout=20, isolation_level=None)
     ) as other:
         other.execute("BEGIN EXCLUSIVE")
-        return spent(lab, "")
+        answer = lab.ask(lab.model, model="gpt-4o-mini")
+        return answer.status_code, answer.headers.get("retry-after")
 
 
 def detected(lab: Lab) -> bool:
@@ -483,7 +484,7 @@ EXPERIMENTS: dict[str, tuple[str, str, Experiment, Any, Any]] = {
     "spend.store": ("kept", "together", lambda lab: spent(lab, "", lab.peer)[1], 429, 200),
     "spend.name": ("named", "kept", lambda lab: spent(lab, lab.peer, "")[1], 200, 429),
     "spend.reservation_s": ("brief", "lasting", while_one_is_held, 200, 429),
-    "spend.store_failure": ("trusting", "doubting", with_a_locked_file, [200], [429]),
+    "spend.store_failure": ("trusting", "doubting", with_a_locked_file, (200, None), (429, "1")),
     "prices.in_mtok": ("priced", "none", lambda lab: cost_usd(lab, "in-7b"), 0.001, None),
     "prices.out_mtok": ("priced", "none", lambda lab: cost_usd(lab, "out-7b"), 0.001, None),
     "prices.call": ("priced", "none", lambda lab: cost_usd(lab, "call-7b"), 1.0, None),
