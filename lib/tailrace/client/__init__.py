@@ -6,6 +6,7 @@ from tailrace.client.call.causes import Cause
 from tailrace.client.context import limits
 from tailrace.client.drivers import AsyncDriver, Driver
 from tailrace.client.errors import (
+    AnswerTooLarge,
     BodyChanged,
     BudgetExceeded,
     CircuitOpen,
@@ -36,6 +37,7 @@ from tailrace.client.transports import async_transport, transport
 
 __all__ = [
     "AIConfig",
+    "AnswerTooLarge",
     "AsyncDriver",
     "AsyncOpenAI",
     "Attempt",

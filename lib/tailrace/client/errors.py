@@ -3,6 +3,7 @@
     openai.APIError
     ├── openai.APIConnectionError
     │   ├── ConnectionFailed      no answer came, after all attempts
+    │   │   └── AnswerTooLarge    an answer came that is too large to be kept: no further attempt was made
     │   ├── CircuitOpen           the provider failed too often just now: nothing was sent
     │   └── openai.APITimeoutError
     │       ├── TimedOut          the last attempt got no answer within its timeout
@@ -31,6 +32,7 @@ from tailrace.client.wire import Request, Unanswered
 from tailrace.headers import ATTEMPTS
 
 __all__ = [
+    "AnswerTooLarge",
     "BodyChanged",
     "BudgetExceeded",
     "CircuitOpen",
@@ -66,6 +68,10 @@ class _Traced:
 class ConnectionFailed(_Traced, openai.APIConnectionError):
     def __init__(self, message: str, request: Request) -> None:
         super().__init__(message=message, request=bare(request))
+
+
+class AnswerTooLarge(ConnectionFailed):
+    """The provider answers with more than is kept of an answer that is read whole; so would the next attempt."""
 
 
 class CircuitOpen(_Traced, openai.APIConnectionError):
@@ -147,6 +153,17 @@ def traced(error: openai.APIStatusError) -> openai.APIStatusError:
 def in_stream(request: httpx2.Request) -> openai.APIError:
     """Return the error to raise for a stream that held an error in a form that the SDK does not know."""
     return openai.APIError("the provider ended the stream with an error", bare(request), body=None)
+
+
+def no_answer(unanswered: Unanswered, request: Request, sent: int) -> ConnectionFailed | TimedOut:
+    """Return the error to raise for a call whose last attempt, of `sent`, got no answer."""
+    attempts = f"{sent} attempt{'s' * (sent != 1)}"
+    if unanswered.kind == "timeout":
+        return TimedOut(f"no answer in time, {attempts}", request)
+    if unanswered.kind == "too_large":
+        return AnswerTooLarge(f"{unanswered}, {attempts}", request)
+    cause = type(unanswered.__cause__).__name__ if unanswered.__cause__ else str(unanswered)
+    return ConnectionFailed(f"no answer: {cause}, {attempts}", request)
 
 
 def broken(unanswered: Unanswered, request: Request) -> Exception:

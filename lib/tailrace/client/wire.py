@@ -76,12 +76,15 @@ class Response(Generic[Stream]):
     """The class of the error that came under a status of success; `status` is then the one that the error means."""
 
 
-class Unanswered(Exception):
-    """A sender got no answer, or not all of it. The cause is chained to it."""
+Missed: TypeAlias = Literal["timeout", "connection", "too_large"]
 
-    def __init__(self, kind: Literal["timeout", "connection"], message: str) -> None:
+
+class Unanswered(Exception):
+    """A sender got no answer, not all of it, or one that is too large to be kept. The cause is chained to it."""
+
+    def __init__(self, kind: Missed, message: str) -> None:
         super().__init__(message)
-        self.kind: Literal["timeout", "connection"] = kind
+        self.kind: Missed = kind
 
 
 class Replay:

@@ -13,7 +13,7 @@ from tailrace.profile.edge import METRICS, EdgeSettings
 from tailrace.profile.policy import Policy
 from tailrace.profile.rollout import Canary, Hooks
 from tailrace.profile.section import EnvironmentName, PositiveSeconds, ProfileSection, Seconds, Share
-from tailrace.profile.service import Service
+from tailrace.profile.service import ANONYMOUS, Service
 from tailrace.profile.slo import Slo
 
 
@@ -168,10 +168,21 @@ class Profile(ProfileSection):
             raise ValueError(twice)
         return self
 
+    @model_validator(mode="after")
+    def _anonymous_callers_of_our_service(self) -> Self:
+        if self.service.anonymous == "shared":
+            return self
+        if not self.service.ours:
+            raise ValueError("service.anonymous is for tailrace's own service, and this profile deploys another")
+        if self.service.environment.get(ANONYMOUS, self.service.anonymous) != self.service.anonymous:
+            raise ValueError(f"service.anonymous and {ANONYMOUS} in service.environment differ; take one of them out")
+        return self
+
     @property
     def configured_service(self) -> Service:
         """The service with all settings that are part of its release: its own, and the policy."""
-        environment = {**self.service.environment, **self.policy.environment}
+        apart = {ANONYMOUS: self.service.anonymous} if self.service.anonymous != "shared" else {}
+        environment = {**self.service.environment, **self.policy.environment, **apart}
         return self.service.model_copy(update={"environment": environment})
 
     @property

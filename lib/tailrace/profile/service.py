@@ -48,6 +48,10 @@ SILENCES_S: Final = {"TAILRACE_DEADLINE_S": 600.0, "TAILRACE_SILENCE_S": 300.0}
 """The settings of tailrace's own service that say how long it waits for a byte, and their defaults."""
 
 
+ANONYMOUS: Final = "TAILRACE_ANONYMOUS"
+"""The setting of tailrace's own service that `service.anonymous` becomes."""
+
+
 class Health(ProfileSection):
     """The service's health checks: their paths, how they are asked, and which answers are healthy."""
 
@@ -157,6 +161,11 @@ class Service(ProfileSection):
     metric_names: dict[Measure, tuple[str, ...]] = Field(default_factory=dict)
     """The names of its metrics by measure, where it is neither tailrace's nor vLLM nor llama.cpp."""
     health: Health = Health()
+    anonymous: Literal["shared", "apart"] = "shared"
+    """Whether callers without a credential get each other's cached answers; `apart`: theirs are not cached.
+
+    Only for tailrace's own service.
+    """
     environment: dict[EnvironmentName, str] = Field(default_factory=dict)
     """Plain settings. They are part of the release: a changed value makes another release."""
     secrets: tuple[EnvironmentName, ...] = ()

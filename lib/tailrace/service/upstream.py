@@ -129,7 +129,7 @@ def caller_response(response: wire.Response) -> HttpResponse:
 
 def failure_response(error: openai.APIError) -> HttpResponse:
     """Return the response for a call that failed: 400 rejected or without a price, 429 over budget or the service's own
-    rate, 503 unavailable or overloaded, 504 timeout.
+    rate, 502 too large, 503 unavailable or overloaded, 504 timeout.
     """
     attempts = (ATTEMPTS.encode(), b"%d" % getattr(error, "attempts", 0))
     if isinstance(error, errors.InputRejected):
@@ -141,6 +141,9 @@ def failure_response(error: openai.APIError) -> HttpResponse:
         # of itself, or by another call of the same kind, it will not come right
         anew = NO_RETRY if error.retry_after_s is None else retry_after(error.retry_after_s)
         return error_response(429, "The call is beyond the service's spend limit.", "budget_exceeded", attempts, anew)
+    if isinstance(error, errors.AnswerTooLarge):
+        message = "The provider's answer is larger than the service keeps; ask for less, or for a stream."
+        return error_response(502, message, "answer_too_large", attempts, NO_RETRY)
     if isinstance(error, errors.DeadlineExceeded) and error.waited_for:
         return _own_limit(error, attempts)
     later = retry_after(RETRY_AFTER_S)

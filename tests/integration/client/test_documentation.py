@@ -104,6 +104,7 @@ FEATURES = {
     "detections": [".detections =="],
     # errors
     "ConnectionFailed": ["isinstance(error, ConnectionFailed)"],
+    "AnswerTooLarge": ["not isinstance(error, AnswerTooLarge)"],
     "TimedOut": ["isinstance(error, TimedOut)"],
     "DeadlineExceeded": ["except DeadlineExceeded"],
     "CircuitOpen": ["errors == [ConnectionFailed, ConnectionFailed, CircuitOpen]"],

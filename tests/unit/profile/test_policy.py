@@ -10,6 +10,7 @@ from tailrace.errors import ProfileError
 from tailrace.profile import Profile
 from tailrace.profile.policy import SETTING
 from tailrace.run import leaks
+from tailrace.service.settings import Settings
 from tailrace.testbed import candidates
 
 LOW = "service: {environment: {TAILRACE_DEADLINE_S: '10', OTHER: kept}}\npolicy: {retry: {attempts: 4, base_s: 0.1}}"
@@ -160,3 +161,16 @@ def test_a_word_may_stand_where_a_number_may(loaded, word, right):
     else:
         with pytest.raises(ProfileError, match=r"policy\.limits\.concurrency: found"):
             loaded(text)
+
+
+def test_a_profile_says_whether_anonymous_callers_share_answers(loaded):
+    """They share by default, which is handed on as nothing; `apart` is part of the release, and of our service only."""
+    apart = loaded("service: {anonymous: apart}").configured_service
+    assert apart.environment == {"TAILRACE_ANONYMOUS": "apart"}
+    assert Settings.read({**apart.environment, "TAILRACE_PROVIDER_URL": "http://x/v1"}).anonymous == "apart"
+    for shared in ("", "service: {anonymous: shared}"):
+        assert loaded(shared).configured_service.environment == {}
+    with pytest.raises(ProfileError, match=r"service\.anonymous is for tailrace's own service"):
+        loaded("service: {anonymous: apart, command: [serve]}")
+    with pytest.raises(ProfileError, match="take one of them out"):
+        loaded("service: {anonymous: apart, environment: {TAILRACE_ANONYMOUS: shared}}")

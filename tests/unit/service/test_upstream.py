@@ -118,6 +118,7 @@ def late(waited_for: errors.Own, retry_after_s: float | None = None) -> errors.D
     ("error", "status", "code", "later"),
     [
         (errors.ConnectionFailed("m", REQUEST), 503, "provider_unavailable", True),
+        (errors.AnswerTooLarge("m", REQUEST), 502, "answer_too_large", False),
         (errors.CircuitOpen("m", REQUEST), 503, "provider_unavailable", True),
         (errors.TimedOut("m", REQUEST), 504, "provider_timeout", True),
         (errors.DeadlineExceeded("m", REQUEST), 504, "provider_timeout", True),

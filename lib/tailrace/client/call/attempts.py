@@ -18,7 +18,7 @@ from tailrace.client.call.hedging import Race, Way, must_go_once
 from tailrace.client.call.pending import PendingCall
 from tailrace.client.call.retry import Outcome, backoff_s, health, retry_after_s, retryable, wait_s
 from tailrace.client.clock import Clock
-from tailrace.client.errors import CircuitOpen, ConnectionFailed, TimedOut
+from tailrace.client.errors import CircuitOpen, no_answer
 from tailrace.client.limiters.breaker import CircuitBreaker
 from tailrace.client.limiters.budget import RetryBudget
 from tailrace.client.limiters.concurrency import Permits
@@ -261,11 +261,7 @@ def _answer(call: PendingCall, outcome: Outcome) -> Response[Any]:
     left_s, request = call.left_s(), call.current.request
     if left_s is not None and left_s <= 0:
         raise call.late("waiting for the provider") from outcome
-    attempts = f"{call.sent} attempt{'s' * (call.sent != 1)}"
-    if outcome.kind == "timeout":
-        raise call.traced(TimedOut(f"no answer in time, {attempts}", request)) from outcome
-    cause = type(outcome.__cause__).__name__ if outcome.__cause__ else str(outcome)
-    raise call.traced(ConnectionFailed(f"no answer: {cause}, {attempts}", request)) from outcome
+    raise call.traced(no_answer(outcome, request, call.sent)) from outcome
 
 
 def _again(request: Request) -> bool:

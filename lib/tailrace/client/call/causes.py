@@ -8,7 +8,8 @@ model                            the model, deployment or path is not there, or 
 context_length                   the request is larger than this model or account takes
 content_filter                   the provider refuses the content
 server                           the provider failed or is overloaded
-request                          anything else that is wrong with the request: it is wrong everywhere
+request                          anything else that is wrong with the request: it is wrong everywhere; also one that is
+                                 answered with more than is kept
 """
 
 from __future__ import annotations
@@ -226,7 +227,7 @@ def cause(outcome: Response[Any] | Unanswered, malformed: bool = False) -> Cause
     `malformed` says that a success should be JSON and is not.
     """
     if isinstance(outcome, Unanswered):
-        return outcome.kind
+        return "request" if outcome.kind == "too_large" else outcome.kind
     if outcome.status < 400:
         return "malformed" if malformed else None
     return error_cause(error_of(outcome), outcome.status, _names_a_moment(outcome))

@@ -24,7 +24,7 @@ from tailrace.client.policy import Policy
 from tailrace.client.response.watch import StreamWatch
 from tailrace.client.stores import Entry
 from tailrace.client.stores.entry import tenant_digest
-from tailrace.client.wire import Response, header
+from tailrace.client.wire import Response, Unanswered, header
 from tailrace.protocol import failures, media
 from tailrace.protocol.answer import AnswerReader
 from tailrace.protocol.body import read_sound
@@ -282,8 +282,8 @@ class Fetcher:
 
 def _cause(error: openai.APIConnectionError) -> Cause:
     """Return why no answer came; a circuit is open because the provider failed."""
-    unanswered: Cause = "timeout" if isinstance(error, openai.APITimeoutError) else "connection"
-    return "server" if isinstance(error, errors.CircuitOpen) else unanswered
+    outcome = error.__cause__
+    return (isinstance(outcome, Unanswered) and cause(outcome)) or "server"
 
 
 def failing(response: Response[Any]) -> bool:

@@ -23,7 +23,7 @@ SKEW_S: Final = 5.0
 """How far the clocks of machines that share a store may differ."""
 _TICK_S: Final = 0.001
 """A wait may end this much before its moment."""
-Error = TypeVar("Error", CircuitOpen, ConnectionFailed, DeadlineExceeded, TimedOut)
+Error = TypeVar("Error", bound=CircuitOpen | ConnectionFailed | DeadlineExceeded | TimedOut)
 
 
 @dataclass(slots=True, eq=False)

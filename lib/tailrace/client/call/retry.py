@@ -32,7 +32,7 @@ def retryable(outcome: Outcome, why: Cause) -> bool:
 def health(outcome: Outcome) -> tuple[bool | None, bool]:
     """Return whether the outcome shows a broken provider (None when it does not tell), and an overloaded one."""
     if isinstance(outcome, Unanswered):
-        return True, outcome.kind == "timeout"
+        return None if outcome.kind == "too_large" else True, outcome.kind == "timeout"
     if outcome.status == 429:
         return None, True
     return outcome.status >= 500, outcome.status >= 500

@@ -98,6 +98,8 @@ class AiohttpSender:
             if not isinstance(error, aiohttp.ClientError):
                 raise
             raise Unanswered("timeout", type(error).__name__) from error
+        except AnswerTooLarge as error:
+            raise Unanswered("too_large", str(error)) from error
         except _FAILURES as error:
             raise Unanswered("connection", type(error).__name__) from error
 

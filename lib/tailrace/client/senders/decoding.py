@@ -14,8 +14,6 @@ from tailrace.protocol.reading import loads
 ACCEPTED: Final = "gzip, deflate"
 """The `accept-encoding` of every request: what each Python can decode."""
 _PIECE_BYTES: Final = 64 << 10
-
-
 MOST_ANSWER_BYTES: Final = 128 << 20
 """Of an answer that is read whole, as it comes and decoded: dozens of images. Streams are passed on piece by piece."""
 

@@ -13,10 +13,12 @@ from typing import Any, Final
 
 import httpx2
 
+from tailrace.client.senders import decoding
+from tailrace.client.senders.decoding import AnswerTooLarge
 from tailrace.client.wire import Request, Response, Unanswered, header, received
 from tailrace.protocol import media
 
-_FAILURES: Final = (httpx2.TransportError, httpx2.DecodingError)
+_FAILURES: Final = (httpx2.TransportError, httpx2.DecodingError, AnswerTooLarge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class AsyncSender:
             if _streamed(answer):
                 return Response(answer.status_code, received(answer.headers.raw), _achunks(answer))
             try:
-                body = await answer.aread()
+                body = await _awhole(answer)
             finally:
                 await answer.aclose()
         except _FAILURES as error:
@@ -58,6 +60,8 @@ class Sender:
 
 def unanswered(error: Exception) -> Unanswered:
     """Return the `Unanswered` that a transport's error means."""
+    if isinstance(error, AnswerTooLarge):
+        return Unanswered("too_large", str(error))
     timeout = isinstance(error, httpx2.TimeoutException)
     return Unanswered("timeout" if timeout else "connection", type(error).__name__)
 
@@ -161,14 +165,22 @@ def _chunks(answer: httpx2.Response) -> Iterator[bytes]:
         answer.close()
 
 
+async def _awhole(answer: httpx2.Response) -> bytes:
+    chunks, left = [], decoding.MOST_ANSWER_BYTES
+    async for chunk in answer.aiter_bytes():
+        chunks.append(chunk)
+        left -= len(chunk)
+        if left < 0:
+            raise AnswerTooLarge
+    return b"".join(chunks)
+
+
 def _whole(answer: httpx2.Response, began: float, timeout_s: float | None) -> bytes:
     try:
-        if timeout_s is None:
-            return answer.read()
         chunks = []
-        for chunk in answer.iter_bytes():
+        for chunk in decoding.bounded(answer.iter_bytes()):
             chunks.append(chunk)
-            if time.perf_counter() - began > timeout_s:
+            if timeout_s is not None and time.perf_counter() - began > timeout_s:
                 raise httpx2.ReadTimeout(f"no whole answer within {timeout_s:.3f} s")
         return b"".join(chunks)
     finally:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from tailrace.client.senders.connection import FAILURES, Connection, Origin, Times
-from tailrace.client.senders.decoding import bounded, decoded, decoded_whole
+from tailrace.client.senders.decoding import AnswerTooLarge, bounded, decoded, decoded_whole
 from tailrace.client.wire import TRANSFER_HEADERS, Headers, Request, Response, Unanswered
 from tailrace.protocol import media
 
@@ -160,4 +160,6 @@ def _readable(kept: socket.socket) -> bool:
 
 
 def _unanswered(error: Exception) -> Unanswered:
+    if isinstance(error, AnswerTooLarge):
+        return Unanswered("too_large", str(error))
     return Unanswered("timeout" if isinstance(error, TimeoutError) else "connection", type(error).__name__)
