@@ -22,6 +22,7 @@ an answer, a header or a key, and `request` is bare: method and URL only.
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
@@ -148,6 +149,11 @@ def traced(error: openai.APIStatusError) -> openai.APIStatusError:
     with suppress(RuntimeError):  # httpx2: an answer that was not read to its end has no duration yet
         error.elapsed_s = response.elapsed.total_seconds()  # type: ignore[attr-defined]
     return error
+
+
+def too_deep() -> json.JSONDecodeError:
+    """Return the error for an answer that is nested more deeply than Python reads: as for any that is no JSON."""
+    return json.JSONDecodeError("the answer is nested too deeply", "", 0)
 
 
 def in_stream(request: httpx2.Request) -> openai.APIError:

@@ -9,7 +9,7 @@ import copy
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 import httpx2
 import openai
@@ -96,6 +96,12 @@ class AsyncOpenAI(openai.AsyncOpenAI):
     def _make_status_error(self, err_msg: str, *, body: object, response: httpx2.Response) -> openai.APIStatusError:
         return errors.traced(super()._make_status_error(err_msg, body=body, response=response))
 
+    async def _process_response(self, **arguments: Any) -> Any:
+        try:
+            return await super()._process_response(**arguments)
+        except RecursionError:
+            raise errors.too_deep() from None
+
 
 class OpenAI(openai.OpenAI):
     """`openai.OpenAI` under `policy`; all other arguments are the SDK's. See `AsyncOpenAI`."""
@@ -143,6 +149,12 @@ class OpenAI(openai.OpenAI):
 
     def _make_status_error(self, err_msg: str, *, body: object, response: httpx2.Response) -> openai.APIStatusError:
         return errors.traced(super()._make_status_error(err_msg, body=body, response=response))
+
+    def _process_response(self, **arguments: Any) -> Any:
+        try:
+            return super()._process_response(**arguments)
+        except RecursionError:
+            raise errors.too_deep() from None
 
 
 class _AsyncBelow(httpx2.AsyncBaseTransport):

@@ -12,6 +12,8 @@ import pandas as pd
 from tailrace.host import excerpts
 from tailrace.verdict import INCONCLUSIVE, SIGNS, STATES, State
 
+MOST_ROWS: Final = 200
+"""Of one table: a service may invent colours and releases, and each would be a row."""
 _NUMBER: Final = re.compile(r"(?P<value>n/a|∞|[-−+]?\d[\d,]*(?:\.\d+)?(?: ?%)?)(?: (?P<range>\[.*\]|\(needs .*\)))?")
 
 
@@ -48,7 +50,13 @@ def why(check: Mapping[str, Any]) -> str:
 
 
 def table(frame: pd.DataFrame, caption: str = "") -> str:
-    """Return `frame` as an HTML table: columns of numbers aligned right, verdicts as badges."""
+    """Return `frame` as an HTML table: columns of numbers aligned right, verdicts as badges.
+
+    Beyond `MOST_ROWS` rows are left out, and counted in the caption.
+    """
+    if (left_out := len(frame) - MOST_ROWS) > 0:
+        frame = frame.head(MOST_ROWS)
+        caption = f"{caption} The first {MOST_ROWS} rows; {left_out:,} more are left out.".lstrip()
     names = [str(name) for name in frame.columns]
     right = [_numeric(frame[name]) for name in frame.columns]
     head = "".join(f'<th scope="col"{_side(r)}>{escaped(n)}</th>' for n, r in zip(names, right, strict=True))

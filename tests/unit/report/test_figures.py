@@ -65,6 +65,19 @@ def test_every_figure_has_a_test():
     assert {name for name, _, _ in SPECS} | {"history"} | OF_ROWS >= set(catalogue.FIGURES)
 
 
+@pytest.mark.parametrize("name", ["spectrum", "streaming"])
+def test_invented_colours_are_bounded_and_counted(run_dir, name):
+    """A service that names 120 colours gets twelve lines; the control, with its two, leaves nothing out."""
+    step, options = "03_blue_green_switch", {"by": "colour"}
+    load = evidence.Loader(run_dir, step)
+    records = load("records")
+    invented = records.assign(colour=[f"c{n % 120}" for n in range(len(records))])
+    drawn = catalogue.draw(name, {"records": invented, "gaps": None}.__getitem__, **options)
+    assert "108 others are left out" in drawn.alt
+    assert len(drawn.figure.legends[0].get_texts()) == 12
+    assert "left out" not in catalogue.draw(name, load, **options).alt
+
+
 def test_alternative_text_states_the_facts(run_dir):
     """The alternative text of the switch counts requests by colour and failures, and states when it switched."""
     alt = catalogue.draw("switch", evidence.Loader(run_dir, "03_blue_green_switch")).alt

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tailrace import analysis, percentiles
 from tailrace.analysis import gaps as token_gaps
+from tailrace.analysis import labels
 from tailrace.analysis.overview import COLUMNS as MEASURED
 from tailrace.analysis.overview import Overview, overview
 from tailrace.load import Summary
@@ -20,6 +21,8 @@ STARTS: Final = ("intended", "sent")
 OF_TOKENS: Final = ("ttft", "tpot", "itl")
 COLUMNS: Final = (*MEASURED, "model", "colour", "cached_tok", "prefix_tok")
 """The columns that the tables need: a third of a record, which counts where there are millions."""
+_COLUMNS: Final = (("outcome", ""), ("model", "model "), ("colour", ""))
+"""The columns whose values are groups, with what stands before them."""
 _COUNTED: Final = ("n", "uncounted", "in_tok", "out_tok", "reasoning_tok", "planned_in_tok", "planned_out_tok")
 _FIGURES: Final = (
     *(percentiles.column(name, kind) for name in percentiles.PERCENTILES for kind in ("", "lo", "hi")),
@@ -32,7 +35,8 @@ def document(summary: Summary, parts: Sequence[Path], limits_ms: Mapping[str, fl
 
     `n` counts successes, and percentiles are of successes. A percentile that needs a larger n is null. A group of
     streams has objects `ttft`, `tpot` and `itl`, and each group `tokens`. With `limits_ms`, those of a good request,
-    there is `goodput`. `deviations` says what deviates from the planned tokens, in words.
+    there is `goodput`. `deviations` says what deviates from the planned tokens, in words. Of the values that a column
+    has, the most frequent are groups; `left_out` counts the others.
     """
     records, gaps = analysis.read(parts, COLUMNS), token_gaps.read(parts)
     whole = overview(records, gaps, limits_ms)
@@ -42,6 +46,7 @@ def document(summary: Summary, parts: Sequence[Path], limits_ms: Mapping[str, fl
     return {
         **{name: _plain(value) for name, value in asdict(summary).items()},
         "groups": groups,
+        "left_out": {column: n for column, _ in _COLUMNS if (n := _shown(records, column).left_out)},
         "goodput": None if whole.goodput is None else _goodput(whole.goodput),
         "deviations": whole.deviations,
     }
@@ -53,8 +58,8 @@ def _groups(records: pd.DataFrame, gaps: pd.DataFrame) -> Iterator[tuple[str, pd
     Gaps are counted by model and colour; of another part they are None.
     """
     yield "all", records, gaps
-    for column, prefix in (("outcome", ""), ("model", "model "), ("colour", "")):
-        values = [value for value in sorted(records[column].unique()) if value not in {"", "error"}]
+    for column, prefix in _COLUMNS:
+        values = _shown(records, column).values
         if len(values) > 1:
             for value in values:
                 of_part = gaps[gaps[column] == value] if column in gaps else None
@@ -62,6 +67,10 @@ def _groups(records: pd.DataFrame, gaps: pd.DataFrame) -> Iterator[tuple[str, pd
     if records["stream"].nunique() > 1:
         yield "stream", records[records["stream"]], gaps
         yield "not stream", records[~records["stream"]], None
+
+
+def _shown(records: pd.DataFrame, column: str) -> labels.Shown:
+    return labels.shown(records.loc[~records[column].isin(["", "error"]), column])
 
 
 def _rows(name: str, records: pd.DataFrame, seen: Overview) -> Iterator[dict[str, Any]]:

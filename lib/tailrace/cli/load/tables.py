@@ -63,6 +63,8 @@ def _times(document: dict[str, Any], width: int) -> Iterator[str]:
             yield table.line(row["group"], row)
             if "ttft" in row:
                 yield table.line("  TTFT", row["ttft"])
+    for column, n in document.get("left_out", {}).items():
+        yield f"left out  {n:,} further values of {column}: the most frequent are shown"
 
 
 def _foot(document: dict[str, Any]) -> Iterator[str]:

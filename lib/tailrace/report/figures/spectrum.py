@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tailrace import analysis, percentiles
-from tailrace.analysis import frames
+from tailrace.analysis import frames, labels
 from tailrace.numbers import number
 from tailrace.report import style
 
@@ -38,7 +38,9 @@ def spectrum(
         )
     figure, axes = style.grid(height_in=3.6)
     ax = axes[0, 0]
+    left_out = ""
     if by:
+        records, left_out = labels.limited(records, by)
         for colour, (value, part) in zip(style.colours(records[by], by), records.groupby(by, sort=True), strict=True):
             _line(ax, part, "intended", names, colour, str(value) or "unknown", "-")
     else:
@@ -50,7 +52,7 @@ def spectrum(
                     textcoords="offset points", fontsize=8.5)  # fmt: skip
     _axes(ax, names[-1])
     figure.legend(loc="outside lower left", ncols=3)
-    return style.described(figure, _facts(records, by))
+    return style.described(figure, f"{_facts(records, by)} {left_out}")
 
 
 def reachable(n: int, points: int) -> list[str]:

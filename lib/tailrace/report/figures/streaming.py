@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tailrace import histogram, measures, percentiles
-from tailrace.analysis import frames
+from tailrace.analysis import frames, labels
 from tailrace.numbers import number, percent
 from tailrace.report import style
 
@@ -39,6 +39,7 @@ def streaming(
     streams = records[records["stream"].to_numpy(dtype=bool) & ~frames.failed(records) & (records["ttfc_us"] >= 0)]
     if streams.empty:
         return style.nothing("Streaming: no requests were recorded that streamed an answer.")
+    streams, left_out = labels.limited(streams, by)
     figure, axes = style.grid(1, len(PANELS), height_in=3.3, sharey=True)
     facts = []
     for colour, (value, part) in zip(style.colours(streams[by], by), streams.groupby(by, sort=True), strict=True):
@@ -57,7 +58,7 @@ def streaming(
     axes[0, 0].yaxis.set_major_formatter(lambda share, _: percent(share))
     axes[0, 0].set_ylim(0, 1.02)
     figure.legend(loc="outside lower left", ncols=4)
-    return style.described(figure, f"Times of tokens of streams that succeeded. {'. '.join(facts)}.")
+    return style.described(figure, f"Times of tokens of streams that succeeded. {'. '.join(facts)}. {left_out}")
 
 
 Weighted = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.load.test_document import PLAIN, STREAM, summarised
 
+from tailrace.analysis import labels
 from tailrace.cli.load.tables import summary, wrapped
 from tailrace.load.sessions import SessionCounts
 
@@ -104,3 +105,16 @@ def test_a_long_line_is_folded_on_a_terminal():
     assert len(folded) == 4
     assert folded[3].startswith(" " * 10 + "word")
     assert max(map(len, folded)) <= 80
+
+
+def test_invented_colours_are_bounded_and_counted(tmp_path: Path):
+    """120 colours are twelve groups and a line that says how many are left out; the control has all of its two."""
+    invented = [PLAIN._replace(seq=n, intended_ns=n, colour=f"c{n % 120}") for n in range(480)]
+    content = summarised(tmp_path / "many", invented)
+    assert content["left_out"] == {"colour": 108}
+    assert sum(group["group"].startswith("c") for group in content["groups"][::2]) == labels.MOST
+    assert "108 further values of colour" in lines(content)["left"]
+    assert len(summary(content).splitlines()) < 40
+    two = summarised(tmp_path / "two", [record._replace(colour=f"c{record.seq % 2}") for record in invented])
+    assert two["left_out"] == {}
+    assert "left" not in lines(two)
