@@ -8,13 +8,14 @@ PROFILE ?= local
 ARGS ?=
 WORKERS ?= 2
 BENCH ?=
+MINUTES ?= 30
 BENCHES := $(patsubst tests/bench/bench_%.py,%,$(filter-out %/bench_peers.py,$(sort $(wildcard tests/bench/bench_*.py))))
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run report down test test-all lint lab bench series bench-llm engine servers lock clean
+.PHONY: help setup run report down test test-all lint lab bench series soak bench-llm engine servers lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ endif
 
 series: $(READY)  ## a hundred switches of two deployments under HTTP, WebSockets, gRPC and TLS, in ten minutes
 	@$(BIN)/python tests/bench/bench_switch.py --mix --bad-every 10 $(ARGS)
+
+soak: $(READY)  ## half an hour of load, a switch a minute, a fault every two; nothing lost, nothing grows (MINUTES=3)
+	@$(BIN)/python tests/bench/bench_soak.py --minutes $(MINUTES) $(ARGS)
 
 bench-llm: $(READY)  ## a small grid of loads and lengths on two simulators, in two minutes
 	@$(BIN)/tailrace bench --plan runbook/benchmarks/quick.yaml

@@ -126,6 +126,9 @@ def ensure(deployment: Deployment, observe: Observe | None = None) -> tuple[str,
     edge, changed = deployment.edge, []
     if damage := edge.configuration.damage():
         raise EdgeRejected(damage)
+    if deployment.instances and not edge.server.alive():  # else this is its first start
+        changed.append("the edge did not run; it was started anew on its files")
+        deployment.journal.append("", "note", reachability.STARTED_ANEW, changed[0])
     if edge.layout.admin.port:
         changed += _retire(deployment)
         edge = deployment.edge

@@ -19,6 +19,8 @@ from tailrace.host.http import FAILURES, exchange
 if TYPE_CHECKING:
     from tailrace.deploy.deployment import Deployment
 
+STARTED_ANEW = "edge started anew"
+"""State of the note in the journal."""
 CONNECT_S, ANSWER_S = 2.0, 2.5
 PATIENCE_S = 15.0
 """How long an edge may be silent before it is started anew: a machine that is busy is no reason to cut requests."""
@@ -91,7 +93,7 @@ def restore_edge(deployment: Deployment) -> str:
     if waiting.until(is_there, PATIENCE_S, 0.2):
         return ""
     fact = f"{looks[0].fact}; it was started anew on its files"
-    deployment.journal.append("", "note", "edge started anew", fact)
+    deployment.journal.append("", "note", STARTED_ANEW, fact)
     deployment.edge.server.stop()
     deployment.edge.ensure()
     return fact

@@ -21,6 +21,10 @@ def when(state, act):
     return lambda reached, *_: act() if reached == state else None
 
 
+def notes(d, state):
+    return [entry for entry in d.journal.entries() if entry.state == state]
+
+
 def envoys(d):
     supervisor = processes.find(d.folder / "processes", "edge")
     return psutil.Process(supervisor.pid).children()
@@ -29,7 +33,7 @@ def envoys(d):
 @pytest.mark.fault(
     "edge dies",
     "nothing for about 0.2 s, then the same colour",
-    "failed requests on the client's side; `envoy left with -9` in the edge's log",
+    "failed requests on the client's side; a note in the journal; `envoy left with -9` in the edge's log",
     "nothing: its supervisor restarts it on the route file",
 )
 @pytest.mark.alone
@@ -47,6 +51,11 @@ def test_a_killed_edge_is_back_with_the_same_colour(deployment, release, load):
     assert len(failed) > 0
     assert (max(failed) - killed_ns) / 1e9 < 1.5
     assert {colour for sent_ns, _, colour in traffic.answers if sent_ns > max(failed)} == {"green"}
+    assert waiting.until(lambda: notes(d, "edge ended"), 60)
+    (note,) = notes(d, "edge ended")
+    assert note.fact.startswith("edge: killed by signal 9 after ")
+    assert note.t_ns > killed_ns
+    assert d.journal.unfinished() == []
 
 
 @pytest.mark.fault(
@@ -225,7 +234,7 @@ def test_two_deploys_at_once_are_one(deployment, release):
     "the edge's supervisor is killed",
     "nothing: Envoy ends with it",
     "`status`: edge not alive",
-    "`deploy`: same address, same colour",
+    "`deploy`: same address, same colour; a note in the journal",
 )
 def test_after_its_supervisor_was_killed_the_edge_comes_back_with_up(deployment, release):
     """Envoy ends with its parent; the same door and the same colour are there again after up."""
@@ -235,7 +244,10 @@ def test_after_its_supervisor_was_killed_the_edge_comes_back_with_up(deployment,
     supervisor = processes.find(d.folder / "processes", "edge")
     os.kill(supervisor.pid, signal.SIGKILL)
     assert waiting.until(lambda: not processes.alive(supervisor), 60)
+    assert notes(d, "edge started anew") == []  # neither is the first start of an edge one
     d.up(release(d))
+    (note,) = notes(d, "edge started anew")
+    assert note.fact == "the edge did not run; it was started anew on its files"
     assert (d.url, d.edge.probe().headers["x-colour"]) == (url, "blue")
     segment = shared_memory.path(int((d.folder / "sockets" / shared_memory.RECORD).read_text()))
     assert segment.exists()

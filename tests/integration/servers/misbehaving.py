@@ -24,6 +24,7 @@ async def serve(options: argparse.Namespace) -> None:
     begun = time.monotonic()
     turn = 0
     first_s: list[float] = []
+    kept: list[int] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal turn
@@ -33,6 +34,7 @@ async def serve(options: argparse.Namespace) -> None:
                 if options.closes and answered:
                     return
                 answered += 1
+                kept.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(options.leaks))
                 request = urlsplit(head.split(b" ", 2)[1].decode())
                 length = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 if length:
@@ -110,6 +112,7 @@ if __name__ == "__main__":
     arguments.add_argument("--no-metrics", type=int, default=0)
     arguments.add_argument("--burn-s", type=float, default=0)
     arguments.add_argument("--dies-if", default="", help="a file: while it exists, the server leaves at its start")
+    arguments.add_argument("--leaks", type=int, default=0, help="so many descriptors for each request")
     arguments.add_argument("--dies-after-s", type=float, default=0, help="counted from when it listens")
     given = arguments.parse_args()
     if given.dies_if and Path(given.dies_if).exists():

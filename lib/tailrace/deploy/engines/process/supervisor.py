@@ -3,11 +3,12 @@
 Run as `python -m tailrace.deploy.engines.process.supervisor ENVOY FOLDER SOCKETS LINGER_S`. A replacement is the hot
 restart of Envoy itself: the new process takes over the listening sockets and counts from zero, the old one has LINGER_S
 to finish its requests. SIGTERM ends all of them. Envoy runs in the folder SOCKETS, which nobody else may enter, and all
-by which it is controlled is there: the socket of its admin, and those of the hot restart.
+by which it is controlled is there: the socket of its admin, and those of the hot restart. That it ended is journalled.
 """
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from types import FrameType
 
 from tailrace.deploy.edge import configuration, envoy, route_file
 from tailrace.deploy.engines.process import shared_memory
-from tailrace.errors import EdgeRejected
+from tailrace.deploy.journal import Journal
+from tailrace.errors import DeployError, EdgeRejected
+from tailrace.host.supervisor import CALM_S, is_told
 
 RETRY_S = 0.1
 DRAIN_S = "86400"
@@ -37,6 +40,9 @@ class Supervisor:
     base_id: int = 0
     stopping: bool = False
     replacing: bool = False
+    ends: int = 0
+    """How often it has ended since it last ran for a calm hour."""
+    started_s: float = 0.0
 
     def run(self) -> None:
         """Run until SIGTERM."""
@@ -54,7 +60,7 @@ class Supervisor:
         self._end()
 
     def _start(self, epoch: int) -> None:
-        self.epoch = epoch
+        self.epoch, self.started_s = epoch, time.monotonic()
         if not epoch:
             self.base_id = shared_memory.choose(self.sockets)
         command = [
@@ -76,6 +82,8 @@ class Supervisor:
 
     def _restart(self, status: int) -> None:
         print(f"envoy left with {status}; starting it again", file=sys.stderr, flush=True)
+        ran_s = time.monotonic() - self.started_s
+        self.ends = 1 if ran_s >= CALM_S else self.ends + 1
         self._end()
         try:
             route_file.read(self.folder / "routes.yaml")
@@ -87,7 +95,16 @@ class Supervisor:
             time.sleep(1)
             return
         self._start(0)
+        self._tell(f"killed by signal {-status}" if status < 0 else f"left with {status}", ran_s)
         time.sleep(RETRY_S)
+
+    def _tell(self, how: str, ran_s: float) -> None:
+        """Journal that the edge ended, as seldom as an instance's ends are told; a full disk costs no restart."""
+        if is_told(self.ends):
+            again = f"; it keeps dying, {self.ends} times without a calm hour" if self.ends > 1 else ""
+            fact = f"edge: {how} after {ran_s:.1f} s; started again on its files{again}"
+            with contextlib.suppress(DeployError):
+                Journal(self.folder.parent / "journal.jsonl").append("", "note", "edge ended", fact)
 
     def _end(self) -> None:
         for child in self.children:
