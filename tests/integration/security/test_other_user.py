@@ -1,53 +1,22 @@
 """Another user of the machine tries every listener, socket, file and name that tailrace's processes have.
 
-What there is, is read from /proc and from the folders, and from no list; each must have its row in the threat model.
+What there is, is read from /proc and from the folders, and from no list; `test_threat_model.py` asks for its rows.
 """
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
-import psutil
 import pytest
-import yaml
-from nbformat.v4 import new_code_cell, new_notebook
 
-from tailrace.host import waiting
+from project_at_work import SECRET, SERVICE, Project
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-MODEL = Path(__file__).parents[3] / "runbook" / "procedures" / "security.md"
-SERVICE = {
-    "command": [sys.executable, "-m", "http.server", "--bind", "{host}", "--directory", "runbook", "{port}"],
-    "health": {"live": "/plan.yaml", "ready": "/plan.yaml", "startup": "/plan.yaml"},
-    "smoke": [{"path": "/plan.yaml", "contains": "steps"}],
-    "secrets": ["OTHER_USER_KEY"],
-}
-SECRET = "sk-test-of-another-user-0123456789"
-PARAMETERS = 'profile: str = "local"  # name\nrun_dir: str = ""  # of the run\n'
-WAIT = """
-import time
-from pathlib import Path
-from tailrace import notebook
-from tailrace.client.stores.entry import Entry
-from tailrace.client.stores.sqlite import Sqlite
-
-step = notebook.begin("01_wait", profile=profile, run_dir=run_dir)
-store, later = Sqlite("../.tailrace/answers/cache.sqlite"), time.time() + 3600
-store.put("key", Entry(200, (), (b"an answer",), False, time.time(), later, "m", 1, 1, 0, 0, 0.1))
-Path("../waiting").touch()
-while not Path("../go").exists():
-    time.sleep(0.05)
-step.check("it went on", True, "1 of 1")
-step.finish()
-"""
 # Reads [kind, place] lines, becomes nobody, and says for each what could be done.
 NOBODY = r"""
 import encodings.idna, encodings.latin_1, fcntl, json, os, socket, sys
@@ -113,97 +82,6 @@ WAYS = {
 KEPT_OUT = {"PermissionError"}
 
 
-@dataclass(frozen=True)
-class Part:
-    """Something that a process of ours has, or that is in our folders."""
-
-    kind: str
-    place: str
-
-
-class Project:
-    """A project that everybody may enter, with a deployment and a run that waits."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        root.chmod(0o755)
-        (root / "notebooks").mkdir()
-        (root / "runbook" / "profiles").mkdir(parents=True)
-        (root / "runbook" / "plan.yaml").write_text('steps:\n  - {"notebook": "notebooks/01_wait.ipynb"}\n')
-        content = {"service": SERVICE, "rollout": {"bake_s": 0.1, "settle_s": 0}}
-        (root / "runbook" / "profiles" / "local.yaml").write_text(yaml.safe_dump(content))
-        cells = [new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}), new_code_cell(WAIT)]
-        nbformat.write(new_notebook(cells=cells), root / "notebooks" / "01_wait.ipynb")
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `tailrace` under the umask that keeps nothing from anybody."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "tailrace", *arguments], cwd=self.root, umask=0, text=True,
-            env={**os.environ, "OTHER_USER_KEY": SECRET}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    def call(self, *arguments: str) -> str:
-        process = self.start(*arguments)
-        said, _ = process.communicate(timeout=200)
-        assert process.returncode == 0, said
-        return said
-
-    def processes(self) -> list[psutil.Process]:
-        """Return all processes of the project, by their folder, their words or their environment."""
-        return [process for process in psutil.process_iter() if process.pid != os.getpid() and self._has(process)]
-
-    def _has(self, process: psutil.Process) -> bool:
-        try:
-            told = [process.cwd(), *process.cmdline(), *process.environ().values()]
-        except psutil.Error:
-            return False
-        return any(str(self.root) in text for text in told)
-
-    def front_door(self) -> str:
-        layout = json.loads((self.root / ".tailrace" / "local" / "layout.json").read_text())
-        return f":{layout['ingress']['port']}"
-
-    def doors(self) -> set[int]:
-        """Return the ports of the edge and of the instances: the model says who reaches them."""
-        told = [path.read_text() for path in (self.root / ".tailrace" / "local").rglob("*.json")]
-        return {int(port) for text in told for port in re.findall(r'"port": "?(\d+)', text)}
-
-    def kept(self) -> set[Part]:
-        """Return what is in the folders, but for the packages of environments."""
-        found = set()
-        for top in (self.root / ".tailrace", self.root / "runs"):
-            for path in (top, *top.rglob("*")):
-                if not path.is_symlink():
-                    kind = "socket" if path.is_socket() else "folder" if path.is_dir() else "file"
-                    found.add(Part(kind, str(path)))
-        return found
-
-    def had(self) -> set[Part]:
-        """Return what the processes have: listeners, sockets, files that they write, shared memory, themselves."""
-        found, unix = set(), dict(_unix_sockets())
-        for process in self.processes():
-            found.add(Part("process", str(process.pid)))
-            listeners = [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
-            found |= {Part("door" if a.port in self.doors() else "port", f"{a.ip}:{a.port}") for a in listeners}
-            mapped = Path(f"/proc/{process.pid}/maps").read_text()
-            found |= {Part("memory", path) for path in re.findall(r"/dev/shm/\S+", mapped)}
-            for handle in Path(f"/proc/{process.pid}/fd").iterdir():
-                place = str(handle.readlink()) if handle.is_symlink() else ""
-                if place.startswith("socket:[") and (name := unix.get(place[8:-1])):
-                    found.add(Part("socket", name if name[0] in "/@" else str(Path(process.cwd()) / name)))
-                elif place.startswith("/dev/shm/"):
-                    found.add(Part("memory", place))
-                elif place.startswith(str(self.root)) and " (deleted)" not in place and Path(place).is_file():
-                    found.add(Part("file", place))
-        return found
-
-
-def _unix_sockets():
-    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
-        if len(fields := line.split()) > 7:
-            yield fields[6], fields[7]
-
-
 def tried(parts):
     """Return what nobody could do with each of them: way → outcome."""
     tries = [(part, way) for part in parts for way in ([*WAYS[part.kind]])]
@@ -222,32 +100,16 @@ def table(found, root):
     return "\n".join(sorted(rows))
 
 
-def told(heading):
-    """Return the names in a table of the threat model as patterns: a word in capitals is one, `*` all that follows."""
-    section = MODEL.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    cells = ["|".join(line.split("|")[1:3]) for line in section.splitlines() if line.startswith("| ")]
-    names = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
-    return [re.compile(re.sub("[A-Z]{3,}", "[^/]+", re.escape(name)).replace(r"\*", ".+")) for name in names]
-
-
 @pytest.fixture(scope="module")
 def project():
     root = Path(tempfile.mkdtemp(prefix="project-"))
-    project = Project(root)
-    run = None
+    root.chmod(0o755)
+    project = Project(root, {"local": {"service": SERVICE, "rollout": {"bake_s": 0.1, "settle_s": 0}}}, run="local")
     try:
-        run = project.start("run")
-        assert waiting.until(lambda: (root / "waiting").exists() or run.poll() is not None, 200)
-        assert run.poll() is None, run.stdout.read()
-        project.call("deploy")  # a run begins by taking down what was left running
-        project.run = run
+        project.begin()
         yield project
     finally:
-        (root / "go").touch()
-        if run is not None:
-            with run:
-                run.communicate(timeout=200)
-        project.start("down").communicate(timeout=200)
+        project.end()
         shutil.rmtree(root)
 
 
@@ -272,7 +134,8 @@ def test_nothing_is_read_and_nothing_is_stopped(project, parts):
     assert not reached
     ports = [outcomes["greet"] for outcomes in found.values() if "greet" in outcomes]
     assert sorted(ports) == ["NULL PULL", *["closed"] * 5], "of a kernel"
-    door = next(part.place for part in found if part.kind == "door" and part.place.endswith(project.front_door()))
+    door = f":{project.state('local', 'layout.json')['ingress']['port']}"
+    door = next(part.place for part in found if part.kind == "door" and part.place.endswith(door))
     assert urllib.request.urlopen(f"http://{door}/plan.yaml", timeout=60).status == 200
     assert project.run.poll() is None
 
@@ -281,23 +144,6 @@ def test_no_secret_is_in_what_everybody_may_see_of_a_process(project):
     """The words of a command are for all users. Negative control: its environment has the secret, and is not."""
     assert not [p.pid for p in project.processes() if SECRET in " ".join(p.cmdline())]
     assert [p.pid for p in project.processes() if SECRET in p.environ().values()]
-
-
-def test_everything_has_its_row_in_the_threat_model(project, parts):
-    """Negative control: a file that has none is found."""
-    files, names = told("Files and modes"), told("Sockets and names")
-
-    def missing(places):
-        below = [place.removeprefix(f"{project.root}/") for place in places]
-        return sorted(
-            n
-            for n in below
-            if not any(p.fullmatch(n) for p in files) and not any(p.fullmatch(Path(n).name) for p in names)
-        )
-
-    assert missing(["new/file", "/dev/shm/new"]) == ["/dev/shm/new", "new/file"]
-    found = missing(part.place for part in parts if part.kind in ("file", "memory", "socket"))
-    assert found == [], "\n".join(found)
 
 
 def test_with_the_modes_of_before_everything_is_read_and_locked(project, parts):
