@@ -20,7 +20,6 @@ from tailrace.client.call.retry import Outcome, backoff_s, health, retry_after_s
 from tailrace.client.clock import Clock
 from tailrace.client.errors import CircuitOpen, no_answer
 from tailrace.client.limiters.breaker import CircuitBreaker
-from tailrace.client.limiters.budget import RetryBudget
 from tailrace.client.limiters.concurrency import Permits
 from tailrace.client.limiters.destinations import Destinations
 from tailrace.client.limiters.rate import Rates, rates
@@ -40,11 +39,10 @@ class Attempts:
         self.clock = clock
         self._event = event
         self.hooks = attempt_hooks(policy)
-        has_budget = retry is not None and retry.budget is not None
-        self._budget = RetryBudget(retry.budget or 0.0, retry.budget_burst) if has_budget and retry else None
+        self._budgeted = retry is not None and retry.budget is not None
         self._targets = self.destinations = None
-        if _by_destination(policy, limits):
-            self.destinations = Destinations(limits, clock.monotonic)
+        if self._budgeted or _by_destination(policy, limits):
+            self.destinations = Destinations(limits, clock.monotonic, retry)
             self._targets = Targets(policy, limits, clock, self.destinations) if policy.targets else None
         fixed = None if limits.concurrency == "adaptive" else limits.concurrency
         self.permits = Permits(fixed) if fixed is not None else None
@@ -54,11 +52,11 @@ class Attempts:
         """Return the provider's answer to the current request of `call`; raise what no answer means."""
         request = tagged = self._with_idempotency_key(call.current)
         failures, turn = 0, self._targets.turn(call) if self._targets is not None else None
-        if self._budget is not None:
-            self._budget.earn()
         while True:
             if turn is not None:
                 request = yield from turn.next(tagged)
+            if self._budgeted and not failures:
+                self._earn(call)
             outcome = yield from self._attempt(call, request, turn)
             failures += 1
             why = cause(outcome, call.malformed)
@@ -79,11 +77,17 @@ class Attempts:
             call.backoff_s += pause_s
             yield Sleep(pause_s)
 
+    def _earn(self, call: PendingCall) -> None:
+        """Let the destination of the first attempt pay for the retries: no model takes those of another."""
+        if self.destinations is not None and (retries := self.destinations.of(call.current).retries) is not None:
+            retries.earn()
+            call.retries = retries
+
     def used(self, call: PendingCall, usage: Usage) -> None:
         """Correct the estimate of the tokens of `call` by those it used."""
         taken = call.rates or self.rates
         if taken is not None and usage.known:
-            taken.give_back(0.0, _estimated_tok(call.current) - usage.in_tok - usage.out_tok)
+            taken.settle(_estimated_tok(call.current), usage.in_tok + usage.out_tok)
 
     def _attempt(self, call: PendingCall, request: Request, turn: Turn | None) -> Work[Outcome]:
         """Make one attempt as soon as breaker, rates and permits allow it."""
@@ -149,7 +153,7 @@ class Attempts:
     def _wait_for_permit(self, call: PendingCall, permits: Permits) -> Work[None]:
         """Wait for a permit, at most until the deadline."""
         began, event = self.clock.monotonic(), self._event()
-        if not permits.acquire(event):
+        if not permits.acquire(event, (call.original.envelope.credential, call.tenant)):
             acquired = False
             try:
                 acquired = yield Wait(event, call.left_s())
@@ -166,7 +170,7 @@ class Attempts:
         wait_s = taken.reserve(estimated_tok)
         left_s = call.left_s()
         if left_s is not None and wait_s >= left_s:
-            taken.give_back(1.0, estimated_tok)
+            taken.give_back(estimated_tok)
             raise call.late(f"the rate limit demands a wait of {wait_s:.1f} s", "rate", wait_s)
         if wait_s > 0:
             yield Sleep(wait_s)
@@ -205,7 +209,7 @@ class Attempts:
         if failures >= retry.attempts:
             return None
         pause_s = 0.0 if passes_on else self._wait_s(outcome, failures, call.left_s(), turn)
-        return pause_s if pause_s is not None and _again(request) and self._may_retry() else None
+        return pause_s if pause_s is not None and _again(request) and _may_retry(call) else None
 
     def _wait_s(self, outcome: Outcome, failures: int, left_s: float | None, turn: Turn | None) -> float | None:
         """Return how long to wait before the next attempt; None when that is longer than the provider may demand, or
@@ -220,19 +224,16 @@ class Attempts:
                 return None
         return wait_s(self._retry, jittered_s, demanded_s, left_s)
 
-    def _may_retry(self) -> bool:
-        return self._budget is None or self._budget.take()
-
     def affords(self, call: PendingCall, way: Way) -> bool:
         """Whether a hedge may be made: without waiting for rates or a permit, and as a retry. It then has them."""
         rates, estimated_tok = way.rates or self.rates, _estimated_tok(call.current)
         if way.permits is not None and not way.permits.try_acquire():
             return False
         at_once = self.rates is None or rates is None or rates.reserve(estimated_tok) <= 0
-        if at_once and self._may_retry():
+        if at_once and _may_retry(call):
             return True
         if self.rates is not None and rates is not None:
-            rates.give_back(1.0, estimated_tok)
+            rates.give_back(estimated_tok)
         if way.permits is not None:
             way.permits.release()
         return False
@@ -252,6 +253,10 @@ class Attempts:
             request.method, request.url, (*request.headers, tag), request.body, None, request.extensions, None,
             request.upload,
         )  # fmt: skip
+
+
+def _may_retry(call: PendingCall) -> bool:
+    return call.retries is None or call.retries.take()
 
 
 def _answer(call: PendingCall, outcome: Outcome) -> Response[Any]:

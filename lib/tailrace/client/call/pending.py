@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from tailrace.client.accounting import Label
 from tailrace.client.clock import Clock
 from tailrace.client.errors import CircuitOpen, ConnectionFailed, DeadlineExceeded, Own, TimedOut
+from tailrace.client.limiters.budget import RetryBudget
 from tailrace.client.limiters.concurrency import Permits
 from tailrace.client.limiters.rate import Rates
 from tailrace.client.request.parsed import ParsedRequest
@@ -66,6 +67,8 @@ class PendingCall:
     """The label of the target of the last attempt; "" for none."""
     rates: Rates | None = None
     """The rates of that target; None: those of the policy."""
+    retries: RetryBudget | None = None
+    """Pays for its retries; None when they have no limit."""
     permits: Permits | None = None
     """Where this call holds a permit; None when it holds none."""
     reservation: Reservation | None = None

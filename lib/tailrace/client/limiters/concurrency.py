@@ -8,7 +8,8 @@ a 429, a timeout or a 5xx, at most once per round.
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Hashable
 from contextlib import suppress
 from typing import Final
 
@@ -21,7 +22,9 @@ DECREASE: Final = 0.7
 
 
 class Permits:
-    """Permits in order of arrival. A caller that has to wait passes an event, and owns a permit once it is set.
+    """Permits for callers in turn, and for the calls of each in order of arrival: many calls of one hold up his own.
+
+    A call that has to wait passes an event, and owns a permit once it is set.
 
     An event may belong to any thread or event loop; one that cannot be set is passed over.
     """
@@ -32,16 +35,16 @@ class Permits:
         self.in_flight = 0
         self._round = 0
         self._slow_start = True
-        self._waiting: deque[Event] = deque()
+        self._waiting: OrderedDict[Hashable, deque[Event]] = OrderedDict()
         self._lock = threading.RLock()  # the garbage collector may release an abandoned stream's permit at any moment
 
-    def acquire(self, event: Event) -> bool:
-        """Take a permit now and return True, or queue `event` and return False."""
+    def acquire(self, event: Event, caller: Hashable = None) -> bool:
+        """Take a permit now and return True, or queue `event` among those of `caller` and return False."""
         with self._lock:
             if self.in_flight < int(self.limit) and not self._waiting:
                 self.in_flight += 1
                 return True
-            self._waiting.append(event)
+            self._waiting.setdefault(caller, deque()).append(event)
             return False
 
     def try_acquire(self) -> bool:
@@ -54,12 +57,15 @@ class Permits:
     def withdraw(self, event: Event) -> None:
         """Stop waiting; a permit that was given meanwhile goes to the next."""
         with self._lock:
-            try:
-                self._waiting.remove(event)
-            except ValueError:
-                if event.is_set():
-                    self.in_flight -= 1
-                    self._pass_on()
+            for caller, events in self._waiting.items():
+                if event in events:
+                    events.remove(event)
+                    if not events:
+                        del self._waiting[caller]
+                    return
+            if event.is_set():
+                self.in_flight -= 1
+                self._pass_on()
 
     def release(self, overloaded: bool | None = None) -> None:
         """Give a permit back; `overloaded` is reported first, unless it is None."""
@@ -89,7 +95,10 @@ class Permits:
 
     def _pass_on(self) -> None:
         while self._waiting and self.in_flight < int(self.limit):
-            event = self._waiting.popleft()
+            caller, events = self._waiting.popitem(last=False)
+            event = events.popleft()
+            if events:
+                self._waiting[caller] = events  # behind all other callers
             with suppress(RuntimeError):  # the event loop of the one who waited is closed: the permit is the next one's
                 event.set()
                 self.in_flight += 1

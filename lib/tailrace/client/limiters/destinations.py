@@ -1,4 +1,4 @@
-"""What the attempts to one model, at one origin, with one credential have in common: breaker, permits, cool-down.
+"""What attempts to one model, at one origin, with one credential have in common: breaker, permits, retries, cool-down.
 
 Nothing of it is shared with other models or other credentials: a caller's broken model, or a key without quota, says
 nothing about those of another.
@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Final
 
 from tailrace.client.limiters.breaker import CircuitBreaker
+from tailrace.client.limiters.budget import RetryBudget
 from tailrace.client.limiters.concurrency import Permits
-from tailrace.client.policy import Limits
+from tailrace.client.policy import Limits, Retry
 from tailrace.client.request.parsed import ParsedRequest
 
 MOST: Final = 1024
@@ -23,12 +24,16 @@ _NAME_LENGTH: Final = 128
 class Destination:
     """The state of one (origin, credential, model)."""
 
-    __slots__ = ("breaker", "cause", "permits", "ready_at", "share", "strikes", "used_at")
+    __slots__ = ("breaker", "cause", "permits", "ready_at", "retries", "share", "strikes", "used_at")
 
-    def __init__(self, breaker: CircuitBreaker | None, permits: Permits | None, now: float) -> None:
+    def __init__(
+        self, breaker: CircuitBreaker | None, permits: Permits | None, now: float, retries: RetryBudget | None = None
+    ) -> None:
         self.breaker = breaker
         self.permits = permits
         """Of the adaptive limit; None when the limit is fixed or there is none."""
+        self.retries = retries
+        """What pays for the retries of calls that ask here first; None when they have no limit."""
         self.used_at = now
         """When the last attempt began."""
         self.ready_at = now
@@ -64,8 +69,9 @@ class Destination:
 class Destinations:
     """At most `MOST` destinations; of more, the quarter is forgotten that was not used for longest."""
 
-    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+    def __init__(self, limits: Limits, now: Callable[[], float], retry: Retry | None = None) -> None:
         self._limits = limits
+        self._retry = retry
         self._now = now
         self._known: dict[tuple[str, int, str], Destination] = {}
         self._lock = threading.Lock()
@@ -84,13 +90,14 @@ class Destinations:
         return self._known.get(key) or self._new(key)
 
     def _new(self, key: tuple[str, int, str]) -> Destination:
-        limits, now = self._limits, self._now()
+        limits, retry, now = self._limits, self._retry, self._now()
         breaker = None if limits.breaker is None else CircuitBreaker(limits.breaker, self._now)
         permits = Permits(None) if limits.concurrency == "adaptive" else None
+        retries = None if retry is None or retry.budget is None else RetryBudget(retry.budget, retry.budget_burst)
         with self._lock:
             if len(self._known) >= MOST and key not in self._known:
                 self._forget(now)
-            return self._known.setdefault(key, Destination(breaker, permits, now))
+            return self._known.setdefault(key, Destination(breaker, permits, now, retries))
 
     def _forget(self, now: float) -> None:
         """Forget a quarter: first those that hold nobody back, and of these the ones that were idle longest."""

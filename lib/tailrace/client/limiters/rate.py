@@ -41,20 +41,33 @@ class Rates:
     """The rates of requests and of tokens that hold together: of a policy, or of one of its targets."""
 
     def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self._most_tok = limits.tokens_per_min or 0.0
         self.requests = RateLimiter(limits.requests_per_min, now) if limits.requests_per_min else None
         self.tokens = RateLimiter(limits.tokens_per_min, now) if limits.tokens_per_min else None
 
     def reserve(self, estimated_tok: float) -> float:
-        """Take one request and its tokens, and return the seconds to wait before it is sent."""
-        requests_s = self.requests.reserve(1.0) if self.requests is not None else 0.0
-        return max(requests_s, self.tokens.reserve(estimated_tok) if self.tokens is not None else 0.0)
+        """Take one request and its tokens, and return the seconds to wait before it is sent.
 
-    def give_back(self, requests: float, tok: float) -> None:
-        """Give back what was taken and not used."""
-        if self.requests is not None and requests:
-            self.requests.give_back(requests)
+        A caller names the most tokens of his answer, and a provider counts them: neither moves more than a minute's
+        worth at once, or one call would stop all others.
+        """
+        requests_s = self.requests.reserve(1.0) if self.requests is not None else 0.0
+        return max(requests_s, self.tokens.reserve(self._bounded(estimated_tok)) if self.tokens is not None else 0.0)
+
+    def give_back(self, estimated_tok: float) -> None:
+        """Give back what was reserved for a request that is not sent."""
+        if self.requests is not None:
+            self.requests.give_back(1.0)
         if self.tokens is not None:
-            self.tokens.give_back(tok)
+            self.tokens.give_back(self._bounded(estimated_tok))
+
+    def settle(self, estimated_tok: float, used_tok: float) -> None:
+        """Correct what was reserved by what was used."""
+        if self.tokens is not None:
+            self.tokens.give_back(self._bounded(estimated_tok) - self._bounded(used_tok))
+
+    def _bounded(self, tok: float) -> float:
+        return max(0.0, min(tok, self._most_tok))
 
 
 def rates(limits: Limits, now: Callable[[], float]) -> Rates | None:

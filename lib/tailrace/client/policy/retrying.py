@@ -20,7 +20,8 @@ class Retry:
     base_s: float = 0.5
     cap_s: float = 8.0
     budget: float | None = 0.2
-    """Retries per call, shared by all calls: in an outage the load grows by this share, not `attempts` times."""
+    """Retries per call, shared by all calls to a model with one credential: in an outage the load grows by this share,
+    not `attempts` times, and no model's failures take the retries of another."""
     budget_burst: int = 10
     """Retries that are allowed before the share counts."""
     max_retry_after_s: float = 120.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from math import inf
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 MOST_OWNERS: Final = 10_000
@@ -74,6 +75,8 @@ class MemoryBudgets:
 
     def __init__(self) -> None:
         self._sums: dict[Account, _Sums] = {}
+        self._first_end = inf
+        """When the first period of an account ends."""
         self._lock = threading.RLock()  # the garbage collector settles an abandoned stream at any moment
 
     def __len__(self) -> int:
@@ -83,8 +86,9 @@ class MemoryBudgets:
         with self._lock:
             sums = self._sums.get(reservation.account)
             if sums is None:
+                self._drop_ended(now)  # before those that are left are counted
                 account = self._kept(reservation.account)
-                sums = self._sums.get(account) or self._opened(account, now)
+                sums = self._sums.get(account) or self._opened(account)
             left = limit_usd - sums.taken
             if reservation.usd > left + _ROUNDING_USD:
                 return Balance(False, left)
@@ -113,11 +117,15 @@ class MemoryBudgets:
             return account
         return account._replace(owner=OTHERS)
 
-    def _opened(self, account: Account, now: float) -> _Sums:
-        """Open an account, and drop those of periods that are over."""
-        for old in [old for old in self._sums if old.ends_at <= now]:
-            del self._sums[old]
+    def _drop_ended(self, now: float) -> None:
+        """Drop the accounts of periods that are over, once a period."""
+        if now >= self._first_end:
+            self._sums = {account: sums for account, sums in self._sums.items() if account.ends_at > now}
+            self._first_end = min((account.ends_at for account in self._sums), default=inf)
+
+    def _opened(self, account: Account) -> _Sums:
         opened = self._sums[account] = _Sums()
+        self._first_end = min(self._first_end, account.ends_at)
         return opened
 
 

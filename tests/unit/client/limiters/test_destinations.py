@@ -6,7 +6,7 @@ import threading
 import orjson
 import pytest
 
-from tailrace import Breaker, Limits, Policy
+from tailrace import Breaker, Limits, Policy, Retry
 from tailrace.client import AsyncDriver, CircuitOpen, Driver, wire
 from tailrace.client.limiters.destinations import MOST, Destinations
 from tailrace.client.request import envelope
@@ -94,6 +94,17 @@ def test_the_adaptive_limit_of_one_model_is_not_anothers():
         busy.permits.try_acquire()
         busy.permits.release(overloaded=True)
     assert busy.permits.limit < free.permits.limit
+
+
+def test_the_retries_of_a_model_are_its_own():
+    """One model takes all of its retries and none of another's; without a budget there is none."""
+    known = Destinations(Limits(breaker=None), lambda: 0.0, Retry(budget=0.0, budget_burst=2))
+    bad, good = (known.of(read(request(name))).retries for name in ("bad", "good"))
+    assert [bad.take() for _ in range(4)] == [True, True, False, False]
+    assert known.of(read(request("bad"))).retries is bad
+    assert [good.take() for _ in range(3)] == [True, True, False]
+    for retry in (None, Retry(budget=None)):
+        assert Destinations(Limits(), lambda: 0.0, retry).of(read(request("m"))).retries is None
 
 
 def test_the_number_of_destinations_is_bounded():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tailrace.client.limiters.breaker import CircuitBreaker
 from tailrace.client.limiters.concurrency import LEAST, MOST, Permits
-from tailrace.client.limiters.rate import RateLimiter
+from tailrace.client.limiters.rate import RateLimiter, Rates
 from tailrace.client.limiters.spend import SpendLimiter
 from tailrace.client.policy import Breaker, Cache, Fallback, Limits, Policy, Retry, Spend, Target
 from tailrace.client.request.guard import Guard
@@ -106,6 +106,33 @@ def test_permits_go_round_in_order():
     assert permits.in_flight == 0
 
 
+def test_callers_get_permits_in_turn():
+    """Of five waiting calls of A and one of B, the second permit is B's; the control, all of one, is in order."""
+    for callers, order in (("AAAAAB", [0, 5, 1, 2, 3, 4]), ("AAAAAA", [0, 1, 2, 3, 4, 5])):
+        permits, events, woken = Permits(1), [threading.Event() for _ in callers], []
+        assert permits.try_acquire()
+        for event, caller in zip(events, callers, strict=True):
+            assert not permits.acquire(event, caller)
+        for _ in callers:
+            permits.release()
+            woken += [number for number, event in enumerate(events) if event.is_set() and number not in woken]
+        permits.release()
+        assert (woken, permits.in_flight, len(permits._waiting)) == (order, 0, 0)
+
+
+def test_a_caller_who_stops_waiting_leaves_nothing():
+    """Callers come and go: none is kept."""
+    permits, events = Permits(1), [threading.Event() for _ in range(100)]
+    assert permits.try_acquire()
+    for number, event in enumerate(events):
+        permits.acquire(event, number)
+    for event in events:
+        permits.withdraw(event)
+    assert len(permits._waiting) == 0
+    permits.release()
+    assert permits.in_flight == 0
+
+
 def test_a_permit_that_came_too_late_goes_on():
     """A caller that withdraws after it got a permit passes the permit on."""
     permits, events = Permits(1), [threading.Event() for _ in range(3)]
@@ -182,6 +209,20 @@ def test_a_rate_spreads_what_is_beyond_its_burst(time):
     assert rate.reserve(1) == pytest.approx(1.0)
     rate.give_back(1)
     assert rate.reserve(1) == pytest.approx(1.0)
+
+
+def test_no_call_takes_more_than_a_minute_of_a_rate(time):
+    """Neither by the limit that its caller names, nor by what the provider counts; the control is the bare rate."""
+    limits = Limits(tokens_per_min=600)
+    named, counted, bare = Rates(limits, time), Rates(limits, time), RateLimiter(600, time)
+    named.reserve(10.0**12)
+    counted.reserve(50)
+    counted.settle(50, 2.0**31)
+    bare.reserve(10.0**12)
+    assert max(named.reserve(1), counted.reserve(1)) <= 60.2
+    assert bare.reserve(1) > 10.0**10
+    named.give_back(10.0**12)
+    assert named.reserve(1) == 0.0
 
 
 def test_a_clock_that_goes_back_gives_nothing_away(time):

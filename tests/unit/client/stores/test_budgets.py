@@ -1,6 +1,7 @@
 """Budgets in each store: never more than the limit, whatever the number of clients, and nothing held for ever."""
 
 import threading
+import time
 
 import pytest
 
@@ -51,6 +52,21 @@ def test_threads_never_reserve_more_than_is_left(kept):
     for thread in threads:
         thread.join()
     assert sorted(granted) == [False] * 30 + [True] * 10
+
+
+def test_the_first_owner_of_a_period_has_a_budget_of_his_own(kept, monkeypatch):
+    """Yesterday's owners, as many as there may be, take no place of today's, and his call is settled."""
+    for module in (budgets, sqlite_budgets):
+        monkeypatch.setattr(module, "MOST_OWNERS", 2)
+    midnight = float(int(time.time()))  # Redis ends a period by its own clock
+    yesterday = [Account("", "2026-01-01", f"o{number}", midnight) for number in range(2)]
+    for number, account in enumerate(yesterday):
+        assert kept.reserve(held(f"y{number}", 0.9, account), 1.0, midnight - 100, 60.0).granted
+    today = [Account("", "2026-01-02", f"o{number}", midnight + 86_400) for number in range(2)]
+    assert kept.reserve(held("first", 0.9, today[0]), 1.0, midnight + 1, 60.0).granted
+    kept.settle(held("first", 0.9, today[0]), 0.1)
+    assert kept.taken_usd(today[0], midnight + 1) == (pytest.approx(0.1), pytest.approx(0.0))
+    assert kept.reserve(held("second", 0.9, today[1]), 1.0, midnight + 1, 60.0).granted
 
 
 def test_further_owners_share_one_budget(kept, monkeypatch):
