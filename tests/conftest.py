@@ -15,6 +15,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+import disks
 from depth import FULL
 from tailrace.host import processes
 
@@ -47,7 +48,7 @@ def lacks_servers() -> str:
     return f"servers: no {', '.join(missing)} in {SERVERS}; make servers brings them" if missing else ""
 
 
-PARTS = {"docker": lacks_docker, "browser": lacks_browser, "servers": lacks_servers}
+PARTS = {"docker": lacks_docker, "browser": lacks_browser, "servers": lacks_servers, "tmpfs": cache(disks.lacks_tmpfs)}
 
 # No example has a deadline, and no strategy is too slow: a busy machine is not a defect.
 settings.register_profile("quick", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -124,7 +125,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Turn a skip into a failure when TAILRACE_REQUIRE ("docker browser redis servers") names the missing part."""
+    """Turn a skip into a failure when TAILRACE_REQUIRE ("docker redis tmpfs" …) names the missing part."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2]
@@ -141,6 +142,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def root() -> Path:
     """Return the folder of the project."""
     return ROOT
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[..., Path]]:
+    """Return a function that mounts a small disk at a folder, as `disks.mount` does, until the test has ended."""
+    folders: list[Path] = []
+
+    def mount(folder: Path, size: str = "2m") -> Path:
+        folders.append(disks.mount(folder, size))
+        return folder
+
+    yield mount
+    for folder in folders:
+        disks.unmount(folder)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@
     │   ├── StartFailed       an instance exited, or never listened
     │   ├── NotReady          a gate before the commit failed: traffic was not touched
     │   ├── EdgeRejected      the edge rejected its configuration, or did not acknowledge it
+    │   ├── MachineRefused    the machine did not let a file be written: a full or read-only disk; no finding
     │   ├── RolledBack        a gate after the commit failed: traffic is back where it was
     │   ├── Locked            another deploy of the same deployment is under way
     │   └── Unfinished        an earlier deploy died half-way: resume it or abort it
@@ -70,6 +71,10 @@ class NotReady(DeployError):
 
 class EdgeRejected(DeployError):
     pass
+
+
+class MachineRefused(DeployError):
+    exit_code = 3
 
 
 class RolledBack(DeployError):

@@ -84,7 +84,9 @@ def _opened(text: str, prefix: str) -> Iterator[Contents]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("sqlite3", "redis"):
             raise
-        raise PartMissing(f"the {kind} store failed: {type(error).__name__}; try again when it is not busy") from None
+        fact = str(error) if kind == "sqlite" else type(error).__name__  # Redis may name the URL with its password
+        advice = "free some space, then call it again" if "full" in fact else "try again when it is not busy"
+        raise PartMissing(f"the {kind} store failed: {fact}; {advice}") from None
 
 
 def _sqlite(path: Path) -> Contents:

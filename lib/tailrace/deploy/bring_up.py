@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from tailrace.deploy import hooks, journal, reachability
 from tailrace.deploy.edge import layout as edge_layout
-from tailrace.deploy.rollout import Rollout
-from tailrace.errors import RolledBack, TailraceError
+from tailrace.deploy.rollout import RESERVE, Rollout
+from tailrace.errors import MachineRefused, RolledBack, TailraceError
 from tailrace.host import waiting
 
 if TYPE_CHECKING:
@@ -68,18 +68,34 @@ def take_down(deployment: Deployment) -> list[str]:
     The caller holds the lock of the deployment.
     """
     stopped, name = deployment.running(), deployment.profile.name
+    (deployment.folder / RESERVE).unlink(missing_ok=True)
     if deployment.layout.exists():
         deployment.edge.server.stop()
     for instance in deployment.instances:
         deployment.engine.stop(instance, deployment.profile.rollout.stop_grace_s)
     stopped += deployment.engine.sweep(name) + deployment.engine.clear(name)
     stopped += hooks.end_strays(deployment.folder)
+    try:
+        stopped += _journalled(deployment, stopped)
+    except MachineRefused:
+        _clear(deployment)  # what this frees may be the room that was missing
+        stopped += _journalled(deployment, stopped)
+    _clear(deployment)
+    return stopped
+
+
+def _journalled(deployment: Deployment, stopped: list[str]) -> list[str]:
+    """Journal the end of all that was up, and return the rollout that was left half-way, if one was."""
     if unfinished := deployment.journal.unfinished():
         deployment.journal.append(unfinished[0].transition, "end", "down", f"was left at {unfinished[-1].state}")
-        stopped.append(journal.described(unfinished))
-    elif stopped:
+        return [journal.described(unfinished)]
+    if stopped:
         deployment.journal.append("", "note", "down", "; ".join(stopped))
+    return []
+
+
+def _clear(deployment: Deployment) -> None:
+    """Remove the files of the edge."""
     for name in ("edge", edge_layout.SOCKETS):
         shutil.rmtree(deployment.folder / name, ignore_errors=True)
     deployment.layout.unlink(missing_ok=True)
-    return stopped

@@ -283,8 +283,9 @@ class Deployment:
         rollout.changes = step.changes
         self.releases.save(release)
         rollout.request_file.unlink(missing_ok=True)
-        rollout.begin(step.verb)
-        switched = switch.run(rollout)
+        with rollout.room():
+            rollout.begin(step.verb)
+            switched = switch.run(rollout)
         pruning.after_rollout(self)
         return switched
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from tailrace.errors import DeployError
+from tailrace.errors import DeployError, MachineRefused
 from tailrace.host import excerpts, files, lock
 from tailrace.masking import Mask
 
@@ -53,13 +53,13 @@ class Journal:
     """Masks what an entry says; not the environment of an instance, which is plain and is handed on again."""
 
     def append(self, transition: str, kind: Kind, state: str, fact: str = "", **data: Any) -> JournalEntry:
-        """Write one entry and return once it is durable; raises DeployError when it cannot be written."""
+        """Write one entry and return once it is durable; raises MachineRefused when it cannot be written."""
         try:
             return self._append(transition, kind, state, fact, data)
         except OSError as error:
-            raise DeployError(
+            raise MachineRefused(
                 f"{self.path}: {state} could not be journalled ({error.strerror}), so it was not done; "
-                "make room, then go back with abort, or continue with resume"
+                "make room, then look at `status`"
             ) from error
 
     def _append(self, transition: str, kind: Kind, state: str, fact: str, data: Mapping[str, Any]) -> JournalEntry:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,7 @@ from tailrace.deploy.gate import Window
 from tailrace.deploy.journal import Journal
 from tailrace.deploy.release import Release
 from tailrace.errors import DeployError, EdgeRejected
+from tailrace.host import files
 from tailrace.host.scrape import MetricsPage
 from tailrace.profile import Acceptance, Profile, RolloutSettings
 from tailrace.server_metrics import Reading
@@ -24,6 +26,7 @@ from tailrace.server_metrics import Reading
 if TYPE_CHECKING:
     from tailrace.deploy.deployment import Deployment
 
+RESERVE = ".reserve"
 Environment = Mapping[str, str]
 """Variables that an instance gets beside those of its release, as the URL of its provider."""
 State = tuple[str, int, str]
@@ -160,6 +163,22 @@ class Rollout:
     def folder(self) -> Path:
         """The folder of the deployment."""
         return self.request_file.parent
+
+    @contextlib.contextmanager
+    def room(self) -> Iterator[None]:
+        """Keep room for the way back while the context is open; raises OSError where there is none."""
+        files.reserve(self.folder / RESERVE)
+        try:
+            yield
+        finally:
+            self.give_room()
+
+    def give_room(self) -> bool:
+        """Give up the room that was kept for the way back, or for the end; return whether there was any."""
+        reserve = self.folder / RESERVE
+        kept = reserve.exists()
+        reserve.unlink(missing_ok=True)
+        return kept
 
     def operator_request(self) -> str:
         """Return what the operator requests: "promote", "rollback", or nothing."""

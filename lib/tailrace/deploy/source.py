@@ -94,6 +94,8 @@ def take(roots: Sequence[Path], directory: Path, releases: Path) -> Source:
         try:
             _take_root(root, releases, found)
         except OSError as error:
+            if Path(str(error.filename)).is_relative_to(releases):
+                raise  # there is no place for the copies, which is not the fault of the files
             raise BuildFailed(
                 f"service.source: {root} cannot be read: {error.strerror or error}; correct it in the profile"
             ) from None

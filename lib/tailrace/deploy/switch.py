@@ -10,11 +10,13 @@ journal without an end continues from there.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
+from tailrace import system_errors
 from tailrace.deploy import acceptance, bake, canary, commit, drain, hooks
 from tailrace.deploy.rollout import Rollout, Switched
-from tailrace.errors import DeployError, PartMissing
+from tailrace.errors import DeployError, MachineRefused, PartMissing
 
 ACTS = {
     "prepared": hooks.before_deploy,  # by a command of the project, where the profile has one
@@ -38,20 +40,36 @@ def run(rollout: Rollout, done: Collection[str] = ()) -> Switched:
     for state, act in ACTS.items():
         if state in done:
             continue
+        reach = partial(_reach, rollout, state, act)
         try:
-            rollout.intend(state)
-            rollout.reached(state, act(rollout))
+            _with_room(rollout, reach) if state in NO_WAY_BACK else reach()
         except BaseException as error:
             if state not in NO_WAY_BACK:
                 _roll_back_after(error, rollout)
             raise
     fact = f"{rollout.colour} serves release {rollout.release.id}"
-    rollout.end("done", fact, f"{rollout.cut} requests cut", rollout.token_fact)
+    _with_room(rollout, lambda: rollout.end("done", fact, f"{rollout.cut} requests cut", rollout.token_fact))
     return rollout.result()
+
+
+def _reach(rollout: Rollout, state: str, act: Callable[[Rollout], str]) -> None:
+    rollout.intend(state)
+    rollout.reached(state, act(rollout))
+
+
+def _with_room(rollout: Rollout, act: Callable[[], None]) -> None:
+    """Act; where the disk is full, give up the rollout's reserve and act again: there is no way but on."""
+    try:
+        act()
+    except (MachineRefused, OSError):
+        if not rollout.give_room():
+            raise
+        act()
 
 
 def roll_back(rollout: Rollout, why: str) -> None:
     """Give all traffic back to the old colour, which is still warm; then drain and remove the new one."""
+    rollout.give_room()
     rollout.intend("rolled back", why=why)
     routes, old = rollout.edge.routes(), rollout.old
     has_traffic = bool(routes.weights.get(rollout.colour))
@@ -77,10 +95,11 @@ def _roll_back_after(failure: BaseException, rollout: Rollout) -> None:
     why = str(failure) or type(failure).__name__
     try:
         roll_back(rollout, why)
-    except (DeployError, PartMissing) as error:
+    except (DeployError, PartMissing, OSError) as error:
         if rollout.states[-1][0] == "stayed":
             raise
-        raise DeployError(
+        kind = MachineRefused if system_errors.of_machine(error) else DeployError
+        raise kind(
             f"{why}; and rolling back failed: {error}. Traffic is where the route file says; once that is mended, "
             "`resume` finishes the rollback"
         ) from error

@@ -5,10 +5,11 @@ A reader, also after a crash, sees the old content of a file or the new, never h
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 FILE, FOLDER = 0o600, 0o700
@@ -17,6 +18,7 @@ SHARED_FILE, SHARED_FOLDER = 0o640, 0o2750
 """The same where the edge in a container runs as another user, whose group the folder hands on."""
 UMASK = 0o077
 """For a process whose files are made by others: Parquet, notebooks, Envoy."""
+RESERVE_BYTES = 65_536
 
 
 def make_folder(path: Path) -> Path:
@@ -45,10 +47,10 @@ def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> i
     """Replace `path` atomically and durably: write beside it, fsync, rename, fsync the directory.
 
     The rename is the commit: who watches the directory acts on it. Return its time (`time.perf_counter_ns`). `fault`
-    is called right before the rename and right after it.
+    is called right before the rename and right after it. An OSError names the file.
     """
     beside = _beside(path)
-    try:
+    with _named(path):
         with os.fdopen(_create(beside, _mode(path.parent)), "w", encoding="utf-8") as file:
             file.write(content)
             file.flush()
@@ -56,8 +58,6 @@ def write(path: Path, content: str, fault: Callable[[str], None] = nothing) -> i
         fault(f"{path.stem}:rename:before")
         renamed_ns = time.perf_counter_ns()
         beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
     fault(f"{path.stem}:rename:after")
     sync(path.parent)
     return renamed_ns
@@ -67,12 +67,28 @@ def replace(path: Path, content: str | bytes) -> None:
     """Replace `path` atomically, with its folder created; a crash of the machine may lose the new content."""
     make_folder(path.parent)
     beside = _beside(path)
-    try:
+    with _named(path):
         with os.fdopen(_create(beside, FILE), "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
         beside.replace(path)
+
+
+def reserve(path: Path) -> None:
+    """Keep room on the disk: who has to write an end on a full disk removes the file `path` first. Raises OSError."""
+    replace(path, os.urandom(RESERVE_BYTES))  # zeros would take no room where the file system compresses
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Remove what was written beside `path`, and let an OSError that names no file name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
-        beside.unlink(missing_ok=True)
+        _beside(path).unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:

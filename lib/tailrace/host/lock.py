@@ -24,8 +24,8 @@ def hold(path: Path, doing: str, advice: str) -> Iterator[None]:
         raise Locked(f"{holder(path) or 'another process'} is under way; {advice}")
     with file:
         file.truncate(0)
-        file.write(f"{doing} (pid {os.getpid()})")
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk takes the name of the holder, and not the lock
+            os.write(file.fileno(), f"{doing} (pid {os.getpid()})".encode())
         try:
             yield
         finally:

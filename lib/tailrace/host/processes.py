@@ -94,12 +94,19 @@ def marks(folder: Path, name: str) -> dict[str, str]:
 
 
 def record(child: subprocess.Popen[bytes], process: Process, fault: Callable[[str], None] = files.nothing) -> Process:
-    """Write the record of a process that has just been started as `child`, and return it with its start."""
+    """Write the record of a process that has just been started as `child`, and return it with its start.
+
+    Raises OSError where there is no place for the record; the process is then ended, with its group.
+    """
     process = replace(process, started=started(child.pid) or "")
     # The process is ended through its record, perhaps by another process: keep Popen from warning that it still runs.
     child.returncode = 0
     fault("spawned")
-    files.write(process.record, _document(process))
+    try:
+        files.write(process.record, _document(process))
+    except OSError:
+        kill(process)
+        raise
     return process
 
 

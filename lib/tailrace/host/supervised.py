@@ -85,7 +85,7 @@ def start(
     files.make_folder(folder)
     process = Process(name, 0, "", folder, tuple(order.command), dict(labels or {}))
     state, marks = _state(process), processes.marks(folder, name)
-    state.unlink(missing_ok=True)
+    _forget(process)
     document = {
         **asdict(order), "environment": {**order.environment, **marks}, "state": str(state),
         "log": str(process.log), "directory": str(order.directory) if order.directory else None,
@@ -99,9 +99,13 @@ def start(
         )  # fmt: skip
     if problem := _problem(child, json.dumps(document).encode()):
         child.wait()
-        state.unlink(missing_ok=True)
+        _forget(process)
         raise StartFailed(f"{name}: cannot start {order.command[0]}: {problem}; check the command")
-    return processes.record(child, replace(process, pid=child.pid), fault)
+    try:
+        return processes.record(child, replace(process, pid=child.pid), fault)
+    except OSError:
+        _forget(process)
+        raise
 
 
 def read(process: Process) -> State:
@@ -119,10 +123,23 @@ def alive(process: Process) -> bool:
 
 
 def accept(process: Process) -> State:
-    """End the trial of the program, and its low priority; from here on it is started again. Return its state then."""
+    """End the trial of the program, and its low priority; from here on it is started again. Return its state then.
+
+    Raises OSError when its supervisor has no place to write that down.
+    """
+    _require_room(process)
     processes.send(process.pid, signal.SIGUSR1, process.started)
     waiting.until(lambda: read(process).accepted or not process.alive, ACCEPTED_WITHIN_S, every_s=0.002)
+    if process.alive and not read(process).accepted:
+        _require_room(process)
     return read(process)
+
+
+def _require_room(process: Process) -> None:
+    """Raise OSError where the state could not be written."""
+    probe = process.folder / f"{process.name}.room"
+    files.replace(probe, "for its state")
+    probe.unlink()
 
 
 def crash(process: Process) -> None:
@@ -144,7 +161,7 @@ def end(process: Process, grace_s: float) -> str:
         processes.send(state.pid, signal.SIGTERM, state.started)
         how = "terminated" if waiting.until(lambda: not state.runs, grace_s) else "killed"
     ended = processes.end(process, grace_s)
-    _state(process).unlink(missing_ok=True)
+    _forget(process)
     return how or ended
 
 
@@ -182,3 +199,10 @@ def _problem(child: subprocess.Popen[bytes], order: bytes) -> str:
 
 def _state(process: Process) -> Path:
     return process.folder / f"{process.name}.state"
+
+
+def _forget(process: Process) -> None:
+    """Remove the state, and what a full disk has left of a new one."""
+    state = _state(process)
+    for path in (state, state.with_name(f"{state.name}.new")):
+        path.unlink(missing_ok=True)

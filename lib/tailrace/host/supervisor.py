@@ -79,7 +79,7 @@ class Supervisor:
         """When to accept; 0: nobody asked for it yet."""
         self.restarts = self.quick_ends = self.ends = 0
         self.started_at = self.start_at = self.ended_at = 0.0
-        self.last_exit = ""
+        self.last_exit, self.unwritten = "", ""  # the phase that could not be written down yet
         self.way, self.priority = priority.lower(order.nice, order.groups)
         self.log_bytes, self.looked_at, self.look_at = 0, 0.0, 0.0
         self.wake, signals = os.pipe()
@@ -102,6 +102,8 @@ class Supervisor:
                 self._restart()
             if now >= self.look_at:
                 self._look_at_log(now)
+                if self.unwritten:
+                    self._write(self.unwritten)
             if not self.finished:
                 self._sleep()
 
@@ -187,7 +189,7 @@ class Supervisor:
         self.ends = 1 if ran_s >= CALM_S else self.ends + 1
         pause = pause_s(self.quick_ends)
         self.start_at, self.last_exit, self.ended_at = time.monotonic() + pause, how, time.time()
-        self._write("waiting", pause)
+        self._write("waiting")
         again = f"it keeps dying, {self.ends} times without a calm hour" if self.ends > 1 else ""
         fact = f"{self.name}: {how} after {ran_s:.1f} s; {again + '; ' if again else ''}started again in {pause:g} s"
         self._note(fact)
@@ -242,18 +244,20 @@ class Supervisor:
         with contextlib.suppress(OSError), open(self.order.log, "ab") as log:
             log.write(f"tailrace: {text}\n".encode())
 
-    def _write(self, phase: str, pause: float = 0.0) -> None:
-        """Replace the state file; a full disk does not end the program."""
+    def _write(self, phase: str) -> None:
+        """Replace the state file; a full disk does not end the program: it is written once there is room again."""
         state: dict[str, Any] = {
             "phase": phase, "pid": self.child, "started": pids.started(self.child) or "" if self.child else "",
             "accepted": self.accepted, "restarts": self.restarts, "last_exit": self.last_exit,
-            "ended_at": self.ended_at, "next_start": time.time() + pause if phase == "waiting" else 0.0,
-            "priority": self.priority,
+            "ended_at": self.ended_at, "priority": self.priority,
+            "next_start": time.time() + max(0.0, self.start_at - time.monotonic()) if phase == "waiting" else 0.0,
         }  # fmt: skip
+        self.unwritten = phase
         with contextlib.suppress(OSError):
             with open(f"{self.order.state}.new", "w", encoding="utf-8") as file:
                 json.dump(state, file)
             os.replace(f"{self.order.state}.new", self.order.state)
+            self.unwritten = ""
 
 
 def _reap_others(helper: int) -> None:

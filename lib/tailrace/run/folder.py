@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 STATE = ".tailrace"
 RUNS = "runs"
 LATEST = "latest"
-RESERVE_BYTES = 65_536
 EVIDENCE = ("notebooks", "results", "records", "data")
 
 
@@ -79,7 +78,7 @@ class RunDir:
 
     @property
     def reserve(self) -> Path:
-        """A file of zeros that is removed at the end, so that the end can be written on a disk that is full."""
+        """A file that is removed at the end, so that the end can be written on a disk that is full."""
         return self.path / ".reserve"
 
     def notebook(self, step: str) -> Path:
@@ -167,7 +166,7 @@ def create_run(root: Path, profile: Profile, kind: Literal["run", "exploratory"]
         for folder in EVIDENCE:
             files.make_folder(run.path / folder)
         if kind == "run":
-            files.replace(run.reserve, bytes(RESERVE_BYTES))
+            files.reserve(run.reserve)
         files.replace(run.profile, profile.model_dump_json(indent=2, by_alias=True) + "\n")
         run.write(RunRecord(id=run.id, profile=profile.name, engine=profile.engine, kind=kind))
     except BaseException:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from tailrace import system_errors
-from tailrace.errors import PartMissing, RecordsError
+from tailrace.errors import MachineRefused, PartMissing, RecordsError
 from tailrace.host import files
 from tailrace.run.folder import RunDir
 from tailrace.run.record import RunCheck, StepOutcome
 from tailrace.runner.execution import ExecutionResult
 from tailrace.verdict import EXIT_CODES, FAIL, INCONCLUSIVE, SKIPPED, Verdict, fold, of_ok, parse, state_of
+
+COULD_NOT_RUN: Final = (PartMissing.__name__, MachineRefused.__name__)
+"""What a cell raises where the machine is at fault, and not the service."""
 
 
 def step_outcome(
@@ -28,7 +31,7 @@ def step_outcome(
     if verdict != result.get("verdict"):
         completed = {"step": step, "checks": [], **result, "verdict": verdict, "reason": reason}
         files.replace(run.result(step), json.dumps(completed, indent=2) + "\n")
-    missing = execution.exception == PartMissing.__name__ or _of_machine(execution)
+    missing = execution.exception in COULD_NOT_RUN or _of_machine(execution)
     return StepOutcome(
         name=step, verdict=verdict, duration_s=round(duration_s, 3), reason=reason, could_not_run=missing
     )
@@ -65,8 +68,8 @@ def _decide(written: object, execution: ExecutionResult, before: str) -> tuple[V
         return INCONCLUSIVE, execution.reason
     if execution.exception == "StepFailed" and written == FAIL:
         return FAIL, ""  # its checks say why
-    if execution.exception == PartMissing.__name__:
-        return INCONCLUSIVE, f"could not run: {execution.reason.partition(f'{PartMissing.__name__}: ')[2]}"
+    if execution.exception in COULD_NOT_RUN:
+        return INCONCLUSIVE, f"could not run: {execution.reason.partition(f'{execution.exception}: ')[2]}"
     if _of_machine(execution):
         return INCONCLUSIVE, f"could not run: {execution.reason}"
     if execution.exception == RecordsError.__name__ and before:

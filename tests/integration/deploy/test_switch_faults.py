@@ -1,18 +1,17 @@
 """Each fault of a switch, really done, under load: runbook/procedures/faults.md has the matrix."""
 
-import contextlib
 import dataclasses
 import os
 import signal
-import subprocess
 import threading
 import time
 
 import psutil
 import pytest
 
+import disks
 from tailrace.deploy.engines.process import shared_memory
-from tailrace.errors import DeployError, EdgeRejected, RolledBack
+from tailrace.errors import DeployError, MachineRefused, RolledBack
 from tailrace.host import processes, waiting
 
 
@@ -133,39 +132,30 @@ def test_with_the_old_colour_gone_a_bad_new_one_stays_and_it_is_said(deployment,
     assert d.history()[-1].how == "stayed"
 
 
-@pytest.mark.fault("disk full", "the old colour", "an error that names the file", "free disk space, then `abort`")
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+@pytest.mark.fault("disk full", "the old colour", "an error that names the file", "free disk space, deploy again")
+@pytest.mark.tmpfs
 @pytest.mark.parametrize(
     "point", ["routed:intent:after", pytest.param("weighted:reached:after", marks=pytest.mark.deep)]
 )
-def test_a_full_disk_commits_nothing(deployment, release, load, tmp_path, point):
+def test_a_full_disk_commits_nothing(deployment, release, load, small_disk, tmp_path, point):
     """Traffic stays where it was; once there is room again, abort removes the new colour."""
-    small = tmp_path / "test"
-    small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", small], check=False).returncode:
-        pytest.skip("this machine does not let root mount")
-    try:
-        d, filler = deployment(), small / "filler"
-        d.up(release(d))
+    disk = small_disk(tmp_path / "test")
+    d = deployment()
+    d.up(release(d))
 
-        def fill(reached: str) -> None:
-            if reached == point:
-                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-                    while True:
-                        file.write(b"x" * 4096)
+    def fill(reached: str) -> None:
+        if reached == point:
+            disks.fill(disk)
 
-        full = dataclasses.replace(d, fault=fill)
-        with load(d.url) as traffic:
-            with pytest.raises((DeployError, EdgeRejected), match="No space left"):
-                full.switch(release(d, name="second"))
-            filler.unlink()
-            assert d.abort().state in ("rolled back", "nothing")
-        assert traffic.failed == 0
-        assert {colour for _, _, colour in traffic.answers} == {"blue"}
-        assert [i.colour for i in d.instances] == ["blue"]
-        d.down()
-    finally:
-        subprocess.run(["umount", "-l", small], check=False)
+    full = dataclasses.replace(d, fault=fill)
+    with load(d.url) as traffic:
+        with pytest.raises(MachineRefused, match="No space left"):
+            full.switch(release(d, name="second"))
+        (disk / disks.FILLER).unlink()
+        assert d.abort().state == "nothing", "it was rolled back"
+    assert traffic.failed == 0
+    assert {colour for _, _, colour in traffic.answers} == {"blue"}
+    assert [i.colour for i in d.instances] == ["blue"]
 
 
 @pytest.mark.fault("journal torn in its last line", "as before", "nothing: that line was not acted upon", "nothing")

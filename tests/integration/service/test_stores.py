@@ -7,9 +7,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from click.testing import CliRunner
 from tests.integration.service.conftest import Simulator, StartService
 from tests.integration.service.test_health import eventually
 from tests.integration.service.test_process import start
+
+import disks
+from tailrace.cli.commands import main
 
 PASSWORD = "canary5150"
 
@@ -80,3 +84,24 @@ def test_a_refused_url_is_not_repeated() -> None:
     assert done.returncode == 3
     assert "TAILRACE_CACHE: found a value that may hold a credential (not shown); expected one of: " in done.stderr
     assert PASSWORD not in done.stderr
+
+
+@pytest.mark.tmpfs
+def test_a_store_on_a_full_disk_costs_no_answer(serve: StartService, small_disk, tmp_path) -> None:
+    """Calls are answered from the provider, and kept again once there is room; `tailrace cache` says what is wrong."""
+    disk = small_disk(tmp_path / "disk", "1m")
+    disks.fill(disk)
+    service = serve(TAILRACE_CACHE=f"sqlite:{disk}/answers.db")
+
+    def kept(content: str) -> list[str]:
+        answers = [service.chat(content, temperature=0) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        return [answer.headers["x-tailrace-cache"] for answer in answers]
+
+    assert kept("full from the start") == ["miss", "miss"]
+    (disk / disks.FILLER).unlink()
+    assert kept("with room") == ["miss", "hit"]
+    disks.fill(disk)
+    assert kept("full again") == ["miss", "miss"]
+    shown = CliRunner().invoke(main, ["cache", "--store", f"sqlite:{disk}/answers.db", "purge", "--all"])
+    assert (shown.exit_code, "is full; free some space" in shown.output) == (3, True), shown.output

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import disks
 from tailrace.errors import StartFailed
 from tailrace.host import processes, supervised, supervisor, waiting
 
@@ -259,3 +260,29 @@ def test_how_it_ended_is_told_also_when_its_supervisor_was_slow_to_notice(start)
     supervised.crash(process)
     threading.Timer(0.3, os.kill, [process.pid, signal.SIGCONT]).start()
     assert supervised.described(process) == "ended: killed by signal 9"
+
+
+@pytest.mark.tmpfs
+def test_a_state_that_finds_no_room_is_written_once_there_is(small_disk, start, tmp_path):
+    """A program that was started again on a full disk goes on; whoever asks learns its new pid when there is room."""
+    disk = small_disk(tmp_path / "records", "1m")
+    process = start(SLEEP)
+    first = supervised.read(process)
+    disks.fill(disk)
+    os.kill(first.pid, signal.SIGKILL)
+    assert waiting.until(lambda: first.pid not in ours(process) and len(ours(process)) > 1, GENEROUS_S)
+    assert supervised.read(process).restarts == 0, "the control: it is not written down yet"
+    (disk / disks.FILLER).unlink()
+    assert waiting.until(lambda: supervised.read(process).restarts == 1 and supervised.alive(process), GENEROUS_S)
+
+
+@pytest.mark.tmpfs
+def test_a_program_is_not_accepted_where_that_cannot_be_written_down(small_disk, start, tmp_path):
+    """The disk is full, and that is said at once; with room it is accepted."""
+    disk = small_disk(tmp_path / "records", "1m")
+    process = start(SLEEP, accepted=False)
+    disks.fill(disk)
+    with pytest.raises(OSError, match="No space left"):
+        supervised.accept(process)
+    (disk / disks.FILLER).unlink()
+    assert supervised.accept(process).accepted

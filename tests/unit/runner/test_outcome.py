@@ -110,3 +110,14 @@ def test_a_run_that_could_not_run_leaves_with_3(verdict, missing, code):
     """A finding counts more than what could not be found out."""
     steps = [StepOutcome(name="01", verdict="INCONCLUSIVE", duration_s=1.0, could_not_run=missing)]
     assert outcome.exit_code(verdict, steps) == code
+
+
+@pytest.mark.parametrize(
+    ("exception", "could"), [("MachineRefused", False), ("PartMissing", False), ("DeployError", True)]
+)
+def test_a_machine_that_refuses_is_no_finding(tmp_path, exception, could):
+    """A full disk under a journal says nothing about the service; another error of a deployment, the control, does."""
+    reason = f"cell 4: {exception}: journal.jsonl: started could not be journalled (No space left on device)"
+    done = step_outcome(tmp_path, None, ExecutionResult("error", reason, exception))
+    assert (done.verdict == "FAIL", done.could_not_run) == (could, not could)
+    assert done.reason.startswith("cell 4: " if could else "could not run: journal.jsonl: ")

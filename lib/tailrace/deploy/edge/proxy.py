@@ -16,7 +16,7 @@ from tailrace.deploy.edge.configuration import Configuration
 from tailrace.deploy.edge.layout import Address, Layout
 from tailrace.deploy.edge.maintenance import Maintenance
 from tailrace.deploy.edge.route_file import Routes
-from tailrace.errors import EdgeRejected, StartFailed
+from tailrace.errors import EdgeRejected, MachineRefused, StartFailed
 from tailrace.headers import COLOUR, GENERATION
 from tailrace.host import files, ports, waiting
 from tailrace.host.http import FAILURES, Answer, exchange
@@ -142,12 +142,15 @@ class Edge:
     def route(self, routes: Routes) -> int:
         """Write the route file, and return when it was renamed into place, in ns.
 
-        That rename is the switch, and it also decides what a restarted edge does.
+        That rename is the switch, and it also decides what a restarted edge does. Raises MachineRefused.
         """
         try:
             return files.write(self.folder / "routes.yaml", route_file.document(routes), self.fault)
         except OSError as error:
-            raise EdgeRejected(f"the route file could not be written ({error}); traffic is where it was") from error
+            raise MachineRefused(
+                f"the route file could not be written ({error}), so traffic is where it was; "
+                "make room, then call it again"
+            ) from error
 
     def point(self, colour: str, upstream: Upstream | None, held: bool = False) -> None:
         """Set where the instance of `colour` listens and how it is checked; None removes it. Raises EdgeRejected.
