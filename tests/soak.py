@@ -48,7 +48,7 @@ class Soak:
         """When is done what, in seconds from the start: "switch", or the kind of a fault."""
         end_s = self.minutes * 60
         switches = [(at, "switch") for at in _times(self.switch_every_s / 3, self.switch_every_s, end_s)]
-        faults = _times(self.fault_every_s * 2 / 3, self.fault_every_s, end_s)
+        faults = _times(self.fault_every_s * 5 / 12, self.fault_every_s, end_s)  # half-way between two switches
         return sorted([*switches, *((at, self.kinds[n % len(self.kinds)]) for n, at in enumerate(faults))])
 
 

@@ -3,11 +3,14 @@
 import subprocess
 import sys
 import time
+from collections import Counter
+from itertools import pairwise
 
 import pandas as pd
 import pytest
 
 import soak
+import soak_faults
 import soak_growth
 from soak_account import BY_PROVIDER, BY_ROLLBACK, LONGEST_S, NOTHING, Account, Injected
 from soak_growth import Growth, Sample
@@ -15,6 +18,14 @@ from tailrace.deploy.journal import JournalEntry
 from tailrace.host import waiting
 
 KILLED = Injected("serving instance killed", int(10e9), int(14e9), "instance ended")
+
+
+def test_the_soak_of_the_target_switches_each_minute_and_injects_each_kind_of_fault_between():
+    """Thirty switches and fifteen faults in half an hour, no two at a time."""
+    plan = soak.Soak().plan
+    assert Counter(what == "switch" for _, what in plan) == {True: 30, False: 15}
+    assert {what for _, what in plan} == {"switch", *soak_faults.KINDS}
+    assert min(later - earlier for (earlier, _), (later, _) in pairwise(plan)) >= 30
 
 
 @pytest.mark.alone
