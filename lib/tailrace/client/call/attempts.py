@@ -21,7 +21,7 @@ from tailrace.client.clock import Clock
 from tailrace.client.errors import CircuitOpen, no_answer
 from tailrace.client.limiters.breaker import CircuitBreaker
 from tailrace.client.limiters.concurrency import Permits
-from tailrace.client.limiters.destinations import Destinations
+from tailrace.client.limiters.destinations import Destination, Destinations
 from tailrace.client.limiters.rate import Rates, rates
 from tailrace.client.policy import Limits, Policy
 from tailrace.client.request.parsed import ParsedRequest
@@ -34,19 +34,21 @@ class Attempts:
 
     def __init__(self, policy: Policy, clock: Clock, event: Callable[[], Event]) -> None:
         self._retry = retry = policy.retry
-        self._limits = limits = policy.limits or (Limits() if policy.targets else Limits(breaker=None))
+        limits = policy.limits or (Limits() if policy.targets else Limits(breaker=None))
         self._timeout_s, self._silence_s = limits.attempt_timeout_s, limits.idle_s
         self.clock = clock
         self._event = event
         self.hooks = attempt_hooks(policy)
-        self._budgeted = retry is not None and retry.budget is not None
         self._targets = self.destinations = None
-        if self._budgeted or _by_destination(policy, limits):
+        self._anywhere = Destination(None, None, clock.monotonic())
+        if _by_destination(policy, limits):
             self.destinations = Destinations(limits, clock.monotonic, retry)
             self._targets = Targets(policy, limits, clock, self.destinations) if policy.targets else None
         fixed = None if limits.concurrency == "adaptive" else limits.concurrency
         self.permits = Permits(fixed) if fixed is not None else None
         self.rates = rates(limits, clock.monotonic)
+        self._hedge_after_s = limits.hedge_after_s
+        self._tags = retry is not None and retry.idempotency_key
 
     def run(self, call: PendingCall) -> Work[Response[Any]]:
         """Return the provider's answer to the current request of `call`; raise what no answer means."""
@@ -55,9 +57,7 @@ class Attempts:
         while True:
             if turn is not None:
                 request = yield from turn.next(tagged)
-            if self._budgeted and not failures:
-                self._earn(call)
-            outcome = yield from self._attempt(call, request, turn)
+            outcome = yield from self._attempt(call, request, turn, not failures)
             failures += 1
             why = cause(outcome, call.malformed)
             if why is None and turn is None and self.hooks is None:
@@ -77,23 +77,19 @@ class Attempts:
             call.backoff_s += pause_s
             yield Sleep(pause_s)
 
-    def _earn(self, call: PendingCall) -> None:
-        """Let the destination of the first attempt pay for the retries: no model takes those of another."""
-        if self.destinations is not None and (retries := self.destinations.of(call.current).retries) is not None:
-            retries.earn()
-            call.retries = retries
-
     def used(self, call: PendingCall, usage: Usage) -> None:
         """Correct the estimate of the tokens of `call` by those it used."""
         taken = call.rates or self.rates
         if taken is not None and usage.known:
             taken.settle(_estimated_tok(call.current), usage.in_tok + usage.out_tok)
 
-    def _attempt(self, call: PendingCall, request: Request, turn: Turn | None) -> Work[Outcome]:
+    def _attempt(self, call: PendingCall, request: Request, turn: Turn | None, first: bool) -> Work[Outcome]:
         """Make one attempt as soon as breaker, rates and permits allow it."""
-        destination = self.destinations.of(call.current) if self.destinations is not None else None
-        breaker, permits = (destination.breaker, destination.permits) if destination is not None else (None, None)
-        permits = permits or self.permits
+        destination = self.destinations.of(call.current) if self.destinations is not None else self._anywhere
+        breaker, permits = destination.breaker, destination.permits or self.permits
+        if first and (retries := destination.retries) is not None:  # no model takes the retries of another
+            retries.earn()
+            call.retries = retries
         if breaker is not None and (open_s := breaker.admit()) > 0:
             message = f"not sent: too many calls failed just now; the next may be sent in {open_s:.1f} s"
             raise call.traced(CircuitOpen(message, request))
@@ -108,15 +104,14 @@ class Attempts:
             if call.renewal is not None and (due := call.renewal.due()) is not None:
                 yield from due
             began = self.clock.monotonic()
-            if destination is not None:
-                destination.used_at = began
+            destination.used_at = began
             timeout_s, silence_s = self.time_s(call, began)
             call.sent += 1
             opening = partial(answers.opening, call) if call.current.known else None
             race = None
-            if (after_s := self._limits.hedge_after_s) is not None and not must_go_once(call.current):
-                first = Way(request, call.current, call.target, call.rates, breaker, permits, began)
-                race = Race(self, call, first, turn, after_s)
+            if (after_s := self._hedge_after_s) is not None and not must_go_once(call.current):
+                way = Way(request, call.current, call.target, call.rates, breaker, permits, began)
+                race = Race(self, call, way, turn, after_s)
             try:
                 outcome = yield Send(request, timeout_s, silence_s, race, opening)
             except Unanswered as error:
@@ -245,8 +240,8 @@ class Attempts:
 
     def _with_idempotency_key(self, current: ParsedRequest) -> Request:
         """Return the request with an idempotency key that is the same on every attempt."""
-        retry, request = self._retry, current.request
-        if retry is None or not retry.idempotency_key or current.envelope.tagged:
+        request = current.request
+        if not self._tags or current.envelope.tagged:
             return request
         tag = ("idempotency-key", f"tailrace-{self.clock.unique(13).hex()}")
         return Request(
@@ -281,7 +276,8 @@ def _hopeful(outcome: Outcome, why: Cause, turn: Turn | None) -> bool:
 
 def _by_destination(policy: Policy, limits: Limits) -> bool:
     """Whether anything is known of each destination by itself."""
-    return bool(policy.targets) or limits.breaker is not None or limits.concurrency == "adaptive"
+    budgeted = policy.retry is not None and policy.retry.budget is not None
+    return bool(policy.targets) or budgeted or limits.breaker is not None or limits.concurrency == "adaptive"
 
 
 def _estimated_tok(current: ParsedRequest) -> float:

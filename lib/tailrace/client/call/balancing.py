@@ -107,8 +107,8 @@ class Targets:
         current = replace(
             original,
             request=replace(request, url=url, headers=headers, body=body),
-            envelope=original.envelope._replace(
-                origin=placed.origin, credential=placed.credential, provider=placed.provider
+            envelope=replace(
+                original.envelope, origin=placed.origin, credential=placed.credential, provider=placed.provider
             ),
             model=target.model or original.model,
         )

@@ -49,7 +49,7 @@ class Fetcher:
         self.abandoned: deque[PendingCall] = deque()
         """Calls whose streams were left to the garbage collector, to be booked with the next call."""
         cache = policy.cache
-        self._kept_s = cache.kept_s if cache is not None else 0.0
+        self._kept_s, self._max_entry_bytes = (cache.kept_s, cache.max_entry_bytes) if cache is not None else (0.0, 0)
         # a store that does not say whether it is shared may be
         self._leases = cache is not None and cache.coalesce and getattr(cache.store, "shared", True)
 
@@ -264,8 +264,7 @@ class Fetcher:
 
     def _most_bytes(self, call: PendingCall) -> int:
         """Return how large an answer may be to be stored; 0 when it must not be."""
-        cache = self._policy.cache
-        return cache.max_entry_bytes if cache is not None and call.current.key else 0
+        return self._max_entry_bytes if call.current.key else 0
 
     def _entry(
         self, call: PendingCall, response: Response[Any], chunks: tuple[bytes, ...], facts: Answer,

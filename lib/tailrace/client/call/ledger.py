@@ -107,28 +107,22 @@ class Ledger:
     def _most_usd(self, parsed: ParsedRequest, by: charges.By, spend: Spend) -> float:
         """Return the most that a call can cost, 0 for an unknown price that is allowed; else raise PriceUnknown."""
         try:
-            return self._priced(parsed, by, spend)
+            if not parsed.known or by != "tokens":
+                cost_usd = charges.most_usd(parsed, by, self.prices, spend.assumed_output_tok)
+                return self._known_usd(cost_usd, parsed, parsed.model, spend)
+            most_tok, url = parsed.max_output_tok, parsed.request.url
+            # no tokenizer makes more tokens of a text than it has bytes; the tokens of images cannot be known here
+            worst = Usage(True, len(parsed.request.body), spend.assumed_output_tok if most_tok is None else most_tok)
+            most_usd = self._known_usd(self.prices.cost_usd(parsed.model, url, worst), parsed, parsed.model, spend)
+            for model in self._fallback_models:
+                cost_usd = self._known_usd(self.prices.cost_usd(model, url, worst), parsed, model, spend)
+                most_usd = max(most_usd, cost_usd)
+            return most_usd
         except BudgetExceeded:
             raise
         except Exception as error:
             self.mishaps.add("the price of a call", error)
             return self._known_usd(None, parsed, parsed.model, spend)
-
-    def _priced(self, parsed: ParsedRequest, by: charges.By, spend: Spend) -> float:
-        if not (parsed.known and by == "tokens"):
-            cost_usd = charges.most_usd(parsed, by, self.prices, spend.assumed_output_tok)
-            return self._known_usd(cost_usd, parsed, parsed.model, spend)
-        most_tok = parsed.max_output_tok
-        # no tokenizer makes more tokens of a text than it has bytes; the tokens of images cannot be known here
-        worst = Usage(True, len(parsed.request.body), spend.assumed_output_tok if most_tok is None else most_tok)
-        most_usd = self._most_of_model(parsed.model, parsed, worst, spend)
-        for model in self._fallback_models:
-            most_usd = max(most_usd, self._most_of_model(model, parsed, worst, spend))
-        return most_usd
-
-    def _most_of_model(self, model: str, parsed: ParsedRequest, worst: Usage, spend: Spend) -> float:
-        cost_usd = self.prices.cost_usd(model, parsed.request.url, worst)
-        return self._known_usd(None, parsed, model, spend) if cost_usd is None else cost_usd
 
     def _known_usd(self, cost_usd: float | None, parsed: ParsedRequest, model: str, spend: Spend) -> float:
         """Return a known cost, and 0 for an unknown one that is allowed; else raise PriceUnknown."""
@@ -167,7 +161,11 @@ class Ledger:
 
     def cost_usd(self, call: PendingCall, answer: Answer, response: Response[Any] | None) -> float | None:
         """Return the cost of an answer: 0 for an error status; None when its tokens or its price are not known."""
-        cost_usd = self.mishaps.guarded("the price of an answer", self._cost_usd, call, answer, response)
+        try:
+            cost_usd = self._cost_usd(call, answer, response)
+        except Exception as error:
+            self.mishaps.add("the price of an answer", error)
+            return None
         return cost_usd if cost_usd is None or isfinite(cost_usd) else None
 
     def _cost_usd(self, call: PendingCall, answer: Answer, response: Response[Any] | None) -> float | None:
@@ -196,7 +194,10 @@ class Ledger:
         """Give back the reservation, once, and count the cost."""
         reservation, call.reservation = call.reservation, None
         if reservation is not None and self.spend_limiter is not None:
-            self.mishaps.guarded("the budget of a call", self.spend_limiter.settle, reservation, cost_usd)
+            try:
+                self.spend_limiter.settle(reservation, cost_usd)
+            except Exception as error:
+                self.mishaps.add("the budget of a call", error)
 
     def failed(self, call: PendingCall, error: BaseException, answer: Answer = NO_ANSWER, status: int = 0) -> None:
         """Book a call that got no answer, or only a part of one."""

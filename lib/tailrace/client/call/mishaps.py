@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +20,3 @@ class Mishaps:
         if place not in self._logged:
             self._logged.add(place)
             log.warning("%s failed: %s (logged once; the call goes on)", place, type(error).__name__)
-
-    def guarded(
-        self, place: str, account: Callable[Arguments, Result], *of: Arguments.args, **named: Arguments.kwargs
-    ) -> Result | None:
-        """Return what `account` returns; when it fails, None."""
-        try:
-            return account(*of, **named)
-        except Exception as error:
-            self.add(place, error)
-            return None

@@ -21,7 +21,7 @@ from tailrace.client.call.ledger import Ledger
 from tailrace.client.call.pending import FetchResult, PendingCall
 from tailrace.client.clock import Clock
 from tailrace.client.errors import ConnectionFailed, DeadlineExceeded, InputRejected
-from tailrace.client.policy import Cache, Policy
+from tailrace.client.policy import Cache, Limits, Policy
 from tailrace.client.request import envelope, guard
 from tailrace.client.request.identity import Identify, identifier
 from tailrace.client.request.key import cache_key
@@ -41,7 +41,8 @@ class Pipeline:
         self.clock = clock
         self.ledger = Ledger(policy, clock)
         self.fetcher = Fetcher(policy, clock, event, self.ledger)
-        cache = policy.cache
+        cache, limits = policy.cache, policy.limits or Limits(breaker=None)
+        self._deadline_s, self._first_byte_s = limits.deadline_s, limits.first_byte_s
         self._envelope = envelope.reader(cache.namespace, cache.left_out) if cache is not None else envelope.reader("")
         self._identify = identifier(cache.identity) if cache is not None else None
 
@@ -75,7 +76,7 @@ class Pipeline:
 
     def _opened(self, request: Request) -> PendingCall:
         """Return the call that `request` begins. Raise InputRejected when the guard objects."""
-        scope, limits, cache = context.current(), self.policy.limits, self.policy.cache
+        scope, cache = context.current(), self.policy.cache
         # each form has a boundary of its own: with it, envelopes would be remembered in vain
         headers = request.headers if request.upload is None else _without_content(request.headers)
         outside = self._envelope(scope.tenant, request.method, request.url, headers)
@@ -86,12 +87,12 @@ class Pipeline:
             asker = outside.asker + parsed.identity
             parsed.key = cache_key(asker, request.body, parsed.document if parsed.exact else None)
         started, ends_at = self.clock.monotonic(), scope.deadline_at
-        if limits is not None and limits.deadline_s is not None:
-            most_at = started + limits.deadline_s
+        if self._deadline_s is not None:
+            most_at = started + self._deadline_s
             ends_at = most_at if ends_at is None else min(ends_at, most_at)
         deadline_at = ends_at
-        if limits is not None and limits.first_byte_s is not None:
-            deadline_at = context.earlier(deadline_at, started + limits.first_byte_s)
+        if self._first_byte_s is not None:
+            deadline_at = context.earlier(deadline_at, started + self._first_byte_s)
         call = PendingCall(
             original=parsed, current=parsed, clock=self.clock, tenant=scope.tenant, started=started,
             deadline_at=deadline_at, ends_at=ends_at,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -20,9 +21,11 @@ MOST_RATES: Final = 1000
 _RATE_S: Final = 3600.0  # prices may depend on the date: read the table again after this
 _PROBE: Final = Billed(input_tokens=3, output_tokens=5, cache_read_tokens=1)
 _MILLION: Final = 1_000_000
+_NAMELESS: Final = ModelName("")
 
 
-class _Rate(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Rate:
     """US dollars per token, valid until the moment `until`."""
 
     until: float
@@ -36,8 +39,13 @@ class _Rate(NamedTuple):
     """Your own price, if it asks for more than these three."""
     mine: bool = False
     """Whether it is your own, or that of a model which you named for it."""
-    table: ModelName = ModelName("")
+    table: ModelName = _NAMELESS
     """The name under which the table has the model."""
+    simple: bool = field(init=False)
+    """Whether the three prices say all."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "simple", self.known and self.linear and self.own is None)
 
 
 class Cost(NamedTuple):
@@ -58,19 +66,22 @@ class Prices:
 
     def cost_usd(self, model: str, url: str, usage: Usage) -> float | None:
         """Return the cost of `usage`, or None when the model's price or the usage is not known."""
-        if not usage.known:
+        known, in_tok, out_tok, cached_tok, _ = usage
+        if not known:
             return None
         rate = self._rates.get((model, url))
         if rate is None or rate.until < self._now():
             rate = self._read(model, url)
+        cached = cached_tok if cached_tok < in_tok else in_tok
+        cost = (in_tok - cached) * rate.fresh + cached * rate.cached + out_tok * rate.output
+        if rate.simple:
+            return cost
         if not rate.known:
             return None
-        cached = usage.cached_tok if usage.cached_tok < usage.in_tok else usage.in_tok
         if not rate.linear:
-            billed = Billed(input_tokens=usage.in_tok, output_tokens=usage.out_tok, cache_read_tokens=cached)
+            billed = Billed(input_tokens=in_tok, output_tokens=out_tok, cache_read_tokens=cached)
             price = _look_up(rate.table, url, billed)
             return None if price is None else float(price.total_price)
-        cost = (usage.in_tok - cached) * rate.fresh + cached * rate.cached + usage.out_tok * rate.output
         return cost if rate.own is None else cost + _more(rate.own, usage)
 
     def mine(self, model: str, url: str) -> bool:
@@ -122,7 +133,7 @@ class Prices:
         for name in names(alias or model):
             probe = _look_up(name, url, _PROBE)
             if probe is not None:
-                return _rate(probe, until)._replace(table=name, mine=bool(alias))
+                return replace(_rate(probe, until), table=name, mine=bool(alias))
         return _Rate(until, known=False)
 
 
@@ -159,7 +170,7 @@ def _rate(probe: PriceCalculation, until: float) -> _Rate:
     )
     expected = 2 * rate.fresh + rate.cached + 5 * rate.output
     holds = abs(expected - float(probe.total_price)) <= 1e-9 * max(1.0, expected) + 1e-15
-    return rate if holds else rate._replace(linear=False)
+    return rate if holds else replace(rate, linear=False)
 
 
 def _is_charged(price: ModelPrice) -> bool:

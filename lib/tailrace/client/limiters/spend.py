@@ -14,7 +14,15 @@ from math import inf
 from typing import Final, NamedTuple
 
 from tailrace.client.policy.spending import Period, Spend
-from tailrace.client.stores.budgets import Account, Balance, Budgets, KeepsBudgets, MemoryBudgets, Reservation
+from tailrace.client.stores.budgets import (
+    Account,
+    Balance,
+    Budgets,
+    KeepsBudgets,
+    MemoryBudgets,
+    Reservation,
+    SoleBudget,
+)
 
 DAY_S: Final = 86_400
 MOST_UNSETTLED: Final = 10_000
@@ -49,28 +57,26 @@ class SpendLimiter:
 
     def __init__(self, spend: Spend, now: Callable[[], float] = time.time, shared: KeepsBudgets | None = None) -> None:
         self._spend = spend
+        self.max_usd = spend.max_usd
+        """The limit of each period."""
         self.reservation_s = spend.reservation_s
         self._now = now
         place = spend.store if spend.store is not None or spend.per == "ever" else shared
         self.place = place
-        self._budgets: Budgets = place.budgets() if place is not None else MemoryBudgets()
-        self.stored = not isinstance(self._budgets, MemoryBudgets)
+        one = spend.per == "ever" and not spend.per_tenant
+        alone = SoleBudget if one else MemoryBudgets
+        self._budgets: Budgets = place.budgets() if place is not None else alone()
+        self.stored = not isinstance(self._budgets, MemoryBudgets | SoleBudget)
         self.slow = self._budgets.slow
         self._span = span(spend.per, now())
-        self._left_usd = spend.max_usd
+        self._left_usd = self.max_usd
         self._tickets = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._count = 0
-        one = spend.per == "ever" and not spend.per_tenant
         self._only = Account(spend.name, EVER.name, "", EVER.ends_at) if one else None
         """The one account there is; None when there are several."""
         self.unsettled: deque[tuple[Reservation, float]] = deque(maxlen=MOST_UNSETTLED)
         # a stream that was left just before the process or the client ends is settled all the same
         self._end = weakref.finalize(self, _flush_at_the_end, self._budgets, self.unsettled)
-
-    @property
-    def max_usd(self) -> float:
-        """The limit of each period."""
-        return self._spend.max_usd
 
     @property
     def ends_at(self) -> float:
@@ -88,7 +94,7 @@ class SpendLimiter:
             self._now_span()
             return self._left_usd
         spent, reserved = self._budgets.taken_usd(self._account(tenant), self._now())
-        return self._spend.max_usd - spent - reserved
+        return self.max_usd - spent - reserved
 
     def spent_usd(self, tenant: str = "") -> float:
         """Return what was spent; may block."""
@@ -108,9 +114,10 @@ class SpendLimiter:
 
     def reserve(self, reservation: Reservation, life_s: float = 0.0) -> Balance:
         """Reserve, if as much is left, for a call that may live for `life_s`; may block when `slow`."""
-        spend = self._spend
-        kept_s = max(spend.reservation_s, life_s)
-        balance = self._budgets.reserve(reservation, spend.max_usd, self._now(), kept_s)
+        if not self.stored:  # memory keeps it until the call settles
+            return self._budgets.reserve(reservation, self.max_usd, self._now(), inf)
+        kept_s = max(self.reservation_s, life_s)
+        balance = self._budgets.reserve(reservation, self.max_usd, self._now(), kept_s)
         self._left_usd = balance.left_usd
         return balance
 
@@ -146,7 +153,7 @@ class SpendLimiter:
         """Return the period of this moment."""
         if self._spend.per != "ever" and not self._span.begins_at <= (now := self._now()) < self._span.ends_at:
             self._span = span(self._spend.per, now)
-            self._left_usd = self._spend.max_usd
+            self._left_usd = self.max_usd
         return self._span
 
 

@@ -16,6 +16,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import openai
@@ -158,7 +159,7 @@ class FastPath:
     def _answered(self, mark: Mark, remembered: Remembered, entry: Entry, parsed: Any) -> ParsedAnswer:
         document: dict[str, Any] = orjson.loads(mark.text)
         document = {**document, **(document.get("extra_body") or {})}
-        outside = self._envelope._replace(operation=mark.operation)
+        outside = replace(self._envelope, operation=mark.operation)
         request = ParsedRequest(_NO_REQUEST, outside, model=str(document.get("model", "")), key=remembered.key)
         rules = self._pipeline.policy.guard if self._pipeline.policy.hooks else None  # only hooks use detections
         call = PendingCall(

@@ -129,6 +129,37 @@ class MemoryBudgets:
         return opened
 
 
+class SoleBudget:
+    """The one budget of a policy that has no other and no period, in the memory of this process."""
+
+    slow = False
+
+    def __init__(self) -> None:
+        self._spent = self._taken = 0.0
+        self._lock = threading.RLock()  # as in MemoryBudgets
+
+    def reserve(self, reservation: Reservation, limit_usd: float, now: float, kept_s: float) -> Balance:
+        usd = reservation.usd
+        with self._lock:
+            left = limit_usd - self._taken
+            if usd > left + _ROUNDING_USD:
+                return Balance(False, left)
+            self._taken += usd
+        return Balance(True, left - usd)
+
+    def renew(self, reservation: Reservation, now: float, kept_s: float) -> None:
+        """Nothing expires here, either."""
+
+    def settle(self, reservation: Reservation, cost_usd: float) -> None:
+        with self._lock:
+            self._taken += cost_usd - reservation.usd
+            self._spent += cost_usd
+
+    def taken_usd(self, account: Account, now: float) -> tuple[float, float]:
+        with self._lock:
+            return self._spent, self._taken - self._spent
+
+
 class _Sums:
     """What was spent of one account, and what was taken: spent or reserved."""
 

@@ -4,10 +4,13 @@ import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tailrace import Memory, Sqlite
+from tailrace import Memory, Spend, Sqlite
+from tailrace.client.limiters.spend import SpendLimiter
 from tailrace.client.stores import budgets, sqlite_budgets
-from tailrace.client.stores.budgets import Account, MemoryBudgets, Reservation
+from tailrace.client.stores.budgets import Account, MemoryBudgets, Reservation, SoleBudget
 
 EVER = Account("", "ever", "", float("inf"))
 
@@ -177,3 +180,43 @@ def test_periods_that_are_long_over_are_deleted(tmp_path):
 def test_budgets_of_one_process_do_not_hold_for_another():
     """The negative control: two budgets in memory grant twice the limit."""
     assert all(MemoryBudgets().reserve(held("a", 1.0), 1.0, 0.0, 1.0).granted for _ in range(2))
+
+
+ACTS = st.lists(st.tuples(st.sampled_from(["reserve", "settle"]), st.integers(0, 100)), max_size=30)
+
+
+def history(kept, acts, accounts=(EVER,)):
+    """Return what `kept` says to each act, and what is taken after it; the oldest reservation settles first."""
+    said, under_way = [], []
+    for number, (act, cents) in enumerate(acts):
+        if act == "reserve":
+            reservation = held("", cents / 100, accounts[number % len(accounts)])
+            balance = kept.reserve(reservation, 1.0, 1000.0, 60.0)
+            under_way += [reservation] * balance.granted
+            said.append(balance)
+        elif under_way:
+            kept.settle(under_way.pop(0), cents / 100)
+        said.append(kept.taken_usd(EVER, 1000.0))
+    return said
+
+
+@given(ACTS)
+def test_the_one_budget_of_a_policy_is_kept_as_one_of_many(acts):
+    """Alone in memory it needs no account, and says the same."""
+    assert history(SoleBudget(), acts) == [pytest.approx(said) for said in history(MemoryBudgets(), acts)]
+
+
+def test_a_sole_budget_tells_no_accounts_apart():
+    """Negative control: with two accounts the two differ, so a policy with several may not use it."""
+    acts, accounts = [("reserve", 60), ("reserve", 60)], (EVER, Account("", "ever", "other", float("inf")))
+    assert history(SoleBudget(), acts, accounts) != history(MemoryBudgets(), acts, accounts)
+
+
+@pytest.mark.parametrize(
+    ("spend", "sole"),
+    [(Spend(max_usd=1), True), (Spend(max_usd=1, per="day"), False), (Spend(max_usd=1, per_tenant=True), False),
+     (Spend(max_usd=1, store=Memory()), False)],
+)  # fmt: skip
+def test_only_a_budget_without_periods_tenants_and_store_is_sole(spend, sole):
+    """All others have accounts."""
+    assert isinstance(SpendLimiter(spend)._budgets, SoleBudget) is sole
