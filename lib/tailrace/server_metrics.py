@@ -52,6 +52,8 @@ KNOWN: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = types.MappingProxyTy
 """The names of each measure, by server; of several names the first that is there counts."""
 LINES_LIMIT: Final = 5_000
 """Lines of known names on one page; a page with more of them is not read."""
+MOST_COUNTED: Final = 1e15
+"""A larger count or gauge, or one that is no number, is left out: sums of them stay numbers."""
 
 
 class NotMetrics(ValueError):
@@ -153,10 +155,11 @@ def _samples(lines: list[str]) -> tuple[dict[str, list[float]], dict[str, dict[f
                 if sample.name.endswith("_bucket") and "le" in sample.labels:
                     own = buckets.setdefault(sample.name.removesuffix("_bucket"), {})
                     bound = float(sample.labels["le"])
-                    own[bound] = own.get(bound, 0.0) + sample.value
-                elif math.isfinite(sample.value):
+                    if 0 <= sample.value <= MOST_COUNTED and not math.isnan(bound):
+                        own[bound] = own.get(bound, 0.0) + sample.value
+                elif abs(sample.value) <= MOST_COUNTED:
                     values.setdefault(sample.name, []).append(sample.value)
-    except ValueError as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # its parser raises any of them
         raise NotMetrics(f"not a Prometheus page: {error}") from None
     return values, buckets
 

@@ -94,3 +94,17 @@ def test_every_known_measure_is_one():
     assert {m for names in KNOWN.values() for m in names} <= {
         "running", "waiting", "cache_use", "ttft", "tpot", "itl", "latency",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("count", ["NaN", "+Inf", "-Inf", "-1", "1e999", "1e300"])
+def test_a_count_that_is_none_is_left_out(count):
+    """A server's nonsense ends no gate: what is left can be counted; the control counts a plain number."""
+    name = "vllm:time_to_first_token_seconds_bucket"
+    lines = ('{n}{{le="0.1"}} {c}', '{n}{{le="NaN"}} 7', '{n}{{le="0.2"}} 2', '{n}{{le="+Inf"}} 3')
+    text = "\n".join([*lines, "vllm:num_requests_running {c}", ""])
+    found = parse(text.format(n=name, c=count).encode(), 0)
+    assert found.times["ttft"].buckets == ((200.0, 2.0), (math.inf, 3.0))
+    assert (found.times["ttft"].count, found.times["ttft"].slower(150)) == (3, 1)
+    assert all(abs(value) < 1e16 for value in found.gauges.values())
+    plain = parse(text.format(n=name, c=1).encode(), 0)
+    assert (len(plain.times["ttft"].buckets), plain.gauges["running"]) == (3, 1.0)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import math
 import os
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 from tailrace.host.deadline import set_deadline
@@ -21,6 +21,8 @@ FAILURES = (OSError, http.client.HTTPException)
 UNIX = "http+unix"
 """The scheme of what listens on a Unix socket; in its URL the socket's path stands in place of the host, quoted."""
 PATH_BYTES = 100
+MOST_BYTES: Final = 64 << 20
+"""Of one answer, where the caller sets no limit: a peer may send for as long as it is given time."""
 
 
 class TooLarge(OSError):
@@ -43,7 +45,7 @@ def exchange(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 1.0,
-    limit_bytes: float = math.inf,
+    limit_bytes: int = MOST_BYTES,
 ) -> Answer:
     """Return the answer of `url`, read to its end within `timeout_s`; raises one of `FAILURES`.
 
@@ -93,7 +95,7 @@ class _UnixConnection(http.client.HTTPConnection):
             os.close(folder)
 
 
-def _read(response: http.client.HTTPResponse, limit_bytes: float) -> bytes:
+def _read(response: http.client.HTTPResponse, limit_bytes: int) -> bytes:
     pieces, size = [], 0
     while piece := response.read1(65_536):
         pieces.append(piece)
