@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,28 +133,44 @@ class Project:
         """Return what the processes have: listeners, sockets, files that they write, shared memory, themselves."""
         found, unix, doors = set(), dict(_unix_sockets()), self.doors()
         for process in self.processes():
-            found.add(Part("process", str(process.pid)))
-            found |= {Part("door" if port in doors else "port", f"{ip}:{port}") for ip, port in listening(process)}
-            mapped = Path(f"/proc/{process.pid}/maps").read_text()
-            found |= {Part("memory", path) for path in re.findall(r"/dev/shm/\S+", mapped)}
-            for handle in Path(f"/proc/{process.pid}/fd").iterdir():
-                place = str(handle.readlink()) if handle.is_symlink() else ""
-                if place.startswith("socket:[") and (name := unix.get(place[8:-1])):
-                    found.add(Part("socket", name if name[0] in "/@" else str(Path(process.cwd()) / name)))
-                elif place.startswith("/dev/shm/"):
-                    found.add(Part("memory", place))
-                elif place.startswith(str(self.root)) and " (deleted)" not in place and Path(place).is_file():
-                    found.add(Part("file", place))
+            with suppress(psutil.NoSuchProcess, FileNotFoundError):  # it has ended, and has nothing any more
+                found |= self._had_by(process, unix, doors)
+        return found
+
+    def _had_by(self, process: psutil.Process, unix: Mapping[str, str], doors: set[int]) -> set[Part]:
+        found = {Part("process", str(process.pid))}
+        found |= {Part("door" if port in doors else "port", f"{ip}:{port}") for ip, port in listening(process)}
+        mapped = Path(f"/proc/{process.pid}/maps").read_text()
+        found |= {Part("memory", path) for path in re.findall(r"/dev/shm/\S+", mapped)}
+        for handle in Path(f"/proc/{process.pid}/fd").iterdir():
+            place = _target(handle)
+            if place.startswith("socket:[") and (name := unix.get(place[8:-1])):
+                found.add(Part("socket", name if name[0] in "/@" else str(Path(process.cwd()) / name)))
+            elif place.startswith("/dev/shm/"):
+                found.add(Part("memory", place))
+            elif place.startswith(str(self.root)) and " (deleted)" not in place and Path(place).is_file():
+                found.add(Part("file", place))
         return found
 
 
 def listening(process: psutil.Process) -> set[tuple[str, int]]:
     """Return the addresses where a process accepts connections of TCP, or datagrams of UDP from anybody."""
+    try:
+        connections = process.net_connections("inet")
+    except psutil.NoSuchProcess:
+        return set()
     return {
         (one.laddr.ip, one.laddr.port)
-        for one in process.net_connections("inet")
+        for one in connections
         if one.status == psutil.CONN_LISTEN or (one.status == psutil.CONN_NONE and one.laddr and not one.raddr)
     }
+
+
+def _target(handle: Path) -> str:
+    try:
+        return str(handle.readlink())
+    except FileNotFoundError:  # it was closed
+        return ""
 
 
 def _unix_sockets():

@@ -3,7 +3,7 @@
 import ast
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,18 +88,20 @@ class Constant:
     module: str
     name: str
 
+    @property
+    def value(self) -> object:
+        return getattr(importlib.import_module(f"tailrace.{self.module}"), self.name)
+
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
 
 
-def constants(rooms: tuple[str, ...]) -> Iterator[Constant]:
-    """Yield all numbers that the modules of these rooms name at their top: `service`, or one module as `run.leaks`."""
+def constants(wanted: Callable[[Constant], object]) -> Iterator[Constant]:
+    """Yield the numbers that modules name at their top, and that are wanted. Only the modules of these are imported."""
     for path, module in modules():
-        if any(module == room or module.startswith(f"{room}.") for room in rooms):
-            imported = importlib.import_module(f"tailrace.{module}")
-            for name in _assigned(ast.parse(path.read_text(encoding="utf-8"))):
-                if type(getattr(imported, name, None)) in (int, float):
-                    yield Constant(module, name)
+        for name in _assigned(ast.parse(path.read_text(encoding="utf-8"))):
+            if wanted(constant := Constant(module, name)) and type(constant.value) in (int, float):
+                yield constant
 
 
 def modules() -> Iterator[tuple[Path, str]]:

@@ -11,10 +11,6 @@ from tailrace.profile import EdgeSettings
 from tailrace.service.settings import PREFIX, Settings
 from threat_model import LIB, PAGE, Constant
 
-ROOMS = (
-    "service", "client", "load", "protocol", "deploy.edge", "profile", "bench", "credentials",
-    "descriptors", "run.leaks",
-)  # fmt: skip
 LIMITERS = (
     "service.capacity", "service.connection", "service.connections", "service.request_body", "service.response_headers",
     "deploy.edge.limits", "deploy.edge.listeners", "deploy.edge.overload", "run.leaks",
@@ -22,6 +18,14 @@ LIMITERS = (
 """All numbers of these modules are limits, whatever their names."""
 LIMIT = re.compile(r"(?:^|_)(?:MAX|MOST|LIMIT|LONGEST|LARGEST)(?:_|$)|_BYTES$")
 NO_LIMITS = {
+    "analysis.disk.ROW_BYTES": "how much memory a row takes",
+    "checks.causes.MOST": "a share of time",
+    "cli.load.tables._LABEL_AT_MOST": "the width of a column",
+    "deploy.file_digests.LARGE_BYTES": "whose digests are remembered",
+    "deploy.secret_digests.SALT_BYTES": "the length of a salt",
+    "histogram.LARGEST_US": "the last bucket, in which all longer ones are counted",
+    "host.files.RESERVE_BYTES": "the room that is kept on the disk for the end of a run",
+    "host.http.PATH_BYTES": "a longer path is reached by way of its folder",
     "TAILRACE_GENERATION": "a number that the edge gives",
     "TAILRACE_RESTARTS": "a number that the supervisor gives",
     "edge.port": "0: the machine chooses",
@@ -44,6 +48,8 @@ NO_LIMITS = {
     "service.connections._AT_ONCE": "which share of them is closed at once",
 }
 """Names like a limit's that are none, and why."""
+FOREIGN = {"answers", "profile_default", "startup"}
+"""Names that a user chooses, and IPython."""
 OPENS = frozenset(
     ("bind", "create_server", "start_server", "create_unix_server", "start_unix_server", "mkdtemp", "mkstemp",
      "TemporaryDirectory", "NamedTemporaryFile", "TemporaryFile", "SharedMemory", "mkfifo", "memfd_create")
@@ -53,8 +59,8 @@ OPENS_NOTHING = {"host/ports.py": "binds to see whether a port is free, and does
 
 @cache
 def limits() -> tuple[str, ...]:
-    """Return the names of all limits: constants of the rooms, and numbers among the settings of edge and service."""
-    found = [one for one in threat_model.constants(ROOMS) if one.module in LIMITERS or LIMIT.search(one.name)]
+    """Return the names of all limits: constants of the code, and numbers among the settings of edge and service."""
+    found = threat_model.constants(lambda one: one.module in LIMITERS or LIMIT.search(one.name))
     return (*map(str, found), *_settings())
 
 
@@ -92,7 +98,8 @@ def wrong_modules(page: str, opening: Iterable[str]) -> list[str]:
         for name in threat_model.named(row["made in"])
     }
     missing = [f"{module} has no row" for module in opening if module not in told and module not in OPENS_NOTHING]
-    return missing + [f"{name}: no such module" for name in sorted(told) if not (LIB / name).is_file()]
+    places = (LIB, LIB.parents[1])
+    return missing + [f"{name}: no such file" for name in sorted(told) if not any((p / name).is_file() for p in places)]
 
 
 def test_every_limit_has_its_row_and_every_row_the_number_of_the_code():
@@ -114,9 +121,24 @@ def test_every_module_that_opens_something_has_its_row():
     assert wrong_modules(PAGE, opening) == []
 
 
+def unknown_names(page: str) -> set[str]:
+    """Return the names of files and folders in the page that stand in no module."""
+    code = "".join(path.read_text(encoding="utf-8") for path, _ in threat_model.modules())
+    cells = [row["where"] for row in threat_model.rows("Files and modes", page)]
+    paths = [name for cell in cells for name in threat_model.named(cell) if name.startswith((".tailrace/", "runs/"))]
+    names = {part for path in paths for part in path.split("/")[1:] if re.fullmatch(r"[a-z][a-z.-]+", part)}
+    return {name for name in names - FOREIGN if f'"{name}"' not in code}
+
+
+def test_every_name_of_a_file_is_in_the_code():
+    """Also of those that no test makes, as with Docker. Negative control: a name that no module has."""
+    assert unknown_names(PAGE) == set()
+    assert unknown_names(PAGE.replace("/images/*", "/pictures/*")) == {"pictures"}
+
+
 def test_a_row_that_is_gone_or_wrong_is_seen():
     """The negative controls: a number, a row, a constant, a listener."""
-    known = limits()
+    known = ["TAILRACE_MAX_BODY_BYTES"]
     (row,) = (line for line in PAGE.splitlines() if "`TAILRACE_MAX_BODY_BYTES`" in line and line.startswith("|"))
     assert wrong_limits(PAGE.replace(row, row.replace("20 MiB", "21 MiB")), known) == [
         "one body: 21 MiB, and TAILRACE_MAX_BODY_BYTES says [20971520.0]"
@@ -127,4 +149,4 @@ def test_a_row_that_is_gone_or_wrong_is_seen():
     assert wrong_limits(PAGE, [*known, str(added)]) == ["service.capacity.MOST_CATS has no row"]
     assert wrong_modules(PAGE, ["load/null.py", "load/door.py"]) == ["load/door.py has no row"]
     gone = PAGE.replace("`load/null.py`", "`load/gone.py`")
-    assert wrong_modules(gone, ["load/null.py"]) == ["load/null.py has no row", "load/gone.py: no such module"]
+    assert wrong_modules(gone, ["load/null.py"]) == ["load/null.py has no row", "load/gone.py: no such file"]
