@@ -24,6 +24,8 @@ from tailrace.service.in_flight import InFlight
 from tailrace.service.logs import Log
 
 LISTEN_ON_S = 5.0
+ACCEPTS = 16
+"""Connections that are accepted in one turn of the event loop."""
 QUIET_S = 0.1
 """Time for the connection accepted last to send its request."""
 LAST_BYTES_S = 2
@@ -87,6 +89,16 @@ def listen(host: str, port: int, silence_s: float, backlog: int = 2048) -> socke
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets inherit it
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(silence_s * 1e3))
     return listener
+
+
+def doors(listener: socket.socket) -> list[socket.socket]:
+    """Return `listener` and duplicates of it, `ACCEPTS` in all, for `Server.serve`.
+
+    uvloop accepts one connection of a socket in each turn of its loop. Of a busy service a turn takes long, and
+    callers with a new connection would wait behind all the requests on older ones: for many seconds after a start
+    under load, when every connection is new.
+    """
+    return [listener, *(listener.dup() for _ in range(ACCEPTS - 1))]
 
 
 def watch_signals(first: Callable[[], Awaitable[None]], log: Log) -> None:

@@ -9,6 +9,8 @@ import httpx2
 import pytest
 from tests.integration.service.conftest import Service, Simulator, StartService, question
 
+from tailrace.host.waiting import until
+
 
 class Stream(threading.Thread):
     """A caller that reads a long stream."""
@@ -108,7 +110,7 @@ def test_new_requests_do_not_prolong_the_drain(serve: StartService, provider: Si
     callers = [threading.Thread(target=ask_on) for _ in range(8)]
     for caller in callers:
         caller.start()
-    time.sleep(0.3)
+    assert until(lambda: len(statuses) >= len(callers), 60)
     started = time.monotonic()
     service.process.send_signal(signal.SIGTERM)
     assert service.process.wait(60) == 0
