@@ -5,6 +5,7 @@ Limits of time are checked by a sweep every few seconds, so that no request sets
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, TypeAlias
@@ -49,9 +50,13 @@ class Connections(ServerState):
         self._seen: dict[Connection, tuple[Mark, float]] = {}
         """What each connection that waits for its caller waits for, and since when."""
         self._swept_at = -inf
+        self.on_made: Callable[[], None] | None = None
+        """Called after each connection that is made."""
 
     def made(self, connection: Connection) -> None:
         """Note a new connection; beyond the limit, close those that have waited longest for their caller."""
+        if self.on_made:
+            self.on_made()
         if len(self.connections) <= self._most:
             return
         now = connection.loop.time()

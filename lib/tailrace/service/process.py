@@ -84,7 +84,8 @@ async def serving(
         gc.collect()
         gc.freeze()  # modules are not garbage: full collections need not walk them again
         click.echo(f"service listening on {url}")
-        await http.serve(sockets=server.doors(listener))
+        http.accept_at_once(listener)
+        await http.serve(sockets=[listener])
     log.event("stopped")
 
 

@@ -25,7 +25,7 @@ from tailrace.service.logs import Log
 
 LISTEN_ON_S = 5.0
 ACCEPTS = 16
-"""Connections that are accepted in one turn of the event loop."""
+"""Connections that are accepted at once, beside the one that the event loop accepts in each of its turns."""
 QUIET_S = 0.1
 """Time for the connection accepted last to send its request."""
 LAST_BYTES_S = 2
@@ -38,6 +38,33 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
         self.server_state = self._connections = connections
+        self._listener: socket.socket | None = None
+        self._accepting: set[asyncio.Task[Any]] = set()
+
+    def accept_at_once(self, listener: socket.socket) -> None:
+        """Accept what waits at `listener` together with the next connection, until `stop_listening`.
+
+        uvloop accepts one connection in each turn of its loop. Of a busy service a turn takes long, and callers with a
+        new connection would wait behind all the requests on older ones: for many seconds after a start under load.
+        """
+        self._listener = listener.dup()
+        self._listener.setblocking(False)
+        self._connections.on_made = self._accept_waiting
+
+    def _accept_waiting(self) -> None:
+        if self._listener is None or self._accepting:
+            return
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            for _ in range(ACCEPTS):
+                connection = self._listener.accept()[0]
+                task = loop.create_task(self._take(connection))
+                self._accepting.add(task)
+                task.add_done_callback(self._accepting.discard)
+
+    async def _take(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # its caller may be gone
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
 
     async def on_tick(self, counter: int) -> bool:
         self._connections.close_late(asyncio.get_running_loop().time())
@@ -53,6 +80,9 @@ class Server(uvicorn.Server):
         When a listening socket closes, the kernel resets the connections that wait to be accepted. So the loop's
         listener closes first, while a duplicate keeps the queue alive; the duplicate closes once the queue is empty.
         """
+        if self._listener:
+            self._listener.close()
+            self._listener = None
         spare = listener.dup()
         spare.setblocking(False)
         for server in self.servers:
@@ -89,16 +119,6 @@ def listen(host: str, port: int, silence_s: float, backlog: int = 2048) -> socke
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets inherit it
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(silence_s * 1e3))
     return listener
-
-
-def doors(listener: socket.socket) -> list[socket.socket]:
-    """Return `listener` and duplicates of it, `ACCEPTS` in all, for `Server.serve`.
-
-    uvloop accepts one connection of a socket in each turn of its loop. Of a busy service a turn takes long, and
-    callers with a new connection would wait behind all the requests on older ones: for many seconds after a start
-    under load, when every connection is new.
-    """
-    return [listener, *(listener.dup() for _ in range(ACCEPTS - 1))]
 
 
 def watch_signals(first: Callable[[], Awaitable[None]], log: Log) -> None:
