@@ -94,7 +94,9 @@ def _running(records: Path) -> Iterator[tuple[str, int]]:
         part = process.labels.get("part")
         if part == "instance":
             yield "supervisor", process.pid
-            yield "service", supervised.read(process).pid
+            state = supervised.read(process)
+            if state.accepted:  # until then it has no traffic, and what it takes for that is no growth
+                yield "service", state.pid
         elif part == "edge":
             yield "Envoy's keeper", process.pid
             yield from (("Envoy", pid) for pid in pids.children(process.pid))
