@@ -22,8 +22,9 @@ def durations(root: Path, profile: str) -> dict[str, float]:
 
 
 def unfinished(root: Path) -> list[RunDir]:
-    """Return the runs whose record says that they are under way."""
-    runs = (run for run in all_runs(root / RUNS) if documents.run(run.path).get("verdict") is None)
+    """Return the runs whose record says that they are under way; one that has a summary has ended."""
+    others = (run for run in all_runs(root / RUNS) if not run.summary.exists())
+    runs = (run for run in others if documents.run(run.path).get("verdict") is None)
     return [run for run in runs if (record := _read(run)) and record.verdict is None and record.kind == "run"]
 
 

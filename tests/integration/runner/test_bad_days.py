@@ -1,13 +1,11 @@
 """Where the machine refuses, a run could not run: exit status 3, one line, nothing half-written; the next one works."""
 
-import contextlib
-import os
 import signal
-import subprocess
 import time
 
 import pytest
 
+import disks
 from tailrace.host import processes
 from tailrace.runner.interrupt import SAME_S
 
@@ -26,6 +24,7 @@ def runs(project):
     return sorted(path.name for path in (project.root / "runs").iterdir())
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_something_else_in_the_place_of_latest_is_not_replaced(project, kind):
     """An artefact store resolves links: what it left is the user's, and the refusal names it; a link is replaced."""
@@ -42,6 +41,7 @@ def test_something_else_in_the_place_of_latest_is_not_replaced(project, kind):
     assert project.run().exit_code == 0
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("place", ["runs", ".tailrace"])
 def test_a_file_in_the_place_of_a_folder_is_named(project, place):
     """A file where the runs or the state belong."""
@@ -53,14 +53,9 @@ def test_a_file_in_the_place_of_a_folder_is_named(project, place):
 
 
 @pytest.fixture
-def small_disk(project):
+def runs_disk(small_disk, project):
     """`runs/` on a disk of 4 MB."""
-    runs = project.root / "runs"
-    runs.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "t", runs]).returncode:
-        pytest.skip("needs root, to mount a small disk")
-    yield runs
-    subprocess.run(["umount", "-l", runs], check=True)
+    return small_disk(project.root / "runs", "4m")
 
 
 FILL = """\
@@ -70,10 +65,12 @@ with path.open("wb", buffering=0) as file:
         file.write(bytes(4096))"""
 
 
+@pytest.mark.tmpfs
+@pytest.mark.deep
 @pytest.mark.parametrize(
     "body", [FILL, f"try:\n    {FILL.replace(chr(10), chr(10) + '    ')}\nexcept OSError: pass\n{PASS}"]
 )
-def test_a_disk_that_fills_in_a_step_is_no_verdict(project, small_disk, body):
+def test_a_disk_that_fills_in_a_step_is_no_verdict(project, runs_disk, body):
     """The run could not run; its run.json is whole and says so; the run after it passes, and needs no cleaning up."""
     project.step("01_one", body)
     done = project.run()
@@ -88,17 +85,16 @@ def test_a_disk_that_fills_in_a_step_is_no_verdict(project, small_disk, body):
     assert (after.exit_code, "cleaning up" in after.output) == (0, False), after.output
 
 
-def test_a_run_without_room_to_begin_leaves_nothing(project, small_disk):
+@pytest.mark.tmpfs
+def test_a_run_without_room_to_begin_leaves_nothing(project, runs_disk):
     """The folder of the run is gone, `latest` is where it was, and what is deployed is not touched."""
     project.step("01_one", PASS)
     assert project.run().exit_code == 0
-    before = {path.name for path in small_disk.iterdir()}, (small_disk / "latest").readlink()
-    with contextlib.suppress(OSError), (small_disk / "fill").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
+    before = {path.name for path in runs_disk.iterdir()}, (runs_disk / "latest").readlink()
+    disks.fill(runs_disk)
     assert "No space left on device" in refused(project)
-    (small_disk / "fill").unlink()
-    assert ({path.name for path in small_disk.iterdir()}, (small_disk / "latest").readlink()) == before
+    (runs_disk / disks.FILLER).unlink()
+    assert ({path.name for path in runs_disk.iterdir()}, (runs_disk / "latest").readlink()) == before
     assert project.run().exit_code == 0
 
 
@@ -124,9 +120,10 @@ def held(project, tmp_path):
     """Return a function that starts a run which is held at a function, and the pid that is held there."""
 
     def start(place, patience_s=600.0):
-        (tmp_path / "hold").mkdir()
+        (tmp_path / "hold").mkdir(exist_ok=True)
         (tmp_path / "hold" / "sitecustomize.py").write_text(HOLD)
         mark = tmp_path / "held"
+        mark.unlink(missing_ok=True)
         process = project.start(
             "run", HELD_AT=place, HELD_MARK=str(mark), PATIENCE_S=str(patience_s), PYTHONPATH=str(tmp_path / "hold")
         )
@@ -158,8 +155,8 @@ def test_a_signal_before_the_run_begins_ends_it(project, held):
 @pytest.mark.parametrize(
     ("place", "forked"),
     [
-        ("tailrace.run.leaks:require_none", True),
-        ("tailrace.run.leaks:require_none", False),
+        pytest.param("tailrace.run.leaks:require_none", True, marks=pytest.mark.deep),
+        pytest.param("tailrace.run.leaks:require_none", False, marks=pytest.mark.deep),
         pytest.param("tailrace.report.page:write", True, marks=pytest.mark.deep),
     ],
 )
@@ -176,27 +173,23 @@ def test_the_end_of_a_run_is_cut_when_its_time_is_over(project, held, place, for
     assert processes.started(pid) is None
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        "tailrace.run.leaks:require_none",
-        *(
-            pytest.param(place, marks=pytest.mark.deep)
-            for place in (
-                "tailrace.runner.cleanup:sweep",
-                "tailrace.runner.cleanup:tear_down",
-                "tailrace.report.page:write",
-                "tailrace.report.index:write",
-            )
-        ),
-    ],
-)
-def test_a_second_signal_ends_a_run_at_once(project, held, place):
-    """In whatever it is; nothing of it lives on, and the next run needs no hand."""
+PLACES = [
+    "tailrace.run.leaks:require_none",
+    "tailrace.runner.cleanup:sweep",
+    "tailrace.runner.cleanup:tear_down",
+    "tailrace.report.page:write",
+    "tailrace.report.index:write",
+]
+
+
+@pytest.mark.deep
+def test_a_second_signal_ends_a_run_at_once(project, held):
+    """In whatever it is; nothing of it lives on, and the next run, which is held elsewhere, needs no hand."""
     project.step("01_one", "# tailrace.notebook\n" + PASS)
-    process, pid = held(place)
-    _, errors = end(process, signal.SIGINT, signal.SIGINT)
-    assert process.returncode == 130
-    assert errors == "tailrace: SIGINT again: ended at once; the next run, or tailrace down, cleans up\n"
-    assert processes.started(pid) is None
+    for place in PLACES:
+        process, pid = held(place)
+        _, errors = end(process, signal.SIGINT, signal.SIGINT)
+        assert process.returncode == 130, place
+        assert errors == "tailrace: SIGINT again: ended at once; the next run, or tailrace down, cleans up\n"
+        assert processes.started(pid) is None, place
     assert project.run().exit_code == 0
