@@ -107,7 +107,8 @@ def run(soak: Soak, bed: Bed, out: Path) -> tuple[Account, soak_growth.Growth]:
                      options=bed.stack.sender_options)
         for one in traffics
     ]  # fmt: skip
-    with Sampler(lambda: soak_growth.read(folder), 1.0) as sampler, runs[0], runs[1]:
+    callers = [process.child.pid for one in runs for process in one._processes]
+    with runs[0], runs[1], Sampler(lambda: soak_growth.read(folder, callers), 1.0) as sampler:
         _operate(soak, bed)
         summaries = [one.stop(IN_FLIGHT_S) for one in runs]
     rows = pd.concat([pd.read_parquet(part, columns=COLUMNS) for one in runs for part in one.parts])
