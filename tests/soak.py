@@ -113,8 +113,9 @@ def run(soak: Soak, bed: Bed, out: Path) -> tuple[Account, soak_growth.Growth]:
         summaries = [one.stop(IN_FLIGHT_S) for one in runs]
     rows = pd.concat([pd.read_parquet(part, columns=COLUMNS) for one in runs for part in one.parts])
     entries = [entry for entry in bed.deployment.journal.entries() if entry.t_ns >= began_ns]
+    spans = [(fault.begun_ns, fault.ended_ns) for fault in bed.injected]
     return Account(rows, entries, bed.injected, summaries, bed.switches, bed.problems), soak_growth.Growth(
-        sampler.samples
+        sampler.samples, spans
     )
 
 

@@ -2,13 +2,15 @@
 
 A process counts from its own start: an instance for as long as it lives, Envoy, its keeper and the simulator for the
 whole time. Its growth is that of the floor under its samples over the second half of its life: a burst lifts the top,
-only what is never given back lifts the floor.
+only what is never given back lifts the floor. While a fault is under way, and for `SETTLE_S` after it, nothing counts:
+requests that wait hold descriptors.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +21,14 @@ import numpy as np
 from soak_account import Line
 from tailrace.host import pids, processes, supervised
 
-LEAST_SAMPLES = 12
+LEAST_SAMPLES = 8
+SETTLE_S = 3.0
 FLOORS = 8
 DESCRIPTORS, MEMORY_MB, SHARE = 16.0, 8.0, 0.10
 """A process may grow by so much in the second half of its life, or by this share of what it had."""
-ENVOY_MB = 24.0
-"""The same for Envoy, which keeps the memory of its largest crowd: a hung instance has hundreds of requests waiting."""
+PARTS_MB = {"Envoy": 24.0, "service": 16.0}
+"""The same for Envoy, which keeps the memory of its largest crowd (a hung instance has hundreds of requests waiting),
+and for an instance, which is young: with a switch a minute it has not yet had all that its pools will hold."""
 
 
 class Sample(NamedTuple):
@@ -36,6 +40,7 @@ class Sample(NamedTuple):
     descriptors: int
     memory_mb: float
     """Private (anonymous) resident memory."""
+    t_ns: int = 0
 
 
 class Slope(NamedTuple):
@@ -50,12 +55,18 @@ class Growth:
     """The samples of all processes, a list for each reading."""
 
     readings: Sequence[Sequence[Sample]]
+    faults: Sequence[tuple[int, int]] = ()
+    """When faults were under way (`perf_counter_ns`)."""
+
+    def _counts(self, sample: Sample) -> bool:
+        return not any(begun <= sample.t_ns <= ended + SETTLE_S * 1e9 for begun, ended in self.faults)
 
     def slopes(self, field: str) -> dict[tuple[str, int], Slope]:
         """Return the growth of each process that lived for long enough, by its part and number."""
         lives: dict[tuple[str, int, str], list[float]] = {}
         for sample in (sample for reading in self.readings for sample in reading):
-            lives.setdefault(sample[:3], []).append(float(getattr(sample, field)))
+            if self._counts(sample):
+                lives.setdefault(sample[:3], []).append(float(getattr(sample, field)))
         return {key[:2]: slope(values) for key, values in lives.items() if len(values) >= LEAST_SAMPLES}
 
     @property
@@ -72,7 +83,7 @@ class Growth:
                 if not own:
                     yield measure, f"none lived for {LEAST_SAMPLES} samples", "a figure", False
                     continue
-                allowed = ENVOY_MB if (part, field) == ("Envoy", "memory_mb") else least
+                allowed = PARTS_MB.get(part, least) if field == "memory_mb" else least
                 worst = max(own, key=lambda s: s.growth - max(allowed, SHARE * s.level))
                 limit = max(allowed, SHARE * worst.level)
                 value = f"{worst.growth:+.1f}{unit} from {worst.level:.0f}{unit}, the worst of {len(own)}"
@@ -80,10 +91,10 @@ class Growth:
 
 
 def slope(values: Sequence[float]) -> Slope:
-    """Fit a line through the floors of the second half of `values`; return by how much it rises from end to end."""
+    """Return by how much the floors of the second half of `values` rise: by the median slope of all pairs of them."""
     half = np.array(values[len(values) // 2 :])
     floors = np.array([part.min() for part in np.array_split(half, min(FLOORS, max(2, len(half) // 5)))])
-    rise, _ = np.polyfit(np.arange(len(floors)), floors, 1)
+    rise = np.median([(floors[j] - floors[i]) / (j - i) for j in range(len(floors)) for i in range(j)])
     return Slope(float(rise * len(floors)), float(floors[0]))
 
 
@@ -120,5 +131,7 @@ def sampled(part: str, pid: int) -> Sample | None:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
         anonymous = next((line.split()[1] for line in status.splitlines() if line.startswith("RssAnon:")), None)
         if anonymous is not None:
-            return Sample(part, pid, pids.started(pid) or "", descriptors, int(anonymous) / 1024)
+            return Sample(
+                part, pid, pids.started(pid) or "", descriptors, int(anonymous) / 1024, time.perf_counter_ns()
+            )
     return None

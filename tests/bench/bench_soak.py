@@ -8,6 +8,7 @@ fault, and when memory or descriptors are not flat; the records are kept then, a
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -32,6 +33,7 @@ def main() -> int:
     if all(held for *_, held in lines):
         shutil.rmtree(home)
         return 0
+    (home / "samples.json").write_text(json.dumps(growth.readings), encoding="utf-8")
     print(f"\nred; records, journal and logs: {home}")
     return 1
 

@@ -156,6 +156,13 @@ def test_a_process_of_which_nothing_is_known_is_not_flat():
     assert not lived("service", [40] * (soak_growth.LEAST_SAMPLES - 1)).flat
 
 
+def test_what_is_held_while_a_fault_is_under_way_is_no_growth():
+    """The negative control: the same samples without the fault."""
+    readings = [[Sample("service", 7, "then", 40 + 10 * max(0, n - 35), 60.0, int(n * 1e9))] for n in range(60)]
+    assert Growth(readings, [(int(36e9), int(60e9))]).flat
+    assert not Growth(readings).flat
+
+
 def test_each_process_counts_from_its_own_start():
     """A new instance that has more than the one before did not grow."""
     first = lived("service", [40] * 60).readings
