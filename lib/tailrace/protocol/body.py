@@ -99,6 +99,8 @@ def _response(document: dict[str, Any]) -> tuple[bool, tuple[str, ...], bool]:
     reason = status if isinstance(status, str) else ""
     # a response that runs in the background has no output yet
     carried = bool(output_carries(document.get("output"))) or reason in ("queued", "in_progress", "cancelled")
+    if not carried and reason == "completed":  # no output, and the provider says that it is all there is, and counts it
+        carried = document.get("output") == [] and usage(document).out_tok > 0
     return carried, (reason,) if reason else (), reason == "completed"
 
 
