@@ -230,9 +230,9 @@ POLICIES: dict[str, dict[str, Any]] = {
     "alone": {"spend": {"max_usd": 0.0008, "assumed_output_tok": 1000}},
     "separate": {"spend": {"max_usd": 0.0008, "assumed_output_tok": 1000}},
     "brief": {"spend": {"max_usd": 0.0008, "assumed_output_tok": 1000, "store": "sqlite:{folder}/brief.db",
-                        "reservation_s": 0.01}, "cache": None},
+                        "reservation_s": 0.01}, "cache": None, "limits": {"first_byte_s": None}},
     "lasting": {"spend": {"max_usd": 0.0008, "assumed_output_tok": 1000, "store": "sqlite:{folder}/lasting.db"},
-                "cache": None},
+                "cache": None, "limits": {"first_byte_s": None}},
     "poor": {"spend": {"max_usd": 1e-6}},
     "daily": {"spend": {"max_usd": 0.0008, "assumed_output_tok": 1000, "per": "day"}},
     "frugal": {"spend": {"max_usd": 0.002, "assumed_output_tok": 10}, "cache": None},
@@ -376,7 +376,7 @@ def cost_usd(lab: Lab, model: str, path: str = "", answer: Any = None, **body: A
 
 
 def while_one_is_held(lab: Lab) -> int:
-    """Return how a call ends while another, which reserved nearly all, is with the provider."""
+    """Return how a call ends while another without a deadline, which reserved nearly all, is with the provider."""
     model = "gpt-4o-mini"
     asked = lab.provider.asked[model]
     lab.provider.scripts[model] = [*([Reply()] * asked), Reply(held=True), Reply()]
