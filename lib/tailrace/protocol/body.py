@@ -58,11 +58,7 @@ def failure_of(document: object) -> str:
         first = document[0] if isinstance(document, list) and document else None
         return failures.ERROR_BODY if isinstance(first, dict) and first.get("error") else ""
     get = document.get
-    if get("object") == "error":
-        return failures.ERROR_BODY
-    if not _TELLING.isdisjoint(document) and (
-        get("error") or get("status") == "failed" or get("type") == "error"
-    ):  # fmt: skip
+    if get("error") or get("status") == "failed" or get("object") == "error" or get("type") == "error":
         return failures.ERROR_BODY
     choices = get("choices", document)
     if choices is document:
@@ -99,6 +95,8 @@ def _response(document: dict[str, Any]) -> tuple[bool, tuple[str, ...], bool]:
     reason = status if isinstance(status, str) else ""
     # a response that runs in the background has no output yet
     carried = bool(output_carries(document.get("output"))) or reason in ("queued", "in_progress", "cancelled")
+    if not carried and reason == "completed":  # no output, and the provider says that it is all there is, and counts it
+        carried = document.get("output") == [] and usage(document).out_tok > 0
     return carried, (reason,) if reason else (), reason == "completed"
 
 
@@ -116,8 +114,6 @@ def _by_shape(document: dict[str, Any]) -> tuple[bool, tuple[str, ...], bool]:
     return (_embeddings(document)[0] if "data" in document else True), (), False
 
 
-_TELLING: Final = frozenset({"error", "status", "type"})
-"""Names by which a document may say that it is an error."""
 _ANSWERS: Final = frozenset({"output", "data", "id", "request_id", "embedding", "embeddings", "response", "usage"})
 _SHAPES = {
     "chat": _choices, "completions": _choices, "text_completion": _choices, "responses": _response,

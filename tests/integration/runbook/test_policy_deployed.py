@@ -1,14 +1,13 @@
 """`tailrace deploy` of a profile with `policy:`: its settings act in the instances that the engine starts."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx2
 import pytest
+from tests.json_provider import JsonHandler, JsonProvider
 
 DAY_S = 86_400
 KEYS = {"OPENAI_API_KEY": "own", "LIMITED_KEY": "limited", "OTHER_KEY": "of-another"}
@@ -16,52 +15,32 @@ NO_CHAT = {"warmup": [], "smoke": [{"path": "/healthz"}]}
 QUICK = {"bake_s": 0.5, "settle_s": 0, "warmup": {"min_requests": 0, "max_requests": 0}}
 
 
-class Provider(ThreadingHTTPServer):
+class Provider(JsonProvider):
     """Fails for the model `broken` and for the key `limited`; one that is `sound` never does."""
 
-    daemon_threads = True
-
     def __init__(self, sound: bool) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
         self.sound = sound
         self.keys: list[str] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+        super().__init__(Handler)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     server: Provider
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self._send(200, {"object": "list", "data": []})
 
     def do_POST(self) -> None:
         model = json.loads(self.rfile.read(int(self.headers["content-length"])))["model"]
         key = self.headers.get("authorization", "").removeprefix("Bearer ")
         self.server.keys.append(key)
         if model == "broken" and not self.server.sound:
-            return self._send(503, {"error": {"message": "down", "type": "server_error"}})
+            return self.send_json(503, {"error": {"message": "down", "type": "server_error"}})
         if key == "limited":
-            return self._send(429, {"error": {"message": "slow down", "type": "rate_limit"}}, ("retry-after", "3600"))
+            return self.send_json(
+                429, {"error": {"message": "slow down", "type": "rate_limit"}}, ("retry-after", "3600")
+            )
         choice = {"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}
         whole = {"id": "1", "object": "chat.completion", "created": 1, "model": model, "usage": usage}
-        return self._send(200, {**whole, "choices": [choice]})
-
-    def _send(self, status: int, body: Any, *headers: tuple[str, str]) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in (("content-type", "application/json"), ("content-length", str(len(data))), *headers):
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        return self.send_json(200, {**whole, "choices": [choice]})
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx2
 import pytest
+from tests.json_provider import JsonHandler, JsonProvider
 
 from tailrace.deploy.engines import Slot, environment
 from tailrace.deploy.release import Release
@@ -58,13 +58,10 @@ class Reply(NamedTuple):
     size: int = 2
 
 
-class Provider(ThreadingHTTPServer):
+class Provider(JsonProvider):
     """Answers each model's requests in the order of its script; the last reply repeats."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
         self.scripts: defaultdict[str, list[Reply]] = defaultdict(lambda: [Reply()])
         self.asked: Counter[str] = Counter()
         self.headers: dict[str, list[dict[str, str]]] = defaultdict(list)
@@ -72,19 +69,11 @@ class Provider(ThreadingHTTPServer):
         self.flying: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.go: dict[str, threading.Event] = defaultdict(threading.Event)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+        super().__init__(Handler)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     server: Provider
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self._send(200, {"object": "list", "data": []})
 
     def do_POST(self) -> None:
         body, provider = self.rfile.read(int(self.headers["content-length"])), self.server
@@ -114,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
         whole = {"id": "1", "object": "chat.completion", "created": 1, "model": model, "usage": USAGE}
         failed = {"error": {"message": "no", "type": "server_error", "code": None}}
         body = reply.body or (failed if reply.status >= 400 else {**whole, "choices": [choice]})
-        self._send(reply.status, body, *reply.headers)
+        self.send_json(reply.status, body, *reply.headers)
 
     def _stream(self, model: str, reply: Reply) -> None:
         self.send_response(200)
@@ -129,17 +118,6 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"data: %b\n\n" % json.dumps(chunk).encode())
         self.wfile.write(b"data: [DONE]\n\n")
         self.close_connection = True
-
-    def _send(self, status: int, body: Any, *headers: tuple[str, str]) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in (("content-type", "application/json"), ("content-length", str(len(data))), *headers):
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @dataclass

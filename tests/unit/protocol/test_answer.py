@@ -134,6 +134,12 @@ OK = chat("stop", content="a")
 CALL = {"id": "t", "function": {"name": "f"}}
 HIDDEN = {"completion_tokens_details": {"reasoning_tokens": 9}}
 COUNTS = {"prompt_tokens": 7, "completion_tokens": 3}
+
+
+def counted(out_tok: int) -> dict[str, int]:
+    return {"input_tokens": 1, "output_tokens": out_tok}
+
+
 PLAIN = [
     ("chat", {"choices": [OK], "usage": COUNTS}, "", True),
     ("", {"choices": [OK]}, "", True),
@@ -164,6 +170,10 @@ PLAIN = [
     ("responses", {"status": "failed", "error": None}, "error_body", False),
     ("responses", {"status": "completed", "output": []}, "empty_answer", False),
     ("", {"object": "response", "status": "completed", "output": []}, "empty_answer", False),
+    ("responses", {"status": "completed", "output": [], "usage": counted(1)}, "", True),
+    ("responses", {"status": "completed", "output": [], "usage": counted(0)}, "empty_answer", False),
+    ("responses", {"status": "completed", "output": None, "usage": counted(1)}, "empty_answer", False),
+    ("responses", {"status": "incomplete", "output": [], "usage": counted(1)}, "empty_answer", False),
     ("embeddings", {"data": [{"embedding": [0.1]}], "usage": {"prompt_tokens": 7}}, "", True),
     ("embeddings", {"data": []}, "empty_answer", False),
     ("", {"status": "ok"}, "", False),
