@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tailrace.service.http_response import HttpResponse, error_response
+from tailrace.service.http_response import HttpResponse, error_response, overloaded
 
 PIECE_BYTES: Final = 64 << 10
 """So much is parsed before it is checked. What frames a body (sizes of chunks, extensions, trailers) may be as much."""
@@ -20,7 +20,15 @@ BYTES_PER_CHUNK: Final = 16
 """What may frame one byte of a body, when each comes in a chunk of its own."""
 PIPELINED: Final = 64
 """Requests that may wait on a connection for the answers before theirs."""
-_REFUSED: Final = {400: b"HTTP/1.1 400 Bad Request\r\n", 431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n"}
+LINGER_BYTES: Final = 256 << 10
+"""So much of what still comes after a refusal is read, so that the caller gets that and no reset."""
+HEALTH: Final = (b"/healthz", b"/readyz")
+"""Answered also to callers beyond the limit of connections."""
+_REFUSED: Final = {
+    400: b"HTTP/1.1 400 Bad Request\r\n",
+    431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
+    503: b"HTTP/1.1 503 Service Unavailable\r\n",
+}
 
 
 class Connection(HttpToolsProtocol):
@@ -29,6 +37,10 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.made_at = self.loop.time()
+        self.turned_away = False
+        """Whether it is beyond the limit of connections."""
+        self.refused = False
+        """Whether the caller has got a refusal, which is the last answer here."""
         self._body_bytes = 0
         """Of the latest piece."""
         self._before: Any = None
@@ -46,7 +58,9 @@ class Connection(HttpToolsProtocol):
     @property
     def idle(self) -> bool:
         """Whether nothing is being done for the caller: a request has to come, or to come whole."""
-        return not self.pipeline and (self.cycle is None or self.cycle.response_complete or self.cycle.more_body)
+        return self.refused or (
+            not self.pipeline and (self.cycle is None or self.cycle.response_complete or self.cycle.more_body)
+        )
 
     @property
     def _in_time(self) -> bool:
@@ -57,18 +71,30 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self.server_state.made(self)  # type: ignore[attr-defined]
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.refused:
+            self.server_state.refused.pop(self, None)  # type: ignore[attr-defined]
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
+        if self.refused:
+            self._frame_bytes += len(data)
+            if self._frame_bytes > LINGER_BYTES:
+                self.transport.pause_reading()
+            return
         if len(data) <= PIECE_BYTES:
             self._receive(data)
             return
         for start in range(0, len(data), PIECE_BYTES):  # so each piece is checked before the next one is read
-            if not self.transport.is_closing():
+            if not (self.refused or self.transport.is_closing()):
                 self._receive(data[start : start + PIECE_BYTES])
 
     def _receive(self, data: bytes) -> None:
         self._before, self._body_bytes = self.scope, 0
         super().data_received(data)
         cycle = self.cycle
+        if self.refused:
+            return
         if cycle is not None and cycle.scope is self.scope and not cycle.more_body:
             self._frame_bytes = 0
             return
@@ -84,6 +110,9 @@ class Connection(HttpToolsProtocol):
         one_piece = self.scope is not self._before and self._most_head_bytes >= PIECE_BYTES
         if len(self.headers) > HEADERS or not (one_piece or self._head_bytes() <= self._most_head_bytes):
             self._refusal = self._too_large()
+            raise ValueError
+        if self.turned_away and not self.url.startswith(HEALTH):
+            self._refusal = overloaded("as many connections as it may have")
             raise ValueError
         if len(self.pipeline) >= PIPELINED:
             raise ValueError
@@ -106,7 +135,19 @@ class Connection(HttpToolsProtocol):
             fields.append((b"content-length", b"%d" % len(body)))
             head = b"".join(b"%b: %b\r\n" % field for field in fields)
             self.transport.write(_REFUSED[response.status] + head + b"\r\n" + body)
-        self.transport.close()
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Close once the caller has done so, or in a moment: at once, what he still sends would cut the answer off."""
+        self.refused, self._frame_bytes = True, 0
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.server_state.refused[self] = None  # type: ignore[attr-defined]
+        self.transport.write_eof()
+        self.loop.call_later(self.server_state.linger_s, self.transport.abort)  # type: ignore[attr-defined]
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

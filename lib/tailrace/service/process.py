@@ -51,7 +51,7 @@ def run(settings: Settings, host: str, port: int) -> None:
         sys.exit(3)
     try:
         holds = capacity.derived(descriptors.raise_limit(), settings.max_in_flight)
-        listener = server.listen(host, port, settings.silence_s, holds.backlog)
+        listener = server.listen(host, port, settings.silence_s)
     except OSError as error:
         click.echo(f"{host}:{port}: cannot listen there: {reason(error)}; choose another port", err=True)
         sys.exit(3)
@@ -73,7 +73,7 @@ async def serving(
     asyncio.get_running_loop().set_exception_handler(_exception_handler(log))
     in_flight = InFlight()
     async with assemble(settings, log, in_flight, holds) as components:
-        connections = Connections(holds.connections, settings.max_head_bytes)
+        connections = Connections(holds.connections, holds.spare, settings.max_head_bytes)
         names = [(RELEASE, settings.release), (COLOUR, settings.colour)]
         http = server.make(App(components), names, connections)
         server.watch_signals(lambda: server.drain(in_flight, http, listener, log, settings.drain_s), log)
@@ -84,7 +84,6 @@ async def serving(
         gc.collect()
         gc.freeze()  # modules are not garbage: full collections need not walk them again
         click.echo(f"service listening on {url}")
-        http.accept_at_once(listener)
         await http.serve(sockets=[listener])
     log.event("stopped")
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import uvicorn
 
+from tailrace.service.acceptor import Acceptor
 from tailrace.service.capacity import MOST
 from tailrace.service.connection import Connection
 from tailrace.service.connections import KEEP_ALIVE_S, Connections
@@ -24,8 +25,6 @@ from tailrace.service.in_flight import InFlight
 from tailrace.service.logs import Log
 
 LISTEN_ON_S = 5.0
-ACCEPTS = 16
-"""Connections that are accepted at once, beside the one that the event loop accepts in each of its turns."""
 QUIET_S = 0.1
 """Time for the connection accepted last to send its request."""
 LAST_BYTES_S = 2
@@ -38,37 +37,14 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
         self.server_state = self._connections = connections
-        self._listener: socket.socket | None = None
-        self._accepting: set[asyncio.Task[Any]] = set()
-
-    def accept_at_once(self, listener: socket.socket) -> None:
-        """Accept what waits at `listener` together with the next connection, until `stop_listening`.
-
-        uvloop accepts one connection in each turn of its loop. Of a busy service a turn takes long, and callers with a
-        new connection would wait behind all the requests on older ones: for many seconds after a start under load.
-        """
-        self._listener = listener.dup()
-        self._listener.setblocking(False)
-        self._connections.on_made = self._accept_waiting
-
-    def _accept_waiting(self) -> None:
-        if self._listener is None or self._accepting:
-            return
-        loop = asyncio.get_running_loop()
-        with contextlib.suppress(OSError):
-            for _ in range(ACCEPTS):
-                connection = self._listener.accept()[0]
-                task = loop.create_task(self._take(connection))
-                self._accepting.add(task)
-                task.add_done_callback(self._accepting.discard)
-
-    async def _take(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # its caller may be gone
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
 
     async def on_tick(self, counter: int) -> bool:
         self._connections.close_late(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        self.servers = [Acceptor(one, self._protocol, self._connections) for one in sockets or ()]  # type: ignore[misc]
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -77,12 +53,9 @@ class Server(uvicorn.Server):
     async def stop_listening(self, listener: socket.socket) -> None:
         """Accept no more connections, and lose none that is waiting already.
 
-        When a listening socket closes, the kernel resets the connections that wait to be accepted. So the loop's
-        listener closes first, while a duplicate keeps the queue alive; the duplicate closes once the queue is empty.
+        When a listening socket closes, the kernel resets the connections that wait to be accepted. So the acceptor's
+        closes first, while a duplicate keeps the queue alive; the duplicate closes once the queue is empty.
         """
-        if self._listener:
-            self._listener.close()
-            self._listener = None
         spare = listener.dup()
         spare.setblocking(False)
         for server in self.servers:
@@ -105,7 +78,7 @@ def make(app: Any, headers: list[tuple[str, str]], connections: Connections | No
         app, http=Connection, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
         proxy_headers=False, server_header=False, headers=headers, timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=LAST_BYTES_S)  # fmt: skip
-    return Server(config, connections or Connections(MOST.connections))
+    return Server(config, connections or Connections(MOST.connections, MOST.spare))
 
 
 def listen(host: str, port: int, silence_s: float, backlog: int = 2048) -> socket.socket:

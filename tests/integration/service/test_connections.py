@@ -5,6 +5,7 @@ import contextlib
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count, repeat
@@ -15,6 +16,7 @@ import pytest
 from tests.integration.service.conftest import Service
 
 from tailrace.service import server
+from tailrace.service.acceptor import Acceptor
 from tailrace.service.connections import HEAD_BYTES, Connections, Times
 
 MOST_SENT = 4 << 20
@@ -125,10 +127,10 @@ async def slow_app(scope: Any, receive: Any, send: Any) -> None:
 
 @contextmanager
 def serving(
-    most: int = 100, head_bytes: int = HEAD_BYTES, **times: float
+    most: int = 100, spare: int = 16, head_bytes: int = HEAD_BYTES, **times: float
 ) -> Iterator[tuple[Connections, Callable[[bytes], socket.socket]]]:
     """Serve `slow_app`; yield what holds the connections, and what opens one and sends the beginning of a request."""
-    connections = Connections(most, head_bytes, Times(**{"sweep_s": 0.05, **times}))
+    connections = Connections(most, spare, head_bytes, Times(**{"sweep_s": 0.05, **times}))
     http = server.make(slow_app, [], connections)
     listener = server.listen("127.0.0.1", 0, 60.0)
     address = listener.getsockname()
@@ -187,7 +189,7 @@ def test_a_head_a_byte_at_a_time_is_late_too() -> None:
 
 def test_beyond_the_limit_those_are_closed_that_wait_for_their_caller() -> None:
     """Idle connections make room for new ones; a request in flight is never ended; with all in flight, new ones are."""
-    with serving(most=8) as (connections, opened):
+    with serving(most=8, spare=1, young_s=0.0) as (connections, opened):
         held = [opened(HELD) for _ in range(4)]
         idle = [opened(GET) for _ in range(4)]
         assert all(map(answered, idle))
@@ -199,6 +201,78 @@ def test_beyond_the_limit_those_are_closed_that_wait_for_their_caller() -> None:
         wait_until(lambda: sum(not one.idle for one in list(connections.connections)) == 8)
         assert closed(opened(GET))
         assert not any(closed(caller, 0.01) for caller in held)
+
+
+def whole(caller: socket.socket) -> bytes:
+    """Return all that comes until the other side closes."""
+    caller.settimeout(30)
+    return b"".join(iter(lambda: caller.recv(65_536), b""))
+
+
+def test_beyond_the_limit_callers_at_once_are_told_to_come_again() -> None:
+    """Those that have waited for a moment only are not closed for new ones, which get a 503; health is answered."""
+    with serving(most=4, spare=4, young_s=60.0) as (connections, opened):
+        held = [opened(HELD) for _ in range(2)]
+        idle = [opened(GET) for _ in range(2)]
+        assert all(map(answered, idle))
+        wait_until(lambda: sum(not one.idle for one in list(connections.connections)) == 2)
+        late = opened(b"GET / HTTP/1.1\r\nhost:")  # it may send the rest of its request later
+        healthy = opened(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert answered(healthy)
+        refusal = whole(opened(GET))
+        assert refusal.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in refusal
+        assert b'"overloaded"' in refusal
+        late.sendall(b" x\r\ncontent-length: 200000\r\n\r\n" + b"a" * 200_000)
+        assert whole(late).startswith(b"HTTP/1.1 503 ")
+        assert not any(closed(caller, 0.01) for caller in [*held, *idle])
+        for caller in idle:
+            caller.settimeout(30)
+            caller.sendall(GET)
+        assert all(map(answered, idle))
+
+
+def test_callers_wait_in_the_kernel_where_there_is_no_room() -> None:
+    """Beyond what may be open none is accepted until another is closed, and then it gets its answer."""
+    with serving(most=2, spare=2, young_s=60.0) as (connections, opened):
+        held = [opened(HELD) for _ in range(2)]
+        wait_until(lambda: sum(not one.idle for one in list(connections.connections)) == 2)
+        silent = [opened(b"") for _ in range(2)]
+        wait_until(lambda: len(connections.connections) == 4)
+        waiting = opened(GET)
+        assert not closed(waiting, 0.2)
+        silent[0].close()
+        assert whole(waiting).startswith(b"HTTP/1.1 503 ")
+        assert not any(closed(caller, 0.01) for caller in held)
+
+
+def test_without_that_wait_a_caller_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To accept whoever comes, as the listeners of event loops do, closes those for whom there is no room."""
+    monkeypatch.setattr(Acceptor, "_room", 1)
+    with serving(most=2, spare=0, young_s=60.0) as (connections, opened):
+        silent = [opened(b"") for _ in range(2)]
+        wait_until(lambda: len(connections.connections) == 2)
+        assert closed(opened(b""))
+        assert not any(closed(caller, 0.01) for caller in silent)
+
+
+def test_with_room_the_same_callers_are_served() -> None:
+    """The limit is what refuses them."""
+    with serving(most=5, spare=4, young_s=60.0) as (_, opened):
+        assert all(answered(opened(GET)) for _ in range(5))
+
+
+def test_a_refused_caller_gets_the_refusal_and_no_reset() -> None:
+    """What he still sends is read or waits for a moment, so that it does not cut off what he is told; then it ends."""
+    with serving(linger_s=0.3) as (connections, opened):
+        caller = opened(b"GET / HTTP/1.1\r\nx-a: " + PIECE * 20)
+        wait_until(lambda: bool(connections.refused))
+        caller.sendall(PIECE * 20)
+        assert caller.recv(100).startswith(b"HTTP/1.1 431 ")
+        endless = opened(b"GET / HTTP/1.1\r\nx-a: ")
+        with pytest.raises(ConnectionError):
+            deque(map(endless.sendall, repeat(PIECE)), maxlen=0)
+        wait_until(lambda: not connections.refused)
 
 
 def test_without_the_limit_the_same_head_is_taken() -> None:

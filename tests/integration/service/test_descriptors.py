@@ -6,13 +6,17 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from tests.depth import scaled
 from tests.integration.service.conftest import ended, environment, question
+
+from tailrace.client import wire
+from tailrace.client.senders import aiohttp_parser
+from tailrace.client.senders.aiohttp import AiohttpSender
 
 BODY = (
     b'{"id":"x","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":'
@@ -98,3 +102,58 @@ def test_every_request_is_answered(tmp_path: Path, limits: str) -> None:
     assert held == in_flight
     assert statuses == Counter({200: in_flight}) + Counter({503: CALLERS - in_flight})
     assert '"error"' not in (tmp_path / "stderr").read_text().replace('"outcome":"error"', "")
+
+
+def test_a_burst_beyond_all_open_files_is_answered(tmp_path: Path) -> None:
+    """Many more callers at once than there are descriptors: those beyond the limits get a 503, and none a reset."""
+
+    async def check() -> tuple[Counter[int], int]:
+        provider = SlowProvider()
+        async with serving("-n 256", provider, tmp_path / "stderr") as port:
+            calls: list[asyncio.Task[int]] = []
+            async with asyncio.timeout(100):
+                for callers in scaled((300, 720), (100, 240)):
+                    calls += [asyncio.create_task(status_of(port, len(calls) + more)) for more in range(callers)]
+                    while provider.held + sum(call.done() for call in calls) < len(calls):  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+            held = provider.held
+            provider.answers.set()
+            return Counter(await asyncio.gather(*calls)), held
+
+    statuses, held = asyncio.run(check())
+    assert held == (256 - 96) // 4
+    assert statuses == {200: held, 503: sum(scaled((300, 720), (100, 240))) - held}
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_connections_to_many_origins_are_bounded_together(monkeypatch: pytest.MonkeyPatch, bounded: bool) -> None:
+    """However many targets a policy has, as many are kept as may be in use; aiohttp alone keeps as many for each."""
+    if not bounded:
+        monkeypatch.delattr(aiohttp_parser._Connector, "_release")
+
+    async def check() -> int:
+        servers = [await asyncio.start_server(answering(), "127.0.0.1", 0) for _ in range(4)]
+        async with AiohttpSender(connections=3) as sender:
+            for server in servers:
+                url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/models"
+                await asyncio.gather(*(sender(wire.Request("GET", url, (), b"", 30.0)) for _ in range(3)))
+            kept = sum(map(len, sender._session().connector._conns.values()))  # type: ignore[union-attr]
+        for server in servers:
+            server.close()
+        return kept
+
+    assert asyncio.run(check()) == (3 if bounded else 12)
+
+
+def answering() -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    """Return what answers one request once two more have come, and keeps the connection."""
+    waiting = asyncio.Barrier(3)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await waiting.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+        await reader.read()
+        writer.close()
+
+    return answer

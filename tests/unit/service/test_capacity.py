@@ -3,14 +3,15 @@
 import pytest
 
 from tailrace.errors import SettingsError
-from tailrace.service.capacity import MOST, RESERVED, derived
+from tailrace.service.capacity import MOST, RESERVED, SPARE, derived
 
 
 @pytest.mark.parametrize("descriptors", [200, 256, 1024, 4096, 20_000, 65_536])
 def test_what_is_held_fits_into_the_open_files(descriptors: int) -> None:
     """Callers, the provider, and the targets that take over from it never need more than there are."""
     holds = derived(descriptors)
-    assert holds.connections + 2 * holds.in_flight + RESERVED <= descriptors
+    assert holds.connections + holds.spare + 2 * holds.in_flight + RESERVED <= descriptors
+    assert holds.spare >= SPARE
     assert 1 <= holds.in_flight <= holds.connections
     assert holds.in_flight <= MOST.in_flight
 

@@ -23,10 +23,20 @@ Parsed: TypeAlias = tuple[Any, bool, bytes]
 
 def connector(**options: Any) -> aiohttp.TCPConnector:
     """Return a connector for the running loop that reads answers as leniently as the SDK; `options` are aiohttp's."""
-    made = aiohttp.TCPConnector(**options)
+    made = _Connector(**options)
     handler: Any = partial(BackedHandler, loop=asyncio.get_running_loop())
     made._factory = handler
     return made
+
+
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp's, which limits connections in use, and here those that are kept, too: each origin has its own."""
+
+    def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        kept = self._conns
+        if self._limit and sum(map(len, kept.values())) >= self._limit:
+            should_close = True
+        super()._release(key, protocol, should_close=should_close)
 
 
 class BackedHandler(ResponseHandler):
