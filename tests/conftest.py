@@ -184,6 +184,15 @@ def browser() -> str:
     return next(path for name in BROWSERS if (path := shutil.which(name)))
 
 
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """Give back the umask: the command line, called in the test's own process, keeps what it writes for its user."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail when a process outlives the session: a child, or one with our mark or in our temporary folders."""

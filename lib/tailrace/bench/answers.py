@@ -112,24 +112,38 @@ def _verdict(p: float, ratio: float, alpha: float) -> str:
     return "no difference shown" if p >= alpha else "higher" if ratio > 1 else "lower"
 
 
-def validity(rows: pd.DataFrame) -> str:
-    """Return how many cells were measured, how many intervals are narrow enough, and why any cell is not valid."""
+def validity(rows: pd.DataFrame) -> tuple[bool | None, str]:
+    """Return whether every cell is valid, and how many were measured, how many intervals are narrow, and why not.
+
+    None when the load generator or the machine was at fault, which says nothing about the targets; False when a cell
+    had no success.
+    """
     narrow = int(rows["narrow"].sum())
     text = f"{len(rows)} measurements, {int(rows['n'].sum()):,} requests, {int(rows['errors'].sum()):,} failed"
     text += f"; {narrow} of {len(rows)} intervals are narrow enough"
-    reasons = [f"{one['target']} at {one['level']:g}: {one['reasons'] or 'no request succeeded'}"
-               for one in rows[~rows["valid"]].to_dict("records")]  # fmt: skip
-    return text + "".join(f"; {reason}" for reason in reasons[:SHOWN]) + (" …" if len(reasons) > SHOWN else "")
+    invalid = rows[~rows["valid"]]
+    reasons = [
+        f"{one['target']} at {one['level']:g}: {one['reasons'] or 'no request succeeded'}"
+        for one in invalid.to_dict("records")
+    ]
+    text += "".join(f"; {reason}" for reason in reasons[:SHOWN]) + (" …" if len(reasons) > SHOWN else "")
+    return True if invalid.empty else None if invalid["reasons"].ne("").all() else False, text
 
 
-def meets(choice: pd.DataFrame) -> tuple[bool, str]:
-    """Return whether every target and shape has a load that suffices, and the loads in words."""
+def meets(choice: pd.DataFrame, rows: pd.DataFrame) -> tuple[bool | None, str]:
+    """Return whether every target and shape has a load that suffices, and the loads in words.
+
+    None when one has none, and not all of its `rows` are valid: one of those may suffice.
+    """
     facts = [
         f"{one['target']} ({one['input_tokens']} in, {one['output_tokens']} out) at "
         + (f"{one['level']:g}: {number(one['goodput_rps'])} requests/s" if one["level"] == one["level"] else "no load")
         for one in choice.to_dict("records")
     ]
-    return bool(choice["level"].notna().all()), "; ".join(facts)
+    without = choice[choice["level"].isna()]
+    open_ = rows[~rows["valid"] & rows["reasons"].ne("")].merge(without[SHAPE].drop_duplicates(), on=SHAPE)
+    undecided = len(open_[SHAPE].drop_duplicates()) == len(without) > 0
+    return True if without.empty else None if undecided else False, "; ".join(facts)
 
 
 def as_planned(rows: pd.DataFrame, tolerance: float = 0.02) -> tuple[bool | None, str]:

@@ -42,10 +42,10 @@ def test_no_load_suffices(plan, rows):
     choice = bench.choose(rows.assign(good_share=0.1), plan)
     assert choice["level"].isna().all()
     assert (choice["replicas"] == 0).all()
-    ok, fact = bench.meets(choice)
-    assert not ok
+    ok, fact = bench.meets(choice, rows)
+    assert ok is False
     assert "no load" in fact
-    assert bench.meets(bench.choose(rows, plan))[0]
+    assert bench.meets(bench.choose(rows, plan), rows)[0]
 
 
 def test_a_slower_target_is_found(rows):
@@ -76,8 +76,19 @@ def test_tokens_that_are_not_the_planned_ones_fail(rows):
     assert bench.as_planned(rows.assign(in_tok=math.nan))[0] is None
 
 
+def test_a_busy_machine_decides_nothing(plan, rows):
+    """A cell whose generator was late leaves both checks open; one without a success fails, whatever the others say."""
+    late = rows.assign(valid=False, reasons="the generator was late")
+    assert bench.validity(late)[0] is None
+    assert bench.meets(bench.choose(late, plan), late)[0] is None
+    silent = late.assign(reasons=late["reasons"].where(late["target"] == "a", ""))
+    assert bench.validity(silent)[0] is False
+    assert bench.meets(bench.choose(silent, plan), silent)[0] is False
+    assert bench.validity(rows)[0] is True
+
+
 def test_reasons_are_bounded(rows):
     """Of many invalid cells a sentence names five."""
-    fact = bench.validity(rows.assign(valid=False, reasons="the generator was late"))
+    _, fact = bench.validity(rows.assign(valid=False, reasons="the generator was late"))
     assert fact.count("the generator was late") == 5
     assert fact.endswith(" …")
