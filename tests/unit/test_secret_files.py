@@ -54,8 +54,9 @@ def test_a_service_takes_its_key_from_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(secret_files.take, "__defaults__", (str(tmp_path),))
     started = []
     monkeypatch.setattr(process, "run", lambda settings, host, port: started.append(settings))
-    environment = {
-        "TAILRACE_TEST_SESSION": None, "OPENAI_API_KEY": None, "OPENAI_API_KEY_FILE": f"{tmp_path}/OPENAI_API_KEY",
+    tests_own = dict.fromkeys(name for name in os.environ if name.startswith("TAILRACE_"))
+    environment = tests_own | {
+        "OPENAI_API_KEY": None, "OPENAI_API_KEY_FILE": f"{tmp_path}/OPENAI_API_KEY",
         "TAILRACE_PROVIDER_URL": "http://127.0.0.1:9/v1",
     }  # fmt: skip
     done = CliRunner().invoke(command.serve, env=environment, catch_exceptions=False)

@@ -97,7 +97,10 @@ def _beside(path: Path) -> Path:
 
 
 def _create(path: Path, mode: int) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    if mode != FILE:
+        os.fchmod(handle, mode)  # our own umask would take it from the group
+    return handle
 
 
 def _mode(folder: Path) -> int:

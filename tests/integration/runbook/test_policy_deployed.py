@@ -67,7 +67,8 @@ def policy(other: Provider, folder: object) -> dict[str, Any]:
 @pytest.fixture
 def deployed(project, providers, tmp_path):
     """The project with two profiles: `policed`, and `plain` without its policy; both are taken down after the test."""
-    service = {"provider": {"base_url": providers[0].url}, "service": NO_CHAT, "rollout": QUICK}
+    service = {"provider": {"base_url": providers[0].url}, "service": NO_CHAT, "rollout": QUICK,
+               "edge": {"hidden_paths": []}}  # fmt: skip
     project.profile("plain", **service)
     project.profile("policed", **service, policy=policy(providers[1], tmp_path))
     yield project

@@ -77,8 +77,10 @@ def test_a_folder_that_is_there_keeps_its_mode(tmp_path):
         files.make_folder(tmp_path / "file")
 
 
-def test_a_folder_that_is_shared_with_a_group_hands_it_the_files(tmp_path):
+@pytest.mark.parametrize("umask", [0, 0o022, files.UMASK])
+def test_a_folder_that_is_shared_with_a_group_hands_it_the_files(tmp_path, umask):
     """As the edge's in a container, which runs as another user; a group that may not enter gets nothing."""
+    os.umask(umask)
     tmp_path.chmod(files.SHARED_FOLDER)
     files.write(tmp_path / "one", "1")
     tmp_path.chmod(0o2700)

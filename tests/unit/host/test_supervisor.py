@@ -56,6 +56,14 @@ def ours(process):
     return list(processes.members(process))
 
 
+def session_of(pid):
+    """The session of a process; None when it has ended."""
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
 def ends(process):
     return waiting.until(lambda: not process.alive, GENEROUS_S)
 
@@ -143,8 +151,9 @@ def test_a_chain_of_exec_is_one_program(start):
 
 def test_a_daemon_is_not_accepted_before_its_parent_has_left(start):
     """A descendant in another session may be one: the supervisor waits a moment for the command to leave."""
-    process = start([sys.executable, "-c", FORKS_TWICE.replace("0.3", "1.2")], accepted=False)
-    waiting.until(lambda: len(ours(process)) > 2, GENEROUS_S)
+    process = start([sys.executable, "-c", FORKS_TWICE.replace("0.3", "0.8")], accepted=False)
+    own = os.getsid(process.pid), os.getsid(supervised.read(process).pid)
+    assert waiting.until(lambda: any(session_of(pid) not in (*own, None) for pid in ours(process)), GENEROUS_S)
     assert not supervised.accept(process).accepted
     assert ends(process)
     assert ours(process) == []
