@@ -124,12 +124,13 @@ def _merged(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
         raise ProfileError(f"{path}: extends: found {parent!r}, expected the name of a profile")
     if problem := _name_problem(parent):
         raise ProfileError(f"{path}: extends: {_shown(parent)}: {problem}")
-    if "/" in parent or parent.startswith("."):
+    is_file = parent.endswith((".yaml", ".yml"))
+    if not is_file and ("/" in parent or parent.startswith(".")):
         raise ProfileError(
-            f"{path}: extends: found the path {parent!r}; expected the name of a profile in {path.parent}, "
-            "beside the one that extends it"
+            f"{path}: extends: found the path {parent!r}; expected the name of a profile beside this one, or a path "
+            "that ends in .yaml"
         )
-    parent_file = parent if parent.endswith(".yaml") else f"{parent}.yaml"
+    parent_file = parent if is_file else f"{parent}.yaml"
     if not (path.parent / parent_file).is_file():
         raise ProfileError(
             f"{path}: extends: found {parent!r}, but {path.parent / parent_file} does not exist; profiles there: "

@@ -228,6 +228,17 @@ def test_extends_lays_one_profile_over_another(project):
     assert loaded.name == "high"
 
 
+def test_a_profile_elsewhere_extends_one_of_the_project_by_its_path(project):
+    """From the folder of the profile; a path without the ending of a file is refused, and says what is expected."""
+    write(project, "slo: {error_rate: 0.5}", "low")
+    mine = project / "mine.yaml"
+    mine.write_text("extends: ./runbook/profiles/low.yaml")
+    assert profile.load(str(mine), project, {}).slo.error_rate == 0.5
+    mine.write_text("extends: ./runbook/profiles/low")
+    with pytest.raises(ProfileError, match=r"found the path .* ends in \.yaml"):
+        profile.load(str(mine), project, {})
+
+
 def test_extends_in_a_circle_is_refused(project):
     """A profile that extends itself, over any number of others, is refused with the way around."""
     write(project, "extends: b", "a")
