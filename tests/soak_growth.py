@@ -26,7 +26,7 @@ SETTLE_S = 3.0
 FLOORS = 8
 DESCRIPTORS, MEMORY_MB, SHARE = 16.0, 8.0, 0.10
 """A process may grow by so much in the second half of its life, or by this share of what it had."""
-PARTS = {("Envoy", "memory_mb"): 32.0, ("service", "memory_mb"): 16.0, ("service", "descriptors"): 64.0}
+PARTS = {("Envoy", "memory_mb"): 28.0, ("service", "memory_mb"): 16.0, ("service", "descriptors"): 64.0}
 """The same for Envoy, which keeps the memory of its largest crowd (a hung instance has hundreds of requests waiting:
 each of its lives ends at 38 to 41 MB, however long it was); and for an instance, which is young: with a switch a minute
 it has not yet had all that its pools will hold, and Envoy keeps the connections that a crowd needed for an hour."""
