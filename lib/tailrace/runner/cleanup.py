@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tailrace.profile import Profile
-from tailrace.run import events
+from tailrace.run import documents, events
 from tailrace.run.folder import RunDir
 from tailrace.runner.session import Session
 from tailrace.verdict import INCONCLUSIVE
@@ -26,7 +27,7 @@ def clean_up_killed_runs(root: Path, profile: Profile, killed: Sequence[RunDir])
     for run in killed:
         yield f"run {run.id} was killed before its end; cleaning up after it"
         yield from _end_sessions(run)
-        if (other := _profile_of(run)) is not None and other.name != profile.name:
+        if (other := profile_of(run)) is not None and other.name != profile.name:
             yield from tear_down(other, root)
         _mark_killed(run)
     for file in (root / ".tailrace" / "kernels").glob("kernel-*"):
@@ -48,10 +49,17 @@ def _end_sessions(run: RunDir) -> Iterator[str]:
             yield f"ended {name} ({'1 process' if count == 1 else f'{count} processes'})"
 
 
-def _profile_of(run: RunDir) -> Profile | None:
+def profile_of(run: RunDir) -> Profile | None:
+    """Return the profile of a run as far as it says what runs and where; None when it cannot be read.
+
+    Without the policy: what is written down has every default, and with the variables of the service that would say the
+    same twice, which a profile may not.
+    """
+    document = documents.profile(run.path)
+    document.pop("policy", None)
     try:
-        return Profile.model_validate_json(run.profile.read_bytes())
-    except (OSError, ValueError):
+        return Profile.model_validate_json(json.dumps(document))
+    except ValueError:
         return None
 
 
