@@ -34,7 +34,7 @@ report: $(READY)  ## redraw the report of the latest run from its records
 down: $(READY)  ## stop the deployment that a run left running (PROFILE=local)
 	@$(BIN)/tailrace down --profile $(PROFILE)
 
-test: $(READY)  ## the tests at quick depth, at most ten minutes (ARGS="-k switch" chooses, ARGS=tests/unit takes 90 s)
+test: $(READY)  ## the tests at quick depth, at most ten minutes (ARGS="-k switch" chooses, ARGS=tests/unit takes three minutes)
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-all: $(READY)  ## the tests at full depth, with Docker and a browser where there are any; CI runs these
