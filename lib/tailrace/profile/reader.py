@@ -60,16 +60,23 @@ def _path(name: str, root: Path) -> Path:
     folder = root / "runbook" / "profiles"
     if problem := _name_problem(name):
         raise ProfileError(f"profile {_shown(name)}: {problem}")
-    is_path = name.endswith((".yaml", ".yml"))
-    if not is_path and ("/" in name or name.startswith(".")):
+    if _is_path_without_ending(name):
         raise ProfileError(
             f"profile {name!r}: found a path; expected the name of a file in {folder} without its ending, or a path "
             "that ends in .yaml"
         )
-    path = Path(name) if is_path else folder / f"{name}.yaml"
+    path = Path(name) if _is_file(name) else folder / f"{name}.yaml"
     if not path.is_file():
         raise ProfileError(f"profile {name!r}: {path} does not exist; profiles here: {_others(folder, name)}")
     return path
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
+
+
+def _is_path_without_ending(name: str) -> bool:
+    return not _is_file(name) and ("/" in name or name.startswith("."))
 
 
 def _name_problem(name: str) -> str:
@@ -124,13 +131,12 @@ def _merged(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
         raise ProfileError(f"{path}: extends: found {parent!r}, expected the name of a profile")
     if problem := _name_problem(parent):
         raise ProfileError(f"{path}: extends: {_shown(parent)}: {problem}")
-    is_file = parent.endswith((".yaml", ".yml"))
-    if not is_file and ("/" in parent or parent.startswith(".")):
+    if _is_path_without_ending(parent):
         raise ProfileError(
             f"{path}: extends: found the path {parent!r}; expected the name of a profile beside this one, or a path "
             "that ends in .yaml"
         )
-    parent_file = parent if is_file else f"{parent}.yaml"
+    parent_file = parent if _is_file(parent) else f"{parent}.yaml"
     if not (path.parent / parent_file).is_file():
         raise ProfileError(
             f"{path}: extends: found {parent!r}, but {path.parent / parent_file} does not exist; profiles there: "
